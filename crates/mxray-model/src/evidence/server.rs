@@ -1,0 +1,286 @@
+//! A mail server: what its configuration asks for, and what runs of it. The same form for every MTA.
+
+use super::process::Owner;
+use crate::Seen;
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+/// A place in a configuration file.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct FileLine {
+    pub file: String,
+    /// 1 is the first line.
+    pub line: u32,
+}
+
+impl std::fmt::Display for FileLine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}:{}", self.file, self.line)
+    }
+}
+
+/// One mail server instance.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(default)]
+pub struct Server {
+    /// `postfix`, `exim`, …
+    pub software: String,
+    pub version: Seen<String>,
+    pub config_dir: String,
+    /// Started with the others; `false` where a multi-instance manager was told to leave it alone.
+    pub enabled: bool,
+    /// Who told us: the daemon's own dump (`postconf`) or the files, read by us.
+    pub configured_by: String,
+    /// `myhostname`: the name that it gives itself.
+    pub host_name: String,
+    /// Parameters that rules look at, expanded; with the place where they were set, or none for a default.
+    pub settings: BTreeMap<String, Setting>,
+    /// Listeners that it opens at its next start, by `smtp/inet`.
+    pub wanted: BTreeMap<String, WantedListener>,
+    /// Local services that it depends on, by `smtpd_milters unix:/run/opendkim/opendkim.sock`.
+    pub helpers: BTreeMap<String, Helper>,
+    /// Directories that it needs, by use: `queue`, `mailboxes`, `log`.
+    pub directories: BTreeMap<String, String>,
+    /// The master process. `Absent`: searched for, not running.
+    pub master: Seen<Master>,
+    /// Its worker processes, by `smtp/inet`.
+    pub children: Seen<BTreeMap<String, Children>>,
+    /// What the service manager would restrict at the next start. `Absent`: no unit, or no restriction.
+    pub unit: Seen<UnitLimits>,
+    /// Parts of the configuration that could not be understood.
+    pub problems: Vec<Problem>,
+}
+
+impl Server {
+    /// A parameter's expanded value; empty where it is not set.
+    pub fn setting(&self, name: &str) -> &str {
+        self.settings.get(name).map_or("", |setting| setting.value.as_str())
+    }
+
+    /// The value that one service uses: its own `-o` override, else the server's.
+    pub fn setting_of<'a>(&'a self, listener: &'a WantedListener, name: &str) -> &'a str {
+        listener.overrides.get(name).map_or_else(|| self.setting(name), String::as_str)
+    }
+
+    /// Where a parameter was set. `None`: it stands at its default.
+    pub fn set_at(&self, name: &str) -> Option<&FileLine> {
+        self.settings.get(name).and_then(|setting| setting.at.as_ref())
+    }
+}
+
+/// One parameter.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Setting {
+    /// With all `$name` expanded.
+    pub value: String,
+    pub at: Option<FileLine>,
+}
+
+/// What a listener is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Purpose {
+    /// Port 25: mail from other servers.
+    Relay,
+    /// Mail from users, STARTTLS (587).
+    Submission,
+    /// Mail from users, TLS from the first byte (465).
+    Submissions,
+    /// IMAP, POP3, ManageSieve.
+    Mailbox,
+    /// LMTP, or a content filter that hands mail back.
+    Internal,
+    Other,
+}
+
+impl Purpose {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Purpose::Relay => "mail from other servers",
+            Purpose::Submission => "submission",
+            Purpose::Submissions => "submission over TLS",
+            Purpose::Mailbox => "mailbox access",
+            Purpose::Internal => "internal hand-over",
+            Purpose::Other => "other",
+        }
+    }
+}
+
+/// How a listener does TLS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum TlsMode {
+    None,
+    Starttls,
+    /// STARTTLS, and nothing is accepted without it.
+    StarttlsRequired,
+    /// From the first byte.
+    Implicit,
+}
+
+/// A listener that the configuration asks for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct WantedListener {
+    /// The name in front of the daemon: `smtp`, `submission`, `127.0.0.1:10025`.
+    pub service: String,
+    /// The daemon: `smtpd`, `postscreen`.
+    pub command: String,
+    pub port: u16,
+    /// Where it binds; the unspecified address stands for all addresses of its family.
+    pub addresses: Vec<IpAddr>,
+    pub purpose: Purpose,
+    pub tls: TlsMode,
+    /// Most processes at a time. `None`: no limit.
+    pub process_limit: Option<u32>,
+    /// One process serves many connections (postscreen): its process limit says nothing about connections.
+    pub multiplexed: bool,
+    /// The `-o` overrides.
+    pub overrides: BTreeMap<String, String>,
+    pub at: FileLine,
+}
+
+impl WantedListener {
+    /// Asks for loopback addresses only.
+    pub fn is_loopback_only(&self) -> bool {
+        !self.addresses.is_empty() && self.addresses.iter().all(IpAddr::is_loopback)
+    }
+}
+
+/// What kind of local service the mail server depends on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum HelperKind {
+    Milter,
+    Sasl,
+    Policy,
+    ContentFilter,
+    /// Where mail for local users is handed over (LMTP).
+    Delivery,
+    /// A table that is asked over a socket.
+    Lookup,
+}
+
+impl HelperKind {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            HelperKind::Milter => "milter",
+            HelperKind::Sasl => "SASL login service",
+            HelperKind::Policy => "policy service",
+            HelperKind::ContentFilter => "content filter",
+            HelperKind::Delivery => "delivery service",
+            HelperKind::Lookup => "lookup service",
+        }
+    }
+}
+
+/// Where a helper listens.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Endpoint {
+    Unix { path: String },
+    Inet { host: String, port: u16 },
+}
+
+impl std::fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Endpoint::Unix { path } => write!(f, "unix:{path}"),
+            Endpoint::Inet { host, port } if host.contains(':') => write!(f, "inet:[{host}]:{port}"),
+            Endpoint::Inet { host, port } => write!(f, "inet:{host}:{port}"),
+        }
+    }
+}
+
+/// A local service that the mail server depends on.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Helper {
+    pub kind: HelperKind,
+    pub endpoint: Endpoint,
+    /// The parameter that names it.
+    pub setting: String,
+    pub at: Option<FileLine>,
+    /// The services that need it, by `smtp/inet`; empty: all mail.
+    pub needed_by: BTreeSet<String>,
+    /// What becomes of mail while it is down: `tempfail`, `accept`, `reject`, `defer`, …
+    pub on_failure: String,
+    /// `Absent`: nothing listens there.
+    pub state: Seen<HelperState>,
+}
+
+/// A helper that listens.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct HelperState {
+    pub owners: Seen<Vec<Owner>>,
+    pub queue: Seen<super::AcceptQueue>,
+    /// All of its processes are stopped.
+    pub stopped: Seen<bool>,
+}
+
+/// The process that starts all others of a mail server.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Master {
+    pub pid: u32,
+    pub state: char,
+}
+
+impl Master {
+    pub fn is_stopped(&self) -> bool {
+        matches!(self.state, 'T' | 't')
+    }
+}
+
+/// The worker processes of one service.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Children {
+    pub count: u32,
+    /// Of these, stopped by a signal or a debugger.
+    pub stopped: u32,
+    /// Most at a time. `None`: no limit.
+    pub limit: Option<u32>,
+}
+
+/// What a service manager restricts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct UnitLimits {
+    pub unit: String,
+    /// The user that it is started as; empty for root.
+    pub user: String,
+    /// CapabilityBoundingSet=, by names in lower case. `None`: not restricted.
+    pub bounding: Option<BTreeSet<String>>,
+    /// AmbientCapabilities=
+    pub ambient: BTreeSet<String>,
+    pub at: Option<FileLine>,
+}
+
+/// A line that could not be understood.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Problem {
+    pub at: FileLine,
+    pub text: String,
+}
+
+/// Mail software that was found and whose configuration is not read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct OtherServer {
+    /// How it was found: `process 812 (dovecot)`, `/usr/sbin/exim4`.
+    pub found: String,
+    pub running: Seen<bool>,
+    /// Keys of its listeners in `sockets.listeners`.
+    pub listeners: BTreeSet<String>,
+}

@@ -1,0 +1,266 @@
+//! A finding: what is wrong, why we say so, and what exactly to do about it.
+
+use crate::Subject;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// How much it hurts. The order is the order of reports: the most damaging is the greatest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Severity {
+    /// A fact.
+    Info,
+    /// Worth knowing.
+    Notice,
+    /// Risk or partial failure.
+    Warning,
+    /// Conformant peers will fail.
+    Error,
+    /// Mail is lost or refused, or the host is being abused, now.
+    Critical,
+}
+
+impl Severity {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Severity::Info => "info",
+            Severity::Notice => "notice",
+            Severity::Warning => "warning",
+            Severity::Error => "error",
+            Severity::Critical => "critical",
+        }
+    }
+
+    /// A fact or a notice is never a cause, and explains nothing away.
+    pub fn can_be_cause(self) -> bool {
+        self >= Severity::Warning
+    }
+}
+
+/// Who can end it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Mover {
+    Us,
+    Recipient,
+    Receiver,
+    /// The provider, or somebody on the path.
+    Network,
+    /// It ends by itself: wait.
+    Nobody,
+}
+
+impl Mover {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Mover::Us => "us",
+            Mover::Recipient => "recipient",
+            Mover::Receiver => "receiver",
+            Mover::Network => "network",
+            Mover::Nobody => "nobody",
+        }
+    }
+}
+
+/// One fact that a finding rests on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Reason {
+    pub text: String,
+    /// Where it was seen: `sock_diag`, `/etc/postfix/main.cf:12`, `postconf`.
+    pub source: String,
+    /// JSON pointer into the report's `evidence`.
+    pub evidence: String,
+}
+
+/// One DNS record to publish.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Record {
+    pub name: String,
+    #[serde(rename = "type")]
+    pub kind: String,
+    pub value: String,
+}
+
+/// One configuration line as it should read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct ConfigLine {
+    pub file: String,
+    pub line: Option<u32>,
+    pub text: String,
+}
+
+/// One step that ends it. Steps stand in the order in which they are to be done.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Fix {
+    pub text: String,
+    /// Who does it: `admin of this host`, `provider`, …
+    pub who: String,
+    #[serde(default)]
+    pub commands: Vec<String>,
+    #[serde(default)]
+    pub records: Vec<Record>,
+    #[serde(default)]
+    pub config: Vec<ConfigLine>,
+    #[serde(default)]
+    pub undo: String,
+    #[serde(default)]
+    pub verify: String,
+}
+
+impl Fix {
+    /// A step for whoever administers this host.
+    pub fn here(text: impl Into<String>) -> Self {
+        Fix {
+            text: text.into(),
+            who: "admin of this host".to_owned(),
+            commands: Vec::new(),
+            records: Vec::new(),
+            config: Vec::new(),
+            undo: String::new(),
+            verify: String::new(),
+        }
+    }
+
+    #[must_use]
+    pub fn command(mut self, command: impl Into<String>) -> Self {
+        self.commands.push(command.into());
+        self
+    }
+
+    #[must_use]
+    pub fn config(mut self, file: impl Into<String>, line: Option<u32>, text: impl Into<String>) -> Self {
+        self.config.push(ConfigLine { file: file.into(), line, text: text.into() });
+        self
+    }
+
+    #[must_use]
+    pub fn undo(mut self, undo: impl Into<String>) -> Self {
+        self.undo = undo.into();
+        self
+    }
+
+    #[must_use]
+    pub fn verify(mut self, verify: impl Into<String>) -> Self {
+        self.verify = verify.into();
+        self
+    }
+}
+
+/// One thing that is wrong (or worth knowing) with one subject.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Finding {
+    /// Hash of code and subject: the same from run to run.
+    pub id: String,
+    pub code: String,
+    pub name: String,
+    pub severity: Severity,
+    /// 0 to 1: how sure we are that this is so.
+    pub confidence: f32,
+    pub subject: Subject,
+    pub summary: String,
+    pub whose_move: Mover,
+    /// The rule's machine-readable facts; the keys stand on the rule's page.
+    pub data: BTreeMap<String, Value>,
+    pub because: Vec<Reason>,
+    /// Ids of the findings that are consequences of this one.
+    pub explains: Vec<String>,
+    pub fix: Vec<Fix>,
+    pub references: Vec<String>,
+    /// What else it touches; consequences are looked for here. Not part of the report: rules say it anew.
+    #[serde(skip)]
+    pub scope: BTreeSet<Subject>,
+}
+
+impl Finding {
+    /// A finding with its identity; the rule adds what it saw and what to do.
+    pub fn new(code: &str, name: &str, severity: Severity, subject: Subject, summary: impl Into<String>) -> Self {
+        let scope = BTreeSet::from([subject.clone()]);
+        Finding {
+            id: identity(code, &subject),
+            code: code.to_owned(),
+            name: name.to_owned(),
+            severity,
+            confidence: 1.0,
+            subject,
+            summary: summary.into(),
+            whose_move: Mover::Us,
+            data: BTreeMap::new(),
+            because: Vec::new(),
+            explains: Vec::new(),
+            fix: Vec::new(),
+            references: Vec::new(),
+            scope,
+        }
+    }
+
+    #[must_use]
+    pub fn because(mut self, text: impl Into<String>, source: impl Into<String>, evidence: impl Into<String>) -> Self {
+        self.because.push(Reason { text: text.into(), source: source.into(), evidence: evidence.into() });
+        self
+    }
+
+    #[must_use]
+    pub fn confidence(mut self, confidence: f32) -> Self {
+        self.confidence = confidence;
+        self
+    }
+
+    #[must_use]
+    pub fn data(mut self, key: &str, value: impl Into<Value>) -> Self {
+        self.data.insert(key.to_owned(), value.into());
+        self
+    }
+
+    #[must_use]
+    pub fn fix(mut self, fix: Fix) -> Self {
+        self.fix.push(fix);
+        self
+    }
+
+    #[must_use]
+    pub fn reference(mut self, reference: impl Into<String>) -> Self {
+        self.references.push(reference.into());
+        self
+    }
+
+    /// Says what else this finding touches.
+    #[must_use]
+    pub fn touches(mut self, subject: Subject) -> Self {
+        self.scope.insert(subject);
+        self
+    }
+}
+
+/// FNV-1a over code and subject, as 16 hexadecimal digits: short, stable, and needs no library.
+fn identity(code: &str, subject: &Subject) -> String {
+    let mut hash: u64 = 0xcbf2_9ce4_8422_2325;
+    for part in [code, subject.kind.as_str(), &subject.value] {
+        for byte in part.bytes().chain([0]) {
+            hash ^= u64::from(byte);
+            hash = hash.wrapping_mul(0x0000_0100_0000_01b3);
+        }
+    }
+    format!("{hash:016x}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn identity_depends_on_code_and_subject_alone() {
+        let a = Finding::new("SOCK101", "listener-missing", Severity::Critical, Subject::service("smtp"), "one");
+        let b = Finding::new("SOCK101", "listener-missing", Severity::Warning, Subject::service("smtp"), "two");
+        let c = Finding::new("SOCK101", "listener-missing", Severity::Critical, Subject::host(), "one");
+        assert_eq!(a.id, b.id);
+        assert_ne!(a.id, c.id);
+    }
+}
