@@ -8,7 +8,7 @@ use mxray_model::Finding;
 
 /// All codes, those nearest to the thing to change first.
 pub const NEAREST_FIRST: &[&str] = &[
-    "HOST101", "HOST102", // nothing can be written: what fails after that is a consequence
+    "HOST111", "HOST101", "HOST102", // nothing can be written: what fails after that is a consequence
     "PORT109", "PORT101", // the port cannot be had: the service cannot start
     "CONF101", "CONF105", "CONF103", // switches in files
     "SOCK112", // nothing runs
@@ -32,6 +32,8 @@ pub const LINKS: &[(&str, &str, Link)] = &[
     ("HOST101", "SOCK111", Link::SharedScope),
     ("HOST102", "SOCK112", Link::SharedScope),
     ("HOST102", "SOCK111", Link::SharedScope),
+    ("HOST111", "SOCK112", Link::SharedScope),
+    ("HOST111", "SOCK111", Link::SharedScope),
     // Postfix's master ends when one of its ports cannot be bound.
     ("PORT109", "SOCK112", Link::SharedScope),
     ("PORT109", "SOCK101", Link::SharedScope),

@@ -20,6 +20,7 @@ catalogue! {
     conf::relay_open_by_config,
     host::disk_full,
     host::inodes_exhausted,
+    host::read_only,
     look::collector_failed,
     port::held_by_other,
     port::needs_privilege,

@@ -24,14 +24,7 @@ struct Need {
 
 fn check(evidence: &Evidence) -> Judgement {
     let mut judgement = Judgement::nothing();
-    if let Some(blind) = super::unknown_directories(evidence) {
-        judgement.blind(&RULE, blind);
-    }
-    for (directory, seen) in &evidence.file_systems {
-        if let Some(blind) = seen.blind() {
-            judgement.blind(&RULE, &super::about(directory, blind));
-        }
-    }
+    super::blind_spots(evidence, &RULE, &mut judgement);
     for (mount, directories) in by_mount_point(&evidence.file_systems) {
         let Some((directory, fs)) = directories.first() else { continue };
         let uses = uses(&directories);

@@ -2,7 +2,9 @@
 
 pub mod disk_full;
 pub mod inodes_exhausted;
+pub mod read_only;
 
+use crate::rule::{Judgement, Rule};
 use mxray_model::evidence::{FileSystem, Server};
 use mxray_model::{Blind, Evidence, Seen};
 use std::collections::BTreeMap;
@@ -47,7 +49,17 @@ fn servers_with_queue_on<'a>(evidence: &'a Evidence, mount: &str) -> Vec<&'a Str
     servers.filter(|(_, server)| on_it(server) == Some(true)).map(|(name, _)| name).collect()
 }
 
-/// Why no file system was looked at: nobody could say where mail keeps its files.
-fn unknown_directories(evidence: &Evidence) -> Option<&Blind> {
-    evidence.file_systems.is_empty().then(|| evidence.servers.blind()).flatten()
+/// Says for a rule about file systems what could not be looked at: single directories, or all of them.
+fn blind_spots(evidence: &Evidence, rule: &Rule, judgement: &mut Judgement) {
+    // Without a server's configuration nobody knows where mail keeps its files.
+    if evidence.file_systems.is_empty()
+        && let Some(blind) = evidence.servers.blind()
+    {
+        judgement.blind(rule, blind);
+    }
+    for (directory, seen) in &evidence.file_systems {
+        if let Some(blind) = seen.blind() {
+            judgement.blind(rule, &about(directory, blind));
+        }
+    }
 }
