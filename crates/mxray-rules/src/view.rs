@@ -129,11 +129,13 @@ pub fn list(value: &str) -> Vec<&str> {
 
 /// Why this server is taken for one that receives mail from outside. `None`: nothing says so.
 ///
-/// A null client or a send-only host also runs a mail server, often with its own name in `mydestination`; only domains
-/// beyond its own names, or users who are served here, make a receiving host.
-pub fn receives_mail(server: &Server) -> Option<String> {
+/// A null client or a send-only host also runs a mail server, often with its own names in `mydestination`. What makes a
+/// receiving host is a domain beyond its own names, or any domain together with users who are served here. Behind a
+/// relayhost neither counts: such a host may fetch its mail elsewhere.
+pub fn receives_mail(evidence: &Evidence, server: &Server) -> Option<String> {
     for setting in ["virtual_mailbox_domains", "relay_domains", "virtual_alias_domains"] {
         let value = server.setting(setting);
+        // By default relay_domains repeats mydestination: only what an admin wrote is a sign.
         if server.set_at(setting).is_some() && !list(value).is_empty() {
             return Some(format!("{setting} = {value}"));
         }
@@ -141,19 +143,37 @@ pub fn receives_mail(server: &Server) -> Option<String> {
     if !server.setting("relayhost").trim().is_empty() {
         return None;
     }
-    let own = server.host_name.to_ascii_lowercase();
-    let short = own.split('.').next().unwrap_or_default();
-    let mail_name = server.setting("myorigin").to_ascii_lowercase();
-    let foreign = list(server.setting("mydestination")).into_iter().find(|entry| {
-        let name = entry.to_ascii_lowercase();
-        let is_domain = name.contains('.') && !name.contains(':') && !name.contains('/') && !name.starts_with('!');
-        is_domain
-            && name != own
-            && name != mail_name
-            && !name.starts_with("localhost")
-            && name != format!("{short}.localdomain")
-    })?;
-    Some(format!("mydestination contains {foreign}"))
+    let domains: Vec<&str> =
+        list(server.setting("mydestination")).into_iter().filter(|entry| is_domain(entry)).collect();
+    let own = own_names(server);
+    if let Some(foreign) = domains.iter().find(|name| !own.contains(&name.to_ascii_lowercase())) {
+        return Some(format!("mydestination contains {foreign}"));
+    }
+    let served = users_served_here(evidence, server)?;
+    let domain = domains.first()?;
+    Some(format!("mydestination contains {domain}, and {served}"))
+}
+
+fn is_domain(entry: &str) -> bool {
+    entry.contains('.')
+        && !entry.contains([':', '/', '!'])
+        && !entry.to_ascii_lowercase().starts_with("localhost.")
+        && !entry.to_ascii_lowercase().ends_with(".localdomain")
+}
+
+fn own_names(server: &Server) -> [String; 2] {
+    [server.host_name.to_ascii_lowercase(), server.setting("myorigin").to_ascii_lowercase()]
+}
+
+/// Signs of people who use this host for their mail.
+fn users_served_here(evidence: &Evidence, server: &Server) -> Option<String> {
+    let mailboxes = evidence.others.iter().find(|(_, other)| other.running == Seen::Value(true));
+    if let Some((software, _)) = mailboxes {
+        return Some(format!("{software} serves mailboxes here"));
+    }
+    let submission =
+        server.wanted.values().find(|w| matches!(w.purpose, Purpose::Submission | Purpose::Submissions))?;
+    Some(format!("users submit mail here ({})", submission.at))
 }
 
 /// The daemon's own words for what an admin does with it.

@@ -37,7 +37,7 @@ fn check(evidence: &Evidence) -> Judgement {
         if !against_it.is_empty() {
             judgement.find(stale(instance, &against_it, &words));
         } else if !by_configuration.is_empty() {
-            match view::receives_mail(server) {
+            match view::receives_mail(evidence, server) {
                 Some(domains) => judgement.find(configured(instance, server, &by_configuration, &domains, &words)),
                 None => judgement
                     .well(format!("{instance} listens on loopback only, and nothing says that it should receive mail")),

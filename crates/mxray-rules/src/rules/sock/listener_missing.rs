@@ -111,7 +111,7 @@ fn expected(
     words: &Words<'_>,
 ) -> Option<Finding> {
     const WAYS_IN: [u16; 2] = [25, 24];
-    let domains = view::receives_mail(server)?;
+    let domains = view::receives_mail(evidence, server)?;
     let takes_mail = |w: &WantedListener| {
         w.purpose == Purpose::Relay
             || (!w.is_loopback_only() && !matches!(w.purpose, Purpose::Submission | Purpose::Submissions))
