@@ -154,6 +154,14 @@ pub fn receives_mail(evidence: &Evidence, server: &Server) -> Option<String> {
     Some(format!("mydestination contains {domain}, and {served}"))
 }
 
+/// A port of IMAP or POP3 on which others than this machine can fetch their mail.
+pub fn mailbox_port(evidence: &Evidence) -> Option<u16> {
+    const MAILBOX_PORTS: [u16; 4] = [143, 993, 110, 995];
+    let sockets = evidence.sockets.value()?;
+    let reachable = |port: &u16| listeners_on(sockets, *port).iter().any(|(_, listener)| !listener.is_loopback());
+    MAILBOX_PORTS.into_iter().find(reachable)
+}
+
 fn is_domain(entry: &str) -> bool {
     entry.contains('.')
         && !entry.contains([':', '/', '!'])
@@ -167,9 +175,8 @@ fn own_names(server: &Server) -> [String; 2] {
 
 /// Signs of people who use this host for their mail.
 fn users_served_here(evidence: &Evidence, server: &Server) -> Option<String> {
-    let mailboxes = evidence.others.iter().find(|(_, other)| other.running == Seen::Value(true));
-    if let Some((software, _)) = mailboxes {
-        return Some(format!("{software} serves mailboxes here"));
+    if let Some(port) = mailbox_port(evidence) {
+        return Some(format!("mailboxes are served here on port {port}"));
     }
     let submission =
         server.wanted.values().find(|w| matches!(w.purpose, Purpose::Submission | Purpose::Submissions))?;

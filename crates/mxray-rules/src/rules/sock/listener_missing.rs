@@ -3,7 +3,7 @@
 use crate::rule::{Judgement, Rule};
 use crate::view::{self, Words};
 use mxray_model::evidence::{Purpose, Server, Sockets, WantedListener};
-use mxray_model::{Evidence, Finding, Fix, Seen, Severity, Subject};
+use mxray_model::{Evidence, Finding, Fix, Severity, Subject};
 use std::net::IpAddr;
 
 pub const RULE: Rule = Rule {
@@ -116,7 +116,7 @@ fn expected(
         w.purpose == Purpose::Relay
             || (!w.is_loopback_only() && !matches!(w.purpose, Purpose::Submission | Purpose::Submissions))
     };
-    let mailboxes_here = evidence.others.values().any(|other| other.running == Seen::Value(true));
+    let mailboxes_here = view::mailbox_port(evidence).is_some();
     let way_in =
         server.wanted.values().any(takes_mail) || WAYS_IN.iter().any(|p| !view::listeners_on(sockets, *p).is_empty());
     let disabled = !server.setting("master_service_disable").trim().is_empty();
