@@ -19,7 +19,8 @@ pub const RULE: Rule = Rule {
 /// One client with fewer connections than this is no flood: Postfix itself allows 50 to each by default
 /// (`smtpd_client_connection_count_limit`).
 const CONNECTIONS_MIN: u32 = 50;
-/// Without visible harm, only a crowd of this size is worth a word: gateways and balancers hold many, too.
+/// Without visible harm, only a crowd of this size is worth a word. Gateways and balancers hold many, too; those are
+/// usually in `mynetworks`, and few of them hold this many at once.
 const CONNECTIONS_MIN_UNHARMED: u32 = 200;
 
 fn check(evidence: &Evidence) -> Judgement {
@@ -65,12 +66,11 @@ fn flood(evidence: &Evidence, sockets: &Sockets, port: u16, load: &Load) -> Opti
         let allowed: u32 = server.setting_of(wanted, "smtpd_client_connection_count_limit").trim().parse().unwrap_or(0);
         allowed > 0 && crowd.count > allowed && !trusted && view::address_of(&crowd.who).is_some()
     });
-    let half_of_limit = limit.is_some_and(|limit| crowd.count.saturating_mul(2) >= limit);
     let severity = match harm {
         Harm::QueueFull => Severity::Critical,
         Harm::LimitReached => Severity::Error,
         Harm::None if against_policy => Severity::Warning,
-        Harm::None if !trusted && half_of_limit && crowd.count >= CONNECTIONS_MIN_UNHARMED => Severity::Warning,
+        Harm::None if !trusted && crowd.count >= CONNECTIONS_MIN_UNHARMED => Severity::Warning,
         Harm::None => return None,
     };
     let share = u64::from(crowd.count) * 100 / u64::from(total.max(1));
