@@ -59,6 +59,11 @@ impl Units {
         self.names.get(&id?)
     }
 
+    /// Why names are missing, where some are.
+    pub fn blind(&self) -> Option<&Blind> {
+        self.blind.as_ref()
+    }
+
     fn why(&self, id: Option<u64>) -> Blind {
         match (&self.blind, id) {
             (Some(blind), _) => blind.clone(),

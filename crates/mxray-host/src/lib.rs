@@ -5,6 +5,7 @@
 
 mod cgroup;
 pub mod kernel;
+pub mod names;
 pub mod processes;
 mod read;
 pub mod sockets;

@@ -6,7 +6,7 @@
 
 mod holders;
 
-pub use holders::{Holder, Holders, holders, owners};
+pub use holders::{Holders, InodeMap, holders, owners};
 
 use crate::{cgroup, read};
 use mxray_model::evidence::{Descriptors, Process, Processes};
@@ -61,6 +61,24 @@ pub fn table() -> Seen<Table> {
         }
         Err(blind) => Seen::Unknown(blind),
     }
+}
+
+/// Some processes, as far as they still exist.
+pub fn rows(pids: &BTreeSet<u32>) -> BTreeMap<u32, Row> {
+    pids.iter().filter_map(|pid| row(*pid).map(|row| (*pid, row))).collect()
+}
+
+/// The visible processes whose name `matches` (it gets the bytes as the process chose them).
+///
+/// # Errors
+/// `/proc` cannot be listed.
+pub fn named(matches: impl Fn(&[u8]) -> bool) -> Result<Vec<u32>, Blind> {
+    let mut pids = pids()?;
+    pids.retain(|pid| {
+        read::bounded(&file(*pid, "comm"), read::SMALL_BYTES_MAX)
+            .is_ok_and(|name| matches(name.strip_suffix(b"\n").unwrap_or(&name)))
+    });
+    Ok(pids)
 }
 
 /// The processes with their open descriptors and capabilities, for evidence.
@@ -246,7 +264,7 @@ pub(crate) const OTHERS: &str = "root, or cap_sys_ptrace and cap_dac_read_search
 /// Other users' processes can be seen: `/proc` is mounted without `hidepid`, or we are let past it.
 ///
 /// With hidepid, whoever may read process 1 is in the exempt group or may trace it; both open every other process.
-pub(crate) fn all_visible() -> bool {
+pub fn all_visible() -> bool {
     let Ok(mounts) = read::bounded(Path::new("/proc/self/mountinfo"), 16 << 20) else { return false };
     !hides(&mounts) || read::bounded(Path::new("/proc/1/stat"), read::SMALL_BYTES_MAX).is_ok()
 }

@@ -22,20 +22,37 @@ const LISTING_BYTES: usize = 128 * 1024;
 /// Inode of the machine's first process namespace (`PROC_PID_INIT_INO`, linux/proc_ns.h).
 const FIRST_PID_NAMESPACE: &str = "pid:[4026531836]";
 
-/// One process that holds one socket.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Holder {
-    pub inode: u32,
-    pub pid: u32,
-}
-
-/// The outcome of a walk.
+/// The outcome of a walk: an inode's holders in the order of the walk.
 #[derive(Debug)]
 pub struct Holders {
-    /// In the order of the walk; a socket can be held by many.
-    pub found: Vec<Holder>,
+    /// First and last place in `found`; `NOBODY`: not found.
+    by_inode: InodeMap<(u32, u32)>,
+    found: Vec<Holder>,
     /// Why an inode that was not found may still be held. `None`: everything was looked at, nobody holds it.
     pub blind: Option<Blind>,
+}
+
+/// One process that holds one socket, and the place of the next one that holds it too.
+#[derive(Debug, Clone, Copy)]
+struct Holder {
+    pid: u32,
+    next: u32,
+}
+
+/// No place in the list.
+const NOBODY: u32 = u32::MAX;
+
+impl Holders {
+    /// The processes that hold this socket.
+    pub fn of(&self, inode: u32) -> impl Iterator<Item = u32> {
+        let first = self.by_inode.get(&inode).and_then(|(first, _)| self.found.get(*first as usize));
+        std::iter::successors(first, |holder| self.found.get(holder.next as usize)).map(|holder| holder.pid)
+    }
+
+    /// All of them.
+    pub fn pids(&self) -> BTreeSet<u32> {
+        self.found.iter().map(|holder| holder.pid).collect()
+    }
 }
 
 /// Inode numbers are small and dense; multiplying spreads them enough, and costs nothing.
@@ -71,36 +88,39 @@ pub fn owners(table: &Table, inodes: &BTreeSet<u64>, first_pids: &[u32]) -> BTre
     let order: Vec<u32> =
         first_pids.iter().copied().chain(table.rows.keys().copied().filter(|pid| !first_pids.contains(pid))).collect();
     let holders = walk(&order, &wanted, table.all_visible);
-    let mut found: BTreeMap<u64, Vec<Owner>> = BTreeMap::new();
-    for holder in &holders.found {
-        if let Some(row) = table.rows.get(&holder.pid) {
-            found.entry(u64::from(holder.inode)).or_default().push(Owner { pid: holder.pid, name: row.name.clone() });
-        }
-    }
     inodes
         .iter()
         .map(|inode| {
-            let owners = match (found.remove(inode), &holders.blind) {
-                (Some(owners), _) => Seen::Value(owners),
-                (None, Some(blind)) => Seen::Unknown(blind.clone()),
-                (None, None) => Seen::Absent,
+            let pids = u32::try_from(*inode).map(|inode| holders.of(inode)).into_iter().flatten();
+            let owners: Vec<Owner> = pids
+                .filter_map(|pid| table.rows.get(&pid))
+                .map(|row| Owner { pid: row.pid, name: row.name.clone() })
+                .collect();
+            let seen = match &holders.blind {
+                _ if !owners.is_empty() => Seen::Value(owners),
+                Some(blind) => Seen::Unknown(blind.clone()),
+                None => Seen::Absent,
             };
-            (*inode, owners)
+            (*inode, seen)
         })
         .collect()
 }
 
-/// The same for a list of sockets without a process table; `inodes` may hold 0, which nobody holds.
-pub fn holders(inodes: &[u32]) -> Holders {
-    match pids() {
-        Ok(pids) => walk(&pids, inodes, super::all_visible()),
-        Err(blind) => Holders { found: Vec::new(), blind: Some(blind) },
+/// The same without a process table, among `pids` or, if that is `None`, among all processes.
+///
+/// `inodes` may hold 0, which nobody holds. If `pids` is given, `blind` speaks of these alone.
+pub fn holders(inodes: &[u32], among: Option<&[u32]>) -> Holders {
+    match among {
+        Some(pids) => walk(pids, inodes, true),
+        None => match pids() {
+            Ok(pids) => walk(&pids, inodes, super::all_visible()),
+            Err(blind) => Holders { by_inode: InodeMap::default(), found: Vec::new(), blind: Some(blind) },
+        },
     }
 }
 
 struct Walk {
-    /// True: found already.
-    wanted: InodeMap<bool>,
+    wanted: InodeMap<(u32, u32)>,
     missing: usize,
     found: Vec<Holder>,
     refused: Option<u32>,
@@ -108,7 +128,9 @@ struct Walk {
 }
 
 fn walk(order: &[u32], inodes: &[u32], all_visible: bool) -> Holders {
-    let wanted: InodeMap<bool> = inodes.iter().filter(|inode| **inode != 0).map(|inode| (*inode, false)).collect();
+    let mut wanted = InodeMap::default();
+    wanted.reserve(inodes.len());
+    wanted.extend(inodes.iter().filter(|inode| **inode != 0).map(|inode| (*inode, (NOBODY, NOBODY))));
     let missing = wanted.len();
     let mut walk = Walk { wanted, missing, found: Vec::with_capacity(missing), refused: None, failed: None };
     let counted = kernel_counts_descriptors();
@@ -120,7 +142,7 @@ fn walk(order: &[u32], inodes: &[u32], all_visible: bool) -> Holders {
         walk.process(*pid, counted, &mut listing);
     }
     let blind = if walk.missing == 0 { None } else { walk.blind(all_visible) };
-    Holders { found: walk.found, blind }
+    Holders { by_inode: walk.wanted, found: walk.found, blind }
 }
 
 impl Walk {
@@ -179,7 +201,6 @@ impl Walk {
     fn descriptors(&mut self, pid: u32, directory: &OwnedFd, listing: &mut Vec<u8>) -> Result<(), Errno> {
         listing.clear();
         let mut entries = RawDir::new(directory.as_fd(), listing.spare_capacity_mut());
-        let first = self.found.len();
         while let Some(entry) = entries.next() {
             let entry = entry?;
             let name = entry.file_name();
@@ -188,17 +209,20 @@ impl Walk {
                 continue;
             }
             let Some(inode) = socket_inode(directory.as_fd(), name)? else { continue };
-            let Some(found) = self.wanted.get_mut(&inode) else { continue };
-            // A process that holds one socket twice (dup) is one holder; it can only be among those just found.
-            let again =
-                *found && self.found.get(first..).is_some_and(|own| own.iter().any(|holder| holder.inode == inode));
-            if !*found {
-                *found = true;
+            let Some((first, last)) = self.wanted.get_mut(&inode) else { continue };
+            let place = u32::try_from(self.found.len()).unwrap_or(NOBODY);
+            if let Some(previous) = self.found.get_mut(*last as usize) {
+                // A process that holds one socket twice (dup) is one holder.
+                if previous.pid == pid {
+                    continue;
+                }
+                previous.next = place;
+            } else {
+                *first = place;
                 self.missing -= 1;
             }
-            if !again {
-                self.found.push(Holder { inode, pid });
-            }
+            *last = place;
+            self.found.push(Holder { pid, next: NOBODY });
         }
         Ok(())
     }

@@ -15,11 +15,11 @@ mod wire;
 #[cfg(test)]
 mod tests;
 
-pub use sample::{Sample, UnixListener, sample};
+pub use sample::{Sample, UnixListener, sample, unix_listeners};
 pub use socket::{Protocol, Socket, State};
-pub use summary::summarise;
+pub use summary::{network, summarise};
 pub use tcp_info::TcpInfo;
-pub use wire::Prefix;
+pub use wire::{BadPrefix, Prefix};
 
 use crate::cgroup::Units;
 use crate::read;
@@ -126,6 +126,10 @@ fn scan_keeping(query: &Query, keep: Keep) -> Result<Snapshot, Blind> {
 fn over_netlink(query: &Query, keep: Keep, snapshot: &mut Snapshot) -> Result<(), dump::DumpError> {
     let protocols = [(query.tcp, Protocol::Tcp), (query.udp, Protocol::Udp)];
     for (_, protocol) in protocols.into_iter().filter(|(wanted, _)| *wanted) {
+        let states = query.states_of(protocol);
+        if states == 0 {
+            continue;
+        }
         for family in [wire::AF_INET, wire::AF_INET6] {
             // An IPv6 peer cannot be in the IPv4 table; an IPv4 peer can be in both (mapped).
             if family == wire::AF_INET && query.peer.is_some_and(|peer| peer.address.is_ipv6()) {
@@ -134,7 +138,7 @@ fn over_netlink(query: &Query, keep: Keep, snapshot: &mut Snapshot) -> Result<()
             let request = InetRequest {
                 family,
                 protocol,
-                states: query.state_mask(),
+                states,
                 tcp_info: keep != Keep::Nothing && protocol == Protocol::Tcp,
                 memory: query.memory,
                 ports: &query.ports,
@@ -171,10 +175,19 @@ fn from_proc(net: &Path, query: &Query, snapshot: &mut Snapshot) -> Result<(), B
 }
 
 impl Query {
-    fn state_mask(&self) -> u32 {
-        match self.states {
-            0 => State::ALL.into_iter().fold(0, |mask, state| mask | state.bit()),
-            some => some,
+    /// What to ask the kernel for. A protocol's impossible states are left out: with any bit beside LISTEN, the kernel
+    /// walks the table of all connections.
+    fn states_of(&self, protocol: Protocol) -> u32 {
+        /// `TCPF_BOUND_INACTIVE`: bound, neither listening nor connected; listed since Linux 6.8.
+        const BOUND_INACTIVE: u32 = 1 << 13;
+        let all = State::ALL.into_iter().fold(0, |mask, state| mask | state.bit());
+        let wanted = if self.states == 0 { all } else { self.states };
+        match protocol {
+            Protocol::Udp => wanted & (State::Established.bit() | State::Unconnected.bit()),
+            Protocol::Tcp if self.states & State::Unconnected.bit() != 0 => {
+                wanted & !State::Unconnected.bit() | BOUND_INACTIVE
+            }
+            Protocol::Tcp => wanted & !State::Unconnected.bit(),
         }
     }
 

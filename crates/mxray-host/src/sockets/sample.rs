@@ -45,7 +45,7 @@ pub fn sample() -> Seen<Sample> {
             // A connected UDP socket waits for nobody.
             snapshot.sockets.retain(|socket| socket.protocol == Protocol::Tcp || socket.state == State::Unconnected);
             let units = snapshot.units();
-            Seen::Value(Sample { snapshot, units, local_ports: kernel::local_ports(), unix: unix() })
+            Seen::Value(Sample { snapshot, units, local_ports: kernel::local_ports(), unix: unix_listeners() })
         }
         Err(blind) => Seen::Unknown(blind),
     }
@@ -90,7 +90,11 @@ impl Sample {
     }
 }
 
-fn unix() -> Result<Vec<UnixListener>, Blind> {
+/// Lists UNIX stream listeners, by path.
+///
+/// # Errors
+/// Neither netlink nor `/proc/net/unix` gave them.
+pub fn unix_listeners() -> Result<Vec<UnixListener>, Blind> {
     let mut listeners = Vec::new();
     let outcome = dump::unix(State::Listen.bit(), |socket| match socket {
         None => listeners.clear(),

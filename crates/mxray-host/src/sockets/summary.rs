@@ -191,7 +191,7 @@ fn count(length: usize) -> u32 {
 }
 
 /// /24 of IPv4, /64 of IPv6: what one customer usually has.
-pub(crate) fn network(address: IpAddr) -> (IpAddr, u8) {
+pub fn network(address: IpAddr) -> (IpAddr, u8) {
     match address {
         IpAddr::V4(v4) => (IpAddr::V4(Ipv4Addr::from_bits(v4.to_bits() & !0xff)), 24),
         IpAddr::V6(v6) => (IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64)), 64),

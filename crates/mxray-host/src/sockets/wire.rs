@@ -271,6 +271,31 @@ impl Prefix {
     }
 }
 
+impl std::str::FromStr for Prefix {
+    type Err = BadPrefix;
+
+    /// `192.0.2.0/24`, or one address.
+    fn from_str(text: &str) -> Result<Self, BadPrefix> {
+        let bad = || BadPrefix(text.to_owned());
+        let (address, length) = match text.split_once('/') {
+            Some((address, length)) => (address, Some(length)),
+            None => (text, None),
+        };
+        let address: IpAddr = address.parse().map_err(|_| bad())?;
+        let longest = if address.is_ipv4() { 32 } else { 128 };
+        let length = match length {
+            Some(length) => length.parse().ok().filter(|length| *length <= longest).ok_or_else(bad)?,
+            None => longest,
+        };
+        Ok(Prefix { address, length })
+    }
+}
+
+/// Not an address or a network.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is neither an address nor a network such as 192.0.2.0/24 or 2001:db8::/32")]
+pub struct BadPrefix(pub String);
+
 fn same_bits(a: u128, b: u128, length: u8) -> bool {
     (a ^ b).checked_shr(128 - u32::from(length.min(128))).unwrap_or(0) == 0
 }
