@@ -3,8 +3,15 @@
 //! A [`Reader`] reads one software's configuration. What does not depend on the software (processes of a server,
 //! other software, helpers joined with sockets) stands in the modules beside it.
 
-pub(crate) mod machine;
+mod attach;
+mod helpers;
+mod machine;
+mod others;
 mod postfix;
+
+pub use attach::attach;
+pub use helpers::join_helpers;
+pub use others::{others, software_of};
 
 use mxray_model::Seen;
 use mxray_model::evidence::Server;

@@ -50,11 +50,6 @@ impl Values {
         self.raw.get(name).map(String::as_str).or_else(|| default_of(name))
     }
 
-    /// All names that have a value of their own, with it.
-    pub fn all(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.raw.iter().map(|(name, value)| (name.as_str(), value.as_str()))
-    }
-
     /// The expanded value for the whole server; empty where it is not defined.
     ///
     /// # Errors

@@ -70,6 +70,7 @@ pub(crate) const SETTINGS: &[&str] = &[
     "smtpd_sasl_path",
     "smtpd_sasl_type",
     "smtpd_sender_restrictions",
+    "smtpd_service_name",
     "smtpd_tls_auth_only",
     "smtpd_tls_cert_file",
     "smtpd_tls_chain_files",

@@ -90,6 +90,12 @@ pub(crate) fn is_unconfigured() -> Option<String> {
     (matches!(main.try_exists(), Ok(false)) && !has_run()).then(|| format!("{found}, without a main.cf"))
 }
 
+/// The services of one instance, read anew: the server that a report carries keeps its listeners only.
+pub(crate) fn services(server: &Server) -> Seen<master_cf::MasterCf> {
+    reading::file(&Path::new(&server.config_dir).join("master.cf"), FILE_BYTES_MAX)
+        .map(|content| master_cf::parse(&content.bytes))
+}
+
 fn has_master() -> bool {
     MASTERS.iter().any(|path| Path::new(path).exists())
 }
