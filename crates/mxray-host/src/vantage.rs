@@ -19,7 +19,19 @@ pub fn look() -> Vantage {
         bounding: bounding(),
         kernel_release: untrusted(system.release().to_bytes()),
         network_namespace: network_namespace(),
+        service_manager: service_manager(),
         container: container(),
+    }
+}
+
+/// systemd makes this directory where it runs as the service manager (sd_booted(3)).
+fn service_manager() -> Seen<String> {
+    let path = Path::new("/run/systemd/system");
+    match std::fs::symlink_metadata(path) {
+        Ok(meta) if meta.is_dir() => Seen::Value("systemd".to_owned()),
+        Ok(_) => Seen::Absent,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Seen::Absent,
+        Err(error) => Seen::Unknown(read::blind(path, &error, "root")),
     }
 }
 
