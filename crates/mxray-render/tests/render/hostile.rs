@@ -32,12 +32,12 @@ fn finding(code: &str, texts: &[String; 6]) -> Finding {
     finding
 }
 
-fn report(texts: [String; 6]) -> Report {
-    let [one, two, three, four, five, six] = &texts;
-    let consequence = finding(one, &texts);
-    let mut cause = finding(two, &texts);
+fn report(texts: &[String; 6]) -> Report {
+    let [one, two, three, four, five, six] = texts;
+    let consequence = finding(one, texts);
+    let mut cause = finding(two, texts);
     cause.explains = vec![consequence.id.clone()];
-    let mut notice = finding(three, &texts);
+    let mut notice = finding(three, texts);
     notice.severity = Severity::Notice;
     let mut report = sample::broken();
     report.summary = one.clone();
@@ -71,7 +71,7 @@ proptest! {
 
     #[test]
     fn nothing_steers_a_terminal(texts in prop::array::uniform6(evil()), verbose: bool) {
-        let report = report(texts);
+        let report = report(&texts);
         for format in [Format::Text, Format::Markdown, Format::Nagios, Format::Html, Format::Json] {
             let out = rendered(&report, format, Options { verbose, ..Options::default() });
             let found = out.chars().find(|c| *c != '\n' && is_steering(*c));
@@ -83,19 +83,19 @@ proptest! {
     fn html_has_only_our_tags(texts in prop::array::uniform6(evil())) {
         let options = Options { verbose: true, ..Options::default() };
         let meek = ["a", "b", "c", "d", "e", "f"].map(str::to_owned);
-        let expected: Vec<_> = tags(&rendered(&report(meek.clone()), Format::Html, options));
+        let expected: Vec<_> = tags(&rendered(&report(&meek), Format::Html, options));
         // Texts that end in a full stop are sentences and get other tags than commands: compare the kinds of tags.
         let allowed: std::collections::BTreeSet<_> = expected.iter().cloned()
             .chain(["/p".to_owned(), "p".to_owned(), "pre".to_owned(), "/pre".to_owned(), "strong".to_owned()])
             .collect();
-        for tag in tags(&rendered(&report(texts), Format::Html, options)) {
+        for tag in tags(&rendered(&report(&texts), Format::Html, options)) {
             prop_assert!(allowed.contains(&tag), "a tag from outside: <{}>", tag);
         }
     }
 
     #[test]
     fn nagios_has_one_pipe(texts in prop::array::uniform6(evil())) {
-        let out = rendered(&report(texts), Format::Nagios, Options::default());
+        let out = rendered(&report(&texts), Format::Nagios, Options::default());
         prop_assert_eq!(out.matches('|').count(), 1, "{}", out);
         prop_assert!(out.lines().next().is_some_and(|line| line.starts_with("MXRAY CRITICAL - ")), "{}", out);
     }
@@ -105,7 +105,7 @@ proptest! {
         let options = Options::default();
         let meek = ["a", "b", "c", "d", "e", "f"].map(str::to_owned);
         // A line feed inside a command would be a command of its own to whoever copies it.
-        let mut hostile = report(meek.clone());
+        let mut hostile = report(&meek);
         let calm = rendered(&hostile, Format::Text, options).lines().count();
         for cause in &mut hostile.causes {
             for fix in &mut cause.fix {

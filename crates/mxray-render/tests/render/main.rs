@@ -1,6 +1,7 @@
 //! Whole reports through every renderer: byte for byte against `tests/expected`, hostile strings, and size.
 //!
 //! `MXRAY_BLESS=1 cargo test -p mxray-render` writes the expected files anew; read the difference before keeping it.
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test says what it expects by panicking")]
 
 mod hostile;
 mod sample;
