@@ -39,7 +39,7 @@ pub(crate) fn render(report: &Report, options: &Options, out: &mut dyn io::Write
     if options.verbose {
         ruled_out(report, out)?;
         let evidence = dump::lines(&report.evidence);
-        writeln!(out, "\n## Evidence\n")?;
+        writeln!(out, "\n## Evidence")?;
         fence(evidence.iter().map(String::as_str), "", out)?;
     }
     Ok(())
@@ -105,24 +105,18 @@ fn fixes(finding: &Finding, out: &mut dyn io::Write) -> io::Result<()> {
 
 /// Steps are paragraphs, not list items: a fence inside a list item depends on the tracker's idea of indentation.
 fn fix_step(number: usize, step: &Fix, out: &mut dyn io::Write) -> io::Result<()> {
-    write!(out, "\n**Step {number}.** {}", prose(&step.text))?;
-    if !is_us(&step.who) {
-        write!(out, " ({})", prose(&step.who))?;
-    }
-    writeln!(out, "\n")?;
+    let who = if is_us(&step.who) { String::new() } else { format!(" ({})", prose(&step.who)) };
+    writeln!(out, "\n**Step {number}.** {}{who}", prose(&step.text))?;
     for line in &step.config {
         let number = line.line.map(|number| format!(" line {number}")).unwrap_or_default();
-        writeln!(out, "In {}{number}:\n", code(&line.file))?;
+        writeln!(out, "\nIn {}{number}:", code(&line.file))?;
         fence(line.text.lines(), "", out)?;
-        writeln!(out)?;
     }
     for record in &step.records {
         fence([format!("{} {} {}", record.name, record.kind, record.value).as_str()], "", out)?;
-        writeln!(out)?;
     }
     if !step.commands.is_empty() {
         fence(step.commands.iter().map(String::as_str), "sh", out)?;
-        writeln!(out)?;
     }
     labelled("Undo", &step.undo, out)?;
     labelled("Verify", &step.verify, out)
@@ -133,11 +127,10 @@ fn labelled(label: &str, text: &str, out: &mut dyn io::Write) -> io::Result<()> 
         return Ok(());
     }
     if is_sentence(text) {
-        return writeln!(out, "{label}: {}\n", prose(text));
+        return writeln!(out, "\n{label}: {}", prose(text));
     }
-    writeln!(out, "{label}:\n")?;
-    fence([text], "sh", out)?;
-    writeln!(out)
+    writeln!(out, "\n{label}:")?;
+    fence([text], "sh", out)
 }
 
 fn noticed(rest: &[&Finding], options: &Options, out: &mut dyn io::Write) -> io::Result<()> {
@@ -214,8 +207,8 @@ fn prose(text: &str) -> String {
             '\\' | '`' | '*' | '[' | ']' | '<' | '>' | '|' | '~' | '&' | '#' => true,
             '_' => !inside_word,
             '-' | '+' | '=' | ':' => at == 0,
-            // `1.` at the start of a line begins a numbered list.
-            '.' | ')' => digits > 0 && at == digits,
+            // `1. ` at the start of a line begins a numbered list.
+            '.' | ')' => digits > 0 && at == digits && rest.peek().is_none_or(|next| *next == ' '),
             _ => false,
         };
         if escape {
@@ -240,12 +233,12 @@ fn code(text: &str) -> String {
     }
 }
 
-/// A fenced block that its lines cannot end.
+/// A fenced block that its lines cannot end, with a blank line before it.
 fn fence<'a>(lines: impl IntoIterator<Item = &'a str>, language: &str, out: &mut dyn io::Write) -> io::Result<()> {
     let lines: Vec<_> = lines.into_iter().map(printable).collect();
     let longest = lines.iter().map(|line| longest_run(line)).max().unwrap_or(0);
     let ticks = "`".repeat(longest.max(2) + 1);
-    writeln!(out, "{ticks}{language}")?;
+    writeln!(out, "\n{ticks}{language}")?;
     for line in lines {
         writeln!(out, "{line}")?;
     }
@@ -265,6 +258,7 @@ mod tests {
         assert_eq!(prose("a|b `c` <d> *e* _f_ smtpd_milters"), r"a\|b \`c\` \<d\> \*e\* \_f\_ smtpd_milters");
         assert_eq!(prose("- x"), r"\- x");
         assert_eq!(prose("12. x"), r"12\. x");
+        assert_eq!(prose("0.1.0"), "0.1.0");
         assert_eq!(prose("port 25. x"), "port 25. x");
         assert_eq!(prose("[x](http://y)"), r"\[x\](http://y)");
     }
@@ -275,6 +269,6 @@ mod tests {
         assert_eq!(code("`a"), "`` `a ``");
         let mut out = Vec::new();
         fence(["```", "rm -rf x"], "sh", &mut out).unwrap();
-        assert_eq!(String::from_utf8(out).unwrap(), "````sh\n```\nrm -rf x\n````\n");
+        assert_eq!(String::from_utf8(out).unwrap(), "\n````sh\n```\nrm -rf x\n````\n");
     }
 }

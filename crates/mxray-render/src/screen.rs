@@ -100,27 +100,36 @@ impl<'a> Screen<'a> {
         let mut fresh = true;
         for piece in pieces {
             let text = printable(piece.text);
+            // The words of this piece on the current line, painted in one go.
+            let mut run = String::new();
             for word in words(&text) {
                 let width = columns_of(word);
                 if !fresh && column + 1 + width > self.columns {
+                    self.paint(piece.style, &run)?;
+                    run.clear();
                     write!(self.out, "\n{:hang$}", "")?;
                     column = hang;
                     fresh = true;
                 }
                 if !fresh {
-                    self.out.write_all(b" ")?;
+                    if run.is_empty() {
+                        self.out.write_all(b" ")?;
+                    } else {
+                        run.push(' ');
+                    }
                     column += 1;
                 }
-                self.paint(piece.style, word)?;
+                run.push_str(word);
                 column += width;
                 fresh = false;
             }
+            self.paint(piece.style, &run)?;
         }
         self.blank()
     }
 
     fn paint(&mut self, style: Style, safe: &str) -> io::Result<()> {
-        if self.colour && style != Style::Plain {
+        if self.colour && style != Style::Plain && !safe.is_empty() {
             write!(self.out, "\x1b[{}m{safe}\x1b[0m", style.sgr())
         } else {
             write!(self.out, "{safe}")

@@ -15,20 +15,27 @@ const ABOUT: &str = "X-ray for mail servers: names why mail is not arriving, and
 const EXIT_CODES: &str = "\
 Exit codes:
   0   the question was answered, and no finding reaches --fail-on
-  1   a finding reaches --fail-on (default: error); `config check`: the configuration is invalid
+  1   a finding reaches --fail-on (default: error);
+      from `config check`: the configuration is invalid
   2   the main question could not be answered (verdict `unknown`)
-  64  the command line or the configuration cannot be used; nothing was examined
+  64  the command line or the configuration cannot be used;
+      nothing was examined
   With --format nagios: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN.
 
 Environment:
-  MXRAY_CONFIG, MXRAY_FORMAT, MXRAY_COLOR, MXRAY_DEADLINE, MXRAY_FAIL_ON stand for the options of these names; an
-  option on the command line wins, and both win over the configuration. NO_COLOR, CLICOLOR and CLICOLOR_FORCE are
-  respected.
+  MXRAY_CONFIG, MXRAY_FORMAT, MXRAY_COLOR, MXRAY_DEADLINE, MXRAY_FAIL_ON
+      stand for the options of these names; an option on the command line
+      wins, and both win over the configuration
+  NO_COLOR, CLICOLOR, CLICOLOR_FORCE
+      are respected
 
 Examples:
-  mxray doctor                    why is mail not arriving?
-  mxray doctor --format html >r.html
-  mxray explain SOCK101           what a code means, and what to do
+  mxray doctor
+      why is mail not arriving?
+  mxray doctor --format html >report.html
+      the same, to attach or to print
+  mxray explain SOCK101
+      what a code means, and what to do
 ";
 
 const DOCTOR_EXAMPLES: &str = "\

@@ -88,9 +88,17 @@ proptest! {
         let allowed: std::collections::BTreeSet<_> = expected.iter().cloned()
             .chain(["/p".to_owned(), "p".to_owned(), "pre".to_owned(), "/pre".to_owned(), "strong".to_owned()])
             .collect();
+        let mut open = Vec::new();
         for tag in tags(&rendered(&report(&texts), Format::Html, options)) {
             prop_assert!(allowed.contains(&tag), "a tag from outside: <{}>", tag);
+            let name = tag.split(' ').next().unwrap_or_default().to_owned();
+            match name.strip_prefix('/') {
+                Some(closed) => prop_assert_eq!(open.pop(), Some(closed.to_owned())),
+                None if name == "meta" || name == "!DOCTYPE" => {}
+                None => open.push(name),
+            }
         }
+        prop_assert!(open.is_empty(), "not closed: {:?}", open);
     }
 
     #[test]

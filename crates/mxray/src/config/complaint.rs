@@ -5,7 +5,10 @@
 
 use super::keys::KEYS;
 use super::read::line_of;
-use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme, LabeledSpan, NamedSource, SourceCode};
+use miette::{
+    Diagnostic, GraphicalReportHandler, GraphicalTheme, LabeledSpan, MietteError, MietteSpanContents, SourceCode,
+    SourceSpan, SpanContents,
+};
 use mxray_model::text::{is_steering, untrusted};
 use std::fmt;
 use std::ops::Range;
@@ -26,8 +29,37 @@ pub struct Complaint {
     message: String,
     help: Option<String>,
     line: usize,
-    /// The line, at its place in a text of otherwise empty lines, and the span in it.
-    shown: Option<(NamedSource<String>, Range<usize>)>,
+    shown: Option<Place>,
+}
+
+/// The part of one line that may be shown. To miette it is the whole source: whatever it asks for, it gets this line.
+#[derive(Debug)]
+struct Place {
+    path: String,
+    line: usize,
+    visible: String,
+    /// In bytes of `visible`.
+    at: Range<usize>,
+}
+
+impl SourceCode for Place {
+    fn read_span<'a>(
+        &'a self,
+        _span: &SourceSpan,
+        _before: usize,
+        _after: usize,
+    ) -> Result<Box<dyn SpanContents<'a> + 'a>, MietteError> {
+        let whole = SourceSpan::from(0..self.visible.len());
+        let contents = MietteSpanContents::new_named(
+            self.path.clone(),
+            self.visible.as_bytes(),
+            whole,
+            self.line - 1,
+            self.visible.get(..self.at.start).unwrap_or_default().chars().count(),
+            1,
+        );
+        Ok(Box::new(contents))
+    }
 }
 
 impl Complaint {
@@ -45,16 +77,13 @@ impl Complaint {
         let column = 1 + text.get(begin..at.start).unwrap_or_default().chars().count();
         let path = printable_path(file);
         let visible = visible(text, begin, whole, shown);
-        // Empty lines before it make miette count to the right number.
-        let offset = line - 1;
         let start = at.start.saturating_sub(begin).min(visible.len());
         let end = at.end.saturating_sub(begin).clamp(start, visible.len());
-        let source = format!("{}{visible}", "\n".repeat(offset));
         Complaint {
             message: format!("{path}:{line}:{column}: {}", untrusted(what.as_bytes())),
             help: help.map(|help| untrusted(help.as_bytes())),
             line,
-            shown: Some((NamedSource::new(&path, source), offset + start..offset + end)),
+            shown: Some(Place { path, line, visible, at: start..end }),
         }
     }
 
@@ -78,12 +107,12 @@ impl Diagnostic for Complaint {
     }
 
     fn source_code(&self) -> Option<&dyn SourceCode> {
-        self.shown.as_ref().map(|(source, _)| source as &dyn SourceCode)
+        self.shown.as_ref().map(|place| place as &dyn SourceCode)
     }
 
     fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
-        let (_, at) = self.shown.as_ref()?;
-        Some(Box::new(std::iter::once(LabeledSpan::new_primary_with_span(Some("here".to_owned()), at.clone()))))
+        let at = self.shown.as_ref()?.at.clone();
+        Some(Box::new(std::iter::once(LabeledSpan::new_primary_with_span(None, at))))
     }
 }
 
@@ -155,7 +184,7 @@ mod tests {
         let said = complaints("[doctor]\nsince = \"1h\"\ntragets = [\"example.org\"]\n");
         assert!(said.contains("/etc/mxray/mxray.toml:3:1: unknown key `tragets` in [doctor]"), "{said}");
         assert!(said.contains("did you mean `targets`?"), "{said}");
-        assert!(said.contains("3 | tragets"), "{said}");
+        assert!(said.contains("3 | tragets = ..."), "{said}");
     }
 
     #[test]
@@ -163,7 +192,7 @@ mod tests {
         let said = complaints("[network]\npublic_prefixes = [\"10.0.0.0/8\", \"10.1.2.3/16\"]\n");
         assert!(said.contains(":2:34: public_prefixes in [network]: bits are set behind"), "{said}");
         assert!(said.contains("write 10.1.0.0/16"), "{said}");
-        assert!(said.contains("\"10.1.2.3/16\""), "{said}");
+        assert!(said.contains("2 | public_prefixes = [\"10.0.0.0/8\", \"10.1.2.3/16\"]"), "{said}");
     }
 
     #[test]
