@@ -1,0 +1,3 @@
+pub fn make(_: &std::path::Path) -> Result<Vec<String>, crate::trouble::Trouble> {
+    Ok(vec![])
+}
