@@ -45,8 +45,7 @@ fn write_command(text: &mut String, command: &mut Command, path: &str) {
 }
 
 fn spelling(arg: &Arg) -> String {
-    let mut values: Vec<String> =
-        arg.get_value_names().unwrap_or_default().iter().map(|name| name.to_string()).collect();
+    let mut values: Vec<String> = arg.get_value_names().unwrap_or_default().iter().map(ToString::to_string).collect();
     if values.is_empty() {
         values.push(arg.get_id().as_str().to_uppercase());
     }

@@ -93,7 +93,7 @@ mod tests {
         | `mxray-model` | values | nothing of ours |\n| `mxray-rules` | rules | model |\n| `mxray` | argv | model, rules |\n\
         \n## Other\n\n| `mxray-sys` | not in this table | model |\n";
 
-    fn workspace(rules_touch: Value) -> Value {
+    fn workspace(rules_touch: &Value) -> Value {
         let ours = |name: &str| json!({"name": name, "kind": null});
         json!({"packages": [
             {"name": "mxray-model", "dependencies": [{"name": "serde", "kind": null}]},
@@ -105,13 +105,13 @@ mod tests {
     #[test]
     fn a_true_table_passes_and_test_arrows_are_free() {
         let tests_too = json!([{"name": "mxray-model", "kind": null}, {"name": "mxray", "kind": "dev"}]);
-        assert_eq!(differences(&written(PAGE).unwrap(), &built(&workspace(tests_too))), Vec::<String>::new());
+        assert_eq!(differences(&written(PAGE).unwrap(), &built(&workspace(&tests_too))), Vec::<String>::new());
     }
 
     #[test]
     fn an_arrow_on_one_side_only_is_named() {
         let problems =
-            differences(&written(PAGE).unwrap(), &built(&workspace(json!([{"name": "mxray", "kind": null}]))));
+            differences(&written(PAGE).unwrap(), &built(&workspace(&json!([{"name": "mxray", "kind": null}]))));
         assert_eq!(
             problems,
             [
@@ -127,7 +127,7 @@ mod tests {
             .replace("\n## Other", "| `lab` | tests | nothing of ours |\n\n## Other")
             .replace("| `mxray` | argv | model, rules |\n", "");
         let problems =
-            differences(&written(&more).unwrap(), &built(&workspace(json!([{"name": "mxray-model", "kind": null}]))));
+            differences(&written(&more).unwrap(), &built(&workspace(&json!([{"name": "mxray-model", "kind": null}]))));
         assert_eq!(
             problems,
             [
