@@ -1,8 +1,8 @@
 //! docs/catalogue: one page for each rule and an index, made from the rules themselves.
 
 use crate::generated::Generated;
-use crate::product::Rule;
 use crate::trouble::{Trouble, none_of};
+use mxray_rules::Rule;
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
@@ -83,6 +83,7 @@ pub fn is_code(word: &str) -> bool {
 mod tests {
     use super::*;
     use mxray_model::Severity;
+    use mxray_rules::Judgement;
 
     const RULE: Rule = Rule {
         code: "SOCK101",
@@ -91,6 +92,7 @@ mod tests {
         since: "0.1.0",
         summary: "a service | has no listener",
         page: "# SOCK101: nobody listens\n\nWhy.\n",
+        check: |_| Judgement::nothing(),
     };
 
     #[test]

@@ -92,7 +92,7 @@ impl Check {
     fn run(self, root: &Path) -> Result<(), Trouble> {
         match self {
             Check::Crates => rooms::check(root),
-            Check::Changes => changes::check(root, &product::rules().iter().map(|rule| rule.code).collect()),
+            Check::Changes => changes::check(root, &mxray_rules::catalogue().iter().map(|rule| rule.code).collect()),
             Check::Schema | Check::Catalogue | Check::Cli => self.generated()?.compare(root),
         }
     }
@@ -101,7 +101,7 @@ impl Check {
     fn generated(self) -> Result<Generated, Trouble> {
         match self {
             Check::Schema => schema::generate(),
-            Check::Catalogue => catalogue::generate(&product::rules()),
+            Check::Catalogue => catalogue::generate(mxray_rules::catalogue()),
             Check::Cli => Ok(reference::generate(product::command())),
             Check::Crates | Check::Changes => Ok(Generated::default()),
         }
