@@ -102,7 +102,7 @@ impl Check {
         match self {
             Check::Schema => schema::generate(),
             Check::Catalogue => catalogue::generate(mxray_rules::catalogue()),
-            Check::Cli => Ok(reference::generate(product::command())),
+            Check::Cli => Ok(reference::generate(product::command(), product::variables())),
             Check::Crates | Check::Changes => Ok(Generated::default()),
         }
     }

@@ -3,3 +3,8 @@
 pub fn command() -> clap::Command {
     clap::Command::new("mxray")
 }
+
+/// Name and meaning.
+pub fn variables() -> &'static [(&'static str, &'static str)] {
+    &[]
+}

@@ -4,27 +4,38 @@ use crate::generated::Generated;
 use clap::{Arg, ArgAction, Command};
 use std::fmt::Write as _;
 
+const PROGRAM: &str = "mxray";
 const MADE: &str = "<!-- Made by `cargo xtask generate` from the command line's definition. Edit that. -->\n";
 
-pub fn generate(command: Command) -> Generated {
+/// `variables`: what the program reads from its environment, and what each does.
+pub fn generate(command: Command, variables: &[(&str, &str)]) -> Generated {
     let mut command = command.term_width(0);
     command.build();
     let mut text = format!("{MADE}# Command reference\n");
-    write_command(&mut text, &mut command, "mxray");
+    write_command(&mut text, &mut command, PROGRAM);
+    if !variables.is_empty() {
+        text.push_str("\n## Environment\n\n| variable | meaning |\n|---|---|\n");
+    }
+    for (name, meaning) in variables {
+        // Writing to a String cannot fail, here and below.
+        let _ = writeln!(text, "| `{name}` | {} |", meaning.replace('|', "\\|"));
+    }
     let mut set = Generated::default();
     set.add("docs/manual/reference.md", text);
     set
 }
 
 fn write_command(text: &mut String, command: &mut Command, path: &str) {
-    // Writing to a String cannot fail, here and below.
     let _ = write!(text, "\n## {path}\n");
     if let Some(about) = command.get_long_about().or_else(|| command.get_about()) {
         let _ = write!(text, "\n{}\n", about.to_string().trim());
     }
     let usage = command.render_usage().to_string();
     let _ = write!(text, "\n```text\n{}\n```\n", usage.trim().trim_start_matches("Usage: "));
-    let visible = |arg: &&Arg| !arg.is_hide_set() && !matches!(arg.get_id().as_str(), "help" | "version");
+    // Options that every command takes stand with the program alone.
+    let repeated = |arg: &Arg| arg.is_global_set() && path != PROGRAM;
+    let visible =
+        |arg: &&Arg| !arg.is_hide_set() && !repeated(arg) && !matches!(arg.get_id().as_str(), "help" | "version");
     let (places, options): (Vec<&Arg>, Vec<&Arg>) =
         command.get_arguments().filter(visible).partition(|arg| arg.is_positional());
     for (title, args) in [("argument", places), ("option", options)] {
@@ -36,7 +47,7 @@ fn write_command(text: &mut String, command: &mut Command, path: &str) {
         }
     }
     if let Some(after) = command.get_after_long_help().or_else(|| command.get_after_help()) {
-        let _ = write!(text, "\n{}\n", after.to_string().trim());
+        let _ = write!(text, "\n```text\n{}\n```\n", after.to_string().trim());
     }
     for sub in command.get_subcommands_mut().filter(|sub| sub.get_name() != "help" && !sub.is_hide_set()) {
         let path = format!("{path} {}", sub.get_name());
@@ -106,7 +117,8 @@ mod tests {
             .default_value("text")
             .env("MXRAY_FORMAT")
             .help("How to print: a|b");
-        Command::new("mxray").about("X-ray for mail servers").subcommand(
+        let colour = Arg::new("color").long("color").global(true).value_name("WHEN").help("Colours");
+        Command::new("mxray").about("X-ray for mail servers").arg(colour).after_help("Exit codes:\n  0").subcommand(
             Command::new("doctor")
                 .about("The main job")
                 .arg(Arg::new("TARGET").num_args(0..).help("What to examine"))
@@ -118,7 +130,7 @@ mod tests {
 
     #[test]
     fn every_visible_option_stands_with_value_default_and_environment() {
-        let set = generate(sample());
+        let set = generate(sample(), &[("MXRAY_COLOR", "auto|never")]);
         let page = &set.files[std::path::Path::new("docs/manual/reference.md")];
         assert!(page.contains("\n## mxray\n\nX-ray for mail servers\n"), "{page}");
         assert!(page.contains("\n## mxray doctor\n\nThe main job\n"), "{page}");
@@ -126,6 +138,11 @@ mod tests {
         let format = "| `-f`, `--format FORMAT` | How to print: a\\|b. One of `text`, `json`. Default: `text`. Environment: `MXRAY_FORMAT`. |";
         assert!(page.contains(format), "{page}");
         assert!(page.contains("| `--quiet` | Say less. |"), "{page}");
+        assert_eq!(page.matches("| `--color WHEN` | Colours. |").count(), 1, "{page}");
+        assert!(page.contains("\n```text\nExit codes:\n  0\n```\n"), "{page}");
+        assert!(
+            page.ends_with("\n## Environment\n\n| variable | meaning |\n|---|---|\n| `MXRAY_COLOR` | auto\\|never |\n")
+        );
         assert!(!page.contains("secret") && !page.contains("## mxray help"), "{page}");
     }
 }
