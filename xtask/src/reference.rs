@@ -18,7 +18,7 @@ pub fn generate(command: Command, variables: &[(&str, &str)]) -> Generated {
     }
     for (name, meaning) in variables {
         // Writing to a String cannot fail, here and below.
-        let _ = writeln!(text, "| `{name}` | {} |", meaning.replace('|', "\\|"));
+        let _ = writeln!(text, "| `{name}` | {} |", cell(meaning));
     }
     let mut set = Generated::default();
     set.add("docs/manual/reference.md", text);
@@ -43,7 +43,7 @@ fn write_command(text: &mut String, command: &mut Command, path: &str) {
             let _ = write!(text, "\n| {title} | meaning |\n|---|---|\n");
         }
         for arg in args {
-            let _ = writeln!(text, "| {} | {} |", spelling(arg), meaning(arg));
+            let _ = writeln!(text, "| {} | {} |", cell(&spelling(arg)), meaning(arg));
         }
     }
     if let Some(after) = command.get_after_long_help().or_else(|| command.get_after_help()) {
@@ -74,7 +74,7 @@ fn spelling(arg: &Arg) -> String {
 
 fn meaning(arg: &Arg) -> String {
     let help = arg.get_long_help().or_else(|| arg.get_help()).map(ToString::to_string).unwrap_or_default();
-    let mut meaning = help.split_whitespace().collect::<Vec<_>>().join(" ");
+    let mut meaning = help.split("\n\n").map(sentence).collect::<Vec<_>>().join(" ");
     let shown: Vec<String> = match arg.get_action() {
         ArgAction::Set | ArgAction::Append => arg
             .get_possible_values()
@@ -94,14 +94,25 @@ fn meaning(arg: &Arg) -> String {
     if let Some(variable) = arg.get_env() {
         extras.push(format!("Environment: `{}`.", variable.to_string_lossy()));
     }
-    if !meaning.is_empty() && !meaning.ends_with(['.', '!', '?']) {
-        meaning.push('.');
-    }
     for extra in extras {
         meaning.push(' ');
         meaning.push_str(&extra);
     }
-    meaning.trim().replace('|', "\\|")
+    cell(meaning.trim())
+}
+
+/// A paragraph of help on one line, ended as a sentence.
+fn sentence(paragraph: &str) -> String {
+    let mut sentence = paragraph.split_whitespace().collect::<Vec<_>>().join(" ");
+    if !sentence.is_empty() && !sentence.ends_with(['.', '!', '?']) {
+        sentence.push('.');
+    }
+    sentence
+}
+
+/// Text that stays in its cell of a table.
+fn cell(text: &str) -> String {
+    text.replace('|', "\\|")
 }
 
 #[cfg(test)]
@@ -117,7 +128,12 @@ mod tests {
             .default_value("text")
             .env("MXRAY_FORMAT")
             .help("How to print: a|b");
-        let colour = Arg::new("color").long("color").global(true).value_name("WHEN").help("Colours");
+        let colour = Arg::new("color")
+            .long("color")
+            .global(true)
+            .value_name("WHEN|HOW")
+            .help("Colours")
+            .long_help("Colours\n\nOn a\nterminal");
         Command::new("mxray").about("X-ray for mail servers").arg(colour).after_help("Exit codes:\n  0").subcommand(
             Command::new("doctor")
                 .about("The main job")
@@ -138,7 +154,7 @@ mod tests {
         let format = "| `-f`, `--format FORMAT` | How to print: a\\|b. One of `text`, `json`. Default: `text`. Environment: `MXRAY_FORMAT`. |";
         assert!(page.contains(format), "{page}");
         assert!(page.contains("| `--quiet` | Say less. |"), "{page}");
-        assert_eq!(page.matches("| `--color WHEN` | Colours. |").count(), 1, "{page}");
+        assert_eq!(page.matches("| `--color WHEN\\|HOW` | Colours. On a terminal. |").count(), 1, "{page}");
         assert!(page.contains("\n```text\nExit codes:\n  0\n```\n"), "{page}");
         assert!(
             page.ends_with("\n## Environment\n\n| variable | meaning |\n|---|---|\n| `MXRAY_COLOR` | auto\\|never |\n")
