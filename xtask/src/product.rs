@@ -1,10 +1,8 @@
 //! What xtask takes from the product's command line.
 
-pub fn command() -> clap::Command {
-    clap::Command::new("mxray")
-}
+pub use mxray_cli::command;
 
 /// Name and meaning.
 pub fn variables() -> &'static [(&'static str, &'static str)] {
-    &[]
+    mxray_cli::VARIABLES
 }
