@@ -68,13 +68,19 @@ struct Identity {
     queue: Option<FileId>,
     /// The file that the master holds locked as long as it lives.
     pid_file: Option<FileId>,
+    /// On overlayfs and btrfs stat shows another device than the kernel's own tables.
+    device_lies: bool,
 }
 
 impl Identity {
     fn look(server: &Server) -> Identity {
         let id = |path: &Path| std::fs::metadata(path).ok().map(|data| (data.dev(), data.ino()));
         let queue = PathBuf::from(server.setting("queue_directory"));
-        Identity { queue: id(&queue), pid_file: id(&queue.join("pid/master.pid")) }
+        Identity {
+            queue: id(&queue),
+            pid_file: id(&queue.join("pid/master.pid")),
+            device_lies: reading::device_lies(&queue),
+        }
     }
 }
 
@@ -120,9 +126,9 @@ fn tie<'a>(
         (Err(error), _) if error.kind() == std::io::ErrorKind::NotFound => return Tie::Other,
         (Err(_), _) => {}
     }
-    // On overlay file systems stat and the lock table name different devices.
+    // Where stat and the lock table name different devices the inode has to do, for a process that is not elsewhere.
     let same_inode = |pid: u32, file: FileId| pid == row.pid && own.pid_file.is_some_and(|own| own.1 == file.1);
-    if locks.iter().any(|(pid, file)| same_inode(*pid, *file)) {
+    if own.device_lies && locks.iter().any(|(pid, file)| same_inode(*pid, *file)) && !is_elsewhere(row, table) {
         return Tie::Same;
     }
     let own_program = format!("{}/master", server.setting("daemon_directory"));
