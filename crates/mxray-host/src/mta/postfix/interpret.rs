@@ -146,6 +146,7 @@ pub(crate) fn server(input: &Input<'_>) -> Server {
         main_file: &main_file,
         master_file: &master_file,
         saslauthd: input.saslauthd.as_deref(),
+        read: input.read,
     };
     let helpers = helpers(&sources);
     Server {

@@ -44,6 +44,10 @@ fn read_with(main: &str, master: &str, dump: Seen<BTreeMap<String, String>>, mac
         saslauthd: None,
         read: &|path| match path {
             "/etc/postfix/networks" => Seen::Value(b"# ours\n10.0.0.0/8 \n/etc/postfix/more\n".to_vec()),
+            "/etc/postfix/sql.cf" => Seen::Value(b"user = mail\nhosts = unix:/run/mysqld/mysqld.sock\n".to_vec()),
+            "/etc/postfix/pg.cf" => Seen::Value(b"hosts = 127.0.0.1\n".to_vec()),
+            "/etc/postfix/two.cf" => Seen::Value(b"hosts = 127.0.0.1 192.0.2.9\n".to_vec()),
+            "/etc/postfix/cache.cf" => Seen::Value(b"memcache = inet:localhost:11211\n".to_vec()),
             "/etc/postfix/more" => Seen::Value(b"192.0.2.0/24, /etc/postfix/networks\n".to_vec()),
             _ => Seen::Absent,
         },
@@ -187,12 +191,32 @@ fn mailcow_like_with_postscreen_and_socketmaps() {
         ["10587/inet", "588/inet", "smtp/inet", "smtpd/pass"]
     );
     assert!(server.helpers.contains_key("smtp_tls_policy_maps inet:127.0.0.1:8461"));
-    assert!(server.helpers.contains_key("transport_maps unix:/run/map.sock"));
+    assert!(server.helpers.contains_key("transport_maps unix:/var/spool/postfix/run/map.sock"));
     assert!(server.helpers.contains_key("transport_maps inet:localhost:7777"));
     assert!(server.helpers.contains_key("smtpd_sasl_path inet:dovecot:10001"));
     assert_eq!(
         server.helpers["virtual_transport inet:dovecot:24"].endpoint,
         Endpoint::Inet { host: "dovecot".into(), port: 24 }
+    );
+}
+
+#[test]
+fn tables_in_databases_lead_to_the_database() {
+    let main = concat!(
+        "compatibility_level = 3.6\nvirtual_alias_maps = proxy:mysql:/etc/postfix/sql.cf, mysql:/etc/postfix/sql.cf\n",
+        "transport_maps = pgsql:/etc/postfix/pg.cf mysql:/etc/postfix/two.cf mysql:/etc/postfix/missing.cf\n",
+        "smtpd_sender_login_maps = memcache:/etc/postfix/cache.cf\n",
+    );
+    let server = read(main, "");
+    assert_eq!(
+        helpers(&server),
+        [
+            "smtpd_sender_login_maps inet:localhost:11211",
+            "transport_maps inet:127.0.0.1:5432",
+            // proxymap runs outside the chroot, smtpd inside.
+            "virtual_alias_maps unix:/run/mysqld/mysqld.sock",
+            "virtual_alias_maps unix:/var/spool/postfix/run/mysqld/mysqld.sock",
+        ]
     );
 }
 
