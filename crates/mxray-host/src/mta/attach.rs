@@ -68,13 +68,19 @@ struct Identity {
     queue: Option<FileId>,
     /// The file that the master holds locked as long as it lives.
     pid_file: Option<FileId>,
+    /// On overlayfs and btrfs stat shows another device than the kernel's own tables.
+    device_lies: bool,
 }
 
 impl Identity {
     fn look(server: &Server) -> Identity {
         let id = |path: &Path| std::fs::metadata(path).ok().map(|data| (data.dev(), data.ino()));
         let queue = PathBuf::from(server.setting("queue_directory"));
-        Identity { queue: id(&queue), pid_file: id(&queue.join("pid/master.pid")) }
+        Identity {
+            queue: id(&queue),
+            pid_file: id(&queue.join("pid/master.pid")),
+            device_lies: reading::device_lies(&queue),
+        }
     }
 }
 
@@ -114,15 +120,17 @@ fn tie<'a>(
     // The master works in its queue directory. The link leads into the process's own mount namespace, so a container's
     // /var/spool/postfix is not taken for ours.
     let link = PathBuf::from(format!("/proc/{}/cwd", row.pid));
-    match (std::fs::metadata(&link), own.queue) {
-        (Ok(data), Some(queue)) => return if (data.dev(), data.ino()) == queue { Tie::Same } else { Tie::Other },
-        (Ok(_), None) => return Tie::Other,
-        (Err(error), _) if error.kind() == std::io::ErrorKind::NotFound => return Tie::Other,
-        (Err(_), _) => {}
+    match std::fs::metadata(&link) {
+        Ok(data) if own.queue == Some((data.dev(), data.ino())) => return Tie::Same,
+        // Its queue directory was moved or configured anew since it started; it still says what it was started with.
+        Ok(_) if was_started_with(row.pid, &server.config_dir) => return Tie::Same,
+        Ok(_) => return Tie::Other,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Tie::Other,
+        Err(_) => {}
     }
-    // On overlay file systems stat and the lock table name different devices.
+    // Where stat and the lock table name different devices the inode has to do, for a process that is not elsewhere.
     let same_inode = |pid: u32, file: FileId| pid == row.pid && own.pid_file.is_some_and(|own| own.1 == file.1);
-    if locks.iter().any(|(pid, file)| same_inode(*pid, *file)) {
+    if own.device_lies && locks.iter().any(|(pid, file)| same_inode(*pid, *file)) && !is_elsewhere(row, table) {
         return Tie::Same;
     }
     let own_program = format!("{}/master", server.setting("daemon_directory"));
@@ -133,6 +141,26 @@ fn tie<'a>(
         what: format!("see whether process {} (master) works in {}", row.pid, server.setting("queue_directory")),
         needs: "root".to_owned(),
     })
+}
+
+/// postfix(1) hands the configuration directory to the master in MAIL_CONFIG. A path means something only in our own
+/// mount namespace.
+fn was_started_with(pid: u32, config_dir: &str) -> bool {
+    const ENVIRONMENT_BYTES_MAX: u64 = 1 << 20;
+    let namespace = |who: &str| std::fs::read_link(format!("/proc/{who}/ns/mnt")).ok();
+    let own = namespace("self");
+    if own.is_none() || own != namespace(&pid.to_string()) {
+        return false;
+    }
+    match reading::stream(Path::new(&format!("/proc/{pid}/environ")), ENVIRONMENT_BYTES_MAX) {
+        Seen::Value(content) => names_config(&content.bytes, config_dir),
+        Seen::Absent | Seen::Unknown(_) => false,
+    }
+}
+
+fn names_config(environment: &[u8], config_dir: &str) -> bool {
+    let mut settings = environment.split(|byte| *byte == 0);
+    settings.any(|setting| setting.strip_prefix(b"MAIL_CONFIG=").is_some_and(|dir| dir == config_dir.as_bytes()))
 }
 
 /// In a container that we are not in, as far as its unit tells.
@@ -286,6 +314,13 @@ mod tests {
         let text = "1: FLOCK  ADVISORY  WRITE 812 fe:01:131 0 EOF\n1: -> FLOCK  ADVISORY  WRITE 9 fe:01:131 0 EOF\n\
                     2: POSIX  ADVISORY  READ -1 00:16:2 0 EOF\nbroken\n";
         assert_eq!(locks(text), [(812, (rustix::fs::makedev(0xfe, 1), 131))]);
+    }
+
+    #[test]
+    fn the_environment_names_the_configuration() {
+        assert!(names_config(b"PATH=/bin\0MAIL_CONFIG=/etc/postfix\0", "/etc/postfix"));
+        assert!(!names_config(b"MAIL_CONFIG=/etc/postfix-out\0XMAIL_CONFIG=/etc/postfix\0", "/etc/postfix"));
+        assert!(!was_started_with(std::process::id(), "/no/such/configuration"));
     }
 
     fn server() -> Server {

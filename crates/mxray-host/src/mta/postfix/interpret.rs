@@ -109,7 +109,7 @@ pub(crate) struct Input<'a> {
     pub read: &'a dyn Fn(&str) -> Seen<Vec<u8>>,
 }
 
-pub(crate) fn server(input: Input<'_>) -> Server {
+pub(crate) fn server(input: &Input<'_>) -> Server {
     let main_file = format!("{}/main.cf", input.config_dir);
     let master_file = format!("{}/master.cf", input.config_dir);
     let mut problems = Problems { list: Vec::new() };
@@ -122,7 +122,7 @@ pub(crate) fn server(input: Input<'_>) -> Server {
     if let Some(blind) = input.dump.blind() {
         problems.one(&main_file, 1, format!("postconf could not be asked ({}); read from the files", blind.why()));
     }
-    let mut settings = settings(&input, &values, &main_file, &mut problems);
+    let mut settings = settings(input, &values, &main_file, &mut problems);
     if let Some(networks) = settings.get_mut("mynetworks") {
         inline_files(networks, &main_file, input.read, &mut problems);
     }
@@ -146,11 +146,12 @@ pub(crate) fn server(input: Input<'_>) -> Server {
         main_file: &main_file,
         master_file: &master_file,
         saslauthd: input.saslauthd.as_deref(),
+        read: input.read,
     };
     let helpers = helpers(&sources);
     Server {
         software: "postfix".to_owned(),
-        version: input.version,
+        version: input.version.clone(),
         config_dir: input.config_dir.to_owned(),
         enabled: is_enabled(&values, input.primary),
         configured_by: configured_by.to_owned(),
@@ -179,13 +180,14 @@ struct Problems {
 impl Problems {
     fn add(&mut self, file: &str, troubles: &[Trouble]) {
         for trouble in troubles {
-            self.one(file, trouble.line, trouble.text.clone());
+            self.one(file, trouble.line, &trouble.text);
         }
     }
 
-    fn one(&mut self, file: &str, line: u32, text: String) {
+    fn one(&mut self, file: &str, line: u32, text: impl AsRef<str>) {
         if self.list.len() < PROBLEMS_MAX {
-            self.list.push(Problem { at: FileLine { file: file.to_owned(), line }, text: clip_to(&text, 1000) });
+            self.list
+                .push(Problem { at: FileLine { file: file.to_owned(), line }, text: clip_to(text.as_ref(), 1000) });
         }
     }
 }

@@ -13,6 +13,8 @@ pub(crate) mod listeners;
 pub(crate) mod main_cf;
 pub(crate) mod master_cf;
 mod postconf;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use effective::{Item, items};
 
@@ -168,7 +170,7 @@ impl Installed {
             Seen::Unknown(blind) => Seen::Unknown(blind.clone()),
         };
         let read = |path: &str| reading::file(Path::new(path), NETWORKS_BYTES_MAX).map(|content| content.bytes);
-        let mut server = server(Input {
+        let mut server = server(&Input {
             config_dir,
             version: self.version.clone(),
             dump,
