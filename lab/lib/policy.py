@@ -1,0 +1,19 @@
+"""A policy service in the manner of postgrey: answers DUNNO to every request."""
+import socketserver
+import sys
+
+
+class Answer(socketserver.StreamRequestHandler):
+    def handle(self):
+        for line in self.rfile:
+            if line == b"\n":
+                self.wfile.write(b"action=DUNNO\n\n")
+
+
+class Server(socketserver.ThreadingTCPServer):
+    allow_reuse_address = True
+    daemon_threads = True
+    request_queue_size = 128
+
+
+Server((sys.argv[1], int(sys.argv[2])), Answer).serve_forever()
