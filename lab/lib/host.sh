@@ -6,6 +6,8 @@ HOST_NAME=mail.harbour.example
 DOMAIN=harbour.example
 HOST4=203.0.113.25
 HOST6=2001:db8:113::25
+# The second Postfix instance's address, where a host has one.
+SECOND4=203.0.113.26
 PEER4=203.0.113.9
 PEER6=2001:db8:113::9
 # A host somewhere else, routed through the peer: the smarthost, and the far end of outgoing mail.
@@ -178,8 +180,13 @@ enable_master_service() {
         "${2:-/etc/postfix}/master.cf"
 }
 
+# Every enabled instance in its own unit, as Debian's generator has it.
 postfix_start() {
-    unit system-postfix.slice/postfix@-.service bash -c '/usr/lib/postfix/configure-instance.sh - && postmulti -i - -p start'
+    local instance
+    for instance in $(postmulti -l | awk '$3 == "y" || $1 == "-" { print $1 }'); do
+        unit "system-postfix.slice/postfix@$instance.service" bash -c \
+            '/usr/lib/postfix/configure-instance.sh "$1" && postmulti -i "$1" -p start' postfix_start "$instance"
+    done
 }
 postfix_stop() {
     postfix stop >/dev/null 2>&1 || true
@@ -236,8 +243,8 @@ dovecot_files() {
     chown vmail:vmail /var/mail/vhosts
     sed -i -e 's/^!include auth-system/#&/' -e 's/^#\(!include auth-passwdfile\)/\1/' /etc/dovecot/conf.d/10-auth.conf
     cat >/etc/dovecot/users <<END
-alice@$DOMAIN:{PLAIN}alice-secret::::::
-bob@$DOMAIN:{PLAIN}bob-secret::::::
+alice@$DOMAIN:{PLAIN}alice-secret:vmail:vmail::/var/mail/vhosts/$DOMAIN/alice::
+bob@$DOMAIN:{PLAIN}bob-secret:vmail:vmail::/var/mail/vhosts/$DOMAIN/bob::
 END
     chown root:dovecot /etc/dovecot/users
     chmod 640 /etc/dovecot/users
@@ -245,10 +252,6 @@ END
 ssl_cert = </etc/ssl/mail/cert.pem
 ssl_key = </etc/ssl/mail/key.pem
 mail_location = maildir:~/Maildir
-userdb {
-  driver = static
-  args = uid=vmail gid=vmail home=/var/mail/vhosts/%d/%n
-}
 service auth {
   unix_listener /var/spool/postfix/private/auth {
     mode = 0660
@@ -338,6 +341,40 @@ mail_server() {
     own_file_systems
     mail_server_files
     mail_server_start
+}
+
+# A content filter between two passes through Postfix: out to 10024, back by 10025 without filter or milter.
+content_filter_files() {
+    postconf -e content_filter=smtp-amavis:[127.0.0.1]:10024
+    cat >>/etc/postfix/master.cf <<'END'
+smtp-amavis unix -      -       y       -       2       smtp
+  -o smtp_data_done_timeout=1200
+  -o smtp_send_xforward_command=no
+127.0.0.1:10025 inet n  -       y       -       -       smtpd
+  -o content_filter=
+  -o smtpd_milters=
+  -o smtpd_delay_reject=no
+  -o smtpd_client_restrictions=permit_mynetworks,reject
+  -o smtpd_recipient_restrictions=permit_mynetworks,reject
+  -o smtpd_relay_restrictions=permit_mynetworks,reject
+  -o mynetworks=127.0.0.0/8
+  -o receive_override_options=no_header_body_checks,no_unknown_recipient_checks
+END
+}
+filter_start() {
+    service filter python3 $LAB/filter.py 10024 10025
+    until_true 5 listens 10024
+}
+
+# A second instance made by postmulti, on an address of its own.
+second_instance() {
+    postmulti -e init
+    postmulti -I postfix-second -e create
+    sed -i '/^master_service_disable/d' /etc/postfix-second/main.cf
+    postconf -c /etc/postfix-second -e "inet_interfaces = $SECOND4" myhostname=second.example \
+        'mydestination = $myhostname' "mynetworks = 127.0.0.0/8" authorized_submit_users= \
+        alias_maps=hash:/etc/aliases compatibility_level=3.6
+    postmulti -i postfix-second -e enable
 }
 
 # --- health -------------------------------------------------------------------------------------------------------
