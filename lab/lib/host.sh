@@ -171,8 +171,14 @@ inet_protocols = all
 smtpd_relay_restrictions = permit_mynetworks permit_sasl_authenticated defer_unauth_destination
 END
     [ -e /etc/aliases ] || echo 'postmaster: root' >/etc/aliases
+    cool /etc/aliases
     newaliases
 }
+
+# Postfix's programs wait until a file that they read is a second or two old. Files that we have just written, and
+# that nobody is writing any more, need not be waited for.
+cool() { touch -c -d '-10 seconds' /etc/postfix*/*.cf "$@"; }
+make_maps() { cool "$@" && postmap "$@"; }
 
 # Enables submission or submissions by taking away the comment signs of Debian's own lines.
 enable_master_service() {
@@ -183,6 +189,7 @@ enable_master_service() {
 # Every enabled instance in its own unit, as Debian's generator has it.
 postfix_start() {
     local instance
+    cool
     for instance in $(postmulti -l | awk '$3 == "y" || $1 == "-" { print $1 }'); do
         unit "system-postfix.slice/postfix@$instance.service" bash -c \
             '/usr/lib/postfix/configure-instance.sh "$1" && postmulti -i "$1" -p start' postfix_start "$instance"
@@ -197,6 +204,7 @@ postfix_restart() { postfix_stop; postfix_start; }
 postfix_reload() {
     local before
     before=$(grep -c 'reload -- version' /var/log/mail.log || true)
+    cool
     postfix reload 2>/dev/null
     until_true 10 reloaded_since "$before"
 }
@@ -239,7 +247,7 @@ dovecot_files() {
     mkdir -p /etc/dovecot/conf.d /var/mail/vhosts
     cp /usr/share/dovecot/*.conf* /etc/dovecot/
     cp /usr/share/dovecot/conf.d/* /etc/dovecot/conf.d/
-    id vmail >/dev/null 2>&1 || useradd -r -u 5000 -d /var/mail/vhosts -s /usr/sbin/nologin vmail
+    id vmail >/dev/null 2>&1 || useradd -K SYS_UID_MAX=5000 -r -u 5000 -d /var/mail/vhosts -s /usr/sbin/nologin vmail
     chown vmail:vmail /var/mail/vhosts
     sed -i -e 's/^!include auth-system/#&/' -e 's/^#\(!include auth-passwdfile\)/\1/' /etc/dovecot/conf.d/10-auth.conf
     cat >/etc/dovecot/users <<END
@@ -279,7 +287,7 @@ dovecot_stop() {
 dovecot_restart() { dovecot_stop; dovecot_start; }
 
 policy_start() {
-    service policyd python3 $LAB/policy.py 127.0.0.1 10023
+    service policyd python3 $LAB/policy.py "${POLICY_ADDRESS:-127.0.0.1}" 10023
     until_true 5 listens 10023
 }
 
@@ -321,7 +329,7 @@ END
     printf 'alice@%s ok\nbob@%s ok\n' "$DOMAIN" "$DOMAIN" >/etc/postfix/vmailbox
     printf 'postmaster@%s bob@%s\n' "$DOMAIN" "$DOMAIN" >/etc/postfix/virtual
     printf 'elsewhere.example smtp:[%s]\n' "$FAR4" >/etc/postfix/transport
-    for map in vmailbox virtual transport; do postmap "/etc/postfix/$map"; done
+    make_maps /etc/postfix/vmailbox /etc/postfix/virtual /etc/postfix/transport
     enable_master_service submission
     enable_master_service submissions
     opendkim_files

@@ -28,7 +28,11 @@ def need(answer):
 
 
 try:
-    session = (smtplib.SMTP_SSL if o.port == 465 else smtplib.SMTP)(o.host, o.port, "client.elsewhere.example", o.timeout)
+    name = "client.elsewhere.example"
+    if o.port == 465:
+        session = smtplib.SMTP_SSL(o.host, o.port, name, timeout=o.timeout, context=context)
+    else:
+        session = smtplib.SMTP(o.host, o.port, name, timeout=o.timeout)
     need(session.ehlo())
     if o.user:
         if o.port != 465:

@@ -1,4 +1,5 @@
 """A policy service in the manner of postgrey: answers DUNNO to every request."""
+import socket
 import socketserver
 import sys
 
@@ -16,4 +17,6 @@ class Server(socketserver.ThreadingTCPServer):
     request_queue_size = 128
 
 
+if ":" in sys.argv[1]:
+    Server.address_family = socket.AF_INET6
 Server((sys.argv[1], int(sys.argv[2])), Answer).serve_forever()

@@ -62,10 +62,9 @@ pub struct Traces {
 
 /// The cgroup2 hierarchy of this system, if it has one that we may write to.
 fn cgroup2() -> Option<PathBuf> {
-    ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"]
-        .into_iter()
-        .map(PathBuf::from)
-        .find(|at| at.join("cgroup.controllers").exists() && rustix::fs::access(at, rustix::fs::Access::WRITE_OK).is_ok())
+    ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"].into_iter().map(PathBuf::from).find(|at| {
+        at.join("cgroup.controllers").exists() && rustix::fs::access(at, rustix::fs::Access::WRITE_OK).is_ok()
+    })
 }
 
 /// The directory with `keeper.sh`, `init.sh` and what is copied into every machine.
@@ -146,7 +145,9 @@ impl Machine {
         // The move happens outside: across a cgroup namespace's border the kernel may refuse it.
         command
             .arg("-c")
-            .arg(r#"if [ -n "$1" ]; then mkdir -p "$1" && echo $$ >"$1/cgroup.procs" || exit 125; fi; shift; exec "$@""#)
+            .arg(
+                r#"if [ -n "$1" ]; then mkdir -p "$1" && echo $$ >"$1/cgroup.procs" || exit 125; fi; shift; exec "$@""#,
+            )
             .arg("enter")
             .arg(session.as_deref().unwrap_or(Path::new("")))
             .args(["nsenter", "-t", &self.init.to_string(), "-m", "-u", "-i", "-n", "-p", "-C", "-r", "-w", "--"])
@@ -267,8 +268,16 @@ impl Drop for Holder {
             }
             std::thread::sleep(POLL);
         }
-        let _ = self.child.kill();
+        kill_group(&self.child);
         let _ = self.child.wait();
+    }
+}
+
+/// nsenter waits for what it started, so the whole group goes; what escaped the group goes with the machine.
+fn kill_group(child: &Child) {
+    if let Some(group) = i32::try_from(child.id()).ok().and_then(rustix::process::Pid::from_raw) {
+        // It may have ended by itself this moment.
+        let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
     }
 }
 
@@ -308,10 +317,7 @@ pub fn run_apart(mut command: Command, limit: Duration, joined: bool) -> io::Res
             break status;
         }
         if begun.elapsed() > limit {
-            // nsenter waits for what it started, so the whole group goes; what escaped goes with the machine.
-            if let Some(group) = rustix::process::Pid::from_raw(i32::try_from(child.id()).unwrap_or(0)) {
-                let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
-            }
+            kill_group(&child);
             child.wait()?;
             let said = read_back(&mut output)?;
             return Err(io::Error::new(io::ErrorKind::TimedOut, format!("not done in {limit:?}; so far: {said}")));
