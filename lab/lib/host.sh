@@ -35,6 +35,7 @@ not() { ! "$@"; }
 in_unit() {
     local group=/sys/fs/cgroup/system.slice/$1 log=/run/lab/${1##*/}.log
     shift
+    mkdir -p /run/lab
     if [ -e /sys/fs/cgroup/cgroup.procs ]; then
         mkdir -p "$group"
         echo "$BASHPID" >"$group/cgroup.procs"
@@ -50,6 +51,7 @@ unit() { (in_unit "$@") || { local code=$?; cat "/run/lab/${1##*/}.log" >&2; ret
 service() {
     local name=$1
     shift
+    mkdir -p /run/lab
     (in_unit "$name.service" bash -c 'echo $$ >"$1"; shift; exec "$@"' service "/run/lab/$name.pid" "$@") &
     disown
     until_true 5 test -s "/run/lab/$name.pid"
