@@ -40,7 +40,9 @@ pub fn untrusted(bytes: &[u8]) -> String {
     out
 }
 
-fn is_steering(c: char) -> bool {
+/// A character that could steer a terminal, hide text or reorder it. A renderer escapes these once more, whatever a
+/// collector did.
+pub fn is_steering(c: char) -> bool {
     c.is_control()
         || matches!(c,
             '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{061c}')

@@ -1,0 +1,74 @@
+//! Large reports: no finding lost, no time lost.
+
+use crate::rendered;
+use crate::sample;
+use mxray_model::{Finding, Severity, Subject};
+use mxray_render::{Format, Options};
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+const FINDINGS: usize = 10_000;
+
+/// A chain: each explains the next and the one after it, which is the worst for whoever walks it anew each time.
+fn large() -> mxray_model::Report {
+    let mut findings: Vec<_> = (0..FINDINGS)
+        .map(|index| {
+            Finding::new(
+                "SOCK101",
+                "listener-missing",
+                Severity::Error,
+                Subject::service(format!("service-{index}")),
+                format!("service-{index} has no listener"),
+            )
+            .because("it is configured", "/etc/postfix/master.cf:1", "/servers")
+        })
+        .collect();
+    let ids: Vec<_> = findings.iter().map(|finding| finding.id.clone()).collect();
+    for (index, finding) in findings.iter_mut().enumerate().take(FINDINGS / 2) {
+        finding.explains = ids.iter().skip(index + 1).take(2).cloned().collect();
+    }
+    for finding in findings.iter_mut().skip(FINDINGS / 2 + 2) {
+        finding.severity = Severity::Notice;
+    }
+    let mut report = sample::broken();
+    report.causes = vec![findings[0].clone()];
+    report.findings = findings;
+    report
+}
+
+#[test]
+fn ten_thousand_findings_take_no_second() {
+    let report = large();
+    for format in [Format::Text, Format::Json, Format::Markdown, Format::Html, Format::Nagios] {
+        // The best of three: this is a bound on the algorithm, not on a busy machine.
+        let took = (0..3)
+            .map(|_| {
+                let started = Instant::now();
+                let out = rendered(&report, format, Options { verbose: true, ..Options::default() });
+                assert!(!out.is_empty());
+                started.elapsed()
+            })
+            .min()
+            .unwrap_or_default();
+        assert!(took < Duration::from_secs(1), "{format:?} took {took:?}");
+    }
+}
+
+#[test]
+fn no_finding_is_lost_where_all_are_asked_for() {
+    let report = large();
+    for format in [Format::Text, Format::Markdown, Format::Html] {
+        let out = rendered(&report, format, Options { verbose: true, ..Options::default() });
+        let said: BTreeSet<&str> = out.split(|c: char| c.is_whitespace() || c == '<' || c == '>').collect();
+        for index in 0..FINDINGS {
+            assert!(said.contains(format!("service-{index}").as_str()), "{format:?} lost service-{index}");
+        }
+    }
+}
+
+#[test]
+fn what_is_folded_is_counted() {
+    let out = rendered(&large(), Format::Text, Options::default());
+    assert!(out.lines().count() < 100, "a wall of {} lines", out.lines().count());
+    assert!(out.contains("(-v shows all)"), "{out}");
+}

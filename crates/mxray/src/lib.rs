@@ -1,0 +1,116 @@
+//! The `mxray` command: argv, configuration, wiring, exit codes.
+//!
+//! What was typed stands in `cli.rs`, what it means is decided here and in each command's module. A library only so
+//! that xtask can generate the reference, man pages and completions from [`command`]; nothing else may depend on it.
+//! What must not live here: any judgement (`mxray-rules`), any look at the machine (`mxray-host`), any wording of a
+//! report (`mxray-render`).
+
+mod cli;
+mod config;
+mod crash;
+mod doctor;
+mod environment;
+mod exit;
+mod explain;
+mod generate;
+mod nearest;
+mod output;
+mod progress;
+mod sockets;
+
+pub use cli::command;
+pub use config::SAMPLE as CONFIG_SAMPLE;
+pub use environment::VARIABLES;
+
+use clap::Parser;
+use cli::{Cli, Command, ConfigCommand, ReportFormat};
+use config::{Config, Flags};
+use environment::Environment;
+use exit::Failure;
+use output::{ColourWish, Output, say};
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+/// Runs the program and says how it ended.
+pub fn main() -> ExitCode {
+    crash::install_hook();
+    let environment = Environment::read();
+    ExitCode::from(run(std::env::args_os(), &environment))
+}
+
+fn run(words: impl IntoIterator<Item = OsString>, environment: &Environment) -> u8 {
+    let cli = match Cli::try_parse_from(words) {
+        Ok(cli) => cli,
+        Err(error) => return not_a_command(&error, environment),
+    };
+    let wish = match environment.colour_wish(cli.global.color) {
+        Ok(wish) => wish,
+        Err(usage) => return failed(&Failure::Usage(usage)),
+    };
+    let mut output = Output::stdout(wish, environment, cli.global.verbose);
+    match dispatch(&cli, environment, &mut output) {
+        Ok(code) => match output.finish() {
+            Ok(()) => code,
+            Err(error) => failed(&Failure::Output(error)),
+        },
+        Err(failure) => failed(&failure),
+    }
+}
+
+fn dispatch(cli: &Cli, environment: &Environment, output: &mut Output) -> Result<u8, Failure> {
+    if let Some(target) = &cli.global.netns {
+        target.enter().map_err(|error| Failure::Unanswered(format!("--netns: {error}")))?;
+    }
+    match &cli.command {
+        Command::Doctor(args) => {
+            let mut config = load(cli, environment)?;
+            config.apply(&Flags { deadline: args.deadline, fail_on: args.fail_on });
+            for file in &config.unread {
+                say(&format!("mxray: {}: {} (going on without it)", file.path.display(), file.why));
+            }
+            let format = environment.format(args.json, args.format, ReportFormat::Text).map_err(Failure::Usage)?;
+            doctor::run(args, format, &config, output)
+        }
+        Command::Sockets(args) => {
+            let (terminal, colour) = (output.terminal(), output.colour());
+            Ok(sockets::run(args, output, terminal, colour)?)
+        }
+        Command::Explain(args) => explain::run(args, &explain::pages(), environment, output),
+        Command::Config(ConfigCommand::Check) => {
+            config::command::check(cli.global.config.as_deref(), environment, output)
+        }
+        Command::Config(ConfigCommand::Show(args)) => {
+            config::command::show(args, &load(cli, environment)?, environment, output)
+        }
+        Command::Config(ConfigCommand::Sample) => config::command::sample(output),
+        Command::Completions(args) => generate::completions(args, output),
+        Command::Man(args) => generate::man(args, output),
+    }
+}
+
+fn load(cli: &Cli, environment: &Environment) -> Result<Config, Failure> {
+    Config::load(cli.global.config.as_deref(), environment)
+}
+
+/// Help and version are data; a usage error is talk, and ends with [`exit::USAGE`] where clap would say 2.
+fn not_a_command(error: &clap::Error, environment: &Environment) -> u8 {
+    let text = error.render();
+    if error.use_stderr() {
+        let colour = output::colour_on_stderr(ColourWish::Auto, environment);
+        say(if colour { text.ansi().to_string() } else { text.to_string() }.trim_end());
+        return exit::USAGE;
+    }
+    let mut output = Output::stdout(ColourWish::Auto, environment, false);
+    let text = if output.colour() { text.ansi().to_string() } else { text.to_string() };
+    match output.emit(|out| out.write_all(text.as_bytes())).and_then(|()| output.finish()) {
+        Ok(()) => exit::OK,
+        Err(error) => failed(&Failure::Output(error)),
+    }
+}
+
+fn failed(failure: &Failure) -> u8 {
+    if let Some(message) = failure.message() {
+        say(&message);
+    }
+    failure.code()
+}
