@@ -1,4 +1,4 @@
-"""Sends one message and says how it went; a refusal is printed and is exit code 1."""
+"""Sends a message and says how it went; a refusal is printed and is exit code 1."""
 import argparse
 import smtplib
 import ssl
@@ -13,6 +13,7 @@ options.add_argument("--token", default="lab")
 options.add_argument("--user")
 options.add_argument("--password")
 options.add_argument("--until", choices=["ehlo", "mail", "rcpt", "data"], default="data", help="stop after this step")
+options.add_argument("--count", type=int, default=1, help="so many messages in one session")
 options.add_argument("--timeout", type=float, default=10)
 o = options.parse_args()
 context = ssl.create_default_context()
@@ -40,17 +41,19 @@ try:
         session.login(o.user, o.password)
     if o.until == "ehlo":
         sys.exit(0)
-    need(session.mail(o.sender))
-    if o.until == "mail":
-        sys.exit(0)
-    need(session.rcpt(o.to))
-    if o.until == "rcpt":
-        sys.exit(0)
-    text = (
-        f"From: <{o.sender}>\r\nTo: <{o.to}>\r\nSubject: {o.token}\r\n"
-        f"Date: Mon, 06 Jan 2025 10:00:00 +0000\r\nMessage-ID: <{o.token}@elsewhere.example>\r\n\r\nlab {o.token}\r\n"
-    )
-    need(session.data(text))
+    for number in range(o.count):
+        need(session.mail(o.sender))
+        if o.until == "mail":
+            sys.exit(0)
+        need(session.rcpt(o.to))
+        if o.until == "rcpt":
+            sys.exit(0)
+        token = o.token if o.count == 1 else f"{o.token}-{number}"
+        text = (
+            f"From: <{o.sender}>\r\nTo: <{o.to}>\r\nSubject: {token}\r\n"
+            f"Date: Mon, 06 Jan 2025 10:00:00 +0000\r\nMessage-ID: <{token}@elsewhere.example>\r\n\r\nlab {token}\r\n"
+        )
+        need(session.data(text))
     session.quit()
 except (OSError, smtplib.SMTPException) as error:
     print(type(error).__name__, error)
