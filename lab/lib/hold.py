@@ -1,0 +1,38 @@
+"""Opens connections and keeps them until standard input ends. Says "ready" when all of them stand.
+
+usage: hold.py COUNT ADDRESS PORT [--greeted N] [--from ADDRESS…]
+--greeted N waits until exactly the first N greetings have come (Postfix under a process limit greets no more).
+"""
+import argparse
+import selectors
+import socket
+import sys
+import time
+
+options = argparse.ArgumentParser()
+options.add_argument("count", type=int)
+options.add_argument("address")
+options.add_argument("port", type=int)
+options.add_argument("--greeted", type=int, default=0)
+options.add_argument("--limit", type=float, default=40)
+o = options.parse_args()
+
+held = []
+selector = selectors.DefaultSelector()
+end = time.monotonic() + o.limit
+for _ in range(o.count):
+    connection = socket.create_connection((o.address, o.port), timeout=10)
+    connection.setblocking(False)
+    selector.register(connection, selectors.EVENT_READ)
+    held.append(connection)
+greeted = 0
+while greeted < o.greeted:
+    if time.monotonic() > end:
+        sys.exit(f"{greeted} of {o.greeted} greetings came")
+    for key, _ in selector.select(0.2):
+        if not key.fileobj.recv(512):
+            sys.exit("a held connection was closed by the server")
+        selector.unregister(key.fileobj)
+        greeted += 1
+print("ready", flush=True)
+sys.stdin.read()

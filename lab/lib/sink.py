@@ -1,0 +1,69 @@
+"""A far mail server: takes everything, writes tokens to a file. `--silent` accepts and never greets; `--delay` is slow."""
+import argparse
+import asyncio
+import re
+
+options = argparse.ArgumentParser()
+options.add_argument("--listen", action="append", required=True, help="ADDRESS or ADDRESS@PORT")
+options.add_argument("--file", default="/run/lab/sink.mbox")
+options.add_argument("--delay", type=float, default=0.0, help="seconds before the answer to end of data")
+options.add_argument("--ready", action="store_true", help="say ready and end with standard input")
+o = options.parse_args()
+
+
+async def session(reader, writer):
+    async def say(line):
+        writer.write(line.encode() + b"\r\n")
+        await writer.drain()
+
+    try:
+        await say("220 far.elsewhere.example ESMTP lab")
+        while line := await reader.readline():
+            verb = line.strip().upper()
+            if verb.startswith(b"EHLO"):
+                await say("250-far.elsewhere.example")
+                await say("250 8BITMIME")
+            elif verb == b"DATA":
+                await say("354 go on")
+                lines = []
+                while (line := await reader.readline()) not in (b".\r\n", b""):
+                    lines.append(line)
+                body = b"".join(lines)
+                await asyncio.sleep(o.delay)
+                tokens = re.findall(rb"^lab (\S+)", body, re.M)
+                signed = " DKIM" if re.search(rb"^DKIM-Signature:", body, re.M | re.I) else ""
+                with open(o.file, "a") as file:
+                    for token in tokens:
+                        file.write(f"{token.decode()}{signed}\n")
+                await say("250 2.0.0 taken")
+            elif verb == b"QUIT":
+                await say("221 bye")
+                break
+            else:
+                await say("250 2.0.0 ok")
+    except (ConnectionError, asyncio.IncompleteReadError):
+        pass
+    writer.close()
+
+
+async def until_input_ends():
+    loop = asyncio.get_running_loop()
+    reader = asyncio.StreamReader()
+    import sys
+
+    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+    await reader.read()
+
+
+async def main():
+    for where in o.listen:
+        address, _, port = where.partition("@")
+        await asyncio.start_server(session, address, int(port or 25), backlog=1000)
+    if o.ready:
+        print("ready", flush=True)
+        await until_input_ends()
+    else:
+        await asyncio.Event().wait()
+
+
+asyncio.run(main())

@@ -1,0 +1,152 @@
+//! Runs the product as a user does and judges its JSON against what was injected.
+
+use crate::fault::{Fault, Unprivileged};
+use crate::host::Host;
+use crate::machine::run_apart;
+use serde::Deserialize;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// The doctor's own deadline is far below this; beyond it, it hangs.
+const DOCTOR_LIMIT: Duration = Duration::from_secs(60);
+/// The uid and gid of `nobody`: owns nothing, is in no group.
+const NOBODY: &str = "65534";
+
+/// The circumstances of one examination.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Circumstances {
+    pub unprivileged: bool,
+    pub without_netlink: bool,
+}
+
+/// The part of the report that is judged.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Report {
+    pub verdict: String,
+    pub causes: Vec<Finding>,
+    pub findings: Vec<Finding>,
+    pub unseen: Vec<Unseen>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+pub struct Finding {
+    pub code: String,
+    pub severity: String,
+    pub subject: Subject,
+    pub summary: String,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+pub struct Subject {
+    pub kind: String,
+    pub value: String,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+pub struct Unseen {
+    pub what: String,
+    pub why: String,
+    pub needs: String,
+}
+
+/// One examination.
+#[derive(Debug)]
+pub struct Examined {
+    pub report: Report,
+    pub exit: Option<i32>,
+    pub took: Duration,
+    /// What it said on standard error.
+    pub talk: String,
+}
+
+/// `$MXRAY_BIN`, else the workspace's own build, release before debug.
+pub fn binary() -> Result<PathBuf, String> {
+    if let Some(given) = std::env::var_os("MXRAY_BIN") {
+        let path = PathBuf::from(given);
+        return path.canonicalize().map_err(|error| format!("MXRAY_BIN={}: {error}", path.display()));
+    }
+    let target = std::env::var_os("CARGO_TARGET_DIR")
+        .map(PathBuf::from)
+        .unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../target"));
+    let candidates = ["release/mxray", "debug/mxray"].map(|name| target.join(name));
+    candidates.iter().find_map(|path| path.canonicalize().ok()).ok_or_else(|| {
+        let [release, debug] = candidates.map(|path| path.display().to_string());
+        format!("no mxray to examine with: neither {release} nor {debug} exists; `cargo build --release` makes it, MXRAY_BIN names another")
+    })
+}
+
+/// Runs `mxray doctor` on the host. An error means that it gave no report, which is always a defect of the product.
+pub fn examine(host: &Host, circumstances: Circumstances) -> io::Result<Examined> {
+    let mut argv = Vec::new();
+    if circumstances.without_netlink {
+        argv.extend(["python3", "/usr/local/lib/lab/no_netlink.py"]);
+    }
+    if circumstances.unprivileged {
+        argv.extend(["setpriv", "--reuid", NOBODY, "--regid", NOBODY, "--clear-groups", "--inh-caps=-all"]);
+    }
+    argv.extend(["/usr/local/bin/mxray", "doctor", "--json", "--config", "/etc/mxray/mxray.toml"]);
+    let (done, talk) = run_apart(host.machine.command(&argv), DOCTOR_LIMIT, false)?;
+    let report = serde_json::from_str(&done.output).map_err(|error| {
+        let (begin, talk) = (done.output.chars().take(400).collect::<String>(), talk.trim());
+        io::Error::other(format!("mxray doctor gave no report ({}; {error}): {begin:?} {talk}", done.status))
+    })?;
+    Ok(Examined { report, exit: done.status.code(), took: done.took, talk })
+}
+
+/// What the judge says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Judgement {
+    /// The cause that was injected, first.
+    Right,
+    /// No cause, and the report says what it could not see and what would show it.
+    RightlyUnknown,
+    Wrong(String),
+}
+
+impl Examined {
+    /// `causes[0]`, in a form for the table.
+    pub fn first_cause(&self) -> String {
+        match self.report.causes.first() {
+            Some(cause) => format!("{} {} {}", cause.code, cause.subject.kind, cause.subject.value),
+            None => "no cause".to_owned(),
+        }
+    }
+
+    pub fn judge(&self, fault: &Fault, circumstances: Circumstances) -> Judgement {
+        let may_be_unknown = circumstances.unprivileged && fault.unprivileged == Unprivileged::SameOrUnknown;
+        let Some(cause) = self.report.causes.first() else {
+            let named = self.report.unseen.iter().any(|unseen| unseen.what == fault.expect && !unseen.needs.is_empty());
+            return match (may_be_unknown, named) {
+                (true, true) => Judgement::RightlyUnknown,
+                (true, false) => Judgement::Wrong("no cause, and the code is not among what was unseen".to_owned()),
+                (false, _) => Judgement::Wrong("no cause".to_owned()),
+            };
+        };
+        if cause.code != fault.expect && !fault.accept.contains(&cause.code) {
+            return Judgement::Wrong(format!("{}: {}", self.first_cause(), cause.summary));
+        }
+        let subject = format!("{} {}", cause.subject.kind, cause.subject.value);
+        if !subject.contains(&fault.subject) {
+            return Judgement::Wrong(format!("the right code for another subject: {subject}"));
+        }
+        let wanted = if matches!(cause.severity.as_str(), "error" | "critical") { 1 } else { 0 };
+        if wanted == 1 && self.exit != Some(1) {
+            return Judgement::Wrong(format!("an {} and exit code {:?}", cause.severity, self.exit));
+        }
+        Judgement::Right
+    }
+
+    /// Judges a host that has nothing wrong with it.
+    pub fn judge_healthy(&self, exit_codes: &[i32], circumstances: Circumstances) -> Judgement {
+        if let Some(cause) = self.report.causes.first() {
+            return Judgement::Wrong(format!("{}: {}", self.first_cause(), cause.summary));
+        }
+        // Without root the main question may stay open, which is exit code 2 and never a cause.
+        let open = (circumstances.unprivileged || circumstances.without_netlink) && self.exit == Some(2);
+        if self.exit.is_some_and(|code| exit_codes.contains(&code)) || open {
+            return Judgement::Right;
+        }
+        Judgement::Wrong(format!("no cause, yet verdict {} and exit code {:?}", self.report.verdict, self.exit))
+    }
+}

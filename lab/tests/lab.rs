@@ -1,0 +1,126 @@
+//! The lab as cargo tests: the fixed share, and that a diagnosis changes nothing.
+//!
+//! Where namespaces are not permitted, or a package is missing, each test prints `skipped: N lab cases: REASON` and
+//! shows nothing else: a skip must never look like a pass.
+
+use lab::doctor::{self, Circumstances};
+use lab::host::{self, Host};
+use lab::machine::{Machine, Spec, say};
+use lab::{fault, preflight, runner, table};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Reading all of /etc twice takes well under a second.
+const FINGERPRINT_LIMIT: Duration = Duration::from_secs(30);
+
+/// Whether the lab can run; says so on standard error, past the capture of the test harness, when it cannot.
+fn possible(cases: usize) -> bool {
+    match preflight::check() {
+        Ok(()) => true,
+        Err(reason) => {
+            say(&format!("skipped: {cases} lab cases: {reason}"));
+            false
+        }
+    }
+}
+
+fn mxray() -> PathBuf {
+    match doctor::binary() {
+        Ok(path) => path,
+        Err(reason) => panic!("{reason}"),
+    }
+}
+
+#[test]
+fn the_share_is_answered_right() {
+    let plan = runner::share().unwrap();
+    assert!(!plan.faults.is_empty() && !plan.healthy.is_empty());
+    if !possible(plan.faults.len() + plan.healthy.len()) {
+        return;
+    }
+    let outcomes = runner::run(&plan, &mxray()).unwrap();
+    say(&table::rows(&outcomes.cases));
+    say(&table::summary(&outcomes));
+    assert!(outcomes.left.is_empty(), "left behind: {:?}", outcomes.left);
+    let wrong: Vec<_> = outcomes.cases.iter().filter(|case| !case.good()).collect();
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn a_diagnosis_changes_nothing() {
+    if !possible(1) {
+        return;
+    }
+    let mxray = mxray();
+    let hosts = host::all().unwrap();
+    let mut host = Host::up("healthy", &hosts["healthy"], Some(&mxray)).unwrap();
+    let traces = host.traces();
+    host.prove_health().unwrap();
+    // Something to find: a ruleset, a queued message, a route.
+    let fixture = "nft 'table inet lab { chain in { type filter hook input priority 0; tcp dport 25 accept; }; }'
+        ip route add 192.0.2.0/24 via $PEER4
+        postconf -e defer_transports=smtp
+        postfix_reload
+        mail --host 127.0.0.1 --from alice@$DOMAIN --to dave@elsewhere.example
+        until_true 10 bash -c 'find /var/spool/postfix/deferred -type f | grep -q .'";
+    host.machine.must("fixture", fixture, &[], FINGERPRINT_LIMIT).unwrap();
+    let fingerprint =
+        || host.machine.must("fingerprint", ". $LAB/fingerprint.sh", &[], FINGERPRINT_LIMIT).expect("a fingerprint");
+    let before = fingerprint();
+    for circumstances in [
+        Circumstances::default(),
+        Circumstances { unprivileged: true, ..Circumstances::default() },
+        Circumstances { without_netlink: true, ..Circumstances::default() },
+    ] {
+        doctor::examine(&host, circumstances).unwrap();
+        assert_eq!(differences(&before, &fingerprint()), Vec::<String>::new(), "changed by doctor {circumstances:?}");
+    }
+    // The fingerprint sees what it is there to see.
+    for change in [
+        "nft add rule inet lab in tcp dport 587 drop",
+        "ip route del 192.0.2.0/24",
+        "sysctl -qw net.ipv4.tcp_syncookies=0",
+        "sed -i 's/biff = no/biff = yes/' /etc/postfix/main.cf",
+        "rm -r /var/spool/postfix/hold",
+    ] {
+        let before = fingerprint();
+        host.machine.must(change, change, &[], FINGERPRINT_LIMIT).unwrap();
+        assert!(!differences(&before, &fingerprint()).is_empty(), "not seen: {change}");
+    }
+    drop(host);
+    assert_eq!(runner::leftovers(&traces), Vec::<String>::new());
+}
+
+fn differences(before: &str, after: &str) -> Vec<String> {
+    use std::collections::BTreeSet;
+    let (before, after): (BTreeSet<&str>, BTreeSet<&str>) = (before.lines().collect(), after.lines().collect());
+    let gone = before.difference(&after).map(|line| format!("- {line}"));
+    gone.chain(after.difference(&before).map(|line| format!("+ {line}"))).collect()
+}
+
+#[test]
+fn a_machine_takes_everything_with_it() {
+    if !possible(1) {
+        return;
+    }
+    let machine = Machine::start(&Spec { name: "brief.example".to_owned(), ..Spec::default() }).unwrap();
+    // What a daemon would leave: a process of its own session that holds none of our pipes, and a cgroup.
+    let script = "unit stray.service bash -c 'sleep 600 & disown'; until_true 5 pgrep -x sleep; hostname";
+    let said = machine.must("start a stray", script, &[], Duration::from_secs(10)).unwrap();
+    assert_eq!(said.trim(), "brief.example");
+    let traces = machine.traces();
+    assert!(traces.left().len() > 2, "the check sees a living machine: {:?}", traces.left());
+    drop(machine);
+    assert_eq!(runner::leftovers(&[traces]), Vec::<String>::new());
+}
+
+#[test]
+fn every_fault_and_host_file_is_sound() {
+    let (hosts, faults) = (host::all().unwrap(), fault::all().unwrap());
+    for (slug, fault) in &faults {
+        assert!(hosts.contains_key(&fault.host), "{slug} wants host {}", fault.host);
+        assert!(fault.expect.chars().any(|c| c.is_ascii_digit()), "{slug} expects {}", fault.expect);
+    }
+    let share = runner::share().unwrap();
+    assert!(share.faults.len() < faults.len(), "the share is a part");
+}
