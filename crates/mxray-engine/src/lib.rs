@@ -1,1 +1,26 @@
-//! mxray-engine
+//! One examination: collectors side by side under one deadline, evidence joined, rules called, the report made.
+//!
+//! [`examine`] looks at this machine; [`judge`] turns evidence into a report and does no I/O, which is why a saved
+//! report can be judged again (`doctor --replay`). What a fact means is the rules' business, how it is read the
+//! collectors'; here lives only who runs when, and what becomes of a part that crashed or came too late.
+
+mod collect;
+mod judge;
+mod parts;
+
+pub use collect::{Options, collect};
+pub use judge::judge;
+pub use parts::{Progress, is_part_of_an_examination};
+
+use jiff::Timestamp;
+use mxray_model::{Question, Report};
+use std::time::Instant;
+
+/// Looks at this machine and reports.
+pub fn examine(question: Question, options: &Options, progress: Progress<'_>) -> Report {
+    let started = Timestamp::now();
+    let clock = Instant::now();
+    let evidence = collect(options, progress);
+    let took_ms = u64::try_from(clock.elapsed().as_millis()).unwrap_or(u64::MAX);
+    judge(question, evidence, started.to_string(), took_ms)
+}

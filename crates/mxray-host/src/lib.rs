@@ -1,1 +1,19 @@
-//! mxray-host
+//! This machine, read and never changed: sockets, processes, cgroups, kernel settings, mail servers' configuration,
+//! file systems.
+//!
+//! Every collector returns [`mxray_model::Seen`] with the true reason where it could not look. Text from outside is
+//! escaped here, once. What must not live here: any judgement (`mxray-rules`), any connection to another machine.
+
+mod cgroup;
+pub mod files;
+pub mod kernel;
+pub mod mta;
+pub mod names;
+pub mod processes;
+mod read;
+mod reading;
+pub mod sockets;
+pub mod units;
+pub mod vantage;
+
+pub use cgroup::Units;

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 ///
 /// There is deliberately no conversion to `Option`: whoever reads a fact says what happens in all three cases.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(rename = "Seen_{T}"))]
 #[serde(rename_all = "snake_case")]
 pub enum Seen<T> {
     /// The fact, as it was seen.

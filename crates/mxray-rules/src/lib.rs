@@ -1,1 +1,71 @@
-//! mxray-rules
+//! The catalogue of findings, and which of them explain which.
+//!
+//! One rule is one file with one page beside it (`rules/sock/listener_missing.rs` and `.md`) and one line in the list
+//! in `rules/mod.rs`; nothing else. A rule is a pure function of [`Evidence`]: it cannot learn the time, the host's
+//! name or whether a socket exists except from there. Start reading at [`Rule`], then [`examine`], then `causes.rs`.
+#![deny(clippy::disallowed_methods, clippy::disallowed_macros)]
+
+mod causes;
+mod precedence;
+mod rule;
+mod rules;
+mod view;
+
+#[cfg(test)]
+mod pages;
+
+pub use causes::fold;
+pub use precedence::{LINKS, Link, NEAREST_FIRST, explains};
+pub use rule::{Judgement, Rule};
+
+use mxray_model::{Evidence, Finding, Row, RuledOut, Unseen};
+
+/// Every rule, in the order of codes.
+pub fn catalogue() -> &'static [Rule] {
+    rules::CATALOGUE
+}
+
+/// The rule with this code.
+pub fn rule(code: &str) -> Option<&'static Rule> {
+    catalogue().iter().find(|rule| rule.code == code)
+}
+
+/// What all rules together say of one piece of evidence.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Judged {
+    /// All findings, ordered, each with the ids of those that it explains.
+    pub findings: Vec<Finding>,
+    /// The findings that no other explains and that are bad enough to be causes, most damaging first.
+    pub causes: Vec<Finding>,
+    pub ruled_out: Vec<RuledOut>,
+    pub healthy: Vec<Row>,
+    pub unseen: Vec<Unseen>,
+}
+
+/// Runs every rule, folds consequences under their causes, and ranks the causes.
+pub fn examine(evidence: &Evidence) -> Judged {
+    let judgements: Vec<(&Rule, Judgement)> = catalogue().iter().map(|rule| (rule, (rule.check)(evidence))).collect();
+    let findings = judgements.iter().flat_map(|(_, judgement)| judgement.findings.clone()).collect();
+    let (findings, causes) = fold(findings);
+
+    let mut judged = Judged { findings, causes, ..Judged::default() };
+    for (rule, judgement) in judgements {
+        judged.unseen.extend(judgement.unseen);
+        if !judgement.findings.is_empty() {
+            continue;
+        }
+        // A rule that holds and could have explained what was found is a rival that the facts cleared.
+        let rival = judged.findings.iter().any(|finding| precedence::may_explain(rule.code, &finding.code));
+        for text in judgement.well {
+            if rival {
+                let (code, name) = (rule.code.to_owned(), rule.name.to_owned());
+                judged.ruled_out.push(RuledOut { code, name, because: text });
+            } else {
+                judged.healthy.push(Row { code: rule.code.to_owned(), text });
+            }
+        }
+    }
+    judged.unseen.sort();
+    judged.unseen.dedup();
+    judged
+}

@@ -3,10 +3,10 @@
 //! No meaning here: values are parsed into types, and every command's module decides what to do with them.
 
 use crate::config::parse;
-use crate::netns;
 use crate::output::ColourWish;
 use crate::sockets::SocketsArgs;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+use mxray_sys::namespace::NetworkNamespace;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -117,8 +117,8 @@ pub struct Global {
     pub config: Option<PathBuf>,
 
     /// Look at another network namespace: a name of `ip netns`, or a process in it
-    #[arg(long, global = true, value_name = "NAME|PID")]
-    pub netns: Option<netns::Target>,
+    #[arg(long, global = true, value_name = "NAME|PID", value_parser = NetworkNamespace::parse)]
+    pub netns: Option<NetworkNamespace>,
 
     /// Colours
     #[arg(long, global = true, value_enum, value_name = "WHEN")]

@@ -1,12 +1,95 @@
-//! `mxray doctor`: to be joined with the engine.
+//! `mxray doctor`: one examination of this host, or of a saved one; rendered, with the exit code of its answer.
 
 use crate::cli::{DoctorArgs, ReportFormat};
-use crate::config::Config;
-use crate::exit::Failure;
+use crate::config::{Config, Settings};
+use crate::exit::{self, Failure};
 use crate::output::Output;
 use crate::progress::Progress;
+use mxray_engine::{Options, examine, judge};
+use mxray_model::evidence::Declared;
+use mxray_model::text::untrusted;
+use mxray_model::{Evidence, Question, REPORT_SCHEMA, Report, Severity, Verdict};
+use mxray_render::nagios_status;
+use serde::Deserialize;
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
 
-pub fn run(_args: &DoctorArgs, _format: ReportFormat, _config: &Config, _output: &mut Output) -> Result<u8, Failure> {
-    Progress::start().pending(["engine"]);
-    Err(Failure::Unanswered("doctor is joined with the engine on another branch".to_owned()))
+/// A report of a very large host has a few megabytes; what is longer is no report.
+const REPLAY_BYTES_MAX: u64 = 256 << 20;
+
+/// Examines and reports; the code follows design.md's contract for exit codes.
+pub fn run(args: &DoctorArgs, format: ReportFormat, config: &Config, output: &mut Output) -> Result<u8, Failure> {
+    let settings = &config.settings;
+    let report = match &args.replay {
+        Some(file) => replay(file)?,
+        None => live(settings),
+    };
+    let options = output.options();
+    output.emit(|out| mxray_render::render(&report, format.into(), &options, out))?;
+    if format == ReportFormat::Nagios {
+        return Ok(nagios_status(&report));
+    }
+    Ok(code(&report, settings.doctor.fail_on))
+}
+
+fn code(report: &Report, fail_on: Option<Severity>) -> u8 {
+    let worst = report.findings.iter().map(|finding| finding.severity).max();
+    if fail_on.is_some_and(|level| worst >= Some(level)) {
+        return exit::FINDING;
+    }
+    if report.verdict == Verdict::Unknown { exit::UNANSWERED } else { exit::OK }
+}
+
+fn live(settings: &Settings) -> Report {
+    let progress = RefCell::new(Progress::start());
+    let tell = |pending: &BTreeSet<String>| progress.borrow_mut().pending(pending.iter().map(String::as_str));
+    let question = Question { command: "doctor".to_owned(), targets: Vec::new() };
+    let options = Options { deadline: settings.doctor.deadline, declared: declared(settings) };
+    examine(question, &options, &tell)
+}
+
+fn declared(settings: &Settings) -> Declared {
+    Declared {
+        public_prefixes: settings.network.public_prefixes.iter().map(ToString::to_string).collect(),
+        submission_user: settings.submission.user.is_some(),
+    }
+}
+
+/// What a replay needs of a saved report; the rest is made anew.
+#[derive(Deserialize)]
+struct Saved {
+    schema: String,
+    started: String,
+    took_ms: u64,
+    question: Question,
+    evidence: Evidence,
+}
+
+fn replay(file: &Path) -> Result<Report, Failure> {
+    let name = untrusted(file.as_os_str().as_encoded_bytes());
+    let read = |from: &mut dyn Read| -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        from.take(REPLAY_BYTES_MAX).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    };
+    let bytes = if file == Path::new("-") {
+        read(&mut io::stdin().lock())
+    } else {
+        File::open(file).and_then(|mut opened| read(&mut opened))
+    };
+    let bytes = bytes.map_err(|error| Failure::Usage(format!("--replay: read {name}: {error}")))?;
+    let saved: Saved = serde_json::from_slice(&bytes).map_err(|error| {
+        let what = untrusted(error.to_string().as_bytes());
+        Failure::Usage(format!("--replay: {name} is no report of `mxray doctor --json`: {what}"))
+    })?;
+    if saved.schema != REPORT_SCHEMA {
+        let schema = untrusted(saved.schema.as_bytes());
+        return Err(Failure::Usage(format!(
+            "--replay: {name} has the schema {schema}; this version reads {REPORT_SCHEMA}"
+        )));
+    }
+    Ok(judge(saved.question, saved.evidence, saved.started, saved.took_ms))
 }

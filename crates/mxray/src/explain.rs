@@ -7,6 +7,7 @@ use crate::nearest::nearest;
 use crate::output::Output;
 use mxray_model::Severity;
 use mxray_render::{Options, Piece, Screen, Style, render_page, write_json};
+use mxray_rules::Rule;
 use serde::Serialize;
 use std::io::{self, Write};
 
@@ -26,7 +27,14 @@ pub struct Page {
 
 /// All entries, in the catalogue's order.
 pub fn pages() -> Vec<Page> {
-    Vec::new()
+    let entry = |rule: &Rule| Page {
+        code: rule.code,
+        name: rule.name,
+        severity: rule.severity,
+        summary: rule.summary,
+        page: rule.page,
+    };
+    mxray_rules::catalogue().iter().map(entry).collect()
 }
 
 #[derive(Serialize)]

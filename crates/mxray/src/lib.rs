@@ -14,7 +14,6 @@ mod exit;
 mod explain;
 mod generate;
 mod nearest;
-mod netns;
 mod output;
 mod progress;
 mod sockets;
@@ -60,7 +59,7 @@ fn run(words: impl IntoIterator<Item = OsString>, environment: &Environment) -> 
 
 fn dispatch(cli: &Cli, environment: &Environment, output: &mut Output) -> Result<u8, Failure> {
     if let Some(target) = &cli.global.netns {
-        netns::enter(target)?;
+        target.enter().map_err(|error| Failure::Unanswered(format!("--netns: {error}")))?;
     }
     match &cli.command {
         Command::Doctor(args) => {

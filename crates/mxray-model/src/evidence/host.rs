@@ -20,6 +20,8 @@ pub struct Vantage {
     pub kernel_release: String,
     /// Inode of the network namespace that was looked at.
     pub network_namespace: Seen<u64>,
+    /// What starts services here: `systemd`. `Absent`: looked for, none that we know.
+    pub service_manager: Seen<String>,
     /// The container's kind, where this is one. `Absent`: signs of one were looked for and not found.
     pub container: Seen<String>,
 }

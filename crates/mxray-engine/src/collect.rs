@@ -1,0 +1,231 @@
+//! Which collectors run, what waits for what, and how their facts are joined into one evidence.
+//!
+//! Two looks at sockets and counters, half a second apart, tell what rises from what merely is. Everything that can
+//! hang has its own part; every file system, too.
+
+use crate::parts::{Parts, Pending, Progress};
+use mxray_host::processes::Table;
+use mxray_host::sockets::Sample;
+use mxray_host::{files, kernel, mta, processes, sockets, vantage};
+use mxray_model::evidence::{Declared, Evidence, FileSystem, Owner, Process, Processes, Server, Sockets};
+use mxray_model::{Blind, Seen};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Between the two looks, where nothing is suspicious.
+const WINDOW: Duration = Duration::from_millis(300);
+/// Between the two looks, where connections wait to be accepted: long enough for a living server to take one.
+const WINDOW_WHILE_WAITING: Duration = Duration::from_millis(1000);
+/// How many processes of one kind (`postfix` `smtpd`) the evidence keeps.
+const PROCESSES_OF_ONE_KIND_MAX: usize = 12;
+
+/// What an examination needs to know from its caller.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// For the whole run.
+    pub deadline: Duration,
+    pub declared: Declared,
+}
+
+type Owners = BTreeMap<u64, Seen<Vec<Owner>>>;
+type Counters = Seen<BTreeMap<String, u64>>;
+
+/// Looks at this machine.
+pub fn collect(options: &Options, progress: Progress<'_>) -> Evidence {
+    let mut parts = Parts::new(options.deadline, progress);
+    let begun = Instant::now();
+    let vantage = parts.start("vantage", vantage::look);
+    let settings = parts.start("kernel", || (kernel::settings(), kernel::counters()));
+    let first = parts.start("sockets", sockets::sample);
+    let table = parts.start("processes", processes::table);
+    let readers: Vec<(String, Pending<Seen<BTreeMap<String, Server>>>)> = mta::readers()
+        .into_iter()
+        .map(|reader| {
+            (
+                reader.software().to_owned(),
+                parts.start(&format!("configuration of {}", reader.software()), move || reader.servers()),
+            )
+        })
+        .collect();
+
+    let first: Arc<Seen<Sample>> = Arc::new(flat(parts.wait(first)));
+    let table: Arc<Seen<Table>> = Arc::new(flat(parts.wait(table)));
+    let owners = start_owners(&mut parts, &first, &table);
+
+    let mut servers = wait_for_servers(&mut parts, readers);
+    attach(&mut parts, &mut servers, &table);
+    let file_systems = start_file_systems(&mut parts, &servers);
+
+    let waiting = first.value().is_some_and(Sample::anyone_waits);
+    parts.rest_until(begun + if waiting { WINDOW_WHILE_WAITING } else { WINDOW });
+    let window_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+    let last = parts.start("sockets again", || (sockets::sample(), kernel::counters()));
+
+    let owners: Owners = owners.map_or_else(Owners::new, |pending| parts.wait(pending).unwrap_or_default());
+    let (last, counters_last) = second_look(parts.wait(last));
+    let (kernel_settings, counters_first) = match parts.wait(settings) {
+        Ok(both) => both,
+        Err(blind) => (Default::default(), Seen::Unknown(blind)),
+    };
+
+    let mut evidence = Evidence {
+        vantage: parts.wait(vantage).unwrap_or_default(),
+        declared: options.declared.clone(),
+        kernel: kernel_settings,
+        ..Evidence::default()
+    };
+    evidence.kernel.counters = kernel::window(&counters_first, &counters_last);
+    evidence.kernel.window_ms = window_ms;
+    evidence.sockets = summarise(&first, last.as_ref(), &owners);
+    join_servers(&mut evidence, servers, &first, &owners, &table);
+    evidence.file_systems = file_systems.into_iter().map(|(name, pending)| (name, flat(parts.wait(pending)))).collect();
+    evidence.parts = parts.finish();
+    evidence
+}
+
+/// A part that did not come back leaves its facts unknown.
+fn flat<T>(result: Result<Seen<T>, Blind>) -> Seen<T> {
+    result.unwrap_or_else(Seen::Unknown)
+}
+
+fn second_look(result: Result<(Seen<Sample>, Counters), Blind>) -> (Option<Sample>, Counters) {
+    match result {
+        Ok((Seen::Value(sample), counters)) => (Some(sample), counters),
+        Ok((_, counters)) => (None, counters),
+        Err(blind) => (None, Seen::Unknown(blind)),
+    }
+}
+
+/// Who holds the listeners, needs neither the servers' configuration nor the second look.
+fn start_owners(parts: &mut Parts<'_>, first: &Arc<Seen<Sample>>, table: &Arc<Seen<Table>>) -> Option<Pending<Owners>> {
+    first.value()?;
+    table.value()?;
+    let (first, table) = (Arc::clone(first), Arc::clone(table));
+    Some(parts.start("owners of sockets", move || {
+        let (Some(sample), Some(table)) = (first.value(), table.value()) else { return Owners::new() };
+        let unix = sample.unix_listeners().iter().map(|listener| u64::from(listener.inode));
+        let inodes: BTreeSet<u64> = sample.listener_inodes().into_iter().chain(unix).collect();
+        processes::owners(table, &inodes, &[])
+    }))
+}
+
+/// One reader that failed leaves its software unknown; all of it is unknown only where nobody saw anything.
+fn wait_for_servers(
+    parts: &mut Parts<'_>,
+    readers: Vec<(String, Pending<Seen<BTreeMap<String, Server>>>)>,
+) -> Seen<BTreeMap<String, Server>> {
+    let mut all = Seen::Absent;
+    for (_, pending) in readers {
+        all = match (all, flat(parts.wait(pending))) {
+            (Seen::Value(mut known), Seen::Value(more)) => {
+                known.extend(more);
+                Seen::Value(known)
+            }
+            (Seen::Value(known), _) | (_, Seen::Value(known)) => Seen::Value(known),
+            (Seen::Unknown(blind), _) | (_, Seen::Unknown(blind)) => Seen::Unknown(blind),
+            (Seen::Absent, Seen::Absent) => Seen::Absent,
+        };
+    }
+    all
+}
+
+fn attach(parts: &mut Parts<'_>, servers: &mut Seen<BTreeMap<String, Server>>, table: &Arc<Seen<Table>>) {
+    let Seen::Value(known) = servers else { return };
+    let (mut attached, table) = (known.clone(), Arc::clone(table));
+    let pending = parts.start("masters", move || {
+        mta::attach(&mut attached, &table);
+        attached
+    });
+    match parts.wait(pending) {
+        Ok(attached) => *known = attached,
+        Err(blind) => {
+            for server in known.values_mut() {
+                server.master = Seen::Unknown(blind.clone());
+                server.children = Seen::Unknown(blind.clone());
+            }
+        }
+    }
+}
+
+fn start_file_systems(
+    parts: &mut Parts<'_>,
+    servers: &Seen<BTreeMap<String, Server>>,
+) -> Vec<(String, Pending<Seen<FileSystem>>)> {
+    let mut uses: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for server in servers.value().into_iter().flat_map(BTreeMap::values) {
+        for (usage, directory) in &server.directories {
+            uses.entry(directory.clone()).or_default().insert(usage.clone());
+        }
+    }
+    uses.into_iter()
+        .map(|(directory, holds)| {
+            let name = format!("file system of {directory}");
+            let path = directory.clone();
+            (directory, parts.start(&name, move || files::file_system(&path, holds)))
+        })
+        .collect()
+}
+
+fn summarise(first: &Seen<Sample>, last: Option<&Sample>, owners: &Owners) -> Seen<Sockets> {
+    first.as_ref().map(|first| sockets::summarise(first, last.unwrap_or(first), owners))
+}
+
+fn join_servers(
+    evidence: &mut Evidence,
+    servers: Seen<BTreeMap<String, Server>>,
+    first: &Seen<Sample>,
+    owners: &Owners,
+    table: &Seen<Table>,
+) {
+    let mut known = match servers {
+        Seen::Value(known) => known,
+        other => {
+            evidence.servers = other;
+            BTreeMap::new()
+        }
+    };
+    let both = match (first, &evidence.sockets) {
+        (Seen::Value(sample), Seen::Value(sockets)) => Seen::Value((sample, sockets)),
+        (Seen::Unknown(blind), _) | (_, Seen::Unknown(blind)) => Seen::Unknown(blind.clone()),
+        _ => Seen::Absent,
+    };
+    mta::join_helpers(&mut known, both, owners, table);
+    evidence.others = mta::others(table);
+    evidence.processes = describe(table, &known, &evidence.sockets);
+    if !known.is_empty() {
+        evidence.servers = Seen::Value(known);
+    }
+}
+
+/// The processes of mail software, and whoever holds a listener.
+fn describe(table: &Seen<Table>, servers: &BTreeMap<String, Server>, sockets: &Seen<Sockets>) -> Seen<Processes> {
+    table.as_ref().map(|table| {
+        let listeners = sockets.value().into_iter().flat_map(|sockets| sockets.listeners.values());
+        let holders: BTreeSet<u32> =
+            listeners.filter_map(|l| l.owners.value()).flatten().map(|owner| owner.pid).collect();
+        let of_mail =
+            table.rows.values().filter(|row| mta::software_of(row, servers).value().is_some()).map(|row| row.pid);
+        let pids: BTreeSet<u32> = of_mail.chain(holders.iter().copied()).collect();
+        let mut all = processes::describe(table, &pids, |row| mta::software_of(row, servers));
+        keep_telling_ones(&mut all, &holders);
+        all
+    })
+}
+
+/// A busy server has thousands of like workers: the evidence keeps the holders of listeners, the stopped ones, and of
+/// each kind those with the most files open.
+fn keep_telling_ones(processes: &mut Processes, holders: &BTreeSet<u32>) {
+    let mut kinds: BTreeMap<(String, String), Vec<(u64, u32)>> = BTreeMap::new();
+    for (pid, process) in &processes.mail {
+        let software = process.software.value().cloned().unwrap_or_default();
+        let used = process.descriptors.value().map_or(0, |descriptors| descriptors.used);
+        kinds.entry((software, process.name.clone())).or_default().push((used, *pid));
+    }
+    let mut kept: BTreeSet<u32> = holders.clone();
+    for mut processes in kinds.into_values() {
+        processes.sort_unstable_by(|a, b| b.cmp(a));
+        kept.extend(processes.into_iter().take(PROCESSES_OF_ONE_KIND_MAX).map(|(_, pid)| pid));
+    }
+    processes.mail.retain(|pid, process: &mut Process| kept.contains(pid) || process.is_stopped());
+}

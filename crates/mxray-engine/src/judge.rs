@@ -1,0 +1,188 @@
+//! From evidence to report. Pure: the same evidence gives the same report, live or replayed.
+
+use mxray_model::evidence::{Evidence, Purpose, Server};
+use mxray_model::{Blind, Finding, Question, REPORT_SCHEMA, Report, Seen, Severity, Tool, Unseen, Verdict};
+use std::collections::BTreeMap;
+
+/// Runs the rules and makes the report.
+pub fn judge(question: Question, evidence: Evidence, started: String, took_ms: u64) -> Report {
+    let judged = mxray_rules::examine(&evidence);
+    let gaps = gaps(&evidence);
+    let verdict = verdict(&judged.causes, !gaps.is_empty());
+    let mut unseen = judged.unseen;
+    unseen.extend(side_notes(&evidence));
+    unseen.extend(gaps.iter().cloned());
+    unseen.sort();
+    unseen.dedup();
+    Report {
+        schema: REPORT_SCHEMA.to_owned(),
+        tool: Tool { name: "mxray".to_owned(), version: env!("CARGO_PKG_VERSION").to_owned() },
+        started,
+        took_ms,
+        question,
+        verdict,
+        summary: summary(verdict, &judged.causes, &gaps, &evidence),
+        causes: judged.causes,
+        findings: judged.findings,
+        ruled_out: judged.ruled_out,
+        healthy: judged.healthy,
+        unseen,
+        evidence,
+    }
+}
+
+fn verdict(causes: &[Finding], blind: bool) -> Verdict {
+    // That a part of the examination failed is a finding about us, not about the mail server.
+    let worst = causes.iter().filter(|cause| !cause.code.starts_with("LOOK")).map(|cause| cause.severity).max();
+    match worst {
+        Some(Severity::Critical) => Verdict::Broken,
+        Some(_) => Verdict::Degraded,
+        None if blind || !causes.is_empty() => Verdict::Unknown,
+        None => Verdict::Healthy,
+    }
+}
+
+/// What must be visible for "nothing is wrong" to mean anything.
+fn gaps(evidence: &Evidence) -> Vec<Unseen> {
+    let mut gaps = Vec::new();
+    let mut gap = |what: &str, blind: &Blind| {
+        gaps.push(Unseen { what: what.to_owned(), why: blind.why(), needs: blind.needs() });
+    };
+    if let Some(blind) = evidence.sockets.blind() {
+        gap("sockets", blind);
+    }
+    match &evidence.servers {
+        Seen::Unknown(blind) => gap("configuration of the mail server", blind),
+        Seen::Absent => gaps.push(no_server(evidence)),
+        Seen::Value(servers) => {
+            for (instance, server) in servers.iter().filter(|(_, server)| server.enabled) {
+                if let Some(blind) = server.master.blind() {
+                    gap(&format!("whether {instance} runs"), blind);
+                }
+            }
+        }
+    }
+    gaps
+}
+
+fn no_server(evidence: &Evidence) -> Unseen {
+    let others: Vec<&str> = evidence.others.keys().map(String::as_str).collect();
+    if others.is_empty() {
+        return Unseen {
+            what: "a mail server".to_owned(),
+            why: "none that mxray knows is installed here".to_owned(),
+            needs: "a run on the host that handles the mail".to_owned(),
+        };
+    }
+    Unseen {
+        what: format!("configuration of {}", others.join(", ")),
+        why: "this version reads the configuration of Postfix only".to_owned(),
+        needs: "a version of mxray that reads it".to_owned(),
+    }
+}
+
+/// What was not visible, without making the answer doubtful.
+fn side_notes(evidence: &Evidence) -> Vec<Unseen> {
+    let mut notes = Vec::new();
+    for problem in evidence.servers.value().into_iter().flatten().flat_map(|(_, server)| &server.problems) {
+        notes.push(Unseen {
+            what: problem.at.to_string(),
+            why: problem.text.clone(),
+            needs: "the line corrected, or its value given in a form that can be read".to_owned(),
+        });
+    }
+    if evidence.servers.value().is_some() {
+        for (software, other) in &evidence.others {
+            notes.push(Unseen {
+                what: format!("configuration of {software}"),
+                why: format!("this version reads the configuration of Postfix only (found: {})", other.found),
+                needs: "a version of mxray that reads it".to_owned(),
+            });
+        }
+    }
+    if let Seen::Value(kind) = &evidence.vantage.container {
+        notes.push(Unseen {
+            what: "the machine around this container".to_owned(),
+            why: format!(
+                "this is a container ({kind}): its host's firewall, published ports and limits are not visible"
+            ),
+            needs: "a run on the container's host".to_owned(),
+        });
+    }
+    notes
+}
+
+fn summary(verdict: Verdict, causes: &[Finding], gaps: &[Unseen], evidence: &Evidence) -> String {
+    match (verdict, causes.first()) {
+        (Verdict::Broken | Verdict::Degraded, Some(first)) => match causes.len() - 1 {
+            0 => first.summary.clone(),
+            1 => format!("{} There is one more cause.", first.summary),
+            more => format!("{} There are {more} more causes.", first.summary),
+        },
+        (Verdict::Healthy, _) => healthy(evidence),
+        _ => {
+            let reasons: Vec<String> = gaps.iter().map(|gap| format!("{} ({})", gap.what, gap.why)).collect();
+            match (reasons.is_empty(), causes.first()) {
+                (false, _) => format!("Cannot say why mail would not arrive: not seen: {}.", reasons.join("; ")),
+                (true, Some(first)) => format!("Cannot say whether all is well: {}", first.summary),
+                (true, None) => "Cannot say why mail would not arrive.".to_owned(),
+            }
+        }
+    }
+}
+
+fn healthy(evidence: &Evidence) -> String {
+    let empty = BTreeMap::new();
+    let servers = evidence.servers.value().unwrap_or(&empty);
+    let names: Vec<String> =
+        servers.iter().filter(|(_, s)| s.enabled).map(|(name, server)| described(name, server)).collect();
+    format!("Nothing found on this host that keeps mail from arriving: {}.", names.join("; "))
+}
+
+fn described(instance: &str, server: &Server) -> String {
+    let version = server.version.value().map_or_else(String::new, |version| format!(" {version}"));
+    let mut ports: Vec<u16> =
+        server.wanted.values().filter(|wanted| wanted.purpose != Purpose::Other).map(|wanted| wanted.port).collect();
+    ports.sort_unstable();
+    ports.dedup();
+    let ports: Vec<String> = ports.iter().map(ToString::to_string).collect();
+    let listens = if ports.is_empty() {
+        "it takes no mail over the network".to_owned()
+    } else {
+        format!("listens on {}", ports.join(", "))
+    };
+    format!("{instance}{version} runs and {listens}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn question() -> Question {
+        Question { command: "doctor".to_owned(), targets: Vec::new() }
+    }
+
+    #[test]
+    fn nothing_seen_is_unknown() {
+        let report = judge(question(), Evidence::default(), String::new(), 0);
+        assert_eq!(report.verdict, Verdict::Unknown);
+        assert!(report.summary.contains("sockets"), "{}", report.summary);
+    }
+
+    #[test]
+    fn a_host_without_a_mail_server_is_not_healthy() {
+        let mut evidence =
+            Evidence { servers: Seen::Absent, sockets: Seen::Value(Default::default()), ..Evidence::default() };
+        evidence.processes = Seen::Value(Default::default());
+        let report = judge(question(), evidence, String::new(), 0);
+        assert_eq!(report.verdict, Verdict::Unknown);
+        assert!(report.summary.contains("a mail server"), "{}", report.summary);
+    }
+
+    #[test]
+    fn replay_gives_the_same_report() {
+        let report = judge(question(), Evidence::default(), "2026-11-21T00:00:00Z".to_owned(), 5);
+        let again: Report = serde_json::from_str(&serde_json::to_string(&report).unwrap()).unwrap();
+        assert_eq!(judge(again.question, again.evidence, again.started, again.took_ms), report);
+    }
+}

@@ -1,0 +1,354 @@
+//! From what was read to a [`Server`]: settings, listeners, helpers, directories, problems. Pure; files that a value
+//! names are read through a function that the caller brings.
+
+use super::defaults::UNCERTAIN;
+use super::depends::{Sources, helpers};
+use super::effective::{Item, Values, items};
+use super::lines::{Trouble, logical};
+use super::listeners::{is_disabled, wanted};
+use super::main_cf::{MainCf, clip, clip_to};
+use super::master_cf::MasterCf;
+use crate::mta::machine::Machine;
+use mxray_model::Seen;
+use mxray_model::evidence::{FileLine, Problem, Server, Setting, WantedListener};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The parameters that rules look at.
+pub(crate) const SETTINGS: &[&str] = &[
+    "command_directory",
+    "compatibility_level",
+    "content_filter",
+    "daemon_directory",
+    "data_directory",
+    "default_process_limit",
+    "default_transport",
+    "defer_transports",
+    "header_checks",
+    "home_mailbox",
+    "inet_interfaces",
+    "inet_protocols",
+    "local_transport",
+    "mail_owner",
+    "mail_spool_directory",
+    "mailbox_size_limit",
+    "mailbox_transport",
+    "maillog_file",
+    "master_service_disable",
+    "message_size_limit",
+    "milter_default_action",
+    "multi_instance_directories",
+    "multi_instance_enable",
+    "multi_instance_name",
+    "mydestination",
+    "mydomain",
+    "myhostname",
+    "mynetworks",
+    "mynetworks_style",
+    "myorigin",
+    "non_smtpd_milters",
+    "proxy_interfaces",
+    "queue_directory",
+    "queue_minfree",
+    "relay_domains",
+    "relay_transport",
+    "relayhost",
+    "smtp_bind_address",
+    "smtp_bind_address6",
+    "smtp_tls_security_level",
+    "smtpd_client_connection_count_limit",
+    "smtpd_client_restrictions",
+    "smtpd_data_restrictions",
+    "smtpd_end_of_data_restrictions",
+    "smtpd_enforce_tls",
+    "smtpd_etrn_restrictions",
+    "smtpd_helo_restrictions",
+    "smtpd_milters",
+    "smtpd_proxy_filter",
+    "smtpd_recipient_restrictions",
+    "smtpd_relay_restrictions",
+    "smtpd_sasl_auth_enable",
+    "smtpd_sasl_path",
+    "smtpd_sasl_type",
+    "smtpd_sender_restrictions",
+    "smtpd_service_name",
+    "smtpd_tls_auth_only",
+    "smtpd_tls_cert_file",
+    "smtpd_tls_chain_files",
+    "smtpd_tls_eccert_file",
+    "smtpd_tls_eckey_file",
+    "smtpd_tls_key_file",
+    "smtpd_tls_security_level",
+    "smtpd_use_tls",
+    "soft_bounce",
+    "virtual_alias_domains",
+    "virtual_mailbox_base",
+    "virtual_mailbox_domains",
+    "virtual_transport",
+];
+
+/// Longest value that a report carries, in characters. A longer one is told as a problem.
+const VALUE_CHARS_MAX: usize = 64 * 1024;
+/// Most problems that a report carries; the first ones say what is wrong.
+const PROBLEMS_MAX: usize = 100;
+/// Deepest nesting of files in mynetworks.
+const FILES_DEPTH_MAX: u32 = 8;
+
+/// What was read of one instance.
+pub(crate) struct Input<'a> {
+    pub config_dir: &'a str,
+    pub version: Seen<String>,
+    /// postconf's values, or why there are none.
+    pub dump: Seen<BTreeMap<String, String>>,
+    pub main: MainCf,
+    pub master: MasterCf,
+    pub machine: &'a Machine,
+    /// The instance of the default configuration directory.
+    pub primary: bool,
+    pub saslauthd: Option<String>,
+    /// Reads a file that a value names.
+    pub read: &'a dyn Fn(&str) -> Seen<Vec<u8>>,
+}
+
+pub(crate) fn server(input: Input<'_>) -> Server {
+    let main_file = format!("{}/main.cf", input.config_dir);
+    let master_file = format!("{}/master.cf", input.config_dir);
+    let mut problems = Problems { list: Vec::new() };
+    problems.add(&main_file, &input.main.troubles);
+    problems.add(&master_file, &input.master.troubles);
+    let (values, configured_by) = match &input.dump {
+        Seen::Value(dump) => (Values::from_dump(dump.clone(), &input.main), "postconf"),
+        Seen::Absent | Seen::Unknown(_) => (Values::from_files(input.config_dir, &input.main, input.machine), "files"),
+    };
+    if let Some(blind) = input.dump.blind() {
+        problems.one(&main_file, 1, format!("postconf could not be asked ({}); read from the files", blind.why()));
+    }
+    let mut settings = settings(&input, &values, &main_file, &mut problems);
+    if let Some(networks) = settings.get_mut("mynetworks") {
+        inline_files(networks, &main_file, input.read, &mut problems);
+    }
+    let mut master = input.master.clone();
+    master.services.retain(|_, service| !is_disabled(&values, service));
+    let mut troubles = Vec::new();
+    let mut wanted = wanted(&values, &master, input.machine, &master_file, &mut troubles);
+    troubles.extend(override_troubles(&values, &master));
+    problems.add(&master_file, &troubles);
+    for (key, listener) in &mut wanted {
+        if let Some(service) = master.services.get(key) {
+            differing(&values, &super::listeners::seen_by(service), &settings, listener);
+        }
+    }
+    let sources = Sources {
+        values: &values,
+        main: &input.main,
+        master: &master,
+        machine: input.machine,
+        wanted: &wanted,
+        main_file: &main_file,
+        master_file: &master_file,
+        saslauthd: input.saslauthd.as_deref(),
+    };
+    let helpers = helpers(&sources);
+    Server {
+        software: "postfix".to_owned(),
+        version: input.version,
+        config_dir: input.config_dir.to_owned(),
+        enabled: is_enabled(&values, input.primary),
+        configured_by: configured_by.to_owned(),
+        host_name: values.plain("myhostname"),
+        directories: directories(&values),
+        settings,
+        wanted,
+        helpers,
+        master: Seen::not_attempted("processes were not looked at"),
+        children: Seen::not_attempted("processes were not looked at"),
+        unit: Seen::not_attempted("units were not looked at"),
+        problems: problems.list,
+    }
+}
+
+/// postmulti(1): a single instance always runs; of several only those that say so.
+fn is_enabled(values: &Values, primary: bool) -> bool {
+    let single = items(&values.plain("multi_instance_directories")).is_empty();
+    (primary && single) || values.plain("multi_instance_enable").eq_ignore_ascii_case("yes")
+}
+
+struct Problems {
+    list: Vec<Problem>,
+}
+
+impl Problems {
+    fn add(&mut self, file: &str, troubles: &[Trouble]) {
+        for trouble in troubles {
+            self.one(file, trouble.line, trouble.text.clone());
+        }
+    }
+
+    fn one(&mut self, file: &str, line: u32, text: String) {
+        if self.list.len() < PROBLEMS_MAX {
+            self.list.push(Problem { at: FileLine { file: file.to_owned(), line }, text: clip_to(&text, 1000) });
+        }
+    }
+}
+
+fn settings(input: &Input<'_>, values: &Values, main_file: &str, problems: &mut Problems) -> BTreeMap<String, Setting> {
+    let mut found = BTreeMap::new();
+    for name in SETTINGS {
+        let line = input.main.values.get(*name).map(|assignment| assignment.line);
+        let place = line.unwrap_or(1);
+        let value = match values.of(&BTreeMap::new(), name) {
+            Ok(expanded) => {
+                for missing in &expanded.undefined {
+                    let text = format!("{name}: ${missing} is defined nowhere and read as nothing");
+                    problems.one(main_file, place, text);
+                }
+                expanded.text
+            }
+            Err(why) => {
+                problems.one(main_file, place, format!("{name}: {why}"));
+                values.raw(name).unwrap_or_default().to_owned()
+            }
+        };
+        let kept = clip_to(&value, VALUE_CHARS_MAX);
+        if kept.len() != value.len() {
+            problems.one(main_file, place, format!("{name} is longer than {VALUE_CHARS_MAX} characters"));
+        }
+        if input.dump.value().is_none() && line.is_none() {
+            uncertain(name, &value, values, main_file, problems);
+        }
+        let at = line.map(|line| FileLine { file: main_file.to_owned(), line });
+        found.insert((*name).to_owned(), Setting { value: kept, at });
+    }
+    found
+}
+
+/// What our table of defaults cannot promise.
+fn uncertain(name: &str, value: &str, values: &Values, main_file: &str, problems: &mut Problems) {
+    if UNCERTAIN.contains(&name) {
+        let text = format!("{name} is not set; taken as \"{value}\", which the package may have chosen otherwise");
+        problems.one(main_file, 1, text);
+    } else if name == "mynetworks" && values.raw("mynetworks").is_none() {
+        let style = values.plain("mynetworks_style");
+        let text =
+            format!("mynetworks is not set and comes from the interfaces (mynetworks_style = {style}); not computed");
+        problems.one(main_file, 1, text);
+    }
+}
+
+/// Files in mynetworks stand for their lines. Tables cannot be enumerated in general and stay as they are.
+fn inline_files(setting: &mut Setting, main_file: &str, read: &dyn Fn(&str) -> Seen<Vec<u8>>, problems: &mut Problems) {
+    let at = setting.at.clone().unwrap_or(FileLine { file: main_file.to_owned(), line: 1 });
+    let mut told = |text: String| problems.one(&at.file, at.line, text);
+    let mut visited = BTreeSet::new();
+    let text = inline(&setting.value, read, &mut told, &mut visited, 0);
+    setting.value = clip_to(&text, VALUE_CHARS_MAX);
+    if setting.value.len() != text.len() {
+        told(format!("mynetworks with its files is longer than {VALUE_CHARS_MAX} characters"));
+    }
+}
+
+fn inline(
+    text: &str,
+    read: &dyn Fn(&str) -> Seen<Vec<u8>>,
+    told: &mut dyn FnMut(String),
+    visited: &mut BTreeSet<String>,
+    depth: u32,
+) -> String {
+    let is_file = |word: &str| word.starts_with('/');
+    let is_table = |word: &str| {
+        word.split_once(":/")
+            .is_some_and(|(kind, _)| !kind.is_empty() && kind.bytes().all(|b| b.is_ascii_alphanumeric() || b == b':'))
+    };
+    let words: Vec<&str> = items(text)
+        .into_iter()
+        .map(|item| match item {
+            Item::Word(word) | Item::Group(word) => word,
+        })
+        .collect();
+    if !words.iter().any(|word| is_file(word.trim_start_matches('!')) || is_table(word.trim_start_matches('!'))) {
+        return text.to_owned();
+    }
+    let mut out = Vec::new();
+    for word in words {
+        let bare = word.trim_start_matches('!');
+        if is_table(bare) {
+            told(format!("mynetworks: the table {} is not read; what it admits is unknown", clip(bare)));
+            out.push(word.to_owned());
+        } else if !is_file(bare) {
+            out.push(word.to_owned());
+        } else if word != bare || depth == FILES_DEPTH_MAX || !visited.insert(bare.to_owned()) {
+            told(format!("mynetworks: the file {} is not read (negated, nested too deep or twice)", clip(bare)));
+            out.push(word.to_owned());
+        } else {
+            match read(bare) {
+                Seen::Value(bytes) => {
+                    let inner: Vec<String> = logical(&bytes).0.into_iter().map(|line| line.text).collect();
+                    out.push(inline(&inner.join(" "), read, told, visited, depth + 1));
+                }
+                Seen::Absent => told(format!("mynetworks: the file {} does not exist", clip(bare))),
+                Seen::Unknown(blind) => {
+                    told(format!("mynetworks: the file {} could not be read: {}", clip(bare), blind.why()));
+                    out.push(word.to_owned());
+                }
+            }
+        }
+    }
+    out.join(" ")
+}
+
+/// Adds to a listener's overrides what differs for it through references (`-o mua_relay_restrictions=…` and
+/// `smtpd_relay_restrictions = $mua_relay_restrictions` in main.cf).
+fn differing(
+    values: &Values,
+    seen: &BTreeMap<String, String>,
+    settings: &BTreeMap<String, Setting>,
+    listener: &mut WantedListener,
+) {
+    if listener.overrides.is_empty() {
+        return;
+    }
+    for name in settings.keys() {
+        if listener.overrides.contains_key(name) {
+            continue;
+        }
+        let own = values.plain_of(seen, name);
+        if own != values.plain(name) {
+            listener.overrides.insert(name.clone(), own);
+        }
+    }
+}
+
+fn override_troubles(values: &Values, master: &MasterCf) -> Vec<Trouble> {
+    let mut troubles = Vec::new();
+    for service in master.services.values() {
+        let seen = super::listeners::seen_by(service);
+        for name in service.overrides.keys() {
+            match values.of(&seen, name) {
+                Ok(expanded) => troubles.extend(expanded.undefined.into_iter().map(|missing| {
+                    Trouble::new(service.line, format!("-o {name}: ${missing} is defined nowhere and read as nothing"))
+                })),
+                Err(why) => troubles.push(Trouble::new(service.line, format!("-o {name}: {why}"))),
+            }
+        }
+    }
+    troubles
+}
+
+fn directories(values: &Values) -> BTreeMap<String, String> {
+    let mut found = BTreeMap::from([("queue".to_owned(), values.plain("queue_directory"))]);
+    let log = values.plain("maillog_file");
+    if let Some((directory, _)) = log.rsplit_once('/')
+        && log.starts_with('/')
+    {
+        found.insert("log".to_owned(), if directory.is_empty() { "/".to_owned() } else { directory.to_owned() });
+    }
+    let local = values.plain("mail_spool_directory");
+    let base = values.plain("virtual_mailbox_base");
+    let is_used = |domains: &str| !values.plain(domains).trim_matches([' ', ',']).is_empty();
+    if is_used("virtual_mailbox_domains") && base.starts_with('/') {
+        found.insert("virtual mailboxes".to_owned(), base);
+    }
+    if is_used("mydestination") && local.starts_with('/') {
+        found.insert("mailboxes".to_owned(), local);
+    }
+    found
+}

@@ -1,0 +1,242 @@
+//! Postfix: its instances, read through `postconf` where it may be run and from the files otherwise.
+//!
+//! This file is the rim that touches the machine. `lines`, `main_cf`, `master_cf`, `expand`, `effective`, `listeners`,
+//! `depends` and `interpret` are pure.
+
+mod defaults;
+mod depends;
+mod effective;
+mod expand;
+mod interpret;
+mod lines;
+pub(crate) mod listeners;
+pub(crate) mod main_cf;
+pub(crate) mod master_cf;
+mod postconf;
+
+pub(crate) use effective::{Item, items};
+
+use super::Reader;
+use super::machine::Machine;
+use crate::{reading, units};
+use interpret::{Input, server};
+use lines::Trouble;
+use mxray_model::evidence::{FileLine, Problem, Server};
+use mxray_model::{Blind, Seen};
+use postconf::Postconf;
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// main.cf and master.cf are kilobytes; the largest ones seen (thousands of transports) stay under two megabytes.
+const FILE_BYTES_MAX: u64 = 16 << 20;
+/// A list of networks in a file of its own.
+const NETWORKS_BYTES_MAX: u64 = 1 << 20;
+/// Most instances that are read. Sending platforms run some hundred.
+const INSTANCES_MAX: usize = 256;
+
+/// Configuration directories, where postconf cannot tell.
+const CONFIG_DIRS: &[&str] = &["/etc/postfix", "/usr/local/etc/postfix", "/opt/postfix/etc"];
+/// The daemon that everything starts from, by distribution. Without it and postconf, a configuration is a leftover.
+const MASTERS: &[&str] = &[
+    "/usr/lib/postfix/sbin/master",
+    "/usr/libexec/postfix/master",
+    "/usr/lib/postfix/master",
+    "/usr/lib/postfix/bin/master",
+    "/usr/local/libexec/postfix/master",
+    "/opt/postfix/libexec/master",
+];
+
+/// The Postfix reader.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Postfix;
+
+impl Reader for Postfix {
+    fn software(&self) -> &'static str {
+        "postfix"
+    }
+
+    fn servers(&self) -> Seen<BTreeMap<String, Server>> {
+        let postconf = Postconf::find();
+        if postconf.is_absent() && !has_master() {
+            return Seen::Absent;
+        }
+        let built_in = match &postconf {
+            Seen::Value(postconf) => postconf.built_in(),
+            Seen::Absent => Seen::Absent,
+            Seen::Unknown(blind) => Seen::Unknown(blind.clone()),
+        };
+        let told = |name: &str| built_in.value().and_then(|values| values.get(name)).cloned();
+        let config_dir = told("config_directory").filter(|dir| dir.starts_with('/')).unwrap_or_else(|| {
+            let with_file = CONFIG_DIRS.iter().find(|dir| Path::new(dir).join("main.cf").exists());
+            (*with_file.unwrap_or(&"/etc/postfix")).to_owned()
+        });
+        let version = match (told("mail_version"), &built_in) {
+            (Some(version), _) => Seen::Value(version),
+            (None, Seen::Unknown(blind)) => Seen::Unknown(blind.clone()),
+            (None, _) => Seen::not_attempted("without postconf the version stands nowhere"),
+        };
+        let machine = Machine::look();
+        Installed { postconf, version, machine }.all(&config_dir)
+    }
+}
+
+/// Installed and never configured: the package is there, its main.cf is not, and nothing has ever run.
+pub(crate) fn is_unconfigured() -> Option<String> {
+    let found = match Postconf::find() {
+        Seen::Value(postconf) => postconf.path(),
+        Seen::Absent | Seen::Unknown(_) => return None,
+    };
+    let main = Path::new("/etc/postfix/main.cf");
+    (matches!(main.try_exists(), Ok(false)) && !has_run()).then(|| format!("{found}, without a main.cf"))
+}
+
+/// The services of one instance, read anew: the server that a report carries keeps its listeners only.
+pub(crate) fn services(server: &Server) -> Seen<master_cf::MasterCf> {
+    reading::file(&Path::new(&server.config_dir).join("master.cf"), FILE_BYTES_MAX)
+        .map(|content| master_cf::parse(&content.bytes))
+}
+
+fn has_master() -> bool {
+    MASTERS.iter().any(|path| Path::new(path).exists())
+}
+
+/// The master leaves this file for ever.
+fn has_run() -> bool {
+    Path::new("/var/spool/postfix/pid/master.pid").exists()
+}
+
+/// What all instances share.
+struct Installed {
+    postconf: Seen<Postconf>,
+    version: Seen<String>,
+    machine: Machine,
+}
+
+impl Installed {
+    fn all(&self, config_dir: &str) -> Seen<BTreeMap<String, Server>> {
+        let main_file = Path::new(config_dir).join("main.cf");
+        if reading::file(&main_file, 1).is_absent() && !has_run() {
+            return Seen::Absent;
+        }
+        let mut primary = match self.instance(config_dir, true) {
+            Ok(primary) => primary,
+            Err(blind) => return Seen::Unknown(blind),
+        };
+        let directories = primary.setting("multi_instance_directories").to_owned();
+        let mut others = Vec::new();
+        for item in items(&directories).into_iter().take(INSTANCES_MAX) {
+            let Item::Word(directory) = item else { continue };
+            let directory = directory.trim_end_matches('/');
+            if directory == config_dir || !directory.starts_with('/') {
+                continue;
+            }
+            match self.instance(directory, false) {
+                Ok(server) => others.push(server),
+                Err(blind) => primary.problems.push(Problem {
+                    at: primary
+                        .set_at("multi_instance_directories")
+                        .cloned()
+                        .unwrap_or(FileLine { file: format!("{config_dir}/main.cf"), line: 1 }),
+                    text: format!("the instance in {directory} could not be read: {}", blind.why()),
+                }),
+            }
+        }
+        let mut servers = BTreeMap::new();
+        for server in std::iter::once(primary).chain(others) {
+            servers.insert(self.key(&server, &servers), server);
+        }
+        Seen::Value(servers)
+    }
+
+    /// The instance's own name; `postfix` for one that has none, or its directory where that is taken.
+    fn key(&self, server: &Server, taken: &BTreeMap<String, Server>) -> String {
+        let name = server.setting("multi_instance_name");
+        let name = if name.is_empty() { "postfix" } else { name };
+        if taken.contains_key(name) { server.config_dir.clone() } else { name.to_owned() }
+    }
+
+    fn instance(&self, config_dir: &str, primary: bool) -> Result<Server, Blind> {
+        let (main_bytes, main_trouble) = configuration(config_dir, "main.cf")?;
+        let (master_bytes, master_trouble) = configuration(config_dir, "master.cf")?;
+        let mut main = main_cf::parse(&main_bytes);
+        main.troubles.extend(main_trouble);
+        let mut master = master_cf::parse(&master_bytes);
+        master.troubles.extend(master_trouble);
+        let dump = match &self.postconf {
+            Seen::Value(postconf) => postconf.values(config_dir),
+            Seen::Absent => Seen::not_attempted("postconf is not installed"),
+            Seen::Unknown(blind) => Seen::Unknown(blind.clone()),
+        };
+        let read = |path: &str| reading::file(Path::new(path), NETWORKS_BYTES_MAX).map(|content| content.bytes);
+        let mut server = server(Input {
+            config_dir,
+            version: self.version.clone(),
+            dump,
+            main,
+            master,
+            machine: &self.machine,
+            primary,
+            saslauthd: saslauthd(config_dir),
+            read: &read,
+        });
+        if !server.directories.contains_key("log")
+            && let Some(directory) =
+                ["/var/log/mail.log", "/var/log/maillog"].iter().find(|log| Path::new(log).exists())
+            && let Some((directory, _)) = directory.rsplit_once('/')
+        {
+            server.directories.insert("log".to_owned(), directory.to_owned());
+        }
+        server.unit = unit(&server, primary);
+        Ok(server)
+    }
+}
+
+/// One of the two files. Missing is a fault of the server; forbidden means that nothing can be said about it.
+fn configuration(config_dir: &str, name: &str) -> Result<(Vec<u8>, Option<Trouble>), Blind> {
+    match reading::file(&Path::new(config_dir).join(name), FILE_BYTES_MAX) {
+        Seen::Value(content) => {
+            let trouble = content.cut.then(|| {
+                Trouble::new(1, format!("{name} is longer than {FILE_BYTES_MAX} bytes; the rest is not read"))
+            });
+            Ok((content.bytes, trouble))
+        }
+        Seen::Absent => Ok((Vec::new(), Some(Trouble::new(1, format!("{name} does not exist: Postfix cannot start"))))),
+        Seen::Unknown(blind) => Err(blind),
+    }
+}
+
+/// The unit that starts an instance: Debian's template `postfix@-.service` (`-`: the primary one), else postfix.service.
+fn unit(server: &Server, primary: bool) -> Seen<mxray_model::evidence::UnitLimits> {
+    let name = server.setting("multi_instance_name");
+    let instance = if primary || name.is_empty() { "-" } else { name };
+    let template = format!("postfix@{instance}.service");
+    if units::exists(&template) { units::limits(&template) } else { units::limits("postfix.service") }
+}
+
+/// Where the Cyrus library's smtpd.conf asks saslauthd, and where that listens.
+fn saslauthd(config_dir: &str) -> Option<String> {
+    const BYTES_MAX: u64 = 64 * 1024;
+    let own = format!("{config_dir}/sasl/smtpd.conf");
+    for path in [own.as_str(), "/usr/lib/sasl2/smtpd.conf", "/usr/lib64/sasl2/smtpd.conf", "/etc/sasl2/smtpd.conf"] {
+        match reading::file(Path::new(path), BYTES_MAX) {
+            Seen::Value(content) => return saslauthd_socket(&content.bytes),
+            Seen::Absent => {}
+            Seen::Unknown(_) => return None,
+        }
+    }
+    None
+}
+
+/// `pwcheck_method: saslauthd`, and `saslauthd_path:` where it is not at its default.
+fn saslauthd_socket(bytes: &[u8]) -> Option<String> {
+    let mut asks = false;
+    let mut path = "/var/run/saslauthd/mux".to_owned();
+    for line in lines::logical(bytes).0 {
+        match line.text.split_once(':').map(|(name, value)| (name.trim(), value.trim())) {
+            Some(("pwcheck_method", methods)) => asks = methods.split_whitespace().any(|method| method == "saslauthd"),
+            Some(("saslauthd_path", value)) => path = value.to_owned(),
+            _ => {}
+        }
+    }
+    asks.then_some(path)
+}

@@ -1,0 +1,237 @@
+//! Tests of the catalogue: every rule has its page, every page its sections, and every sample on it is a test.
+//!
+//! A sample is a JSON merge patch (RFC 7396) onto `healthy.json`, in a fence ```` ```evidence ````, and what must come
+//! of it, in a fence ```` ```expect ````, one statement a line:
+//!
+//! ```text
+//! critical SOCK101 endpoint *:25/tcp    this finding, of this severity, about this subject
+//! cause SOCK101                         causes[0] carries this code ("cause none": there is no cause)
+//! holds                                 the page's rule finds nothing, and could tell
+//! cannot tell                           the page's code stands in unseen
+//! ```
+//!
+//! The page's own findings must be exactly those that the sample lists.
+
+use crate::{Judged, Rule, catalogue, examine};
+use mxray_model::{Evidence, Finding};
+use serde_json::Value;
+use std::collections::BTreeSet;
+
+const HEALTHY: &str = include_str!("healthy.json");
+const SECTIONS: [&str; 6] =
+    ["## What it means", "## Why it matters", "## How to fix it", "## How to verify", "## Data", "## Samples"];
+
+struct Sample {
+    title: String,
+    patch: Value,
+    expect: Vec<String>,
+}
+
+fn samples(rule: &Rule) -> Vec<Sample> {
+    let (_, part) = rule.page.split_once("## Samples").unwrap_or_else(|| panic!("{}: no samples", rule.code));
+    part.split("\n### ")
+        .skip(1)
+        .map(|section| {
+            let title = section.lines().next().unwrap_or_default().to_owned();
+            let fence = |kind: &str| {
+                let start = format!("```{kind}\n");
+                let (_, rest) =
+                    section.split_once(&start).unwrap_or_else(|| panic!("{} / {title}: no {kind}", rule.code));
+                rest.split_once("```")
+                    .unwrap_or_else(|| panic!("{} / {title}: {kind} does not end", rule.code))
+                    .0
+                    .to_owned()
+            };
+            let patch =
+                serde_json::from_str(&fence("evidence")).unwrap_or_else(|e| panic!("{} / {title}: {e}", rule.code));
+            let expect = fence("expect").lines().map(|line| line.trim().to_owned()).filter(|l| !l.is_empty()).collect();
+            Sample { title, patch, expect }
+        })
+        .collect()
+}
+
+/// RFC 7396.
+fn merge(target: &mut Value, patch: Value) {
+    let Value::Object(patch) = patch else {
+        *target = patch;
+        return;
+    };
+    if !target.is_object() {
+        *target = Value::Object(serde_json::Map::new());
+    }
+    let object = target.as_object_mut().unwrap();
+    for (key, value) in patch {
+        if value.is_null() {
+            object.remove(&key);
+        } else {
+            merge(object.entry(key).or_insert(Value::Null), value);
+        }
+    }
+}
+
+/// `{"a": "absent"}` replaces `{"a": {"value": …}}`; `{"a": {"unknown": …}}` must not leave the old `value` beside it.
+fn drop_beaten_states(value: &mut Value) {
+    if let Value::Object(object) = value {
+        if object.contains_key("unknown") {
+            object.remove("value");
+        }
+        object.values_mut().for_each(drop_beaten_states);
+    }
+}
+
+fn evidence(patch: Value) -> Evidence {
+    let mut json: Value = serde_json::from_str(HEALTHY).unwrap();
+    merge(&mut json, patch);
+    drop_beaten_states(&mut json);
+    serde_json::from_value(json).unwrap()
+}
+
+fn line_of(finding: &Finding) -> String {
+    format!("{} {} {}", finding.severity.as_str(), finding.code, finding.subject)
+}
+
+fn check(rule: &Rule, sample: &Sample) {
+    let at = format!("{} / {}", rule.code, sample.title);
+    let evidence = evidence(sample.patch.clone());
+    let judged = examine(&evidence);
+    let own: BTreeSet<String> = judged.findings.iter().filter(|f| f.code == rule.code).map(line_of).collect();
+    let listed: BTreeSet<String> =
+        sample.expect.iter().filter(|l| l.contains(&format!(" {} ", rule.code))).cloned().collect();
+    assert_eq!(own, listed, "{at}: the rule's own findings\n{judged:#?}");
+    let blind = judged.unseen.iter().any(|unseen| unseen.what == rule.code);
+    for line in &sample.expect {
+        let met = match line.as_str() {
+            "holds" => own.is_empty() && !blind,
+            "cannot tell" => blind,
+            "cause none" => judged.causes.is_empty(),
+            line => match line.strip_prefix("cause ") {
+                Some(code) => judged.causes.first().is_some_and(|cause| cause.code == code),
+                None => judged.findings.iter().any(|finding| line_of(finding) == line),
+            },
+        };
+        assert!(
+            met,
+            "{at}: \"{line}\" does not hold\ncauses: {:?}\nfindings: {:?}\nunseen: {:?}",
+            judged.causes.iter().map(line_of).collect::<Vec<_>>(),
+            judged.findings.iter().map(line_of).collect::<Vec<_>>(),
+            judged.unseen
+        );
+    }
+    well_formed(rule, &evidence, &judged, &at);
+}
+
+/// What every finding owes its reader.
+fn well_formed(rule: &Rule, evidence: &Evidence, judged: &Judged, at: &str) {
+    let json = serde_json::json!(evidence);
+    for finding in judged.findings.iter().filter(|finding| finding.code == rule.code) {
+        assert!(!finding.because.is_empty(), "{at}: no reason");
+        for reason in &finding.because {
+            assert!(json.pointer(&reason.evidence).is_some(), "{at}: {} leads nowhere", reason.evidence);
+        }
+        assert!(!finding.fix.is_empty(), "{at}: no fix");
+        assert!(
+            finding.fix.iter().any(|fix| !fix.verify.is_empty()) || finding.severity.as_str() == "notice",
+            "{at}: nothing to verify with"
+        );
+        for key in finding.data.keys() {
+            assert!(rule.page.contains(&format!("- `{key}`")), "{at}: data key {key} is not on the page");
+        }
+        assert!(finding.summary.ends_with('.'), "{at}: {}", finding.summary);
+    }
+}
+
+#[test]
+fn samples_hold() {
+    let mut count = 0;
+    for rule in catalogue() {
+        for sample in samples(rule) {
+            check(rule, &sample);
+            count += 1;
+        }
+    }
+    assert!(count >= catalogue().len() * 2);
+}
+
+#[test]
+fn every_page_is_whole() {
+    for rule in catalogue() {
+        let title = format!("# {}: {}\n", rule.code, rule.name);
+        assert!(rule.page.starts_with(&title), "{}: the page's title is not {title:?}", rule.code);
+        for section in SECTIONS {
+            assert!(rule.page.contains(section), "{}: no section {section:?}", rule.code);
+        }
+        assert!(rule.page.contains("Source: "), "{}: no source", rule.code);
+        let expected: Vec<String> = samples(rule).into_iter().flat_map(|sample| sample.expect).collect();
+        assert!(expected.iter().any(|line| line.contains(rule.code)), "{}: no sample in which it fires", rule.code);
+        assert!(expected.iter().any(|line| line == "holds"), "{}: no sample in which it holds", rule.code);
+        let judges_itself = rule.code == "LOOK010";
+        assert!(
+            judges_itself || expected.iter().any(|line| line == "cannot tell"),
+            "{}: no sample in which it cannot tell",
+            rule.code
+        );
+    }
+}
+
+#[test]
+fn codes_and_names_are_unique_and_ordered() {
+    let codes: Vec<&str> = catalogue().iter().map(|rule| rule.code).collect();
+    assert_eq!(codes.iter().collect::<BTreeSet<_>>().len(), codes.len());
+    let names: BTreeSet<&str> = catalogue().iter().map(|rule| rule.name).collect();
+    assert_eq!(names.len(), codes.len());
+    let mut sorted = codes.clone();
+    sorted.sort_unstable();
+    assert_eq!(codes, sorted, "the list stands in the order of codes");
+}
+
+/// A file that nobody listed, or a page without its rule, is an orphan.
+#[test]
+#[expect(clippy::disallowed_methods, reason = "the test counts the files of this crate")]
+fn files_pages_and_entries_agree() {
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/src/rules");
+    let (mut files, mut pages) = (BTreeSet::new(), BTreeSet::new());
+    for family in std::fs::read_dir(root).unwrap().map(Result::unwrap).filter(|e| e.path().is_dir()) {
+        for entry in std::fs::read_dir(family.path()).unwrap().map(Result::unwrap) {
+            let path = entry.path();
+            let stem = path.with_extension("");
+            match path.extension().and_then(|e| e.to_str()) {
+                Some("rs") if path.file_stem().unwrap() != "mod" => _ = files.insert(stem),
+                Some("md") => _ = pages.insert(stem),
+                _ => {}
+            }
+        }
+    }
+    assert_eq!(files, pages);
+    assert_eq!(files.len(), catalogue().len());
+}
+
+#[test]
+fn the_healthy_host_has_no_finding() {
+    let judged = examine(&evidence(Value::Object(serde_json::Map::new())));
+    assert_eq!(judged.findings, []);
+    assert_eq!(judged.unseen, []);
+    assert!(judged.healthy.len() >= catalogue().len());
+}
+
+#[test]
+fn nothing_seen_is_nothing_found_and_never_healthy() {
+    let judged = examine(&Evidence::default());
+    assert_eq!(judged.findings, []);
+    assert_eq!(judged.healthy, []);
+    let blind: BTreeSet<String> = judged.unseen.into_iter().map(|unseen| unseen.what).collect();
+    let missing: Vec<&str> = catalogue().iter().map(|r| r.code).filter(|c| !blind.contains(*c)).collect();
+    // It speaks of the parts that ran: where none did, it has nothing to say.
+    assert_eq!(missing, ["LOOK010"]);
+}
+
+#[test]
+fn the_same_evidence_gives_the_same_bytes() {
+    for rule in catalogue() {
+        for sample in samples(rule) {
+            let evidence = evidence(sample.patch);
+            let once = serde_json::to_string(&examine(&evidence).findings).unwrap();
+            let again = serde_json::to_string(&examine(&evidence).findings).unwrap();
+            assert_eq!(once, again);
+        }
+    }
+}

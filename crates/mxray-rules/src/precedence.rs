@@ -1,0 +1,112 @@
+//! The one table of what explains what, and which of several codes that fit one fault wins.
+//!
+//! A link is only valid from a code that stands earlier in [`NEAREST_FIRST`] to a later one: the order is total, so
+//! explanations cannot run in a circle. Nearest means nearest to the thing that must be changed: the process that holds
+//! a port before the service that is missing, the switch in a file before the listener that it removes.
+
+use mxray_model::Finding;
+
+/// All codes, those nearest to the thing to change first.
+pub const NEAREST_FIRST: &[&str] = &[
+    "HOST111", "HOST101", "HOST102", // nothing can be written: what fails after that is a consequence
+    "PORT109", "PORT101", // the port cannot be had: the service cannot start
+    "CONF101", "CONF105", "CONF103", // switches in files
+    "SOCK112", // nothing runs
+    "SOCK111", // it runs, and is stopped or stuck
+    "SOCK106", // somebody takes it all
+    "SOCK109", "SOCK110", // a limit is reached
+    "SOCK102", "SOCK105", "SOCK114", "SOCK108", "SOCK101", "SOCK104", "LOOK010",
+];
+
+/// On what two findings must agree for one to explain the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Link {
+    /// They touch a common thing: the same server, the same port, the same directory.
+    SharedScope,
+}
+
+/// `(cause, consequence, on what they agree)`
+pub const LINKS: &[(&str, &str, Link)] = &[
+    // A mail server without room in its queue refuses to start or to fork.
+    ("HOST101", "SOCK112", Link::SharedScope),
+    ("HOST101", "SOCK111", Link::SharedScope),
+    ("HOST102", "SOCK112", Link::SharedScope),
+    ("HOST102", "SOCK111", Link::SharedScope),
+    ("HOST111", "SOCK112", Link::SharedScope),
+    ("HOST111", "SOCK111", Link::SharedScope),
+    // Postfix's master ends when one of its ports cannot be bound.
+    ("PORT109", "SOCK112", Link::SharedScope),
+    ("PORT109", "SOCK101", Link::SharedScope),
+    ("PORT101", "SOCK112", Link::SharedScope),
+    ("PORT101", "SOCK101", Link::SharedScope),
+    ("PORT101", "SOCK102", Link::SharedScope),
+    ("PORT101", "SOCK104", Link::SharedScope),
+    ("PORT101", "SOCK111", Link::SharedScope),
+    // A service that its own configuration disables.
+    ("CONF101", "SOCK101", Link::SharedScope),
+    // No server, no listeners.
+    ("SOCK112", "SOCK101", Link::SharedScope),
+    ("SOCK112", "SOCK102", Link::SharedScope),
+    // A stopped process accepts nothing, so its peers pile up.
+    ("SOCK111", "SOCK101", Link::SharedScope),
+    ("SOCK111", "SOCK104", Link::SharedScope),
+    ("SOCK111", "SOCK106", Link::SharedScope),
+    ("SOCK111", "SOCK109", Link::SharedScope),
+    ("SOCK111", "SOCK110", Link::SharedScope),
+    // Whoever holds the connections reaches the limits for all others.
+    ("SOCK106", "SOCK104", Link::SharedScope),
+    ("SOCK106", "SOCK109", Link::SharedScope),
+    ("SOCK106", "SOCK110", Link::SharedScope),
+    // Out of descriptors or processes: nobody accepts.
+    ("SOCK109", "SOCK104", Link::SharedScope),
+    ("SOCK109", "SOCK110", Link::SharedScope),
+    ("SOCK110", "SOCK104", Link::SharedScope),
+];
+
+/// Does the table have a link between these codes?
+pub fn may_explain(cause: &str, consequence: &str) -> bool {
+    LINKS.iter().any(|(from, to, _)| *from == cause && *to == consequence)
+}
+
+/// Does one finding explain the other? A notice explains nothing: folded under it, a fault would vanish.
+pub fn explains(cause: &Finding, consequence: &Finding) -> bool {
+    cause.severity.can_be_cause()
+        && LINKS.iter().any(|(from, to, link)| {
+            *from == cause.code
+                && *to == consequence.code
+                && match link {
+                    Link::SharedScope => !cause.scope.is_disjoint(&consequence.scope),
+                }
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    fn place(code: &str) -> usize {
+        NEAREST_FIRST.iter().position(|c| *c == code).unwrap_or_else(|| panic!("{code} has no place in the order"))
+    }
+
+    #[test]
+    fn every_rule_has_exactly_one_place() {
+        let codes: Vec<&str> = crate::catalogue().iter().map(|rule| rule.code).collect();
+        let placed: BTreeSet<&str> = NEAREST_FIRST.iter().copied().collect();
+        assert_eq!(placed.len(), NEAREST_FIRST.len(), "a code stands twice in the order");
+        assert_eq!(placed, codes.into_iter().collect());
+    }
+
+    #[test]
+    fn links_lead_away_from_the_thing_to_change() {
+        for (cause, consequence, _) in LINKS {
+            assert!(place(cause) < place(consequence), "{cause} stands behind {consequence}, which it explains");
+        }
+    }
+
+    #[test]
+    fn links_are_unique() {
+        let pairs: BTreeSet<_> = LINKS.iter().map(|(a, b, _)| (a, b)).collect();
+        assert_eq!(pairs.len(), LINKS.len());
+    }
+}

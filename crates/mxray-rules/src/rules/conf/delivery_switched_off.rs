@@ -1,0 +1,254 @@
+//! CONF101: a switch in the mail server's configuration keeps mail from being accepted or delivered.
+
+use crate::rule::{Judgement, Rule};
+use crate::view::{self, Words};
+use mxray_model::evidence::{Purpose, Server};
+use mxray_model::{Evidence, Finding, Fix, Severity, Subject};
+
+pub const RULE: Rule = Rule {
+    code: "CONF101",
+    name: "delivery-switched-off",
+    severity: Severity::Critical,
+    since: "0.1.0",
+    summary: "defer_transports, a hold for all mail, a disabled service or a stopped instance",
+    page: include_str!("delivery_switched_off.md"),
+    check,
+};
+
+/// One switch that is off.
+struct Switch {
+    parameter: &'static str,
+    effect: String,
+    severity: Severity,
+    /// The value that ends it.
+    wanted: String,
+    /// Ports that it takes away.
+    ports: Vec<u16>,
+}
+
+fn check(evidence: &Evidence) -> Judgement {
+    let servers = match view::servers(evidence, &RULE) {
+        Ok(servers) => servers,
+        Err(judgement) => return judgement,
+    };
+    let mut judgement = Judgement::nothing();
+    for (instance, server) in servers {
+        if !server.enabled {
+            judgement.find(disabled_instance(instance, server));
+            continue;
+        }
+        if server.software != "postfix" {
+            continue;
+        }
+        let mut switches = Vec::new();
+        switches.extend(deferred(server));
+        switches.extend(disabled_services(server));
+        switches.extend(DELIVERY_PARAMETERS.iter().filter_map(|parameter| dead_transport(server, parameter)));
+        switches.extend(LISTS.iter().filter_map(|list| held_or_refused(server, list)));
+        if switches.is_empty() {
+            judgement.well(format!("{instance}: delivery is not switched off, nothing holds all mail"));
+        }
+        for switch in switches {
+            judgement.find(finding(instance, server, &switch, &Words::new(evidence, server)));
+        }
+    }
+    judgement
+}
+
+const DELIVERY_PARAMETERS: [&str; 5] =
+    ["default_transport", "relay_transport", "local_transport", "virtual_transport", "mailbox_transport"];
+
+const LISTS: [&str; 8] = [
+    "smtpd_client_restrictions",
+    "smtpd_helo_restrictions",
+    "smtpd_sender_restrictions",
+    "smtpd_relay_restrictions",
+    "smtpd_recipient_restrictions",
+    "smtpd_data_restrictions",
+    "smtpd_end_of_data_restrictions",
+    "header_checks",
+];
+
+/// Other instances of a host may be disabled on purpose; the first one is never started alone.
+fn disabled_instance(instance: &str, server: &Server) -> Finding {
+    RULE.finding_as(
+        Severity::Notice,
+        Subject::service(instance),
+        format!("The instance {instance} is disabled: it is not started with the others."),
+    )
+    .confidence(0.9)
+    .because(
+        "multi_instance_enable is not yes.",
+        format!("{}/main.cf", server.config_dir),
+        view::server_pointer(instance, &["enabled"]),
+    )
+    .data("parameter", "multi_instance_enable")
+    .data("value", "no")
+    .fix(
+        Fix::here("If it should run, enable and start it.")
+            .command(format!("postmulti -i {instance} -e enable"))
+            .command(format!("postmulti -i {instance} -p start"))
+            .undo(format!("postmulti -i {instance} -p stop; postmulti -i {instance} -e disable")),
+    )
+    .reference("postmulti(1)")
+}
+
+/// The transports that mail of this server can take: by the parameters that name them.
+fn transports_in_use(server: &Server) -> Vec<&str> {
+    let mut names: Vec<&str> = DELIVERY_PARAMETERS
+        .iter()
+        .map(|parameter| server.setting(parameter).trim())
+        .filter(|value| !value.is_empty())
+        .map(|value| value.split(':').next().unwrap_or(value))
+        .collect();
+    names.extend(["smtp", "relay", "local", "virtual"]);
+    names
+}
+
+fn deferred(server: &Server) -> Option<Switch> {
+    let value = server.setting("defer_transports");
+    let entries = view::list(value);
+    if entries.is_empty() {
+        return None;
+    }
+    let in_use = transports_in_use(server);
+    let used = entries.iter().any(|entry| in_use.contains(entry));
+    Some(Switch {
+        parameter: "defer_transports",
+        effect: format!("mail for the transport {} waits in the queue until somebody flushes it", entries.join(", ")),
+        severity: if used { Severity::Critical } else { Severity::Warning },
+        wanted: String::new(),
+        ports: Vec::new(),
+    })
+}
+
+fn disabled_services(server: &Server) -> Option<Switch> {
+    let value = server.setting("master_service_disable");
+    let entries = view::list(value);
+    let port = |entry: &str| match entry.split(['/', '.']).next().unwrap_or_default() {
+        "smtp" | "25" => Some(25),
+        "submission" | "587" => Some(587),
+        "submissions" | "smtps" | "465" => Some(465),
+        "inet" => Some(25),
+        _ => None,
+    };
+    let ports: Vec<u16> =
+        entries.iter().filter(|entry| entry.contains("inet")).filter_map(|entry| port(entry)).collect();
+    if ports.is_empty() {
+        return None;
+    }
+    Some(Switch {
+        parameter: "master_service_disable",
+        effect: format!("the services {} are switched off", entries.join(", ")),
+        severity: Severity::Critical,
+        wanted: String::new(),
+        ports,
+    })
+}
+
+fn dead_transport(server: &Server, parameter: &'static str) -> Option<Switch> {
+    let value = server.setting(parameter).trim();
+    let name = value.split(':').next().unwrap_or(value);
+    let set = server.set_at(parameter).is_some();
+    let (effect, severity) = match name {
+        "retry" => ("mail stays in the queue", Severity::Critical),
+        "discard" => ("mail is thrown away, and its sender is told that it was delivered", Severity::Critical),
+        // Debian's "local only" sets this on purpose; mail to others is then refused as unroutable.
+        "error" => ("mail is returned to its sender", Severity::Notice),
+        _ => return None,
+    };
+    // local_transport = error: is how a null client says that it has no local users.
+    if !set || (name == "error" && parameter == "local_transport") {
+        return None;
+    }
+    Some(Switch {
+        parameter,
+        effect: effect.to_owned(),
+        severity,
+        wanted: if parameter == "virtual_transport" { "virtual".to_owned() } else { "smtp".to_owned() },
+        ports: Vec::new(),
+    })
+}
+
+/// A list that treats everybody alike: its first word decides, and it decides against the mail.
+fn held_or_refused(server: &Server, parameter: &'static str) -> Option<Switch> {
+    server.set_at(parameter)?;
+    let entries = view::list(server.setting(parameter));
+    let lower: Vec<String> = entries.iter().map(|entry| entry.to_ascii_lowercase()).collect();
+    let to_all = lower.iter().find_map(|entry| {
+        let action = entry.trim_start_matches('{').trim_end_matches('}').trim();
+        ["static:hold", "static:{hold"].iter().any(|word| action.starts_with(word)).then_some("hold")
+    });
+    let first = lower.first().map(String::as_str);
+    let effect = match (to_all, first) {
+        (Some(_), _) => "every message is put on hold: it stays in the hold queue until an admin releases it",
+        (None, Some("reject")) if parameter != "header_checks" => "every client is refused",
+        (None, Some("defer")) if parameter != "header_checks" => "every client is told to try again later",
+        _ => return None,
+    };
+    // A list that only some services use is not main.cf's: overrides are judged with their service.
+    let public = server.wanted.values().any(|wanted| {
+        wanted.purpose == Purpose::Relay && !wanted.overrides.contains_key(parameter) && !wanted.is_loopback_only()
+    });
+    (public || parameter == "header_checks").then(|| Switch {
+        parameter,
+        effect: effect.to_owned(),
+        severity: Severity::Critical,
+        wanted: without_switch(&entries, to_all.is_some()).join(", "),
+        ports: Vec::new(),
+    })
+}
+
+/// The list as it was before somebody put the switch into it.
+fn without_switch<'a>(entries: &[&'a str], holds: bool) -> Vec<&'a str> {
+    if !holds {
+        return entries.iter().skip(1).copied().collect();
+    }
+    let mut kept: Vec<&str> = Vec::new();
+    for entry in entries {
+        if !entry.to_ascii_lowercase().contains("static:hold") {
+            kept.push(entry);
+        } else if kept.last().is_some_and(|word| word.starts_with("check_") && word.ends_with("_access")) {
+            kept.pop();
+        }
+    }
+    kept
+}
+
+fn finding(instance: &str, server: &Server, switch: &Switch, words: &Words<'_>) -> Finding {
+    let parameter = switch.parameter;
+    let value = server.setting(parameter);
+    let source = server.set_at(parameter).map_or_else(|| words.main_cf(), ToString::to_string);
+    let mut steps = words.setting_fix("Switch it on again.", parameter, &switch.wanted);
+    if !switch.ports.is_empty() {
+        steps = steps.verify(switch.ports.first().map_or_else(String::new, |port| view::look_again(*port)));
+    }
+    let mut finding = RULE
+        .finding_as(
+            switch.severity,
+            Subject::service(format!("{instance} {parameter}")),
+            format!("{instance}: {parameter} = {value}: {}.", switch.effect),
+        )
+        .confidence(0.95)
+        .touches(Subject::service(format!("{instance} delivery")))
+        .because(format!("{parameter} = {value}"), source, view::server_pointer(instance, &["settings", parameter]))
+        .data("parameter", parameter)
+        .data("value", value)
+        .fix(steps)
+        .fix(release(words, switch))
+        .reference(format!("postconf(5), {parameter}"));
+    for port in &switch.ports {
+        finding = finding.touches(view::port_scope(*port));
+    }
+    finding
+}
+
+/// What must happen to the mail that piled up.
+fn release(words: &Words<'_>, switch: &Switch) -> Fix {
+    let fix = Fix::here("Let the running server read it, then move what waits.").command(words.reload());
+    if switch.effect.contains("hold queue") {
+        fix.command("postsuper -H ALL").verify("postqueue -p")
+    } else {
+        fix.command("postqueue -f").verify("postqueue -p")
+    }
+}

@@ -1,0 +1,5 @@
+//! The mail server's own configuration.
+
+pub mod delivery_switched_off;
+pub mod relay_open_by_config;
+pub mod service_not_enabled;

@@ -1,0 +1,125 @@
+//! CONF103: users are expected to send through this server, and no submission service is enabled.
+
+use crate::rule::{Judgement, Rule};
+use crate::view::{self, Words};
+use mxray_model::evidence::{HelperKind, Purpose, Server};
+use mxray_model::{Evidence, Finding, Fix, Seen, Severity, Subject};
+
+pub const RULE: Rule = Rule {
+    code: "CONF103",
+    name: "service-not-enabled",
+    severity: Severity::Critical,
+    since: "0.1.0",
+    summary: "submission is expected and not enabled",
+    page: include_str!("service_not_enabled.md"),
+    check,
+};
+
+const SUBMISSION_PORTS: [u16; 2] = [587, 465];
+
+fn check(evidence: &Evidence) -> Judgement {
+    let servers = match view::servers(evidence, &RULE) {
+        Ok(servers) => servers,
+        Err(judgement) => return judgement,
+    };
+    let sockets = match view::sockets(evidence, &RULE) {
+        Ok(sockets) => sockets,
+        Err(judgement) => return judgement,
+    };
+    let submits = |server: &Server| {
+        server.wanted.values().any(|w| matches!(w.purpose, Purpose::Submission | Purpose::Submissions))
+    };
+    // One instance of several may take all submission; so may another program on the same ports.
+    let enabled = view::enabled(servers).any(|(_, server)| submits(server));
+    let served = SUBMISSION_PORTS.iter().any(|port| !view::listeners_on(sockets, *port).is_empty());
+    let mut judgement = Judgement::nothing();
+    if enabled || served {
+        judgement.well("submission is enabled");
+        return judgement;
+    }
+    for (instance, server) in view::enabled(servers) {
+        if server.setting("master_service_disable").trim().is_empty()
+            && let Some(sign) = expected(evidence, instance, server)
+        {
+            judgement.find(finding(evidence, instance, server, sign));
+        }
+    }
+    judgement
+}
+
+/// What says that users are meant to send here.
+struct Sign {
+    text: String,
+    source: String,
+    pointer: String,
+}
+
+fn expected(evidence: &Evidence, instance: &str, server: &Server) -> Option<Sign> {
+    if evidence.declared.submission_user {
+        return Some(Sign {
+            text: "mxray's configuration names a user who submits here ([submission] user).".to_owned(),
+            source: "mxray.toml".to_owned(),
+            pointer: view::pointer(["declared", "submission_user"]),
+        });
+    }
+    if let Some((key, helper)) = server.helpers.iter().find(|(_, helper)| helper.kind == HelperKind::Sasl) {
+        return Some(Sign {
+            text: format!("Logins are configured ({} at {}).", helper.setting, helper.endpoint),
+            source: helper.at.as_ref().map_or_else(|| server.config_dir.clone(), ToString::to_string),
+            pointer: view::server_pointer(instance, &["helpers", key]),
+        });
+    }
+    let parameter = ["smtpd_sasl_auth_enable", "smtpd_sasl_path", "smtpd_sasl_type"]
+        .into_iter()
+        .find(|name| server.set_at(name).is_some() && server.setting(name) != "no")?;
+    Some(Sign {
+        text: format!("Logins are configured: {parameter} = {}.", server.setting(parameter)),
+        source: server.set_at(parameter).map_or_else(|| server.config_dir.clone(), ToString::to_string),
+        pointer: view::server_pointer(instance, &["settings", parameter]),
+    })
+}
+
+/// Users of an old set-up may log in on port 25: then this is a risk, not an outage.
+fn logs_in_on_25(server: &Server) -> bool {
+    server
+        .wanted
+        .values()
+        .any(|w| w.purpose == Purpose::Relay && server.setting_of(w, "smtpd_sasl_auth_enable").trim() == "yes")
+}
+
+fn finding(evidence: &Evidence, instance: &str, server: &Server, sign: Sign) -> Finding {
+    let words = Words::new(evidence, server);
+    let on_25 = logs_in_on_25(server);
+    let severity = if on_25 { Severity::Warning } else { Severity::Critical };
+    let except = if on_25 { "; logins are offered on port 25 only" } else { "" };
+    let unread = server.master == Seen::Absent;
+    RULE.finding_as(
+        severity,
+        Subject::service(format!("{instance} submission")),
+        format!("Users cannot send through {instance}: neither port 587 nor 465 is enabled, although logins are configured{except}."),
+    )
+    .confidence(if unread { 0.7 } else { 0.85 })
+    .touches(view::port_scope(587))
+    .because(sign.text, sign.source, sign.pointer)
+    .because(
+        format!("{} enables no service on port 587 or 465.", words.master_cf()),
+        words.master_cf(),
+        view::server_pointer(instance, &["wanted"]),
+    )
+    .because("Nothing listens on port 587 or 465.", "sock_diag", view::pointer(["sockets", "value", "listeners"]))
+    .data("ports", SUBMISSION_PORTS.to_vec())
+    .data("logins_on_25", on_25)
+    .fix(
+        Fix::here("Enable submission, with TLS and login required, then let the running server open it.")
+            .command(words.set_service_line("submission/inet", "submission inet n - y - - smtpd"))
+            .command(words.set_override("submission/inet", "smtpd_tls_security_level", "encrypt"))
+            .command(words.set_override("submission/inet", "smtpd_sasl_auth_enable", "yes"))
+            .command(words.set_override("submission/inet", "smtpd_relay_restrictions", "permit_sasl_authenticated,reject"))
+            .command(words.reload())
+            .config(words.master_cf(), None, "submission inet n - y - - smtpd")
+            .undo(words.remove_service("submission/inet"))
+            .verify(view::look_again(587)),
+    )
+    .reference("RFC 6409")
+    .reference("RFC 8314 section 3.3")
+}

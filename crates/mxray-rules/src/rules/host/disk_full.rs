@@ -1,0 +1,104 @@
+//! HOST101: the file system of queue, mailboxes or logs is full.
+
+use super::{by_mount_point, uses};
+use crate::rule::{Judgement, Rule};
+use crate::view;
+use mxray_model::evidence::FileSystem;
+use mxray_model::{Evidence, Finding, Fix, Severity, Subject};
+
+pub const RULE: Rule = Rule {
+    code: "HOST101",
+    name: "disk-full",
+    severity: Severity::Critical,
+    since: "0.1.0",
+    summary: "the queue's or spool's file system is full",
+    page: include_str!("disk_full.md"),
+    check,
+};
+
+/// What a mail server wants free before it takes a message.
+struct Need {
+    bytes: u64,
+    why: String,
+}
+
+fn check(evidence: &Evidence) -> Judgement {
+    let mut judgement = Judgement::nothing();
+    super::blind_spots(evidence, &RULE, &mut judgement);
+    for (mount, directories) in by_mount_point(&evidence.file_systems) {
+        let Some((directory, fs)) = directories.first() else { continue };
+        let uses = uses(&directories);
+        let need = need(evidence, &uses);
+        if fs.available_bytes >= need.bytes {
+            judgement.well(format!("{mount} ({}): {} free", uses.join(", "), view::bytes_text(fs.available_bytes)));
+            continue;
+        }
+        judgement.find(full(evidence, mount, directory, fs, &uses, &need));
+    }
+    judgement
+}
+
+/// Postfix refuses mail while less than 1.5 times `message_size_limit` is free, or less than `queue_minfree`
+/// (smtpd(8), postconf(5)); for other uses a file system is full when nothing is left.
+fn need(evidence: &Evidence, uses: &[String]) -> Need {
+    let nothing = Need { bytes: 1, why: "nothing is left".to_owned() };
+    if !uses.iter().any(|u| u == "queue") {
+        return nothing;
+    }
+    let servers = evidence.servers.value().into_iter().flatten();
+    let needs = servers.filter(|(_, server)| server.enabled && server.software == "postfix").map(|(_, server)| {
+        let number = |name: &str| server.setting(name).trim().parse::<u64>().unwrap_or(0);
+        let (limit, floor) = (number("message_size_limit"), number("queue_minfree"));
+        let by_size = limit.saturating_mul(3) / 2;
+        if by_size >= floor {
+            Need {
+                bytes: by_size,
+                why: format!(
+                    "Postfix takes no mail with less than 1.5 × message_size_limit ({}) free",
+                    view::bytes_text(limit)
+                ),
+            }
+        } else {
+            Need { bytes: floor, why: format!("queue_minfree = {floor}") }
+        }
+    });
+    needs.max_by_key(|need| need.bytes).filter(|need| need.bytes > 0).unwrap_or(nothing)
+}
+
+fn full(evidence: &Evidence, mount: &str, directory: &str, fs: &FileSystem, uses: &[String], need: &Need) -> Finding {
+    let only_logs = uses.iter().all(|u| u == "log");
+    let severity = if only_logs { Severity::Error } else { Severity::Critical };
+    let effect = if only_logs { "nothing can be logged" } else { "mail is refused or stays undelivered" };
+    let mut finding = RULE
+        .finding_as(
+            severity,
+            Subject::path(mount),
+            format!(
+                "{mount} ({}) is full: {} of {} free; {effect}.",
+                uses.join(", "),
+                view::bytes_text(fs.available_bytes),
+                view::bytes_text(fs.total_bytes)
+            ),
+        )
+        .confidence(0.98)
+        .because(
+            format!("{} free for unprivileged processes; {}.", view::bytes_text(fs.available_bytes), need.why),
+            format!("statvfs {directory}"),
+            view::pointer(["file_systems", directory]),
+        )
+        .data("mount_point", mount)
+        .data("uses", uses.to_vec())
+        .data("available_bytes", fs.available_bytes)
+        .data("needed_bytes", need.bytes)
+        .fix(
+            Fix::here("See what fills it, and make room; mail flows again by itself.")
+                .command(format!("du -xh --max-depth=2 {mount} | sort -h | tail -n 20"))
+                .verify(format!("df -h {mount}")),
+        )
+        .reference("postconf(5), queue_minfree")
+        .reference("RFC 5321 section 4.2.3, reply 452");
+    for name in super::servers_with_queue_on(evidence, mount) {
+        finding = finding.touches(Subject::service(name));
+    }
+    finding
+}

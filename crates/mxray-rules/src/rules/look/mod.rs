@@ -1,0 +1,3 @@
+//! The validity of the examination itself.
+
+pub mod collector_failed;

@@ -1,0 +1,168 @@
+//! PORT101: another process holds the port that a mail service is configured for.
+
+use crate::rule::{Judgement, Rule};
+use crate::view::{self, Words};
+use mxray_model::evidence::{Listener, Owner, Process, Server, WantedListener};
+use mxray_model::{Blind, Evidence, Finding, Fix, Seen, Severity, Subject};
+
+pub const RULE: Rule = Rule {
+    code: "PORT101",
+    name: "port-held-by-other",
+    severity: Severity::Critical,
+    since: "0.1.0",
+    summary: "another process holds the port that a mail service is configured for",
+    page: include_str!("held_by_other.md"),
+    check,
+};
+
+/// Whose socket it is, as far as the evidence goes.
+enum Holder {
+    Ours,
+    /// Somebody else, with what is known of them.
+    Other {
+        who: String,
+        owner: Option<Owner>,
+        unit: Option<String>,
+        confidence: f32,
+    },
+    Hidden(Blind),
+}
+
+fn check(evidence: &Evidence) -> Judgement {
+    let servers = match view::servers(evidence, &RULE) {
+        Ok(servers) => servers,
+        Err(judgement) => return judgement,
+    };
+    let sockets = match view::sockets(evidence, &RULE) {
+        Ok(sockets) => sockets,
+        Err(judgement) => return judgement,
+    };
+    let mut judgement = Judgement::nothing();
+    for (instance, server) in view::enabled(servers) {
+        for (key, wanted) in &server.wanted {
+            let mut clean = true;
+            for (listener_key, listener) in view::listeners_of(sockets, wanted) {
+                match holder(evidence, server, listener) {
+                    Holder::Ours => {}
+                    Holder::Hidden(blind) => {
+                        clean = false;
+                        judgement.blind(&RULE, &blind);
+                    }
+                    other => {
+                        clean = false;
+                        let finding = held(evidence, instance, server, (key, wanted), (listener_key, listener), &other);
+                        finding.into_iter().for_each(|finding| judgement.find(finding));
+                    }
+                }
+            }
+            if clean {
+                judgement.well(format!("port {} is held by nobody else", wanted.port));
+            }
+        }
+    }
+    judgement
+}
+
+fn holder(evidence: &Evidence, server: &Server, listener: &Listener) -> Holder {
+    let processes = evidence.processes.value();
+    let process = |pid: u32| processes.and_then(|processes| processes.mail.get(&pid));
+    let unit = listener.unit.value().cloned();
+    if let Seen::Value(owners) = &listener.owners {
+        if owners.iter().any(|owner| is_ours(server, owner.pid, process(owner.pid))) {
+            return Holder::Ours;
+        }
+        if let Some(owner) = owners.first() {
+            let who = format!("{} (process {})", owner.name, owner.pid);
+            return Holder::Other { who, owner: Some(owner.clone()), unit, confidence: 0.97 };
+        }
+    }
+    let by_unit = unit
+        .clone()
+        .map_or_else(|| format!("a process of user {}", listener.uid), |unit| format!("a process of {unit}"));
+    let Some(master) = server.master.value() else {
+        // The mail server has no process, so it has no socket either.
+        return match &server.master {
+            Seen::Unknown(blind) => Holder::Hidden(blind.clone()),
+            _ => Holder::Other { who: by_unit, owner: None, unit, confidence: 0.9 },
+        };
+    };
+    let own_unit = process(master.pid).and_then(|master| master.unit.value());
+    match (own_unit, &unit) {
+        (Some(own), Some(its)) if own == its => return Holder::Ours,
+        (Some(own), Some(its)) if own != its => {
+            return Holder::Other { who: by_unit, owner: None, unit, confidence: 0.85 };
+        }
+        _ => {}
+    }
+    if listener.uid != process(master.pid).map_or(0, |master| master.uid) {
+        return Holder::Other { who: by_unit, owner: None, unit, confidence: 0.8 };
+    }
+    Holder::Hidden(listener.owners.blind().cloned().unwrap_or_else(|| Blind::NotAttempted {
+        why: format!("the process that holds port {} is not in this process namespace", listener.port),
+    }))
+}
+
+fn is_ours(server: &Server, pid: u32, process: Option<&Process>) -> bool {
+    let master = server.master.value().map(|master| master.pid);
+    Some(pid) == master
+        || process.is_some_and(|process| {
+            Some(process.parent) == master || process.software == Seen::Value(server.software.clone())
+        })
+}
+
+fn held(
+    evidence: &Evidence,
+    instance: &str,
+    server: &Server,
+    (key, wanted): (&str, &WantedListener),
+    (listener_key, listener): (&str, &Listener),
+    holder: &Holder,
+) -> Option<Finding> {
+    let Holder::Other { who, owner, unit, confidence } = holder else { return None };
+    let words = Words::new(evidence, server);
+    let running = server.master.value().is_some();
+    let effect = if running { "cannot serve it" } else { "cannot start" };
+    let mut finding = RULE
+        .finding(
+            view::port_scope(wanted.port),
+            format!(
+                "{who} holds port {}, so {instance} {effect}: {} is configured there.",
+                wanted.port, wanted.service
+            ),
+        )
+        .confidence(*confidence)
+        .touches(Subject::service(instance))
+        .because(
+            format!("{} asks for port {} ({}).", wanted.service, wanted.port, wanted.command),
+            wanted.at.to_string(),
+            view::server_pointer(instance, &["wanted", key]),
+        )
+        .because(
+            format!("{who} listens on {}.", view::endpoint(&[listener.address], listener.port).value),
+            "sock_diag",
+            view::listener_pointer(listener_key),
+        )
+        .data("port", wanted.port)
+        .data("holder", who.clone())
+        .data("holder_unit", unit.clone().unwrap_or_default())
+        .data("service", wanted.service.clone())
+        .reference("bind(2), EADDRINUSE");
+    if let Some(owner) = owner {
+        finding = finding.data("holder_pid", owner.pid).data("holder_process", owner.name.clone());
+    }
+    let look = Fix::here("Make sure that it is not needed there.")
+        .command(format!("mxray sockets --listening --port {} --pids", wanted.port));
+    let service = unit.as_deref().filter(|unit| unit.ends_with(".service"));
+    let stop = match (service, owner) {
+        (Some(unit), _) => Fix::here("Stop it, and keep it from coming back at the next start of the machine.")
+            .command(format!("systemctl disable --now {unit}"))
+            .undo(format!("systemctl enable --now {unit}")),
+        (None, Some(owner)) => {
+            Fix::here("End it, and take it out of whatever starts it.").command(format!("kill {}", owner.pid))
+        }
+        (None, None) => Fix::here("Find it as root, and end it."),
+    };
+    let start = if running { words.reload() } else { words.start() };
+    let then = Fix::here("Let the mail server take the port.").command(start).verify(view::look_again(wanted.port));
+    Some(finding.fix(look).fix(stop).fix(then))
+}

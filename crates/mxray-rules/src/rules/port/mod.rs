@@ -1,0 +1,4 @@
+//! Port assignments and conflicts.
+
+pub mod held_by_other;
+pub mod needs_privilege;

@@ -1,0 +1,115 @@
+//! SOCK109: a mail process is near its limit of open files.
+
+use crate::rule::{Judgement, Rule};
+use crate::view;
+use mxray_model::evidence::{Descriptors, Process};
+use mxray_model::{Evidence, Finding, Fix, Seen, Severity, Subject, SubjectKind};
+use std::collections::BTreeMap;
+
+pub const RULE: Rule = Rule {
+    code: "SOCK109",
+    name: "descriptor-limit-near",
+    severity: Severity::Error,
+    since: "0.1.0",
+    summary: "open files near RLIMIT_NOFILE of a mail process",
+    page: include_str!("descriptor_limit_near.md"),
+    check,
+};
+
+/// From here on, one burst of connections is enough to reach the limit.
+const NEAR_PERCENT: u64 = 90;
+
+fn check(evidence: &Evidence) -> Judgement {
+    let processes = match view::known(&evidence.processes, &RULE) {
+        Ok(processes) => processes,
+        Err(judgement) => return judgement,
+    };
+    let mut judgement = Judgement::nothing();
+    let mut worst: BTreeMap<(&str, &str), (u32, &Process, Descriptors)> = BTreeMap::new();
+    let (mut seen, mut blind) = (0, None);
+    for (pid, process) in &processes.mail {
+        let Seen::Value(software) = &process.software else { continue };
+        let descriptors = match &process.descriptors {
+            Seen::Value(descriptors) => *descriptors,
+            Seen::Absent => continue,
+            Seen::Unknown(reason) => {
+                blind = Some(reason);
+                continue;
+            }
+        };
+        seen += 1;
+        if !is_near(descriptors) {
+            continue;
+        }
+        // Workers of one kind share one fate: the fullest speaks for all of them.
+        let entry = worst.entry((software, &process.name)).or_insert((*pid, process, descriptors));
+        if descriptors.used > entry.2.used {
+            *entry = (*pid, process, descriptors);
+        }
+    }
+    for ((software, _), (pid, process, descriptors)) in worst {
+        judgement.find(near(evidence, software, pid, process, descriptors));
+    }
+    match blind {
+        Some(reason) => judgement.blind(&RULE, reason),
+        None if seen > 0 && judgement.findings.is_empty() => {
+            judgement.well(format!("{seen} mail processes are far from their limits of open files"));
+        }
+        None => {}
+    }
+    judgement
+}
+
+fn is_near(descriptors: Descriptors) -> bool {
+    descriptors.limit != u64::MAX
+        && descriptors.used.saturating_mul(100) >= descriptors.limit.saturating_mul(NEAR_PERCENT)
+}
+
+fn near(evidence: &Evidence, software: &str, pid: u32, process: &Process, descriptors: Descriptors) -> Finding {
+    let Descriptors { used, limit } = descriptors;
+    let raised = (limit.saturating_mul(4)).max(4096);
+    let mut finding = RULE
+        .finding(
+            Subject::new(SubjectKind::Process, format!("{software}/{}", process.name)),
+            format!("{} (process {pid}, {software}) has {used} of {limit} files open; at the limit it can accept nothing more.", process.name),
+        )
+        .confidence(0.95)
+        .touches(Subject::service(software))
+        .because(
+            format!("{used} descriptors in use, soft limit {limit}."),
+            format!("/proc/{pid}/fd, /proc/{pid}/limits"),
+            view::pointer(["processes", "value", "mail", &pid.to_string(), "descriptors"]),
+        )
+        .data("pid", pid)
+        .data("process", process.name.clone())
+        .data("used", used)
+        .data("limit", limit)
+        .fix(
+            Fix::here("Raise the limit of the running process; nothing needs a restart for that.")
+                .command(format!("prlimit --pid {pid} --nofile={raised}:{raised}"))
+                .undo(format!("prlimit --pid {pid} --nofile={limit}"))
+                .verify(format!("grep 'open files' /proc/{pid}/limits")),
+        )
+        .reference("getrlimit(2), RLIMIT_NOFILE");
+    for (name, server) in evidence.servers.value().into_iter().flatten() {
+        if server.software == software {
+            finding = finding.touches(Subject::service(name));
+        }
+    }
+    let unit = process.unit.value().filter(|unit| unit.ends_with(".service"));
+    match unit {
+        Some(unit) => finding.fix(
+            Fix::here("Make it last across restarts.")
+                .command(format!("systemctl edit {unit}"))
+                .config(
+                    format!("/etc/systemd/system/{unit}.d/override.conf"),
+                    None,
+                    format!("[Service]\nLimitNOFILE={raised}"),
+                )
+                .command(format!("systemctl restart {unit}")),
+        ),
+        None => finding.fix(Fix::here(format!(
+            "Make it last: raise the limit (ulimit -n {raised}) in whatever starts {software}."
+        ))),
+    }
+}

@@ -1,0 +1,157 @@
+//! SOCK108: no local port is left towards one destination.
+
+use crate::rule::{Judgement, Rule};
+use crate::view::{self, Words};
+use mxray_model::evidence::{Endpoint, Kernel, PortRange, Towards};
+use mxray_model::{Evidence, Finding, Fix, Seen, Severity, Subject};
+
+pub const RULE: Rule = Rule {
+    code: "SOCK108",
+    name: "ephemeral-ports-exhausted",
+    severity: Severity::Critical,
+    since: "0.1.0",
+    summary: "no local port is left towards one destination",
+    page: include_str!("ephemeral_ports_exhausted.md"),
+    check,
+};
+
+/// Where mail goes out: relay, submission, LMTP.
+const MAIL_OUT: [u16; 5] = [25, 587, 465, 24, 2525];
+
+fn check(evidence: &Evidence) -> Judgement {
+    let sockets = match view::sockets(evidence, &RULE) {
+        Ok(sockets) => sockets,
+        Err(judgement) => return judgement,
+    };
+    let range = match view::known(&evidence.kernel.local_ports, &RULE) {
+        Ok(range) => *range,
+        Err(judgement) => return judgement,
+    };
+    let usable = usable_ports(range, &evidence.kernel);
+    let mut judgement = Judgement::nothing();
+    let mut most = 0;
+    for (index, towards) in sockets.towards.iter().enumerate() {
+        let used = ports_held(towards, &evidence.kernel);
+        most = most.max(used);
+        // Two in a hundred is what a search of the range may miss; of a tiny range it is none at all.
+        if usable.saturating_sub(used) <= usable / 50 {
+            judgement.find(exhausted(evidence, index, towards, used, usable, range));
+        }
+    }
+    if judgement.findings.is_empty() {
+        judgement.well(format!("local ports towards any one destination: at most {most} of {usable} in use"));
+    }
+    judgement
+}
+
+fn usable_ports(range: PortRange, kernel: &Kernel) -> u32 {
+    let reserved = kernel.reserved_ports.value().map_or(&[][..], Vec::as_slice);
+    let taken: u32 = reserved
+        .iter()
+        .filter(|r| r.first <= range.last && r.last >= range.first)
+        .map(|r| PortRange { first: r.first.max(range.first), last: r.last.min(range.last) }.ports())
+        .sum();
+    range.ports().saturating_sub(taken)
+}
+
+/// With `tcp_tw_reuse` = 1 the kernel gives a port in TIME-WAIT to a new connection; 2 does so on loopback alone.
+fn ports_held(towards: &Towards, kernel: &Kernel) -> u32 {
+    let reuse = match kernel.tw_reuse.value() {
+        Some(1) => true,
+        Some(2) => towards.destination.is_loopback(),
+        _ => false,
+    };
+    if reuse { towards.ports_used.saturating_sub(towards.time_wait) } else { towards.ports_used }
+}
+
+fn is_mail(evidence: &Evidence, towards: &Towards) -> bool {
+    let servers = evidence.servers.value();
+    let helper = servers.is_some_and(|servers| {
+        servers.values().flat_map(|server| server.helpers.values()).any(|helper| {
+            matches!(&helper.endpoint, Endpoint::Inet { host, port }
+                if *port == towards.port && host.parse() == Ok(towards.destination))
+        })
+    });
+    let by_unit = servers.is_some_and(|servers| {
+        servers.values().any(|server| towards.units.iter().any(|unit| unit.who.contains(server.software.as_str())))
+    });
+    MAIL_OUT.contains(&towards.port) || helper || by_unit
+}
+
+fn exhausted(
+    evidence: &Evidence,
+    index: usize,
+    towards: &Towards,
+    used: u32,
+    usable: u32,
+    range: PortRange,
+) -> Finding {
+    let destination = std::net::SocketAddr::new(towards.destination, towards.port);
+    let severity = if is_mail(evidence, towards) { Severity::Critical } else { Severity::Warning };
+    let units: Vec<String> = towards.units.iter().map(|unit| format!("{} ({})", unit.who, unit.count)).collect();
+    let by = if units.is_empty() { String::new() } else { format!(", by {}", units.join(", ")) };
+    let finding = RULE
+        .finding_as(
+            severity,
+            Subject::endpoint(format!("{destination}/tcp")),
+            format!(
+                "No local port is left from {} to {destination}: {used} of {usable} are in use; new connections fail with EADDRNOTAVAIL.",
+                towards.source
+            ),
+        )
+        .confidence(0.95)
+        .because(
+            format!("{used} connections to {destination}, {} of them in TIME-WAIT{by}.", towards.time_wait),
+            "sock_diag",
+            view::pointer(["sockets", "value", "towards", &index.to_string()]),
+        )
+        .because(
+            format!("net.ipv4.ip_local_port_range = {} {} ({usable} usable)", range.first, range.last),
+            "/proc/sys/net/ipv4",
+            view::pointer(["kernel", "local_ports"]),
+        )
+        .data("source", towards.source.to_string())
+        .data("destination", destination.to_string())
+        .data("ports_used", used)
+        .data("ports_usable", usable)
+        .data("time_wait", towards.time_wait)
+        .reference("ip(7), ip_local_port_range")
+        .reference("RFC 6056");
+    fixes(evidence, finding, towards, range)
+}
+
+fn fixes(evidence: &Evidence, finding: Finding, towards: &Towards, range: PortRange) -> Finding {
+    let mut finding = finding;
+    if range.first > 10_240 || range.ports() < 20_000 {
+        finding = finding.fix(
+            Fix::here("Widen the range; it takes effect at once.")
+                .command("sysctl -w net.ipv4.ip_local_port_range='10240 65535'")
+                .config("/etc/sysctl.d/60-mail.conf", None, "net.ipv4.ip_local_port_range = 10240 65535")
+                .undo(format!("sysctl -w net.ipv4.ip_local_port_range='{} {}'", range.first, range.last))
+                .verify(format!("mxray sockets --peer {} --by state", towards.destination)),
+        );
+    }
+    if towards.time_wait.saturating_mul(2) > towards.ports_used && evidence.kernel.tw_reuse != Seen::Value(1) {
+        finding = finding.fix(
+            Fix::here("Most of them are in TIME-WAIT: let the kernel reuse these for new outgoing connections.")
+                .command("sysctl -w net.ipv4.tcp_tw_reuse=1")
+                .undo("sysctl -w net.ipv4.tcp_tw_reuse=2"),
+        );
+    }
+    let server = evidence.servers.value().and_then(|servers| view::enabled(servers).next());
+    match server {
+        Some((_, server)) if MAIL_OUT.contains(&towards.port) && server.software == "postfix" => {
+            let words = Words::new(evidence, server);
+            finding.fix(
+                Fix::here("Keep fewer connections to one destination.")
+                    .command(words.set("default_destination_concurrency_limit", "20"))
+                    .command(words.reload())
+                    .verify(format!("mxray sockets --peer {} --by state", towards.destination)),
+            )
+        }
+        _ => finding.fix(
+            Fix::here("Make the program that holds them reuse its connections, or give it more source addresses.")
+                .command(format!("mxray sockets --peer {} --port {} --by unit", towards.destination, towards.port)),
+        ),
+    }
+}

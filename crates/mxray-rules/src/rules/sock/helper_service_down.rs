@@ -1,0 +1,168 @@
+//! SOCK114: a local service that the mail server depends on does not answer.
+
+use crate::rule::{Judgement, Rule};
+use crate::view;
+use mxray_model::evidence::{Helper, HelperKind, Server};
+use mxray_model::{Blind, Evidence, Finding, Fix, Seen, Severity, Subject};
+use std::collections::BTreeMap;
+
+pub const RULE: Rule = Rule {
+    code: "SOCK114",
+    name: "helper-service-down",
+    severity: Severity::Critical,
+    since: "0.1.0",
+    summary: "a local service that the mail server depends on does not answer",
+    page: include_str!("helper_service_down.md"),
+    check,
+};
+
+/// Words in an endpoint's name, and the unit that usually provides it.
+const USUAL_PROVIDERS: [(&str, &str); 12] = [
+    ("opendkim", "opendkim"),
+    ("opendmarc", "opendmarc"),
+    ("rspamd", "rspamd"),
+    (":11332", "rspamd"),
+    (":8891", "opendkim"),
+    (":8893", "opendmarc"),
+    ("dovecot", "dovecot"),
+    ("private/auth", "dovecot"),
+    ("spamass", "spamass-milter"),
+    ("clamav", "clamav-milter"),
+    (":10024", "amavis"),
+    ("saslauthd", "saslauthd"),
+];
+
+fn check(evidence: &Evidence) -> Judgement {
+    let servers = match view::servers(evidence, &RULE) {
+        Ok(servers) => servers,
+        Err(judgement) => return judgement,
+    };
+    let mut judgement = Judgement::nothing();
+    for (instance, server) in view::enabled(servers) {
+        // Two parameters may name one endpoint: it is down once.
+        let mut down: BTreeMap<String, Finding> = BTreeMap::new();
+        for (key, helper) in &server.helpers {
+            let what = match &helper.state {
+                Seen::Absent => "nothing listens there",
+                Seen::Value(state) if state.stopped == Seen::Value(true) => "its process is stopped",
+                Seen::Value(state) if state.queue.value().is_some_and(mxray_model::evidence::AcceptQueue::is_full) => {
+                    "its accept queue is full, nobody takes connections"
+                }
+                Seen::Value(_) => {
+                    judgement.well(format!("{} {} listens", helper.kind.as_str(), helper.endpoint));
+                    continue;
+                }
+                Seen::Unknown(blind) => {
+                    judgement.blind(&RULE, &named(helper, blind));
+                    continue;
+                }
+            };
+            let finding = is_down(instance, server, key, helper, what);
+            let endpoint = helper.endpoint.to_string();
+            match down.remove(&endpoint) {
+                Some(other) if other.severity >= finding.severity => down.insert(endpoint, other),
+                _ => down.insert(endpoint, finding),
+            };
+        }
+        down.into_values().for_each(|finding| judgement.find(finding));
+    }
+    judgement
+}
+
+/// The same reason, saying which helper it is about.
+fn named(helper: &Helper, blind: &Blind) -> Blind {
+    let endpoint = format!("{} {}", helper.kind.as_str(), helper.endpoint);
+    match blind {
+        Blind::NotAttempted { why } => Blind::NotAttempted { why: format!("{endpoint}: {why}") },
+        Blind::NotPermitted { what, needs } => {
+            Blind::NotPermitted { what: format!("{endpoint}: {what}"), needs: needs.clone() }
+        }
+        other => other.clone(),
+    }
+}
+
+fn severity(helper: &Helper) -> Severity {
+    match helper.on_failure.as_str() {
+        // Mail flows on, without what the helper would have done to it.
+        "accept" => Severity::Warning,
+        _ => Severity::Critical,
+    }
+}
+
+fn consequence(helper: &Helper) -> &'static str {
+    match (helper.kind, helper.on_failure.as_str()) {
+        (HelperKind::Milter, "accept") => "mail passes without it",
+        (HelperKind::Milter, "reject") => "mail is rejected",
+        (HelperKind::Milter, _) => "mail is refused with a 4xx reply",
+        (HelperKind::Sasl, _) => "users cannot log in to send",
+        (HelperKind::Policy, _) => "mail is refused with a 4xx reply",
+        (HelperKind::ContentFilter | HelperKind::Delivery, _) => "mail stays in the queue",
+        (HelperKind::Lookup, _) => "lookups fail and mail is deferred",
+    }
+}
+
+fn is_down(instance: &str, server: &Server, key: &str, helper: &Helper, what: &str) -> Finding {
+    let endpoint = helper.endpoint.to_string();
+    let source = helper.at.as_ref().map_or_else(|| server.config_dir.clone(), ToString::to_string);
+    let needed_by: Vec<String> = helper.needed_by.iter().cloned().collect();
+    let mut finding = RULE
+        .finding_as(
+            severity(helper),
+            Subject::endpoint(&endpoint),
+            format!("The {} {endpoint} does not answer ({what}): {}.", helper.kind.as_str(), consequence(helper)),
+        )
+        .confidence(0.95)
+        .touches(Subject::service(format!("{instance} helpers")))
+        .because(
+            format!(
+                "{} names it{}.",
+                helper.setting,
+                if needed_by.is_empty() { String::new() } else { format!(" for {}", needed_by.join(", ")) }
+            ),
+            source,
+            view::server_pointer(instance, &["helpers", key]),
+        )
+        .because(
+            format!("{endpoint}: {what}."),
+            "sock_diag",
+            view::server_pointer(instance, &["helpers", key, "state"]),
+        )
+        .data("kind", helper.kind.as_str())
+        .data("endpoint", endpoint.clone())
+        .data("setting", helper.setting.clone())
+        .data("on_failure", helper.on_failure.clone())
+        .reference("postconf(5)");
+    if let Some(Seen::Value(owners)) = helper.state.value().map(|state| &state.owners) {
+        for owner in owners {
+            finding = finding.because(
+                format!("{} (process {}) holds the socket.", owner.name, owner.pid),
+                "/proc",
+                view::server_pointer(instance, &["helpers", key, "state"]),
+            );
+        }
+    }
+    finding.fix(start(helper, &endpoint))
+}
+
+fn start(helper: &Helper, endpoint: &str) -> Fix {
+    let stopped = helper.state.value().and_then(|state| state.owners.value()?.first().map(|owner| owner.pid));
+    if let Some(pid) = stopped {
+        return Fix::here("Let the process go on; then find out who stopped it, or restart it.")
+            .command(format!("kill -CONT {pid}"))
+            .verify("mxray doctor");
+    }
+    let provider = USUAL_PROVIDERS.iter().find(|(word, _)| endpoint.contains(word));
+    match provider {
+        Some((_, unit)) => {
+            Fix::here(format!("Start the service behind it (by its name, {unit}), and read its log if it ends again."))
+                .command(format!("systemctl restart {unit}"))
+                .command(format!("journalctl -u {unit} -n 50"))
+                .verify("mxray doctor")
+        }
+        None => Fix::here(format!(
+            "Start the service that should listen on {endpoint}, or take it out of {}.",
+            helper.setting
+        ))
+        .verify("mxray doctor"),
+    }
+}

@@ -1,0 +1,138 @@
+//! SOCK102: a public service listens only on loopback.
+
+use crate::rule::{Judgement, Rule};
+use crate::view::{self, Words};
+use mxray_model::evidence::{Purpose, Server, Sockets, WantedListener};
+use mxray_model::{Evidence, Finding, Fix, Severity, Subject};
+
+pub const RULE: Rule = Rule {
+    code: "SOCK102",
+    name: "listener-loopback-only",
+    severity: Severity::Critical,
+    since: "0.1.0",
+    summary: "a public service listens only on loopback",
+    page: include_str!("listener_loopback_only.md"),
+    check,
+};
+
+fn check(evidence: &Evidence) -> Judgement {
+    let servers = match view::servers(evidence, &RULE) {
+        Ok(servers) => servers,
+        Err(judgement) => return judgement,
+    };
+    let sockets = match view::sockets(evidence, &RULE) {
+        Ok(sockets) => sockets,
+        Err(judgement) => return judgement,
+    };
+    let mut judgement = Judgement::nothing();
+    for (instance, server) in view::enabled(servers) {
+        let on_loopback: Vec<(&String, &WantedListener)> = server
+            .wanted
+            .iter()
+            .filter(|(_, wanted)| view::is_public_smtp(wanted) && listens_on_loopback_only(sockets, wanted.port))
+            .collect();
+        let words = Words::new(evidence, server);
+        let (by_configuration, against_it): (Vec<_>, Vec<_>) =
+            on_loopback.into_iter().partition(|(_, wanted)| wanted.is_loopback_only());
+        if !against_it.is_empty() {
+            judgement.find(stale(instance, &against_it, &words));
+        } else if !by_configuration.is_empty() {
+            match view::receives_mail(evidence, server) {
+                Some(domains) => judgement.find(configured(instance, server, &by_configuration, &domains, &words)),
+                None => judgement
+                    .well(format!("{instance} listens on loopback only, and nothing says that it should receive mail")),
+            }
+        } else if server.wanted.values().any(view::is_public_smtp) {
+            judgement.well(format!("{instance} listens beyond loopback"));
+        }
+    }
+    judgement
+}
+
+fn listens_on_loopback_only(sockets: &Sockets, port: u16) -> bool {
+    let listeners = view::listeners_on(sockets, port);
+    !listeners.is_empty() && listeners.iter().all(|(_, listener)| listener.is_loopback())
+}
+
+/// Configured for all, listening on loopback: the running server is older than its configuration.
+fn stale(instance: &str, services: &[(&String, &WantedListener)], words: &Words<'_>) -> Finding {
+    base(instance, services, "although its configuration asks for more").confidence(0.95).fix(
+        Fix::here("Restart the server: addresses are chosen at its start, a reload does not change them.")
+            .command(words.restart())
+            .verify(view::look_again(first_port(services))),
+    )
+}
+
+/// Configured for loopback on a host that is somebody's mail exchanger.
+fn configured(
+    instance: &str,
+    server: &Server,
+    services: &[(&String, &WantedListener)],
+    domains: &str,
+    words: &Words<'_>,
+) -> Finding {
+    let finding = base(instance, services, "but it is the final destination or a relay of mail from outside")
+        .confidence(0.9)
+        .because(domains, words.main_cf(), view::server_pointer(instance, &["settings"]));
+    let interfaces = server.setting("inet_interfaces");
+    if matches!(interfaces.trim(), "all" | "") {
+        return services.iter().fold(finding, |finding, (_, wanted)| {
+            finding.fix(
+                Fix::here(format!("Take the loopback address out of the name of the service {}.", wanted.service))
+                    .config(wanted.at.file.clone(), Some(wanted.at.line), format!("{} inet …", bare_name(wanted)))
+                    .command(words.restart())
+                    .verify(view::look_again(wanted.port)),
+            )
+        });
+    }
+    let step = words.setting_fix("Let it listen on all addresses.", "inet_interfaces", "all");
+    finding
+        .because(
+            format!("inet_interfaces = {interfaces}"),
+            server.set_at("inet_interfaces").map_or_else(|| words.main_cf(), ToString::to_string),
+            view::server_pointer(instance, &["settings", "inet_interfaces"]),
+        )
+        .fix(step)
+        .fix(
+            Fix::here("Restart the server: a reload does not change addresses.")
+                .command(words.restart())
+                .verify(view::look_again(first_port(services))),
+        )
+}
+
+fn base(instance: &str, services: &[(&String, &WantedListener)], but: &str) -> Finding {
+    let ports: Vec<u16> = services.iter().map(|(_, wanted)| wanted.port).collect();
+    let texts: Vec<String> = services.iter().map(|(_, wanted)| view::service_text(wanted)).collect();
+    let mut finding = RULE
+        .finding(
+            view::port_scope(first_port(services)),
+            format!("{instance} can be reached from this machine only: {} on loopback, {but}.", texts.join(", ")),
+        )
+        .touches(Subject::service(instance))
+        .data("ports", ports.clone())
+        .because(
+            format!("All listeners on port {} are bound to loopback addresses.", join(&ports)),
+            "sock_diag",
+            view::pointer(["sockets", "value", "listeners"]),
+        )
+        .reference("postconf(5), inet_interfaces");
+    for port in ports {
+        finding = finding.touches(view::port_scope(port));
+    }
+    finding
+}
+
+fn join(ports: &[u16]) -> String {
+    ports.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+/// Port 25 first: it is what keeps mail of others out.
+fn first_port(services: &[(&String, &WantedListener)]) -> u16 {
+    let relay = services.iter().find(|(_, wanted)| wanted.purpose == Purpose::Relay);
+    relay.or_else(|| services.first()).map_or(25, |(_, wanted)| wanted.port)
+}
+
+/// `smtp` of `127.0.0.1:smtp`.
+fn bare_name(wanted: &WantedListener) -> &str {
+    wanted.service.rsplit(':').next().unwrap_or(&wanted.service)
+}

@@ -1,0 +1,159 @@
+//! SOCK101: a mail service that is configured or expected has no listener.
+
+use crate::rule::{Judgement, Rule};
+use crate::view::{self, Words};
+use mxray_model::evidence::{Purpose, Server, Sockets, WantedListener};
+use mxray_model::{Evidence, Finding, Fix, Severity, Subject};
+use std::net::IpAddr;
+
+pub const RULE: Rule = Rule {
+    code: "SOCK101",
+    name: "listener-missing",
+    severity: Severity::Critical,
+    since: "0.1.0",
+    summary: "a mail service that is configured, declared or expected has no listener",
+    page: include_str!("listener_missing.md"),
+    check,
+};
+
+fn check(evidence: &Evidence) -> Judgement {
+    let servers = match view::servers(evidence, &RULE) {
+        Ok(servers) => servers,
+        Err(judgement) => return judgement,
+    };
+    let sockets = match view::sockets(evidence, &RULE) {
+        Ok(sockets) => sockets,
+        Err(judgement) => return judgement,
+    };
+    let mut judgement = Judgement::nothing();
+    for (instance, server) in view::enabled(servers) {
+        let words = Words::new(evidence, server);
+        for (key, wanted) in &server.wanted {
+            let missing = missing_addresses(sockets, wanted);
+            if missing.is_empty() {
+                if !wanted.addresses.is_empty() {
+                    judgement.well(format!("{} listens", view::service_text(wanted)));
+                }
+                continue;
+            }
+            judgement.find(configured(instance, server, key, wanted, &missing, &words));
+        }
+        if let Some(finding) = expected(evidence, instance, server, sockets, &words) {
+            judgement.find(finding);
+        }
+    }
+    judgement
+}
+
+/// The addresses on which a connection would find nobody. For a service on all addresses it is enough that one family
+/// is served: which families must be is another rule's question (SOCK113).
+fn missing_addresses(sockets: &Sockets, wanted: &WantedListener) -> Vec<IpAddr> {
+    let (any, named): (Vec<IpAddr>, Vec<IpAddr>) = wanted.addresses.iter().partition(|a| a.is_unspecified());
+    let listeners = view::listeners_on(sockets, wanted.port);
+    if !any.is_empty() && !listeners.is_empty() {
+        return Vec::new();
+    }
+    let unserved = named.into_iter().filter(|a| !listeners.iter().any(|(_, l)| l.covers(*a)));
+    unserved.chain(any).collect()
+}
+
+fn configured(
+    instance: &str,
+    server: &Server,
+    key: &str,
+    wanted: &WantedListener,
+    missing: &[IpAddr],
+    words: &Words<'_>,
+) -> Finding {
+    let addresses: Vec<String> = missing.iter().map(ToString::to_string).collect();
+    let severity = if wanted.purpose == Purpose::Other { Severity::Error } else { Severity::Critical };
+    let running = server.master.value().is_some();
+    let step = if running {
+        Fix::here("Make the running server open what its configuration asks for; a reload opens new services.")
+            .command(words.reload())
+    } else {
+        Fix::here("Start the mail server.").command(words.check()).command(words.start())
+    };
+    RULE.finding_as(
+        severity,
+        view::endpoint(missing, wanted.port),
+        format!("Nothing listens for {}, which {} asks for.", view::service_text(wanted), wanted.at),
+    )
+    .confidence(if running { 0.95 } else { 0.9 })
+    .touches(Subject::service(instance))
+    .touches(view::port_scope(wanted.port))
+    .because(
+        format!("The service {} ({}) is configured on port {}.", wanted.service, wanted.command, wanted.port),
+        wanted.at.to_string(),
+        view::server_pointer(instance, &["wanted", key]),
+    )
+    .because(
+        format!("No TCP socket listens on port {} of {}.", wanted.port, addresses.join(", ")),
+        "sock_diag",
+        view::pointer(["sockets", "value", "listeners"]),
+    )
+    .data("port", wanted.port)
+    .data("service", wanted.service.clone())
+    .data("addresses", addresses)
+    .data("expected_from", "configuration")
+    .fix(step.verify(view::look_again(wanted.port)))
+    .reference("master(5)")
+}
+
+/// Port 25 on a host that clearly receives mail, where the configuration has no such service at all.
+///
+/// Mail may come in by another way (LMTP from a gateway, another port, another process): all of these must be missing too.
+fn expected(
+    evidence: &Evidence,
+    instance: &str,
+    server: &Server,
+    sockets: &Sockets,
+    words: &Words<'_>,
+) -> Option<Finding> {
+    const WAYS_IN: [u16; 2] = [25, 24];
+    let domains = view::receives_mail(evidence, server)?;
+    let takes_mail = |w: &WantedListener| {
+        w.purpose == Purpose::Relay
+            || (!w.is_loopback_only() && !matches!(w.purpose, Purpose::Submission | Purpose::Submissions))
+    };
+    let mailboxes_here = view::mailbox_port(evidence).is_some();
+    let way_in =
+        server.wanted.values().any(takes_mail) || WAYS_IN.iter().any(|p| !view::listeners_on(sockets, *p).is_empty());
+    let disabled = !server.setting("master_service_disable").trim().is_empty();
+    if way_in || disabled || !mailboxes_here || server.master.value().is_none() {
+        return None;
+    }
+    let at = server.settings.get("mydestination").and_then(|s| s.at.clone());
+    let source = at.map_or_else(|| words.main_cf(), |at| at.to_string());
+    Some(
+        RULE.finding(
+            view::port_scope(25),
+            format!("Nothing listens on port 25, although this server is the final destination of mail ({domains})."),
+        )
+        .confidence(0.7)
+        .touches(Subject::service(instance))
+        .because(domains.clone(), source, view::server_pointer(instance, &["settings"]))
+        .because(
+            format!("{} has no enabled service that takes mail from other servers.", words.master_cf()),
+            words.master_cf(),
+            view::server_pointer(instance, &["wanted"]),
+        )
+        .because(
+            "No TCP socket listens on port 25 or 24.",
+            "sock_diag",
+            view::pointer(["sockets", "value", "listeners"]),
+        )
+        .data("port", 25)
+        .data("service", "smtp")
+        .data("addresses", Vec::<String>::new())
+        .data("expected_from", domains)
+        .fix(
+            Fix::here("Enable the SMTP service, then let the server open it.")
+                .config(words.master_cf(), None, "smtp      inet  n       -       y       -       -       smtpd")
+                .command(words.reload())
+                .undo("put a # in front of the line again and reload")
+                .verify(view::look_again(25)),
+        )
+        .reference("master(5)"),
+    )
+}

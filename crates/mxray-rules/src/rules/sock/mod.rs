@@ -1,0 +1,13 @@
+//! Listeners, sockets, processes.
+
+pub mod accept_queue_overflow;
+pub mod connection_flood;
+pub mod descriptor_limit_near;
+pub mod ephemeral_ports_exhausted;
+pub mod helper_service_down;
+pub mod listener_loopback_only;
+pub mod listener_missing;
+pub mod service_not_answering;
+pub mod service_not_running;
+pub mod service_process_limit;
+pub mod syn_queue_overflow;

@@ -1,0 +1,242 @@
+//! SOCK111: the port accepts, nobody greets: the process is stopped or stuck.
+
+use crate::rule::{Judgement, Rule};
+use crate::view::{self, Words};
+use mxray_model::evidence::{Listener, Master, Processes, Server, WantedListener};
+use mxray_model::{Evidence, Finding, Fix, Seen, Severity, Subject};
+
+pub const RULE: Rule = Rule {
+    code: "SOCK111",
+    name: "service-not-answering",
+    severity: Severity::Critical,
+    since: "0.1.0",
+    summary: "the port accepts, nobody greets: the process is stopped or stuck",
+    page: include_str!("service_not_answering.md"),
+    check,
+};
+
+/// A mail server accepts within milliseconds, and starts a process for it within a second. Who waits this long, with
+/// nobody of the queue served meanwhile, waits for a program that does nothing.
+const STUCK_MS: u64 = 10_000;
+
+fn check(evidence: &Evidence) -> Judgement {
+    let mut judgement = Judgement::nothing();
+    let mut stopped_ports = Vec::new();
+    match &evidence.servers {
+        Seen::Unknown(reason) => judgement.blind(&RULE, reason),
+        Seen::Absent => {}
+        Seen::Value(servers) => {
+            for (instance, server) in view::enabled(servers) {
+                match &server.master {
+                    Seen::Unknown(reason) => judgement.blind(&RULE, reason),
+                    Seen::Value(master) if master.is_stopped() => {
+                        stopped_ports.extend(server.wanted.values().map(|wanted| wanted.port));
+                        judgement.find(master_stopped(evidence, instance, server, master));
+                    }
+                    Seen::Value(_) | Seen::Absent => {
+                        workers_stopped(evidence, instance, server, &mut judgement, &mut stopped_ports);
+                    }
+                }
+            }
+        }
+    }
+    listeners(evidence, &mut judgement, &stopped_ports);
+    judgement
+}
+
+fn master_stopped(evidence: &Evidence, instance: &str, server: &Server, master: &Master) -> Finding {
+    let words = Words::new(evidence, server);
+    let mut finding = RULE
+        .finding(
+            Subject::service(instance),
+            format!(
+                "{instance} is stopped (process {}, state {}): it holds its ports and does nothing.",
+                master.pid, master.state
+            ),
+        )
+        .confidence(0.98)
+        .because(
+            format!("Process {} is in state {}: stopped by a signal or a debugger.", master.pid, master.state),
+            format!("/proc/{}/stat", master.pid),
+            view::server_pointer(instance, &["master"]),
+        )
+        .data("pid", master.pid)
+        .data("state", master.state.to_string())
+        .fix(
+            Fix::here("Let it go on; then find out who stopped it.")
+                .command(format!("kill -CONT {}", master.pid))
+                .verify(format!("ps -o stat= -p {}", master.pid)),
+        )
+        .fix(Fix::here("If it stops again, or a debugger holds it, restart it.").command(words.restart()))
+        .reference("signal(7), SIGSTOP");
+    for wanted in server.wanted.values() {
+        finding = finding.touches(view::port_scope(wanted.port));
+    }
+    finding
+}
+
+/// Workers that are stopped still count as workers: the master starts no others for them.
+fn workers_stopped(
+    evidence: &Evidence,
+    instance: &str,
+    server: &Server,
+    judgement: &mut Judgement,
+    stopped_ports: &mut Vec<u16>,
+) {
+    for (key, wanted) in &server.wanted {
+        let Some(children) = view::children_of(server, wanted).filter(|children| children.stopped > 0) else {
+            continue;
+        };
+        let all = children.stopped == children.count;
+        stopped_ports.push(wanted.port);
+        let words = Words::new(evidence, server);
+        judgement.find(
+            RULE.finding_as(
+                if all { Severity::Critical } else { Severity::Error },
+                Subject::service(format!("{instance} {key}")),
+                format!(
+                    "{} of {} processes of {} are stopped: their clients get no answer.",
+                    children.stopped,
+                    children.count,
+                    view::service_text(wanted)
+                ),
+            )
+            .confidence(0.95)
+            .touches(Subject::service(instance))
+            .touches(view::port_scope(wanted.port))
+            .because(
+                format!("{} processes of {key} are in state T.", children.stopped),
+                "/proc",
+                view::server_pointer(instance, &["children", "value"]),
+            )
+            .data("service", key.clone())
+            .data("stopped", children.stopped)
+            .data("processes", children.count)
+            .fix(
+                Fix::here("Restart the server; or let each stopped process go on (kill -CONT).")
+                    .command(format!("ps -eo pid,stat,args | grep '[n] {} '", wanted.service))
+                    .command(words.restart())
+                    .verify(view::look_again(wanted.port)),
+            )
+            .reference("signal(7), SIGSTOP"),
+        );
+    }
+}
+
+/// Listeners of any mail software: all owners stopped, or a queue that nobody drains.
+fn listeners(evidence: &Evidence, judgement: &mut Judgement, stopped_ports: &[u16]) {
+    let Some(sockets) = evidence.sockets.value() else {
+        if let Some(blind) = evidence.sockets.blind() {
+            judgement.blind(&RULE, blind);
+        }
+        return;
+    };
+    let mut answering = 0;
+    for (key, listener) in &sockets.listeners {
+        let port = listener.port;
+        if listener.protocol != "tcp" || !view::is_mail_port(evidence, port) || stopped_ports.contains(&port) {
+            continue;
+        }
+        let finding =
+            owners_stopped(evidence.processes.value(), key, listener).or_else(|| stuck(evidence, key, listener));
+        match finding {
+            Some(finding) => judgement.find(finding),
+            None => answering += 1,
+        }
+    }
+    if answering > 0 {
+        judgement.well(format!("{answering} mail listeners: no owner is stopped, nobody waits for long"));
+    }
+}
+
+fn owners_stopped(processes: Option<&Processes>, key: &str, listener: &Listener) -> Option<Finding> {
+    let owners = listener.owners.value().filter(|owners| !owners.is_empty())?;
+    let processes = processes?;
+    let all_stopped = owners
+        .iter()
+        .all(|owner| processes.mail.get(&owner.pid).is_some_and(mxray_model::evidence::Process::is_stopped));
+    let first = owners.first().filter(|_| all_stopped)?;
+    let pids: Vec<String> = owners.iter().map(|owner| owner.pid.to_string()).collect();
+    Some(
+        RULE.finding(
+            view::endpoint(&[listener.address], listener.port),
+            format!(
+                "Port {} accepts connections, but {} (process {}) is stopped.",
+                listener.port, first.name, first.pid
+            ),
+        )
+        .confidence(0.98)
+        .touches(view::port_scope(listener.port))
+        .because(
+            format!("Every process that holds the socket is in state T: {}.", pids.join(", ")),
+            "/proc",
+            format!("{}/owners", view::listener_pointer(key)),
+        )
+        .data("pid", first.pid)
+        .data("process", first.name.clone())
+        .fix(
+            Fix::here("Let it go on; then find out who stopped it.")
+                .command(format!("kill -CONT {}", pids.join(" ")))
+                .verify(view::look_again(listener.port)),
+        )
+        .reference("signal(7), SIGSTOP"),
+    )
+}
+
+fn stuck(evidence: &Evidence, key: &str, listener: &Listener) -> Option<Finding> {
+    let queue = listener.queue.value()?;
+    let oldest_ms = queue.oldest_ms.value().copied().filter(|ms| *ms >= STUCK_MS)?;
+    if queue.waiting == 0 || queue.drained != Seen::Value(false) || at_process_limit(evidence, listener.port) {
+        return None;
+    }
+    let service = view::service_on(evidence, listener.port);
+    let restart = match service {
+        Some((_, server, _)) => Words::new(evidence, server).restart(),
+        None => format!("mxray sockets --listening --port {} --pids", listener.port),
+    };
+    let mut finding = RULE
+        .finding(
+            view::endpoint(&[listener.address], listener.port),
+            format!(
+                "Port {} accepts connections, but nobody greets: {} wait, the first one for {} s.",
+                listener.port,
+                queue.waiting,
+                oldest_ms / 1000
+            ),
+        )
+        .confidence(0.85)
+        .touches(view::port_scope(listener.port))
+        .because(
+            format!(
+                "{} connections wait for accept and none was taken while we looked; the oldest waits {oldest_ms} ms.",
+                queue.waiting
+            ),
+            "sock_diag",
+            format!("{}/queue", view::listener_pointer(key)),
+        )
+        .data("waiting", queue.waiting)
+        .data("oldest_ms", oldest_ms)
+        .fix(
+            Fix::here(
+                "Look into its log for what it waits for (a lookup, a lock, a throttled start), then restart it.",
+            )
+            .command(restart)
+            .verify(view::look_again(listener.port)),
+        )
+        .reference("listen(2)");
+    if let Some((instance, _, wanted)) = service {
+        finding = finding.touches(Subject::service(instance)).data("service", service_name(wanted));
+    }
+    Some(finding)
+}
+
+fn service_name(wanted: &WantedListener) -> String {
+    wanted.service.clone()
+}
+
+/// At its process limit the server is busy, not stuck: another rule's finding.
+fn at_process_limit(evidence: &Evidence, port: u16) -> bool {
+    view::service_on(evidence, port)
+        .and_then(|(_, server, wanted)| view::children_of(server, wanted))
+        .is_some_and(|children| children.limit.is_some_and(|limit| children.count >= limit))
+}

@@ -1,0 +1,115 @@
+//! SOCK110: a service has as many processes as it may have, and all are busy.
+
+use crate::rule::{Judgement, Rule};
+use crate::view::{self, Words};
+use mxray_model::evidence::{Server, Sockets, WantedListener};
+use mxray_model::{Evidence, Finding, Fix, Seen, Severity, Subject};
+
+pub const RULE: Rule = Rule {
+    code: "SOCK110",
+    name: "service-process-limit",
+    severity: Severity::Critical,
+    since: "0.1.0",
+    summary: "the service's process limit is reached",
+    page: include_str!("service_process_limit.md"),
+    check,
+};
+
+/// With fewer processes than this, "all busy" is everyday life of a service that is meant to be small; only a client
+/// that waits shows that the limit hurts.
+const BUSY_LIMIT_MIN: u32 = 10;
+
+fn check(evidence: &Evidence) -> Judgement {
+    let servers = match view::servers(evidence, &RULE) {
+        Ok(servers) => servers,
+        Err(judgement) => return judgement,
+    };
+    let sockets = match view::sockets(evidence, &RULE) {
+        Ok(sockets) => sockets,
+        Err(judgement) => return judgement,
+    };
+    let mut judgement = Judgement::nothing();
+    for (instance, server) in view::enabled(servers) {
+        if let Seen::Unknown(reason) = &server.children {
+            judgement.blind(&RULE, reason);
+            continue;
+        }
+        let found: Vec<Finding> = server
+            .wanted
+            .values()
+            .filter_map(|wanted| saturated(evidence, instance, server, wanted, sockets))
+            .collect();
+        if found.is_empty() && server.master.value().is_some() {
+            judgement.well(format!("{instance}: no listening service is at its process limit"));
+        }
+        found.into_iter().for_each(|finding| judgement.find(finding));
+    }
+    judgement
+}
+
+fn saturated(
+    evidence: &Evidence,
+    instance: &str,
+    server: &Server,
+    wanted: &WantedListener,
+    sockets: &Sockets,
+) -> Option<Finding> {
+    let children = view::children_of(server, wanted)?;
+    let limit = children.limit.filter(|limit| children.count >= *limit)?;
+    let load = sockets.services.get(&wanted.port)?;
+    // Idle workers stay for a while: as many processes as allowed is no fault before all of them are taken.
+    let waiting = if wanted.multiplexed { 0 } else { load.waiting };
+    let all_busy = load.established >= limit;
+    let severity = match (all_busy, waiting) {
+        (true, 1..) => Severity::Critical,
+        (true, 0) if limit >= BUSY_LIMIT_MIN => Severity::Warning,
+        _ => return None,
+    };
+    let name = if wanted.multiplexed { "smtpd/pass".to_owned() } else { format!("{}/inet", wanted.service) };
+    let then = if waiting > 0 { format!("{waiting} clients wait") } else { "the next client will wait".to_owned() };
+    let finding = RULE
+        .finding_as(
+            severity,
+            Subject::service(format!("{instance} {name}")),
+            format!("All {limit} processes of {} are busy: {then}.", view::service_text(wanted)),
+        )
+        .confidence(0.95)
+        .touches(Subject::service(instance))
+        .touches(view::port_scope(wanted.port))
+        .because(
+            format!("{} processes of {name} run, the limit is {limit}.", children.count),
+            wanted.at.to_string(),
+            view::server_pointer(instance, &["children", "value", &name]),
+        )
+        .because(
+            format!("Port {}: {} connections accepted, {} waiting.", wanted.port, load.established, load.waiting),
+            "sock_diag",
+            view::pointer(["sockets", "value", "services", &wanted.port.to_string()]),
+        )
+        .data("service", name.clone())
+        .data("processes", children.count)
+        .data("limit", limit)
+        .data("waiting", waiting)
+        .reference("master(5), maxproc")
+        .reference("postconf(5), default_process_limit");
+    Some(fixes(&Words::new(evidence, server), finding, wanted, &name, limit))
+}
+
+fn fixes(words: &Words<'_>, finding: Finding, wanted: &WantedListener, name: &str, limit: u32) -> Finding {
+    let more = limit.saturating_mul(2).max(100);
+    finding
+        .fix(
+            Fix::here(
+                "See who holds the connections; a few addresses that hold most are a flood, not a limit too low.",
+            )
+            .command(format!("mxray sockets --port {} --by remote", wanted.port)),
+        )
+        .fix(
+            Fix::here("Allow more processes.")
+                .command(words.set_service(name, "process_limit", &more.to_string()))
+                .command(words.reload())
+                .config(wanted.at.file.clone(), Some(wanted.at.line), format!("the maxproc column: {more}"))
+                .undo(words.set_service(name, "process_limit", &limit.to_string()))
+                .verify(format!("mxray sockets --listening --port {}: nobody waits", wanted.port)),
+        )
+}

@@ -1,0 +1,400 @@
+//! How rules look at evidence: the joins that several of them need, and the words in which a mail server is told what
+//! to do. No judgement lives here.
+
+use crate::rule::{Judgement, Rule};
+use mxray_model::evidence::{Children, Listener, Purpose, Server, Sockets, WantedListener};
+use mxray_model::{Evidence, Fix, Seen, Subject};
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+/// The mail servers whose configuration was read; `Err` is what the rule then says.
+pub fn servers<'a>(evidence: &'a Evidence, rule: &Rule) -> Result<&'a BTreeMap<String, Server>, Judgement> {
+    known(&evidence.servers, rule)
+}
+
+/// The sockets; `Err` is what the rule then says.
+pub fn sockets<'a>(evidence: &'a Evidence, rule: &Rule) -> Result<&'a Sockets, Judgement> {
+    known(&evidence.sockets, rule)
+}
+
+/// A fact that a rule cannot do without: nothing to say where it is absent, "cannot tell" where it is unknown.
+pub fn known<'a, T>(fact: &'a Seen<T>, rule: &Rule) -> Result<&'a T, Judgement> {
+    match fact {
+        Seen::Value(value) => Ok(value),
+        Seen::Absent => Err(Judgement::nothing()),
+        Seen::Unknown(blind) => Err(Judgement::cannot_tell(rule, blind)),
+    }
+}
+
+/// Servers that ought to run: enabled ones.
+pub fn enabled(servers: &BTreeMap<String, Server>) -> impl Iterator<Item = (&String, &Server)> {
+    servers.iter().filter(|(_, server)| server.enabled)
+}
+
+/// All TCP listeners on a port, with their keys.
+pub fn listeners_on(sockets: &Sockets, port: u16) -> Vec<(&String, &Listener)> {
+    sockets.listeners.iter().filter(|(_, l)| l.protocol == "tcp" && l.port == port).collect()
+}
+
+/// The listeners on a port that could be the ones which `wanted` asks for: on one of its addresses, or overlapping it.
+pub fn listeners_of<'a>(sockets: &'a Sockets, wanted: &WantedListener) -> Vec<(&'a String, &'a Listener)> {
+    listeners_on(sockets, wanted.port)
+        .into_iter()
+        .filter(|(_, l)| wanted.addresses.iter().any(|a| overlaps(*a, l)))
+        .collect()
+}
+
+/// Could a socket bound to `address` and this listener not exist side by side?
+pub fn overlaps(address: IpAddr, listener: &Listener) -> bool {
+    let same_family = address.is_ipv4() == listener.address.is_ipv4();
+    listener.covers(address) || (address.is_unspecified() && same_family)
+}
+
+/// The thing that findings about one port have in common.
+pub fn port_scope(port: u16) -> Subject {
+    Subject::endpoint(format!("*:{port}/tcp"))
+}
+
+/// `192.0.2.1:25/tcp`, `[::1]:25/tcp`, and `*:25/tcp` for all addresses.
+pub fn endpoint(addresses: &[IpAddr], port: u16) -> Subject {
+    match addresses {
+        [one] if !one.is_unspecified() => Subject::endpoint(format!("{}/tcp", std::net::SocketAddr::new(*one, port))),
+        _ => port_scope(port),
+    }
+}
+
+/// `smtp (port 25, mail from other servers)`
+pub fn service_text(wanted: &WantedListener) -> String {
+    format!("{} (port {}, {})", wanted.service, wanted.port, wanted.purpose.as_str())
+}
+
+/// A JSON pointer (RFC 6901) into the evidence.
+pub fn pointer<S: AsRef<str>>(parts: impl IntoIterator<Item = S>) -> String {
+    parts.into_iter().fold(String::new(), |mut path, part| {
+        path.push('/');
+        path.push_str(&part.as_ref().replace('~', "~0").replace('/', "~1"));
+        path
+    })
+}
+
+pub fn server_pointer(instance: &str, rest: &[&str]) -> String {
+    pointer(["servers", "value", instance].iter().chain(rest))
+}
+
+pub fn listener_pointer(key: &str) -> String {
+    pointer(["sockets", "value", "listeners", key])
+}
+
+/// `4 KiB`, `1.5 GiB`: powers of 1024, one decimal.
+pub fn bytes_text(bytes: u64) -> String {
+    const UNITS: [&str; 6] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
+    let mut value = bytes;
+    let mut rest = 0;
+    let mut unit = 0;
+    while value >= 1024 && unit + 1 < UNITS.len() {
+        rest = value % 1024 * 10 / 1024;
+        value /= 1024;
+        unit += 1;
+    }
+    let name = UNITS.get(unit).copied().unwrap_or("B");
+    if rest == 0 || unit == 0 { format!("{value} {name}") } else { format!("{value}.{rest} {name}") }
+}
+
+/// Splits a list parameter as Postfix does: by commas and white space, `{ … }` kept together.
+pub fn list(value: &str) -> Vec<&str> {
+    let mut out = Vec::new();
+    let mut depth = 0u32;
+    let mut start = None;
+    for (i, c) in value.char_indices() {
+        match c {
+            '{' => depth += 1,
+            '}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        let separator = depth == 0 && (c == ',' || c.is_ascii_whitespace());
+        match (separator, start) {
+            (true, Some(from)) => {
+                out.push(value.get(from..i).unwrap_or_default());
+                start = None;
+            }
+            (false, None) => start = Some(i),
+            _ => {}
+        }
+    }
+    if let Some(from) = start {
+        out.push(value.get(from..).unwrap_or_default());
+    }
+    out
+}
+
+/// Why this server is taken for one that receives mail from outside. `None`: nothing says so.
+///
+/// A null client or a send-only host also runs a mail server, often with its own names in `mydestination`. What makes a
+/// receiving host is a domain beyond its own names, or any domain together with users who are served here. Behind a
+/// relayhost neither counts: such a host may fetch its mail elsewhere.
+pub fn receives_mail(evidence: &Evidence, server: &Server) -> Option<String> {
+    for setting in ["virtual_mailbox_domains", "relay_domains", "virtual_alias_domains"] {
+        let value = server.setting(setting);
+        // By default relay_domains repeats mydestination: only what an admin wrote is a sign.
+        if server.set_at(setting).is_some() && !list(value).is_empty() {
+            return Some(format!("{setting} = {value}"));
+        }
+    }
+    if !server.setting("relayhost").trim().is_empty() {
+        return None;
+    }
+    let domains: Vec<&str> =
+        list(server.setting("mydestination")).into_iter().filter(|entry| is_domain(entry)).collect();
+    let own = own_names(server);
+    if let Some(foreign) = domains.iter().find(|name| !own.contains(&name.to_ascii_lowercase())) {
+        return Some(format!("mydestination contains {foreign}"));
+    }
+    let served = users_served_here(evidence, server)?;
+    let domain = domains.first()?;
+    Some(format!("mydestination contains {domain}, and {served}"))
+}
+
+/// A port of IMAP or POP3 on which others than this machine can fetch their mail.
+pub fn mailbox_port(evidence: &Evidence) -> Option<u16> {
+    const MAILBOX_PORTS: [u16; 4] = [143, 993, 110, 995];
+    let sockets = evidence.sockets.value()?;
+    let reachable = |port: &u16| listeners_on(sockets, *port).iter().any(|(_, listener)| !listener.is_loopback());
+    MAILBOX_PORTS.into_iter().find(reachable)
+}
+
+fn is_domain(entry: &str) -> bool {
+    entry.contains('.')
+        && !entry.contains([':', '/', '!'])
+        && !entry.to_ascii_lowercase().starts_with("localhost.")
+        && !entry.to_ascii_lowercase().ends_with(".localdomain")
+}
+
+fn own_names(server: &Server) -> [String; 2] {
+    [server.host_name.to_ascii_lowercase(), server.setting("myorigin").to_ascii_lowercase()]
+}
+
+/// Signs of people who use this host for their mail.
+fn users_served_here(evidence: &Evidence, server: &Server) -> Option<String> {
+    if let Some(port) = mailbox_port(evidence) {
+        return Some(format!("mailboxes are served here on port {port}"));
+    }
+    let submission =
+        server.wanted.values().find(|w| matches!(w.purpose, Purpose::Submission | Purpose::Submissions))?;
+    Some(format!("users submit mail here ({})", submission.at))
+}
+
+/// The daemon's own words for what an admin does with it.
+pub struct Words<'a> {
+    server: &'a Server,
+    systemd: bool,
+}
+
+impl<'a> Words<'a> {
+    pub fn new(evidence: &Evidence, server: &'a Server) -> Self {
+        let systemd = evidence.vantage.service_manager == Seen::Value("systemd".to_owned());
+        Words { server, systemd }
+    }
+
+    fn is_default_instance(&self) -> bool {
+        matches!(self.server.config_dir.as_str(), "" | "/etc/postfix")
+    }
+
+    fn directory(&self) -> String {
+        if self.is_default_instance() { String::new() } else { format!(" -c {}", self.server.config_dir) }
+    }
+
+    fn unit(&self) -> String {
+        let name = self.server.config_dir.rsplit('/').next().unwrap_or_default();
+        if self.is_default_instance() { "postfix".to_owned() } else { format!("postfix@{name}") }
+    }
+
+    pub fn start(&self) -> String {
+        if self.systemd {
+            format!("systemctl start {}", self.unit())
+        } else {
+            format!("postfix{} start", self.directory())
+        }
+    }
+
+    /// Stop and start: what a change of `inet_interfaces` or `inet_protocols` needs.
+    pub fn restart(&self) -> String {
+        if self.systemd {
+            format!("systemctl restart {}", self.unit())
+        } else {
+            format!("postfix{0} stop; postfix{0} start", self.directory())
+        }
+    }
+
+    pub fn reload(&self) -> String {
+        format!("postfix{} reload", self.directory())
+    }
+
+    /// Checks the configuration without starting anything.
+    pub fn check(&self) -> String {
+        format!("postfix{} check", self.directory())
+    }
+
+    /// Sets a main.cf parameter.
+    pub fn set(&self, parameter: &str, value: &str) -> String {
+        format!("postconf{} -e '{parameter} = {value}'", self.directory())
+    }
+
+    /// Shows a main.cf parameter.
+    pub fn show(&self, parameter: &str) -> String {
+        format!("postconf{} {parameter}", self.directory())
+    }
+
+    /// Sets a field of a master.cf service.
+    pub fn set_service(&self, service: &str, field: &str, value: &str) -> String {
+        format!("postconf{} -F '{service}/{field} = {value}'", self.directory())
+    }
+
+    /// Sets a `-o` override of a master.cf service.
+    pub fn set_override(&self, service: &str, parameter: &str, value: &str) -> String {
+        format!("postconf{} -P '{service}/{parameter}={value}'", self.directory())
+    }
+
+    /// Adds or replaces a master.cf service.
+    pub fn set_service_line(&self, service: &str, line: &str) -> String {
+        format!("postconf{} -M '{service}={line}'", self.directory())
+    }
+
+    /// Takes a service out of master.cf.
+    pub fn remove_service(&self, service: &str) -> String {
+        format!("postconf{} -MX {service}", self.directory())
+    }
+
+    pub fn main_cf(&self) -> String {
+        format!("{}/main.cf", self.server.config_dir)
+    }
+
+    pub fn master_cf(&self) -> String {
+        format!("{}/master.cf", self.server.config_dir)
+    }
+
+    /// A step that sets a parameter, names the line that sets it today, and says how to go back.
+    pub fn setting_fix(&self, text: &str, parameter: &str, value: &str) -> Fix {
+        let at = self.server.set_at(parameter);
+        let file = at.map_or_else(|| self.main_cf(), |at| at.file.clone());
+        let undo = match at {
+            Some(_) => self.set(parameter, self.server.setting(parameter)),
+            None => format!("postconf{} -X {parameter}", self.directory()),
+        };
+        Fix::here(text)
+            .command(self.set(parameter, value))
+            .config(file, at.map(|at| at.line), format!("{parameter} = {value}"))
+            .undo(undo)
+            .verify(self.show(parameter))
+    }
+}
+
+/// Ports on which mail is accepted or fetched, by the IANA registry.
+pub const MAIL_PORTS: [u16; 10] = [24, 25, 110, 143, 465, 587, 993, 995, 2525, 4190];
+
+/// A registered mail port, or one that a mail server here asks for.
+pub fn is_mail_port(evidence: &Evidence, port: u16) -> bool {
+    MAIL_PORTS.contains(&port) || service_on(evidence, port).is_some()
+}
+
+/// The configured service on a port, with its instance and server.
+pub fn service_on(evidence: &Evidence, port: u16) -> Option<(&String, &Server, &WantedListener)> {
+    let servers = evidence.servers.value()?;
+    enabled(servers).find_map(|(name, server)| {
+        let wanted = server.wanted.values().find(|wanted| wanted.port == port)?;
+        Some((name, server, wanted))
+    })
+}
+
+/// The worker processes behind a listener. Behind postscreen these are the processes that it hands clients to.
+pub fn children_of<'a>(server: &'a Server, wanted: &WantedListener) -> Option<&'a Children> {
+    let children = server.children.value()?;
+    if wanted.multiplexed {
+        return children.get("smtpd/pass");
+    }
+    children.get(&format!("{}/inet", wanted.service))
+}
+
+/// How much a kernel counter rose while we looked. `None`: not visible.
+pub fn counter_rise(evidence: &Evidence, name: &str) -> Option<u64> {
+    Some(evidence.kernel.counters.value()?.get(name)?.rise())
+}
+
+/// The address in a count's `who`, where it is an address and not a network.
+pub fn address_of(who: &str) -> Option<IpAddr> {
+    who.parse().ok()
+}
+
+/// A network in CIDR form, as `mynetworks` spells it (`192.0.2.0/24`, `[2001:db8::]/32`, a bare address).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Prefix {
+    pub address: IpAddr,
+    pub length: u8,
+}
+
+impl Prefix {
+    /// `None` for anything that is no network: a table, a file, a negation.
+    pub fn parse(text: &str) -> Option<Prefix> {
+        let (address, length) = match text.rsplit_once('/') {
+            Some((address, length)) => (address, Some(length)),
+            None => (text, None),
+        };
+        let address: IpAddr = address.trim_start_matches('[').trim_end_matches(']').parse().ok()?;
+        let most = if address.is_ipv4() { 32 } else { 128 };
+        let length = match length {
+            Some(length) => length.parse().ok().filter(|length| *length <= most)?,
+            None => most,
+        };
+        Some(Prefix { address, length })
+    }
+
+    pub fn contains(self, address: IpAddr) -> bool {
+        match (self.address, address) {
+            (IpAddr::V4(own), IpAddr::V4(other)) => {
+                let shift = 32 - u32::from(self.length);
+                u32::from(own).checked_shr(shift).unwrap_or(0) == u32::from(other).checked_shr(shift).unwrap_or(0)
+            }
+            (IpAddr::V6(own), IpAddr::V6(other)) => {
+                let shift = 128 - u32::from(self.length);
+                u128::from(own).checked_shr(shift).unwrap_or(0) == u128::from(other).checked_shr(shift).unwrap_or(0)
+            }
+            _ => false,
+        }
+    }
+}
+
+/// How a listener is looked at again after the fix.
+pub fn look_again(port: u16) -> String {
+    format!("mxray sockets --listening --port {port}")
+}
+
+/// SMTP services that users or other servers reach.
+pub fn is_public_smtp(wanted: &WantedListener) -> bool {
+    matches!(wanted.purpose, Purpose::Relay | Purpose::Submission | Purpose::Submissions)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_split_as_postfix_splits_them() {
+        assert_eq!(list("a, b\tc,,d"), ["a", "b", "c", "d"]);
+        assert_eq!(
+            list("{ inet:x:1, default_action=accept }, unix:y"),
+            ["{ inet:x:1, default_action=accept }", "unix:y"]
+        );
+        assert!(list(" , ").is_empty());
+    }
+
+    #[test]
+    fn bytes_are_readable() {
+        assert_eq!(bytes_text(0), "0 B");
+        assert_eq!(bytes_text(1536), "1.5 KiB");
+        assert_eq!(bytes_text(15 * 1024 * 1024), "15 MiB");
+    }
+
+    #[test]
+    fn pointers_escape() {
+        assert_eq!(listener_pointer("tcp/0.0.0.0:25"), "/sockets/value/listeners/tcp~10.0.0.0:25");
+    }
+}
