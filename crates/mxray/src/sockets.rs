@@ -16,21 +16,11 @@ mod watch;
 #[cfg(test)]
 mod tests;
 
+use crate::exit;
+use crate::output::Terminal;
 use look::View;
 use plan::Plan;
 use std::io::{self, Write};
-
-/// The terminal that standard output is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Terminal {
-    pub columns: u16,
-    pub rows: u16,
-}
-
-/// The sockets could not be listed at all.
-const EXIT_UNANSWERED: u8 = 2;
-/// What was typed makes no sense.
-const EXIT_USAGE: u8 = 64;
 
 /// List connections and listeners: state, queues, unit, process, TCP figures.
 ///
@@ -171,7 +161,7 @@ pub fn run(args: &SocketsArgs, out: &mut dyn Write, terminal: Option<Terminal>, 
         Ok(plan) => plan,
         Err(error) => {
             writeln!(io::stderr(), "mxray sockets: {error}")?;
-            return Ok(EXIT_USAGE);
+            return Ok(exit::USAGE);
         }
     };
     match plan.watch {
@@ -185,7 +175,7 @@ fn once(plan: &Plan, out: &mut dyn Write) -> io::Result<u8> {
         Ok(view) => view,
         Err(blind) => {
             writeln!(io::stderr(), "mxray sockets: {}", blind.why())?;
-            return Ok(EXIT_UNANSWERED);
+            return Ok(exit::UNANSWERED);
         }
     };
     let mut buffer = Vec::new();

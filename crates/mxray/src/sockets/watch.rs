@@ -2,7 +2,8 @@
 
 use super::look::View;
 use super::plan::Plan;
-use super::{EXIT_UNANSWERED, Format, Terminal};
+use super::{Format, Terminal};
+use crate::exit;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::stdio::stdin;
@@ -30,7 +31,7 @@ pub fn run(plan: &Plan, every: Duration, out: &mut dyn Write) -> io::Result<u8> 
     match outcome? {
         Some(blind) => {
             writeln!(io::stderr(), "mxray sockets: {}", blind.why())?;
-            Ok(EXIT_UNANSWERED)
+            Ok(exit::UNANSWERED)
         }
         None => Ok(0),
     }
