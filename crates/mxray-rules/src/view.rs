@@ -143,17 +143,51 @@ pub fn receives_mail(server: &Server) -> Option<String> {
     }
     let own = server.host_name.to_ascii_lowercase();
     let short = own.split('.').next().unwrap_or_default();
+    // Mail to others is an error: Debian's "Local only", nobody's mail exchanger.
+    if transport_name(server.setting("default_transport")) == "error" {
+        return None;
+    }
     let mail_name = server.setting("myorigin").to_ascii_lowercase();
+    // Debian keeps the mail name in a file; where its content is not known, the host's own domain may be that name.
+    let may_be_mail_name = |name: &str| {
+        if mail_name.starts_with('/') { own.ends_with(&format!(".{name}")) } else { name == mail_name }
+    };
     let foreign = list(server.setting("mydestination")).into_iter().find(|entry| {
         let name = entry.to_ascii_lowercase();
         let is_domain = name.contains('.') && !name.contains(':') && !name.contains('/') && !name.starts_with('!');
         is_domain
             && name != own
-            && name != mail_name
+            && !may_be_mail_name(&name)
             && !name.starts_with("localhost")
             && name != format!("{short}.localdomain")
     })?;
     Some(format!("mydestination contains {foreign}"))
+}
+
+/// `smtp` of `smtp:[192.0.2.1]`.
+pub fn transport_name(value: &str) -> &str {
+    let value = value.trim();
+    value.split(':').next().unwrap_or(value)
+}
+
+/// The parameter by which this server is set up for logins. `None`: nothing says so.
+pub fn logins_sign(server: &Server) -> Option<&'static str> {
+    ["smtpd_sasl_auth_enable", "smtpd_sasl_path", "smtpd_sasl_type"]
+        .into_iter()
+        .find(|name| server.set_at(name).is_some() && !matches!(server.setting(name).trim(), "no" | ""))
+}
+
+/// Does `master_service_disable` switch this inet service off? The first entry that matches decides, `!` turns it
+/// round, `inet` stands for all of them (postconf(5)).
+pub fn is_disabled(server: &Server, service: &str) -> bool {
+    for entry in list(server.setting("master_service_disable")) {
+        let (pattern, verdict) = entry.strip_prefix('!').map_or((entry, true), |rest| (rest, false));
+        let named = pattern.strip_suffix("/inet").or_else(|| pattern.strip_suffix(".inet"));
+        if pattern == "inet" || named == Some(service) {
+            return verdict;
+        }
+    }
+    false
 }
 
 /// The daemon's own words for what an admin does with it.
@@ -222,9 +256,14 @@ impl<'a> Words<'a> {
         format!("postconf{} -F '{service}/{field} = {value}'", self.directory())
     }
 
-    /// Sets a `-o` override of a master.cf service.
+    /// Sets a `-o` override of a master.cf service to a list. `postconf -P` takes no white space in a value.
     pub fn set_override(&self, service: &str, parameter: &str, value: &str) -> String {
-        format!("postconf{} -P '{service}/{parameter}={value}'", self.directory())
+        format!("postconf{} -P '{service}/{parameter}={}'", self.directory(), list(value).join(","))
+    }
+
+    /// Shows a `-o` override of a master.cf service.
+    pub fn show_override(&self, service: &str, parameter: &str) -> String {
+        format!("postconf{} -P {service}/{parameter}", self.directory())
     }
 
     /// Adds or replaces a master.cf service.
@@ -318,6 +357,11 @@ impl Prefix {
             None => most,
         };
         Some(Prefix { address, length })
+    }
+
+    /// Is `other` wholly inside?
+    pub fn holds(self, other: Prefix) -> bool {
+        other.length >= self.length && self.contains(other.address)
     }
 
     pub fn contains(self, address: IpAddr) -> bool {
