@@ -52,7 +52,7 @@ fn check(evidence: &Evidence) -> Judgement {
         }
         match lack(evidence, instance, server) {
             Seen::Value(lack) => {
-                judgement.find(finding(instance, server, &unbound, start, lack, &Words::new(evidence, server)))
+                judgement.find(finding(instance, server, &unbound, start, lack, &Words::new(evidence, server)));
             }
             Seen::Absent => judgement.well(format!("{instance} may bind ports below {start}")),
             Seen::Unknown(blind) => judgement.blind(&RULE, &blind),

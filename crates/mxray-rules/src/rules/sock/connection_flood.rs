@@ -2,7 +2,7 @@
 
 use crate::rule::{Judgement, Rule};
 use crate::view::{self, Words};
-use mxray_model::evidence::{Count, Load, Purpose, Server, Sockets, WantedListener};
+use mxray_model::evidence::{AcceptQueue, Count, Load, Purpose, Server, Sockets, WantedListener};
 use mxray_model::{Evidence, Finding, Fix, Severity, Subject};
 use std::net::IpAddr;
 
@@ -121,7 +121,7 @@ fn crowd(load: &Load, total: u32) -> Option<&Count> {
 }
 
 fn harm(sockets: &Sockets, port: u16, load: &Load, limit: Option<u32>) -> Harm {
-    let full = view::listeners_on(sockets, port).iter().any(|(_, l)| l.queue.value().is_some_and(|q| q.is_full()));
+    let full = view::listeners_on(sockets, port).iter().any(|(_, l)| l.queue.value().is_some_and(AcceptQueue::is_full));
     if full {
         Harm::QueueFull
     } else if limit.is_some_and(|limit| load.established >= limit) {

@@ -34,6 +34,9 @@ fn check(evidence: &Evidence) -> Judgement {
                         judgement.find(master_stopped(evidence, instance, server, master));
                     }
                     Seen::Value(_) | Seen::Absent => {
+                        if let Seen::Unknown(reason) = &server.children {
+                            judgement.blind(&RULE, reason);
+                        }
                         workers_stopped(evidence, instance, server, &mut judgement, &mut stopped_ports);
                     }
                 }
