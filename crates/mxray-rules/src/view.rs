@@ -143,10 +143,13 @@ pub fn receives_mail(evidence: &Evidence, server: &Server) -> Option<String> {
     if !server.setting("relayhost").trim().is_empty() {
         return None;
     }
+    // Mail to others is an error: Debian's "Local only", nobody's mail exchanger.
+    if transport_name(server.setting("default_transport")) == "error" {
+        return None;
+    }
     let domains: Vec<&str> =
         list(server.setting("mydestination")).into_iter().filter(|entry| is_domain(entry)).collect();
-    let own = own_names(server);
-    if let Some(foreign) = domains.iter().find(|name| !own.contains(&name.to_ascii_lowercase())) {
+    if let Some(foreign) = domains.iter().find(|name| !is_own_name(server, &name.to_ascii_lowercase())) {
         return Some(format!("mydestination contains {foreign}"));
     }
     let served = users_served_here(evidence, server)?;
@@ -169,8 +172,13 @@ fn is_domain(entry: &str) -> bool {
         && !entry.to_ascii_lowercase().ends_with(".localdomain")
 }
 
-fn own_names(server: &Server) -> [String; 2] {
-    [server.host_name.to_ascii_lowercase(), server.setting("myorigin").to_ascii_lowercase()]
+/// The host's own name, or its mail name. Debian keeps the latter in a file; where its content is not known, the host's
+/// own domain may be that name.
+fn is_own_name(server: &Server, name: &str) -> bool {
+    let own = server.host_name.to_ascii_lowercase();
+    let mail_name = server.setting("myorigin").to_ascii_lowercase();
+    let is_mail_name = if mail_name.starts_with('/') { own.ends_with(&format!(".{name}")) } else { name == mail_name };
+    name == own || is_mail_name
 }
 
 /// Signs of people who use this host for their mail.
@@ -181,6 +189,32 @@ fn users_served_here(evidence: &Evidence, server: &Server) -> Option<String> {
     let submission =
         server.wanted.values().find(|w| matches!(w.purpose, Purpose::Submission | Purpose::Submissions))?;
     Some(format!("users submit mail here ({})", submission.at))
+}
+
+/// `smtp` of `smtp:[192.0.2.1]`.
+pub fn transport_name(value: &str) -> &str {
+    let value = value.trim();
+    value.split(':').next().unwrap_or(value)
+}
+
+/// The parameter by which this server is set up for logins. `None`: nothing says so.
+pub fn logins_sign(server: &Server) -> Option<&'static str> {
+    ["smtpd_sasl_auth_enable", "smtpd_sasl_path", "smtpd_sasl_type"]
+        .into_iter()
+        .find(|name| server.set_at(name).is_some() && !matches!(server.setting(name).trim(), "no" | ""))
+}
+
+/// Does `master_service_disable` switch this inet service off? The first entry that matches decides, `!` turns it
+/// round, `inet` stands for all of them (postconf(5)).
+pub fn is_disabled(server: &Server, service: &str) -> bool {
+    for entry in list(server.setting("master_service_disable")) {
+        let (pattern, verdict) = entry.strip_prefix('!').map_or((entry, true), |rest| (rest, false));
+        let named = pattern.strip_suffix("/inet").or_else(|| pattern.strip_suffix(".inet"));
+        if pattern == "inet" || named == Some(service) {
+            return verdict;
+        }
+    }
+    false
 }
 
 /// The daemon's own words for what an admin does with it.
@@ -249,9 +283,14 @@ impl<'a> Words<'a> {
         format!("postconf{} -F '{service}/{field} = {value}'", self.directory())
     }
 
-    /// Sets a `-o` override of a master.cf service.
+    /// Sets a `-o` override of a master.cf service to a list. `postconf -P` takes no white space in a value.
     pub fn set_override(&self, service: &str, parameter: &str, value: &str) -> String {
-        format!("postconf{} -P '{service}/{parameter}={value}'", self.directory())
+        format!("postconf{} -P '{service}/{parameter}={}'", self.directory(), list(value).join(","))
+    }
+
+    /// Shows a `-o` override of a master.cf service.
+    pub fn show_override(&self, service: &str, parameter: &str) -> String {
+        format!("postconf{} -P {service}/{parameter}", self.directory())
     }
 
     /// Adds or replaces a master.cf service.
@@ -345,6 +384,11 @@ impl Prefix {
             None => most,
         };
         Some(Prefix { address, length })
+    }
+
+    /// Is `other` wholly inside?
+    pub fn holds(self, other: Prefix) -> bool {
+        other.length >= self.length && self.contains(other.address)
     }
 
     pub fn contains(self, address: IpAddr) -> bool {

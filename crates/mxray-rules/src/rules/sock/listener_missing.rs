@@ -119,7 +119,7 @@ fn expected(
     let mailboxes_here = view::mailbox_port(evidence).is_some();
     let way_in =
         server.wanted.values().any(takes_mail) || WAYS_IN.iter().any(|p| !view::listeners_on(sockets, *p).is_empty());
-    let disabled = !server.setting("master_service_disable").trim().is_empty();
+    let disabled = view::is_disabled(server, "smtp");
     if way_in || disabled || !mailboxes_here || server.master.value().is_none() {
         return None;
     }
