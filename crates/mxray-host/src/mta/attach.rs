@@ -84,6 +84,14 @@ impl Identity {
     }
 }
 
+impl Identity {
+    /// Is this entry of the lock table our file? Where stat and the kernel's table name different devices, the inode has
+    /// to do.
+    fn is_lock(&self, file: FileId) -> bool {
+        self.pid_file.is_some_and(|own| own == file || (self.device_lies && own.1 == file.1))
+    }
+}
+
 /// Is this process a master of Postfix at all? The name alone is not enough: Cyrus has a `master` too.
 fn is_master(row: &Row, server: &Server) -> bool {
     if matches!(row.state, 'Z' | 'X') || row.name != "master" {
@@ -105,17 +113,16 @@ fn tie<'a>(
     row: &Row,
     server: &Server,
     own: &Identity,
-    mut others: impl Iterator<Item = &'a Identity>,
+    others: impl Iterator<Item = &'a Identity>,
     locks: &[(u32, FileId)],
     only: bool,
     table: &Table,
 ) -> Tie {
-    let holds = |file: Option<FileId>| file.is_some_and(|file| locks.contains(&(row.pid, file)));
-    if holds(own.pid_file) {
-        return Tie::Same;
-    }
-    if others.any(|other| holds(other.pid_file)) {
-        return Tie::Other;
+    let lock = by_lock(row.pid, own, others, locks);
+    match lock {
+        Lock::Ours => return Tie::Same,
+        Lock::Anothers => return Tie::Other,
+        Lock::Perhaps | Lock::None => {}
     }
     // The master works in its queue directory. The link leads into the process's own mount namespace, so a container's
     // /var/spool/postfix is not taken for ours.
@@ -128,9 +135,7 @@ fn tie<'a>(
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Tie::Other,
         Err(_) => {}
     }
-    // Where stat and the lock table name different devices the inode has to do, for a process that is not elsewhere.
-    let same_inode = |pid: u32, file: FileId| pid == row.pid && own.pid_file.is_some_and(|own| own.1 == file.1);
-    if own.device_lies && locks.iter().any(|(pid, file)| same_inode(*pid, *file)) && !is_elsewhere(row, table) {
+    if lock == Lock::Perhaps && !is_elsewhere(row, table) {
         return Tie::Same;
     }
     let own_program = format!("{}/master", server.setting("daemon_directory"));
@@ -141,6 +146,34 @@ fn tie<'a>(
         what: format!("see whether process {} (master) works in {}", row.pid, server.setting("queue_directory")),
         needs: "root".to_owned(),
     })
+}
+
+/// What the lock table says of a candidate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Lock {
+    Ours,
+    Anothers,
+    /// The inode is ours, and the device cannot be compared.
+    Perhaps,
+    None,
+}
+
+fn by_lock<'a>(
+    pid: u32,
+    own: &Identity,
+    mut others: impl Iterator<Item = &'a Identity>,
+    locks: &[(u32, FileId)],
+) -> Lock {
+    let exact = |identity: &Identity| identity.pid_file.is_some_and(|file| locks.contains(&(pid, file)));
+    let holds = |identity: &Identity| locks.iter().any(|(holder, file)| *holder == pid && identity.is_lock(*file));
+    if exact(own) {
+        return Lock::Ours;
+    }
+    let perhaps = holds(own);
+    if others.any(|other| exact(other) || (holds(other) && !perhaps)) {
+        return Lock::Anothers;
+    }
+    if perhaps { Lock::Perhaps } else { Lock::None }
 }
 
 /// postfix(1) hands the configuration directory to the master in MAIL_CONFIG. A path means something only in our own
@@ -321,6 +354,19 @@ mod tests {
         assert!(names_config(b"PATH=/bin\0MAIL_CONFIG=/etc/postfix\0", "/etc/postfix"));
         assert!(!names_config(b"MAIL_CONFIG=/etc/postfix-out\0XMAIL_CONFIG=/etc/postfix\0", "/etc/postfix"));
         assert!(!was_started_with(std::process::id(), "/no/such/configuration"));
+    }
+
+    #[test]
+    fn a_lock_tells_instances_apart_also_where_devices_differ() {
+        let identity = |inode, device_lies| Identity { queue: None, pid_file: Some((53, inode)), device_lies };
+        let of = |own: &Identity, other: &Identity, device| {
+            by_lock(812, own, std::iter::once(other), &[(7, (53, 8)), (812, (device, 7))])
+        };
+        assert_eq!(of(&identity(7, false), &identity(8, false), 53), Lock::Ours);
+        assert_eq!(of(&identity(8, false), &identity(7, false), 53), Lock::Anothers);
+        assert_eq!(of(&identity(7, false), &identity(8, false), 52), Lock::None);
+        assert_eq!(of(&identity(7, true), &identity(8, true), 52), Lock::Perhaps);
+        assert_eq!(of(&identity(8, true), &identity(7, true), 52), Lock::Anothers);
     }
 
     fn server() -> Server {

@@ -45,7 +45,11 @@ pub(crate) struct Sources<'a> {
 
 /// The helpers by `smtpd_milters unix:/run/opendkim/opendkim.sock`.
 pub(crate) fn helpers(sources: &Sources<'_>) -> BTreeMap<String, Helper> {
-    let mut found = Found { sources, helpers: BTreeMap::new() };
+    let screened = sources.master.services.iter().filter(|(_, service)| service.daemon() == "postscreen");
+    let screened = screened.filter_map(|(key, postscreen)| {
+        Some((key.clone(), pass_service(sources.values, sources.master, postscreen)?.key()))
+    });
+    let mut found = Found { sources, screened: screened.collect(), helpers: BTreeMap::new() };
     for service in sources.master.services.values() {
         match service.daemon() {
             "smtpd" => {
@@ -67,6 +71,8 @@ pub(crate) fn helpers(sources: &Sources<'_>) -> BTreeMap<String, Helper> {
 
 struct Found<'s> {
     sources: &'s Sources<'s>,
+    /// Listeners of postscreen, each with the service that it hands its connections to.
+    screened: Vec<(String, String)>,
     helpers: BTreeMap<String, Helper>,
 }
 
@@ -146,14 +152,9 @@ impl Found<'_> {
 
     /// The service, and for one behind postscreen the listener whose connections it serves.
     fn served(&self, service: &Service) -> BTreeSet<String> {
-        let mut keys = BTreeSet::from([service.key()]);
-        for (key, listener) in &self.sources.master.services {
-            let behind = || pass_service(self.sources.values, self.sources.master, listener);
-            if listener.daemon() == "postscreen" && behind().is_some_and(|behind| behind.key() == service.key()) {
-                keys.insert(key.clone());
-            }
-        }
-        keys
+        let own = service.key();
+        let listeners = self.screened.iter().filter(|(_, behind)| *behind == own).map(|(listener, _)| listener.clone());
+        listeners.chain(std::iter::once(own.clone())).collect()
     }
 
     fn is_chrooted(&self, service: &Service) -> bool {

@@ -113,16 +113,19 @@ pub(crate) fn server(input: &Input<'_>) -> Server {
     let main_file = format!("{}/main.cf", input.config_dir);
     let master_file = format!("{}/master.cf", input.config_dir);
     let mut problems = Problems { list: Vec::new() };
+    if let Some(blind) = input.dump.blind() {
+        problems.one(&main_file, 1, format!("postconf could not be asked ({}); read from the files", blind.why()));
+    }
     problems.add(&main_file, &input.main.troubles);
     problems.add(&master_file, &input.master.troubles);
     let (values, configured_by) = match &input.dump {
         Seen::Value(dump) => (Values::from_dump(dump.clone(), &input.main), "postconf"),
         Seen::Absent | Seen::Unknown(_) => (Values::from_files(input.config_dir, &input.main, input.machine), "files"),
     };
-    if let Some(blind) = input.dump.blind() {
-        problems.one(&main_file, 1, format!("postconf could not be asked ({}); read from the files", blind.why()));
-    }
     let mut settings = settings(input, &values, &main_file, &mut problems);
+    if input.dump.value().is_none() {
+        uncertain(input, &values, &main_file, &mut problems);
+    }
     if let Some(networks) = settings.get_mut("mynetworks") {
         inline_files(networks, &main_file, input.read, &mut problems);
     }
@@ -132,9 +135,10 @@ pub(crate) fn server(input: &Input<'_>) -> Server {
     let mut wanted = wanted(&values, &master, input.machine, &master_file, &mut troubles);
     troubles.extend(override_troubles(&values, &master));
     problems.add(&master_file, &troubles);
+    let common: BTreeMap<&str, String> = SETTINGS.iter().map(|name| (*name, values.plain(name))).collect();
     for (key, listener) in &mut wanted {
         if let Some(service) = master.services.get(key) {
-            differing(&values, &super::listeners::seen_by(service), &settings, listener);
+            differing(&values, &super::listeners::seen_by(service), &common, listener);
         }
     }
     let sources = Sources {
@@ -214,9 +218,6 @@ fn settings(input: &Input<'_>, values: &Values, main_file: &str, problems: &mut 
         if kept.len() != value.len() {
             problems.one(main_file, place, format!("{name} is longer than {VALUE_CHARS_MAX} characters"));
         }
-        if input.dump.value().is_none() && line.is_none() {
-            uncertain(name, &value, values, main_file, problems);
-        }
         let at = line.map(|line| FileLine { file: main_file.to_owned(), line });
         found.insert((*name).to_owned(), Setting { value: kept, at });
     }
@@ -224,11 +225,15 @@ fn settings(input: &Input<'_>, values: &Values, main_file: &str, problems: &mut 
 }
 
 /// What our table of defaults cannot promise.
-fn uncertain(name: &str, value: &str, values: &Values, main_file: &str, problems: &mut Problems) {
-    if UNCERTAIN.contains(&name) {
-        let text = format!("{name} is not set; taken as \"{value}\", which the package may have chosen otherwise");
+fn uncertain(input: &Input<'_>, values: &Values, main_file: &str, problems: &mut Problems) {
+    let is_set = |name: &str| input.main.values.contains_key(name);
+    let assumed: Vec<String> =
+        UNCERTAIN.iter().filter(|name| !is_set(name)).map(|name| format!("{name} = {}", values.plain(name))).collect();
+    if !assumed.is_empty() {
+        let text = format!("not set; a package may have chosen other defaults than these: {}", assumed.join(", "));
         problems.one(main_file, 1, text);
-    } else if name == "mynetworks" && values.raw("mynetworks").is_none() {
+    }
+    if values.raw("mynetworks").is_none() {
         let style = values.plain("mynetworks_style");
         let text =
             format!("mynetworks is not set and comes from the interfaces (mynetworks_style = {style}); not computed");
@@ -302,19 +307,19 @@ fn inline(
 fn differing(
     values: &Values,
     seen: &BTreeMap<String, String>,
-    settings: &BTreeMap<String, Setting>,
+    common: &BTreeMap<&str, String>,
     listener: &mut WantedListener,
 ) {
     if listener.overrides.is_empty() {
         return;
     }
-    for name in settings.keys() {
-        if listener.overrides.contains_key(name) {
+    for (name, value) in common {
+        if listener.overrides.contains_key(*name) || !values.raw(name).is_some_and(|raw| raw.contains('$')) {
             continue;
         }
         let own = values.plain_of(seen, name);
-        if own != values.plain(name) {
-            listener.overrides.insert(name.clone(), own);
+        if own != *value {
+            listener.overrides.insert((*name).to_owned(), own);
         }
     }
 }
