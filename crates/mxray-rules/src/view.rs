@@ -344,13 +344,20 @@ pub fn service_on(evidence: &Evidence, port: u16) -> Option<(&String, &Server, &
     })
 }
 
-/// The worker processes behind a listener. Behind postscreen these are the processes that it hands clients to.
-pub fn children_of<'a>(server: &'a Server, wanted: &WantedListener) -> Option<&'a Children> {
-    let children = server.children.value()?;
-    if wanted.multiplexed {
-        return children.get("smtpd/pass");
+/// The service whose processes serve a listener's clients: its own, or the one that postscreen hands them to.
+pub fn workers_of(server: &Server, wanted: &WantedListener) -> String {
+    if !wanted.multiplexed {
+        return format!("{}/inet", wanted.service);
     }
-    children.get(&format!("{}/inet", wanted.service))
+    match server.setting_of(wanted, "smtpd_service_name").trim() {
+        "" => "smtpd/pass".to_owned(),
+        name => format!("{name}/pass"),
+    }
+}
+
+/// The processes that serve a listener's clients.
+pub fn children_of<'a>(server: &'a Server, wanted: &WantedListener) -> Option<&'a Children> {
+    server.children.value()?.get(&workers_of(server, wanted))
 }
 
 /// How much a kernel counter rose while we looked. `None`: not visible.

@@ -18,6 +18,7 @@ mod tests;
 
 use crate::exit;
 use crate::output::Terminal;
+use line::Output;
 use look::View;
 use plan::Plan;
 use std::io::{self, Write};
@@ -178,10 +179,7 @@ fn once(plan: &Plan, out: &mut dyn Write) -> io::Result<u8> {
             return Ok(exit::UNANSWERED);
         }
     };
-    let mut buffer = Vec::new();
-    write_view(&view, plan, &mut buffer);
-    out.write_all(&buffer)?;
-    out.flush()?;
+    write_view(&view, plan, out)?;
     if plan.format == Format::Text {
         let mut stderr = io::stderr().lock();
         for unseen in &view.unseen {
@@ -192,12 +190,14 @@ fn once(plan: &Plan, out: &mut dyn Write) -> io::Result<u8> {
 }
 
 /// Writes one look in the format that the plan asks for.
-fn write_view(view: &View, plan: &Plan, buffer: &mut Vec<u8>) {
+fn write_view(view: &View, plan: &Plan, out: &mut dyn Write) -> io::Result<()> {
+    let mut output = Output::new(out);
     match (plan.format, plan.by) {
-        (Format::Text, Some(by)) => group::text(view, plan, by, buffer),
-        (Format::Text, None) if overview::is_needed(view, plan) => overview::write(view, plan, buffer),
-        (Format::Text, None) => text::rows(view, plan, buffer),
-        (_, Some(by)) => group::json(view, plan, by, buffer),
-        (_, None) => json::rows(view, plan, buffer),
+        (Format::Text, Some(by)) => group::text(view, plan, by, &mut output.buffer),
+        (Format::Text, None) if overview::is_needed(view, plan) => overview::write(view, plan, &mut output.buffer),
+        (Format::Text, None) => text::rows(view, plan, &mut output),
+        (_, Some(by)) => group::json(view, plan, by, &mut output),
+        (_, None) => json::rows(view, plan, &mut output),
     }
+    output.finish()
 }

@@ -18,10 +18,6 @@ const LOCKS_BYTES_MAX: u64 = 16 << 20;
 type FileId = (u64, u64);
 
 /// Fills in `master` and `children` of every Postfix instance.
-///
-/// A worker count stands at the service that a client meets: for a listener of postscreen(8) these are the smtpd
-/// processes behind it, with their limit, because they are what runs out; postscreen itself, a single process without a
-/// limit of connections that concerns us, stands at `smtp/inet postscreen`.
 pub fn attach(servers: &mut BTreeMap<String, Server>, table: &Seen<Table>) {
     let table = match table {
         Seen::Value(table) => table,
@@ -248,15 +244,6 @@ fn children<'a>(
         entry.count += 1;
         entry.stopped += u32::from(matches!(row.state, 'T' | 't'));
     }
-    for (key, listener) in server.wanted.iter().filter(|(_, listener)| listener.multiplexed) {
-        let name = server.setting_of(listener, "smtpd_service_name");
-        let behind = format!("{name}/pass");
-        let Some(service) = services.services.get(&behind) else { continue };
-        let workers = found.get(&behind).copied().unwrap_or(Children { limit: limit(service), ..Children::default() });
-        if let Some(own) = found.insert(key.clone(), workers) {
-            found.insert(format!("{key} {}", listener.command), Children { limit: None, ..own });
-        }
-    }
     found
 }
 
@@ -417,7 +404,7 @@ mod tests {
     }
 
     #[test]
-    fn workers_are_counted_by_service_and_postscreen_has_those_behind_it() {
+    fn workers_are_counted_by_service() {
         use crate::mta::postfix::master_cf::parse;
         use mxray_model::evidence::{FileLine, Purpose, TlsMode, WantedListener};
         let services =
@@ -446,10 +433,8 @@ mod tests {
             row(6, 1, 'Z', &["smtpd", "-t", "pass"]),
         ];
         let found = children(&server, &services, rows.iter());
-        let workers = Children { count: 2, stopped: 1, limit: Some(2) };
-        assert_eq!(found["smtp/inet"], workers);
-        assert_eq!(found["smtpd/pass"], workers);
-        assert_eq!(found["smtp/inet postscreen"], Children { count: 1, stopped: 1, limit: None });
+        assert_eq!(found["smtp/inet"], Children { count: 1, stopped: 1, limit: Some(1) });
+        assert_eq!(found["smtpd/pass"], Children { count: 2, stopped: 1, limit: Some(2) });
         assert_eq!(found["qmgr/unix"], Children { count: 1, stopped: 0, limit: Some(1) });
     }
 }

@@ -287,7 +287,7 @@ mod tests {
             inode,
             file,
             queue: queue(),
-            uid: 0,
+            uid: mxray_model::Seen::Value(0),
         }
     }
 

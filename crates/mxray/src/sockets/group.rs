@@ -1,6 +1,7 @@
 //! Sums: how many sockets by peer, network, service, state, unit or process. No text is made before the groups are
 //! known.
 
+use super::line::Output;
 use super::look::View;
 use super::plan::Plan;
 use super::{By, Direction, Sort, json, line};
@@ -216,11 +217,11 @@ pub fn table(groups: &[(String, Tally)], shown: usize, title: &str, plan: &Plan,
 }
 
 /// The groups as rows.
-pub fn json(view: &View, plan: &Plan, by: By, out: &mut Vec<u8>) {
+pub fn json(view: &View, plan: &Plan, by: By, output: &mut Output<'_>) {
     let groups = groups(view, plan, by);
-    let mut list = json::List::begin(out, plan.format, groups.len());
+    let mut list = json::List::begin(output, plan.format, groups.len());
     for (name, tally) in groups.iter().take(plan.limit) {
-        list.row(|out| {
+        let goes_on = list.row(|out| {
             out.extend_from_slice(b"{\"by\":");
             json::string(out, &title(by).to_ascii_lowercase());
             json::field(out, "name");
@@ -240,6 +241,9 @@ pub fn json(view: &View, plan: &Plan, by: By, out: &mut Vec<u8>) {
             }
             out.push(b'}');
         });
+        if !goes_on {
+            return;
+        }
     }
     list.end(&view.unseen);
 }

@@ -1,6 +1,7 @@
 //! Rows for a program: `mxray/sockets/1` as one object, or one row a line. Keys and their order are stable, units are
 //! in the names.
 
+use super::line::Output;
 use super::look::{Owners, Remark, View};
 use super::plan::Plan;
 use super::{Direction, Format, line};
@@ -12,12 +13,14 @@ use std::net::IpAddr;
 pub const SCHEMA: &str = "mxray/sockets/1";
 
 /// All rows up to the plan's limit, then what could not be seen.
-pub fn rows(view: &View, plan: &Plan, out: &mut Vec<u8>) {
+pub fn rows(view: &View, plan: &Plan, output: &mut Output<'_>) {
     let shown = view.order.len().min(plan.limit);
     let unix = &view.unix[..view.unix.len().min(plan.limit - shown)];
-    let mut list = List::begin(out, plan.format, view.len());
+    let mut list = List::begin(output, plan.format, view.len());
     for socket in view.sockets().take(shown) {
-        list.row(|out| row(view, socket, out));
+        if !list.row(|out| row(view, socket, out)) {
+            return;
+        }
     }
     for listener in unix {
         list.row(|out| unix_row(view, listener, out));
@@ -26,14 +29,15 @@ pub fn rows(view: &View, plan: &Plan, out: &mut Vec<u8>) {
 }
 
 /// The frame around rows, the same for sockets and groups.
-pub struct List<'a> {
-    out: &'a mut Vec<u8>,
+pub struct List<'a, 'out> {
+    output: &'a mut Output<'out>,
     format: Format,
     first: bool,
 }
 
-impl<'a> List<'a> {
-    pub fn begin(out: &'a mut Vec<u8>, format: Format, total: usize) -> Self {
+impl<'a, 'out> List<'a, 'out> {
+    pub fn begin(output: &'a mut Output<'out>, format: Format, total: usize) -> Self {
+        let out = &mut output.buffer;
         if format == Format::Json {
             out.extend_from_slice(b"{\"schema\":\"");
             out.extend_from_slice(SCHEMA.as_bytes());
@@ -41,18 +45,21 @@ impl<'a> List<'a> {
             line::number(out, total as u64);
             out.extend_from_slice(b",\"rows\":[");
         }
-        List { out, format, first: true }
+        List { output, format, first: true }
     }
 
-    pub fn row(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+    /// False: nobody reads any more.
+    pub fn row(&mut self, write: impl FnOnce(&mut Vec<u8>)) -> bool {
+        let out = &mut self.output.buffer;
         if self.format == Format::Json {
-            self.out.extend_from_slice(if self.first { b"\n" } else { b",\n" });
+            out.extend_from_slice(if self.first { b"\n" } else { b",\n" });
         }
         self.first = false;
-        write(self.out);
+        write(out);
         if self.format == Format::Ndjson {
-            self.out.push(b'\n');
+            out.push(b'\n');
         }
+        self.output.goes_on()
     }
 
     pub fn end(self, unseen: &[Remark]) {
@@ -60,15 +67,15 @@ impl<'a> List<'a> {
         let text = |value: &dyn Fn() -> serde_json::Result<String>| value().unwrap_or_else(|_| "null".to_owned());
         match self.format {
             Format::Json => {
-                self.out.extend_from_slice(b"],\"unseen\":");
-                self.out.extend_from_slice(text(&|| serde_json::to_string(&rows)).as_bytes());
-                self.out.extend_from_slice(b"}\n");
+                self.output.buffer.extend_from_slice(b"],\"unseen\":");
+                self.output.buffer.extend_from_slice(text(&|| serde_json::to_string(&rows)).as_bytes());
+                self.output.buffer.extend_from_slice(b"}\n");
             }
             Format::Ndjson | Format::Text => {
                 for row in &rows {
-                    self.out.extend_from_slice(b"{\"unseen\":");
-                    self.out.extend_from_slice(text(&|| serde_json::to_string(row)).as_bytes());
-                    self.out.extend_from_slice(b"}\n");
+                    self.output.buffer.extend_from_slice(b"{\"unseen\":");
+                    self.output.buffer.extend_from_slice(text(&|| serde_json::to_string(row)).as_bytes());
+                    self.output.buffer.extend_from_slice(b"}\n");
                 }
             }
         }

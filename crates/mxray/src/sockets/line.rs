@@ -1,22 +1,69 @@
 //! Numbers, addresses and columns written straight into a byte buffer: no `format!`, no `String` in the hot path.
 
-use std::io::Write;
+use std::io::{self, Write};
 use std::net::IpAddr;
 
-/// Appends a number in decimal.
-pub fn number(out: &mut Vec<u8>, number: u64) {
-    let mut digits = [0; 20];
-    let mut at = digits.len();
+/// Rows collect here and leave in pieces, so that a long list neither costs a system call a row nor its own size in
+/// memory.
+pub struct Output<'a> {
+    pub buffer: Vec<u8>,
+    out: &'a mut dyn Write,
+    failed: Option<io::Error>,
+}
+
+impl<'a> Output<'a> {
+    /// Bytes that are collected before they leave.
+    const PIECE: usize = 256 * 1024;
+
+    pub fn new(out: &'a mut dyn Write) -> Self {
+        Output { buffer: Vec::new(), out, failed: None }
+    }
+
+    /// Between rows. False: nobody reads any more.
+    pub fn goes_on(&mut self) -> bool {
+        if self.buffer.len() >= Self::PIECE && self.failed.is_none() {
+            self.failed = self.out.write_all(&self.buffer).err();
+            self.buffer.clear();
+        }
+        self.failed.is_none()
+    }
+
+    /// # Errors
+    /// The first that writing gave.
+    pub fn finish(self) -> io::Result<()> {
+        match self.failed {
+            Some(error) => Err(error),
+            None => {
+                self.out.write_all(&self.buffer)?;
+                self.out.flush()
+            }
+        }
+    }
+}
+
+/// Writes the digits of `number` at the end of `room`; returns where they begin.
+fn digits(room: &mut [u8; 20], number: u64) -> usize {
+    let mut at = room.len();
     let mut rest = number;
     loop {
         at -= 1;
-        digits[at] = b'0' + (rest % 10) as u8;
+        room[at] = b'0' + (rest % 10) as u8;
         rest /= 10;
         if rest == 0 {
-            break;
+            return at;
         }
     }
-    out.extend_from_slice(digits.get(at..).unwrap_or_default());
+}
+
+/// Appends a number in decimal.
+pub fn number(out: &mut Vec<u8>, number: u64) {
+    if number < 10 {
+        out.push(b'0' + number as u8);
+        return;
+    }
+    let mut room = [0; 20];
+    let at = digits(&mut room, number);
+    out.extend_from_slice(&room[at..]);
 }
 
 /// Appends an address as it is usually written.
@@ -67,9 +114,11 @@ pub fn pad(out: &mut Vec<u8>, start: usize, width: usize) {
 
 /// Appends a number at the right edge of `width`, and one blank.
 pub fn right(out: &mut Vec<u8>, value: u64, width: usize) {
-    let start = out.len();
-    number(out, value);
-    push_right(out, start, width);
+    let mut room = [0; 20];
+    let at = digits(&mut room, value);
+    out.resize(out.len() + width.saturating_sub(room.len() - at), b' ');
+    out.extend_from_slice(&room[at..]);
+    out.push(b' ');
 }
 
 /// Moves what was written since `start` to the right edge of `width`, and adds one blank.

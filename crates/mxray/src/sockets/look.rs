@@ -214,10 +214,15 @@ impl View {
     fn sort(&mut self, by: Option<Sort>) {
         let View { snapshot, order, units, .. } = self;
         let socket = |place: &u32| &snapshot.sockets[*place as usize];
-        order.sort_unstable_by_key(|place| {
+        // What usually decides fits into one word; the rest is compared only where that is equal.
+        let mut keyed: Vec<(u64, u32)> = order.iter().map(|place| (head(socket(place)), *place)).collect();
+        let rest = |place: &u32| {
             let s = socket(place);
-            (s.remote_port != 0, s.protocol, s.local_port, s.local, s.remote, s.remote_port, s.cookie)
-        });
+            (s.local, s.remote, s.remote_port, s.cookie, s.inode)
+        };
+        keyed.sort_unstable_by(|a, b| a.0.cmp(&b.0).then_with(|| rest(&a.1).cmp(&rest(&b.1))));
+        order.clear();
+        order.extend(keyed.into_iter().map(|(_, place)| place));
         // Without the figure: last.
         let largest = |value: Option<u32>| value.map_or(u64::MAX, |value| u64::from(u32::MAX - value));
         let info = |place: &u32| snapshot.info(socket(place));
@@ -238,6 +243,19 @@ impl View {
             Some(Sort::Idle) => order.sort_by_key(|place| largest(info(place).and_then(idle_ms))),
         }
     }
+}
+
+/// Connection or listener, protocol, local port, and as much of the local address as fits: in the order of the whole.
+fn head(socket: &Socket) -> u64 {
+    let address = match socket.local {
+        IpAddr::V4(v4) => u64::from(v4.to_bits()),
+        // Behind all of IPv4.
+        IpAddr::V6(v6) => 1 << 32 | u64::from((v6.to_bits() >> 96) as u32),
+    };
+    u64::from(socket.remote_port != 0) << 63
+        | u64::from(socket.protocol == Protocol::Udp) << 62
+        | u64::from(socket.local_port) << 33
+        | address
 }
 
 /// Time since data last moved in either direction.

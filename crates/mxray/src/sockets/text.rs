@@ -1,6 +1,6 @@
 //! Rows for a person: one line a socket, columns as wide as what is in them.
 
-use super::line;
+use super::line::{self, Output};
 use super::look::{Owners, View, idle_ms};
 use super::plan::Plan;
 use mxray_host::sockets::{Protocol, Socket, State, TcpInfo, UnixListener};
@@ -24,27 +24,27 @@ struct Widths {
 }
 
 /// Everything in the plan's order, up to its limit.
-pub fn rows(view: &View, plan: &Plan, out: &mut Vec<u8>) {
+pub fn rows(view: &View, plan: &Plan, output: &mut Output<'_>) {
     let shown = view.order.len().min(plan.limit);
     let unix = &view.unix[..view.unix.len().min(plan.limit - shown)];
     let widths = Widths::new(view, plan, shown, unix);
-    out.reserve((shown + unix.len() + 1) * 128);
-    header(plan, &widths, out);
+    header(plan, &widths, &mut output.buffer);
     for socket in view.sockets().take(shown) {
-        let start = out.len();
-        row(view, plan, &widths, socket, out);
-        finish(out, start, &widths, plan.colour);
+        let start = output.buffer.len();
+        row(view, plan, &widths, socket, &mut output.buffer);
+        finish(&mut output.buffer, start, &widths, plan.colour);
+        if !output.goes_on() {
+            return;
+        }
     }
     for listener in unix {
-        let start = out.len();
-        unix_row(view, &widths, listener, out);
-        finish(out, start, &widths, plan.colour);
+        let start = output.buffer.len();
+        unix_row(view, &widths, listener, &mut output.buffer);
+        finish(&mut output.buffer, start, &widths, plan.colour);
     }
     let left = view.len() - shown - unix.len();
     if left > 0 && plan.terminal.is_some() {
-        out.extend_from_slice(b"and ");
-        line::number(out, left as u64);
-        out.extend_from_slice(b" more\n");
+        output.buffer.extend_from_slice(format!("and {left} more\n").as_bytes());
     }
 }
 

@@ -54,10 +54,10 @@ fn frames(
         match plan.terminal {
             Some(terminal) if keys.is_some() => {
                 let terminal = size().unwrap_or(terminal);
-                frame(&view, plan, terminal, every, &mut buffer);
+                frame(&view, plan, terminal, every, &mut buffer)?;
             }
             _ => {
-                super::write_view(&view, plan, &mut buffer);
+                super::write_view(&view, plan, &mut buffer)?;
                 if plan.format == Format::Text {
                     buffer.push(b'\n');
                 }
@@ -78,9 +78,9 @@ fn frames(
 }
 
 /// One screen: what does not fit is cut, so that nothing scrolls.
-fn frame(view: &View, plan: &Plan, terminal: Terminal, every: Duration, out: &mut Vec<u8>) {
+fn frame(view: &View, plan: &Plan, terminal: Terminal, every: Duration, out: &mut Vec<u8>) -> io::Result<()> {
     let mut text = Vec::new();
-    super::write_view(view, plan, &mut text);
+    super::write_view(view, plan, &mut text)?;
     for remark in &view.unseen {
         text.extend_from_slice(remark.sentence().as_bytes());
         text.push(b'\n');
@@ -97,6 +97,7 @@ fn frame(view: &View, plan: &Plan, terminal: Terminal, every: Duration, out: &mu
         out.extend_from_slice(b"\x1b[K");
     }
     out.extend_from_slice(b"\x1b[J");
+    Ok(())
 }
 
 fn size() -> Option<Terminal> {

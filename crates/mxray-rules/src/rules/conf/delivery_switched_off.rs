@@ -42,7 +42,7 @@ fn check(evidence: &Evidence) -> Judgement {
         }
         let mut switches = Vec::new();
         switches.extend(deferred(server));
-        switches.extend(disabled_services(server));
+        switches.extend(disabled_services(evidence, server));
         switches.extend(DELIVERY_PARAMETERS.iter().filter_map(|(name, default)| dead_transport(server, name, default)));
         switches.extend(LISTS.iter().filter_map(|list| held_or_refused(server, list)));
         if switches.is_empty() {
@@ -82,7 +82,7 @@ fn disabled_instance(evidence: &Evidence, instance: &str, server: &Server) -> Fi
         let sockets = evidence.sockets.value();
         sockets.is_some_and(|sockets| view::listeners_on(sockets, wanted.port).is_empty())
     });
-    let missed = unserved.filter(|_| view::receives_mail(server).is_some());
+    let missed = unserved.filter(|_| view::receives_mail(evidence, server).is_some());
     let (severity, effect) = match missed {
         Some(wanted) => (Severity::Critical, format!(", and nobody else listens on port {}", wanted.port)),
         None => (Severity::Notice, String::new()),
@@ -136,7 +136,7 @@ fn deferred(server: &Server) -> Option<Switch> {
     })
 }
 
-fn disabled_services(server: &Server) -> Option<Switch> {
+fn disabled_services(evidence: &Evidence, server: &Server) -> Option<Switch> {
     const SERVICES: [(&str, u16); 7] = [
         ("smtp", 25),
         ("25", 25),
@@ -152,7 +152,7 @@ fn disabled_services(server: &Server) -> Option<Switch> {
     if ports.is_empty() {
         return None;
     }
-    let receives = ports.contains(&25) && view::receives_mail(server).is_some();
+    let receives = ports.contains(&25) && view::receives_mail(evidence, server).is_some();
     let submits = ports.iter().any(|port| *port != 25) && view::logins_sign(server).is_some();
     // This is how the null client of a host with several instances is told to listen nowhere (postmulti -e create).
     let sends_only = server.set_at("relayhost").is_some() || server.setting("mydestination").trim().is_empty();

@@ -4,6 +4,7 @@ use crate::rule::{Judgement, Rule};
 use crate::view::{self, Words};
 use mxray_model::evidence::{Children, Listener, Master, Processes, Server, WantedListener};
 use mxray_model::{Blind, Evidence, Finding, Fix, Seen, Severity, Subject};
+use std::collections::BTreeSet;
 
 pub const RULE: Rule = Rule {
     code: "SOCK111",
@@ -88,12 +89,11 @@ fn workers_stopped(
     stopped_ports: &mut Vec<u16>,
 ) {
     for (key, wanted) in &server.wanted {
-        let behind = wanted.multiplexed.then_some("smtpd/pass");
-        for name in std::iter::once(key.as_str()).chain(behind) {
-            let children = server.children.value().and_then(|children| children.get(name));
+        for name in BTreeSet::from([key.clone(), view::workers_of(server, wanted)]) {
+            let children = server.children.value().and_then(|children| children.get(&name));
             if let Some(children) = children.filter(|children| children.stopped > 0) {
                 stopped_ports.push(wanted.port);
-                judgement.find(stopped_workers(evidence, instance, server, wanted, name, children));
+                judgement.find(stopped_workers(evidence, instance, server, wanted, &name, children));
             }
         }
     }

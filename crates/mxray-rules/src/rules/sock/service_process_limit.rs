@@ -67,7 +67,7 @@ fn saturated(
         (true, 0) if limit >= BUSY_LIMIT_MIN => Severity::Warning,
         _ => return None,
     };
-    let name = if wanted.multiplexed { "smtpd/pass".to_owned() } else { format!("{}/inet", wanted.service) };
+    let name = view::workers_of(server, wanted);
     let then = if waiting > 0 { format!("{waiting} clients wait") } else { "the next client will wait".to_owned() };
     let finding = RULE
         .finding_as(
