@@ -445,6 +445,28 @@ mod tests {
     }
 
     #[test]
+    fn services_are_disabled_as_postfix_matches_them() {
+        let server = |value: &str| {
+            let setting = mxray_model::evidence::Setting { value: value.to_owned(), at: None };
+            Server { settings: [("master_service_disable".to_owned(), setting)].into(), ..Server::default() }
+        };
+        assert!(!is_disabled(&server(""), "smtp"));
+        assert!(is_disabled(&server("smtp/inet"), "smtp"));
+        assert!(!is_disabled(&server("smtp/inet"), "submission"));
+        assert!(is_disabled(&server("!smtp/inet, inet"), "submission"));
+        assert!(!is_disabled(&server("!smtp/inet, inet"), "smtp"));
+        assert!(!is_disabled(&server("unix"), "smtp"));
+    }
+
+    #[test]
+    fn an_override_carries_no_white_space() {
+        let server = Server { config_dir: "/etc/postfix-out".to_owned(), ..Server::default() };
+        let set =
+            Words::new(&Evidence::default(), &server).set_override("smtp/inet", "mynetworks", "192.0.2.1, [::1]/128");
+        assert_eq!(set, "postconf -c /etc/postfix-out -P 'smtp/inet/mynetworks=192.0.2.1,[::1]/128'");
+    }
+
+    #[test]
     fn pointers_escape() {
         assert_eq!(listener_pointer("tcp/0.0.0.0:25"), "/sockets/value/listeners/tcp~10.0.0.0:25");
     }

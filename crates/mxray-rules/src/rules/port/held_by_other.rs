@@ -142,7 +142,7 @@ fn held(
 ) -> Option<Finding> {
     let Holder::Other { who, owner, unit, confidence } = holder else { return None };
     let words = Words::new(evidence, server);
-    let running = server.master.value().is_some();
+    let running = !server.master.is_absent();
     let effect = if running { "cannot serve it" } else { "cannot start" };
     let mut finding = RULE
         .finding(
@@ -182,6 +182,17 @@ fn held(
     Some(finding.fix(look).fix(stop).fix(then))
 }
 
+/// A worker of a mail server whose configuration we read, and whose master is gone: it now belongs to init.
+fn is_leftover(evidence: &Evidence, owner: &Owner) -> bool {
+    let process = evidence.processes.value().and_then(|processes| processes.mail.get(&owner.pid));
+    let mut servers = evidence.servers.value().into_iter().flat_map(|servers| servers.values());
+    process.is_some_and(|process| {
+        process.parent == 1
+            && process.name != "master"
+            && servers.any(|server| process.software == Seen::Value(server.software.clone()))
+    })
+}
+
 /// How the holder is made to let go. What serves others besides (init, a container engine) is never ended for it.
 fn stop(
     evidence: &Evidence,
@@ -212,6 +223,10 @@ fn stop(
             .command(format!("docker ps --filter publish={port}"))
             .command(format!("docker stop {container}"))
             .undo(format!("docker start {container}"));
+    }
+    if let Some(owner) = owner.filter(|owner| is_leftover(evidence, owner)) {
+        return Fix::here("A worker that outlived its master: end it. Its unit is the mail server's own, leave that.")
+            .command(format!("kill {0}; kill -CONT {0}", owner.pid));
     }
     match (unit.filter(|unit| unit.ends_with(".service")), owner) {
         (Some(unit), _) => Fix::here("Stop it, and keep it from coming back at the next start of the machine.")

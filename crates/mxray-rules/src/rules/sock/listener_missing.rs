@@ -68,11 +68,16 @@ fn configured(
     let addresses: Vec<String> = missing.iter().map(ToString::to_string).collect();
     let severity = if wanted.purpose == Purpose::Other { Severity::Error } else { Severity::Critical };
     let running = server.master.value().is_some();
-    let step = if running {
-        Fix::here("Make the running server open what its configuration asks for; a reload opens new services.")
-            .command(words.reload())
-    } else {
-        Fix::here("Start the mail server.").command(words.check()).command(words.start())
+    let step = match &server.master {
+        Seen::Value(_) => {
+            Fix::here("Make the running server open what its configuration asks for; a reload opens new services.")
+                .command(words.reload())
+        }
+        Seen::Absent => Fix::here("Start the mail server.").command(words.check()).command(words.start()),
+        Seen::Unknown(_) => Fix::here("Start the mail server, or let it open the service if it runs.")
+            .command(words.check())
+            .command(words.start())
+            .command(words.reload()),
     };
     RULE.finding_as(
         severity,
