@@ -133,6 +133,16 @@ pub fn list(value: &str) -> Vec<&str> {
 /// receiving host is a domain beyond its own names, or any domain together with users who are served here. Behind a
 /// relayhost neither counts: such a host may fetch its mail elsewhere.
 pub fn receives_mail(evidence: &Evidence, server: &Server) -> Option<String> {
+    if let Some(domains) = serves_domains(server) {
+        return Some(domains);
+    }
+    let domain = local_domains(server).into_iter().next()?;
+    let served = users_served_here(evidence, server)?;
+    Some(format!("mydestination contains {domain}, and {served}"))
+}
+
+/// A domain beyond its own names that this server is configured for.
+pub fn serves_domains(server: &Server) -> Option<String> {
     for setting in ["virtual_mailbox_domains", "relay_domains", "virtual_alias_domains"] {
         let value = server.setting(setting);
         // By default relay_domains repeats mydestination: only what an admin wrote is a sign.
@@ -140,21 +150,18 @@ pub fn receives_mail(evidence: &Evidence, server: &Server) -> Option<String> {
             return Some(format!("{setting} = {value}"));
         }
     }
-    if !server.setting("relayhost").trim().is_empty() {
-        return None;
+    let foreign = local_domains(server).into_iter().find(|name| !is_own_name(server, &name.to_ascii_lowercase()))?;
+    Some(format!("mydestination contains {foreign}"))
+}
+
+/// The domains in `mydestination`; none where mail from outside is not expected at all: behind a relayhost, and where
+/// mail to others is an error (Debian's "Local only").
+fn local_domains(server: &Server) -> Vec<&str> {
+    let sends_by_another = !server.setting("relayhost").trim().is_empty();
+    if sends_by_another || transport_name(server.setting("default_transport")) == "error" {
+        return Vec::new();
     }
-    // Mail to others is an error: Debian's "Local only", nobody's mail exchanger.
-    if transport_name(server.setting("default_transport")) == "error" {
-        return None;
-    }
-    let domains: Vec<&str> =
-        list(server.setting("mydestination")).into_iter().filter(|entry| is_domain(entry)).collect();
-    if let Some(foreign) = domains.iter().find(|name| !is_own_name(server, &name.to_ascii_lowercase())) {
-        return Some(format!("mydestination contains {foreign}"));
-    }
-    let served = users_served_here(evidence, server)?;
-    let domain = domains.first()?;
-    Some(format!("mydestination contains {domain}, and {served}"))
+    list(server.setting("mydestination")).into_iter().filter(|entry| is_domain(entry)).collect()
 }
 
 /// A port of IMAP or POP3 on which others than this machine can fetch their mail.

@@ -73,7 +73,9 @@ fn flood(evidence: &Evidence, sockets: &Sockets, port: u16, load: &Load) -> Opti
         Harm::QueueFull => Severity::Critical,
         Harm::LimitReached => Severity::Error,
         Harm::None if against_policy => Severity::Warning,
-        Harm::None if !trusted && crowd.count >= CONNECTIONS_MIN_UNHARMED => Severity::Warning,
+        Harm::None if !trusted && is_smtp(port, service) && crowd.count >= CONNECTIONS_MIN_UNHARMED => {
+            Severity::Warning
+        }
         Harm::None => return None,
     };
     let share = u64::from(crowd.count) * 100 / u64::from(total.max(1));
@@ -109,6 +111,12 @@ fn is_behind_proxy(server: &Server, wanted: &WantedListener) -> bool {
     wanted.purpose == Purpose::Internal
         || proxied("smtpd_upstream_proxy_protocol")
         || proxied("postscreen_upstream_proxy_protocol")
+}
+
+/// Only among mail clients is a crowd odd in itself: an office reads its mail over hundreds of connections from behind
+/// one address.
+fn is_smtp(port: u16, service: Option<(&String, &Server, &WantedListener)>) -> bool {
+    matches!(port, 25 | 465 | 587 | 2525) || service.is_some_and(|(_, _, wanted)| view::is_public_smtp(wanted))
 }
 
 /// The address that holds most, or else the network; `None` where nobody stands out.

@@ -3,7 +3,7 @@
 use crate::rule::{Judgement, Rule};
 use crate::view::{self, Words};
 use mxray_model::evidence::{Purpose, Server, Sockets, WantedListener};
-use mxray_model::{Evidence, Finding, Fix, Severity, Subject};
+use mxray_model::{Evidence, Finding, Fix, Seen, Severity, Subject};
 use std::net::IpAddr;
 
 pub const RULE: Rule = Rule {
@@ -116,7 +116,7 @@ fn expected(
     words: &Words<'_>,
 ) -> Option<Finding> {
     const WAYS_IN: [u16; 2] = [25, 24];
-    let domains = view::receives_mail(evidence, server)?;
+    let domains = view::serves_domains(server)?;
     let takes_mail = |w: &WantedListener| {
         w.purpose == Purpose::Relay
             || (!w.is_loopback_only() && !matches!(w.purpose, Purpose::Submission | Purpose::Submissions))
