@@ -49,6 +49,7 @@ pub(crate) const SETTINGS: &[&str] = &[
     "proxy_interfaces",
     "queue_directory",
     "queue_minfree",
+    "postscreen_upstream_proxy_protocol",
     "relay_domains",
     "relay_transport",
     "relayhost",
@@ -78,6 +79,7 @@ pub(crate) const SETTINGS: &[&str] = &[
     "smtpd_tls_eckey_file",
     "smtpd_tls_key_file",
     "smtpd_tls_security_level",
+    "smtpd_upstream_proxy_protocol",
     "smtpd_use_tls",
     "soft_bounce",
     "virtual_alias_domains",
@@ -90,7 +92,10 @@ pub(crate) const SETTINGS: &[&str] = &[
 const VALUE_CHARS_MAX: usize = 64 * 1024;
 /// Most problems that a report carries; the first ones say what is wrong.
 const PROBLEMS_MAX: usize = 100;
-/// Deepest nesting of files in mynetworks.
+/// Lists in which a path stands for the lines of that file.
+const LISTS_WITH_FILES: &[&str] =
+    &["mynetworks", "mydestination", "relay_domains", "virtual_mailbox_domains", "virtual_alias_domains"];
+/// Deepest nesting of files in such a list.
 const FILES_DEPTH_MAX: u32 = 8;
 
 /// What was read of one instance.
@@ -126,8 +131,13 @@ pub(crate) fn server(input: &Input<'_>) -> Server {
     if input.dump.value().is_none() {
         uncertain(input, &values, &main_file, &mut problems);
     }
-    if let Some(networks) = settings.get_mut("mynetworks") {
-        inline_files(networks, &main_file, input.read, &mut problems);
+    for name in LISTS_WITH_FILES {
+        if let Some(list) = settings.get_mut(*name) {
+            inline_files(name, list, &main_file, input.read, &mut problems);
+        }
+    }
+    if let Some(origin) = settings.get_mut("myorigin") {
+        first_line(origin, input.read);
     }
     let mut master = input.master.clone();
     master.services.retain(|_, service| !is_disabled(&values, service));
@@ -241,15 +251,31 @@ fn uncertain(input: &Input<'_>, values: &Values, main_file: &str, problems: &mut
     }
 }
 
-/// Files in mynetworks stand for their lines. Tables cannot be enumerated in general and stay as they are.
-fn inline_files(setting: &mut Setting, main_file: &str, read: &dyn Fn(&str) -> Seen<Vec<u8>>, problems: &mut Problems) {
+/// `myorigin` may name a file (Debian: /etc/mailname): its first line is the value. Unread, the path stays.
+fn first_line(setting: &mut Setting, read: &dyn Fn(&str) -> Seen<Vec<u8>>) {
+    if setting.value.starts_with('/')
+        && let Seen::Value(bytes) = read(&setting.value)
+    {
+        let line = bytes.split(|byte| *byte == b'\n').next().unwrap_or_default();
+        setting.value = mxray_model::text::untrusted(line.trim_ascii());
+    }
+}
+
+/// Files in a list stand for their lines. Tables cannot be enumerated in general and stay as they are.
+fn inline_files(
+    name: &str,
+    setting: &mut Setting,
+    main_file: &str,
+    read: &dyn Fn(&str) -> Seen<Vec<u8>>,
+    problems: &mut Problems,
+) {
     let at = setting.at.clone().unwrap_or(FileLine { file: main_file.to_owned(), line: 1 });
-    let mut told = |text: String| problems.one(&at.file, at.line, text);
+    let mut told = |text: String| problems.one(&at.file, at.line, format!("{name}: {text}"));
     let mut visited = BTreeSet::new();
     let text = inline(&setting.value, read, &mut told, &mut visited, 0);
     setting.value = clip_to(&text, VALUE_CHARS_MAX);
     if setting.value.len() != text.len() {
-        told(format!("mynetworks with its files is longer than {VALUE_CHARS_MAX} characters"));
+        told(format!("with its files longer than {VALUE_CHARS_MAX} characters"));
     }
 }
 
@@ -278,12 +304,12 @@ fn inline(
     for word in words {
         let bare = word.trim_start_matches('!');
         if is_table(bare) {
-            told(format!("mynetworks: the table {} is not read; what it admits is unknown", clip(bare)));
+            told(format!("the table {} is not read; what it admits is unknown", clip(bare)));
             out.push(word.to_owned());
         } else if !is_file(bare) {
             out.push(word.to_owned());
         } else if word != bare || depth == FILES_DEPTH_MAX || !visited.insert(bare.to_owned()) {
-            told(format!("mynetworks: the file {} is not read (negated, nested too deep or twice)", clip(bare)));
+            told(format!("the file {} is not read (negated, nested too deep or twice)", clip(bare)));
             out.push(word.to_owned());
         } else {
             match read(bare) {
@@ -291,9 +317,9 @@ fn inline(
                     let inner: Vec<String> = logical(&bytes).0.into_iter().map(|line| line.text).collect();
                     out.push(inline(&inner.join(" "), read, told, visited, depth + 1));
                 }
-                Seen::Absent => told(format!("mynetworks: the file {} does not exist", clip(bare))),
+                Seen::Absent => told(format!("the file {} does not exist", clip(bare))),
                 Seen::Unknown(blind) => {
-                    told(format!("mynetworks: the file {} could not be read: {}", clip(bare), blind.why()));
+                    told(format!("the file {} could not be read: {}", clip(bare), blind.why()));
                     out.push(word.to_owned());
                 }
             }

@@ -107,6 +107,9 @@ fn has_run() -> bool {
     Path::new("/var/spool/postfix/pid/master.pid").exists()
 }
 
+/// Where mail waits below the queue directory; each may be a file system of its own.
+const QUEUE_PARTS: &[&str] = &["incoming", "active", "deferred", "maildrop", "hold", "defer", "bounce"];
+
 /// What all instances share.
 struct Installed {
     postconf: Seen<Postconf>,
@@ -187,6 +190,9 @@ impl Installed {
             && let Some((directory, _)) = directory.rsplit_once('/')
         {
             server.directories.insert("log".to_owned(), directory.to_owned());
+        }
+        for (name, directory) in crate::files::mounted_below(server.setting("queue_directory"), QUEUE_PARTS) {
+            server.directories.insert(format!("queue/{name}"), directory);
         }
         server.unit = unit(&server, primary);
         Ok(server)
