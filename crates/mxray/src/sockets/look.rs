@@ -236,9 +236,9 @@ impl View {
             }),
             Some(Sort::RecvQ) => order.sort_by_key(|place| largest(Some(socket(place).receive_queue))),
             Some(Sort::SendQ) => order.sort_by_key(|place| largest(socket(place).send_queue)),
-            Some(Sort::Rtt) => order.sort_by_key(|place| largest(info(place).and_then(|info| info.rtt_us()))),
+            Some(Sort::Rtt) => order.sort_by_key(|place| largest(info(place).and_then(TcpInfo::rtt_us))),
             Some(Sort::Retrans) => {
-                order.sort_by_key(|place| largest(info(place).and_then(|info| info.total_retrans())));
+                order.sort_by_key(|place| largest(info(place).and_then(TcpInfo::total_retrans)));
             }
             Some(Sort::Idle) => order.sort_by_key(|place| largest(info(place).and_then(idle_ms))),
         }
