@@ -196,9 +196,9 @@ fn holders(owners: &Owners, inode: u32, out: &mut Vec<u8>) {
         out.extend_from_slice(if first { b"[{\"pid\":" } else { b",{\"pid\":" });
         first = false;
         line::number(out, u64::from(pid));
-        if let Some(row) = owners.rows.get(&pid) {
+        if let Some(name) = owners.names.get(&pid) {
             field(out, "process");
-            string(out, &row.name);
+            string(out, name);
         }
         out.push(b'}');
     }

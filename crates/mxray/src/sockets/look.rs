@@ -2,7 +2,7 @@
 
 use super::plan::Plan;
 use super::{Direction, Sort};
-use mxray_host::processes::{self, Holders, Row};
+use mxray_host::processes::{self, Holders};
 use mxray_host::sockets::{self, Protocol, Query, Snapshot, Socket, Source, State, TcpInfo, UnixListener};
 use mxray_host::{Units, names};
 use mxray_model::{Blind, Seen, Unseen};
@@ -28,7 +28,7 @@ pub struct View {
 /// Who holds which socket.
 pub struct Owners {
     pub holders: Holders,
-    pub rows: BTreeMap<u32, Row>,
+    pub names: BTreeMap<u32, String>,
     pub users: BTreeMap<u32, String>,
 }
 
@@ -216,8 +216,8 @@ impl View {
         if let Some(blind) = &holders.blind {
             self.unseen.push(Remark { what: "owners of some sockets", blind: blind.clone() });
         }
-        let rows = processes::rows(&holders.pids());
-        self.owners = Some(Owners { holders, rows, users: names::users() });
+        let names = processes::names(&holders.pids());
+        self.owners = Some(Owners { holders, names, users: names::users() });
     }
 
     /// Listeners first, then by port and peer; `by` goes before that.
