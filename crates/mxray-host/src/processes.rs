@@ -63,9 +63,13 @@ pub fn table() -> Seen<Table> {
     }
 }
 
-/// Some processes, as far as they still exist.
-pub fn rows(pids: &BTreeSet<u32>) -> BTreeMap<u32, Row> {
-    pids.iter().filter_map(|pid| row(*pid).map(|row| (*pid, row))).collect()
+/// The names of some processes, escaped, as far as they still exist.
+pub fn names(pids: &BTreeSet<u32>) -> BTreeMap<u32, String> {
+    let name = |pid| {
+        let bytes = read::bounded(&file(pid, "comm"), read::SMALL_BYTES_MAX).ok()?;
+        Some(untrusted(bytes.strip_suffix(b"\n").unwrap_or(&bytes)))
+    };
+    pids.iter().filter_map(|pid| Some((*pid, name(*pid)?))).collect()
 }
 
 /// The visible processes whose name `matches` (it gets the bytes as the process chose them).

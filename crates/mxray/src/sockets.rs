@@ -64,7 +64,8 @@ pub struct SocketsArgs {
     /// Sum up by remote address, network (/24, /64), service, state, unit or process.
     #[arg(long, value_enum, value_name = "KEY")]
     pub by: Option<By>,
-    /// Order of the rows. Without it: listeners first, then by local port and peer.
+    /// Order of the rows. Without it: listeners first, then by local port and peer; over 10,000 rows into a pipe, as
+    /// the kernel gives them.
     #[arg(long, value_enum, value_name = "KEY")]
     pub sort: Option<Sort>,
     /// At most this many rows.

@@ -137,20 +137,25 @@ fn over_netlink(query: &Query, keep: Keep, snapshot: &mut Snapshot) -> Result<()
         if states == 0 {
             continue;
         }
+        let mut request = InetRequest {
+            family: wire::AF_UNSPEC,
+            protocol,
+            states,
+            tcp_info: keep != Keep::Nothing && protocol == Protocol::Tcp,
+            memory: query.memory,
+            ports: &query.ports,
+            peer: query.peer,
+        };
+        // One walk for both families where the kernel has that (TCP); else one each.
+        if protocol == Protocol::Tcp && dump::inet(&request, keep, snapshot).is_ok() {
+            continue;
+        }
         for family in [wire::AF_INET, wire::AF_INET6] {
             // An IPv6 peer cannot be in the IPv4 table; an IPv4 peer can be in both (mapped).
             if family == wire::AF_INET && query.peer.is_some_and(|peer| peer.address.is_ipv6()) {
                 continue;
             }
-            let request = InetRequest {
-                family,
-                protocol,
-                states,
-                tcp_info: keep != Keep::Nothing && protocol == Protocol::Tcp,
-                memory: query.memory,
-                ports: &query.ports,
-                peer: query.peer,
-            };
+            request.family = family;
             dump::inet(&request, keep, snapshot)?;
         }
     }

@@ -372,9 +372,10 @@ fn the_kernel_takes_the_filter_program() {
     let (_listener, at) = listen(5);
     let _other = listen(5);
     let peer = Prefix { address: "127.0.0.0".parse().unwrap(), length: 8 };
-    for (ports, peer) in [(vec![at.port()], None), (vec![at.port(), 25, 465], Some(peer)), (vec![], Some(peer))] {
+    let cases = [(vec![at.port()], None), (vec![at.port(), 25, 465], Some(peer)), (vec![], Some(peer))];
+    for ((ports, peer), family) in cases.iter().cloned().zip([wire::AF_INET, wire::AF_UNSPEC].into_iter().cycle()) {
         let request = InetRequest {
-            family: wire::AF_INET,
+            family,
             protocol: Protocol::Tcp,
             states: u32::MAX >> 20,
             tcp_info: true,
@@ -428,6 +429,40 @@ fn ss_lists_the_same_connections() {
         .collect();
     assert_eq!(ours.len(), 401);
     assert_eq!(ours, theirs);
+}
+
+#[test]
+fn one_walk_for_both_families_lists_what_two_walks_list() {
+    let four = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let port = four.local_addr().unwrap().port();
+    let mut all = vec![four];
+    match TcpListener::bind(("::1", port)) {
+        Ok(six) => all.push(six),
+        Err(error) => skip(&format!("IPv6 half: no [::1] here: {error}")),
+    }
+    let clients: Vec<_> = all.iter().map(|one| TcpStream::connect(one.local_addr().unwrap()).unwrap()).collect();
+    let list = |families: &[u8]| {
+        let mut snapshot = Snapshot::empty(Source::SockDiag);
+        for family in families {
+            let states = u32::MAX >> 20;
+            let ports = &[port];
+            let protocol = Protocol::Tcp;
+            let request =
+                InetRequest { family: *family, protocol, states, tcp_info: true, memory: true, ports, peer: None };
+            dump::inet_once(&request, Keep::All, &mut snapshot).unwrap();
+        }
+        let mut found: Vec<_> = snapshot
+            .sockets
+            .iter()
+            .map(|s| (s.local, s.local_port, s.remote_port, s.state, s.cookie, s.cgroup, snapshot.info(s).is_some()))
+            .collect();
+        found.sort_unstable();
+        found
+    };
+    let both = list(&[wire::AF_UNSPEC]);
+    assert_eq!(both.len(), 3 * all.len());
+    assert_eq!(both, list(&[wire::AF_INET, wire::AF_INET6]));
+    drop(clients);
 }
 
 // ---- other rights, other namespaces: this test binary again, as a child ----

@@ -9,6 +9,8 @@ use super::tcp_info;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 const HEADER_BYTES: usize = 16;
+/// The first form of the request, TCP alone: it lists both families in one walk over the table of connections.
+const TCPDIAG_GETSOCK: u16 = 18;
 const SOCK_DIAG_BY_FAMILY: u16 = 20;
 const NLMSG_NOOP: u16 = 1;
 const NLMSG_ERROR: u16 = 2;
@@ -18,6 +20,8 @@ const NLM_F_REQUEST_DUMP: u16 = 0x301;
 /// The kernel's tables changed between two parts of the dump.
 const NLM_F_DUMP_INTR: u16 = 0x10;
 
+/// Both families at once, which only [`TCPDIAG_GETSOCK`] can do.
+pub(crate) const AF_UNSPEC: u8 = 0;
 pub(crate) const AF_UNIX: u8 = 1;
 pub(crate) const AF_INET: u8 = 2;
 pub(crate) const AF_INET6: u8 = 10;
@@ -76,7 +80,7 @@ impl<'a> Messages<'a> {
             }
             let interrupted = flags & NLM_F_DUMP_INTR != 0;
             return Ok(Some(match kind {
-                SOCK_DIAG_BY_FAMILY => Message::Record { payload, interrupted },
+                SOCK_DIAG_BY_FAMILY | TCPDIAG_GETSOCK => Message::Record { payload, interrupted },
                 // Since Linux 4.x the end of a dump carries its outcome; before, it may be empty.
                 NLMSG_DONE => match u32_at(payload, 0).map_or(0, u32::cast_signed) {
                     0.. => Message::Done { interrupted },
@@ -326,18 +330,28 @@ impl InetRequest<'_> {
         let extensions = extension(self.tcp_info, INET_DIAG_INFO)
             | extension(self.memory, INET_DIAG_SKMEMINFO)
             | extension(self.memory, INET_DIAG_SHUTDOWN);
-        out.extend_from_slice(&[self.family, self.protocol.number(), extensions, 0]);
-        out.extend_from_slice(&self.states.to_ne_bytes());
         // The socket's identity (48 bytes): all zero, which asks for any; no cookie is all ones.
-        out.extend_from_slice(&[0; 40]);
-        out.extend_from_slice(&[0xff; 8]);
+        let mut anyone = [0; 48];
+        anyone[40..].fill(0xff);
+        let kind = if self.family == AF_UNSPEC {
+            out.extend_from_slice(&[self.family, 0, 0, extensions]);
+            out.extend_from_slice(&anyone);
+            out.extend_from_slice(&self.states.to_ne_bytes());
+            out.extend_from_slice(&[0; 4]);
+            TCPDIAG_GETSOCK
+        } else {
+            out.extend_from_slice(&[self.family, self.protocol.number(), extensions, 0]);
+            out.extend_from_slice(&self.states.to_ne_bytes());
+            out.extend_from_slice(&anyone);
+            SOCK_DIAG_BY_FAMILY
+        };
         let program = self.program();
         if !program.is_empty() {
             out.extend_from_slice(&u16_length(4 + program.len()).to_ne_bytes());
             out.extend_from_slice(&1u16.to_ne_bytes()); // INET_DIAG_REQ_BYTECODE
             out.extend_from_slice(&program);
         }
-        finish(&mut out, sequence);
+        finish(&mut out, kind, sequence);
         out
     }
 
@@ -391,15 +405,15 @@ pub fn unix_request(states: u32, sequence: u32) -> Vec<u8> {
     out.extend_from_slice(&0u32.to_ne_bytes());
     out.extend_from_slice(&SHOW_NAME_VFS_RQLEN_UID.to_ne_bytes());
     out.extend_from_slice(&[0xff; 8]);
-    finish(&mut out, sequence);
+    finish(&mut out, SOCK_DIAG_BY_FAMILY, sequence);
     out
 }
 
-fn finish(out: &mut [u8], sequence: u32) {
+fn finish(out: &mut [u8], kind: u16, sequence: u32) {
     let length = u32::try_from(out.len()).unwrap_or_default();
     if let Some(header) = out.first_chunk_mut::<HEADER_BYTES>() {
         header[0..4].copy_from_slice(&length.to_ne_bytes());
-        header[4..6].copy_from_slice(&SOCK_DIAG_BY_FAMILY.to_ne_bytes());
+        header[4..6].copy_from_slice(&kind.to_ne_bytes());
         header[6..8].copy_from_slice(&NLM_F_REQUEST_DUMP.to_ne_bytes());
         header[8..12].copy_from_slice(&sequence.to_ne_bytes());
     }

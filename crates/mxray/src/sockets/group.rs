@@ -147,8 +147,8 @@ fn name(view: &View, plan: &Plan, key: Key) -> String {
         Key::Process(Some(pid)) => view
             .owners
             .as_ref()
-            .and_then(|owners| owners.rows.get(&pid))
-            .map_or_else(|| "(ended)".to_owned(), |row| row.name.clone()),
+            .and_then(|owners| owners.names.get(&pid))
+            .map_or_else(|| "(ended)".to_owned(), String::clone),
         Key::Process(None) => match &view.owners {
             Some(owners) if owners.holders.blind.is_some() => "(no process, or owner hidden)".to_owned(),
             _ => "(no process)".to_owned(),

@@ -196,9 +196,9 @@ fn holders(owners: &Owners, inode: u32, out: &mut Vec<u8>) {
         out.extend_from_slice(if first { b"[{\"pid\":" } else { b",{\"pid\":" });
         first = false;
         line::number(out, u64::from(pid));
-        if let Some(row) = owners.rows.get(&pid) {
+        if let Some(name) = owners.names.get(&pid) {
             field(out, "process");
-            string(out, &row.name);
+            string(out, name);
         }
         out.push(b'}');
     }
@@ -257,7 +257,8 @@ pub fn string(out: &mut Vec<u8>, text: &str) {
         match byte {
             b'"' | b'\\' => out.extend_from_slice(&[b'\\', byte]),
             0..0x20 => {
-                out.extend_from_slice(&[b'\\', b'u', b'0', b'0', b'0' + (byte >> 4), HEX[usize::from(byte & 15)]])
+                out.extend_from_slice(b"\\u00");
+                out.extend_from_slice(&[b'0' + (byte >> 4), HEX[usize::from(byte & 15)]]);
             }
             byte => out.push(byte),
         }

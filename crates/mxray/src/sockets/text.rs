@@ -69,7 +69,7 @@ impl Widths {
             line: usize::MAX,
         };
         if let Some(owners) = &view.owners {
-            let names = owners.rows.values().map(|row| row.name.chars().count() + 8);
+            let names = owners.names.values().map(|name| name.chars().count() + 8);
             widths.process = names.max().unwrap_or(0).clamp("owner hidden (needs root)".len(), NAME_COLUMNS_MAX);
             widths.user = owners.users.values().map(|name| name.chars().count()).max().unwrap_or(0).clamp(4, 16);
         }
@@ -240,7 +240,7 @@ fn holders(owners: &Owners, inode: u32, width: usize, out: &mut Vec<u8>) {
     let start = out.len();
     line::number(out, u64::from(pid));
     out.push(b'/');
-    let name = owners.rows.get(&pid).map_or("(ended)", |row| row.name.as_str());
+    let name = owners.names.get(&pid).map_or("(ended)", String::as_str);
     let others = pids.count();
     if name.is_ascii() && out.len() - start + name.len() <= width && others == 0 {
         out.extend_from_slice(name.as_bytes());

@@ -91,8 +91,7 @@ fn frame(view: &View, plan: &Plan, terminal: Terminal, every: Duration, out: &mu
     out.extend_from_slice(head.as_bytes());
     out.extend_from_slice(b"\x1b[K");
     for line in text.split(|byte| *byte == b'\n').take(rows - 1) {
-        // Output is not translated while keys are read one by one, so the carriage returns are ours.
-        out.extend_from_slice(b"\r\n");
+        out.push(b'\n');
         out.extend_from_slice(line);
         out.extend_from_slice(b"\x1b[K");
     }
