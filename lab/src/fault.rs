@@ -41,6 +41,9 @@ pub struct Fault {
     pub host: String,
     #[serde(default)]
     pub unprivileged: Unprivileged,
+    /// Codes that say as much as can be seen without root, provided that `expect` stands among `unseen`.
+    #[serde(default)]
+    pub unprivileged_accept: Vec<String>,
     /// Belongs to the fixed share that every CI run takes.
     #[serde(default)]
     pub share: bool,
@@ -99,6 +102,9 @@ impl Fault {
     fn wrong(&self) -> Option<&'static str> {
         if self.symptom.is_empty() && self.peer_symptom.is_empty() {
             return Some("no symptom: nobody would see that it was never injected");
+        }
+        if !self.unprivileged_accept.is_empty() && self.unprivileged == Unprivileged::Same {
+            return Some("accepts another code without root where only the same is right");
         }
         if !self.accept.is_empty() && self.accept_because.is_empty() {
             return Some("accepts another code without a reason");
