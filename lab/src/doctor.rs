@@ -114,7 +114,8 @@ impl Examined {
     }
 
     pub fn judge(&self, fault: &Fault, circumstances: Circumstances) -> Judgement {
-        let may_be_unknown = circumstances.unprivileged && fault.unprivileged == Unprivileged::SameOrUnknown;
+        let may_be_unknown = circumstances.unprivileged && fault.unprivileged == Unprivileged::SameOrUnknown
+            || circumstances.without_netlink && fault.unknown_without_netlink;
         let named = self.report.unseen.iter().any(|unseen| unseen.what == fault.expect && !unseen.needs.is_empty());
         let Some(cause) = self.report.causes.first() else {
             return match (may_be_unknown, named) {

@@ -47,6 +47,9 @@ pub struct Fault {
     /// Belongs to the fixed share that every CI run takes.
     #[serde(default)]
     pub share: bool,
+    /// Without netlink the kernel shows this to nobody: no cause is right if `expect` stands among `unseen`.
+    #[serde(default)]
+    pub unknown_without_netlink: bool,
     /// Runs `mxray` where no netlink socket can be opened.
     #[serde(default)]
     pub without_netlink: bool,
