@@ -28,6 +28,7 @@ pub struct Options {
     pub declared: Declared,
 }
 
+type Servers = Seen<BTreeMap<String, Server>>;
 type Owners = BTreeMap<u64, Seen<Vec<Owner>>>;
 type Counters = Seen<BTreeMap<String, u64>>;
 
@@ -39,14 +40,9 @@ pub fn collect(options: &Options, progress: Progress<'_>) -> Evidence {
     let settings = parts.start("kernel", || (kernel::settings(), kernel::counters()));
     let first = parts.start("sockets", sockets::sample);
     let table = parts.start("processes", processes::table);
-    let readers: Vec<(String, Pending<Seen<BTreeMap<String, Server>>>)> = mta::readers()
+    let readers: Vec<Pending<Servers>> = mta::readers()
         .into_iter()
-        .map(|reader| {
-            (
-                reader.software().to_owned(),
-                parts.start(&format!("configuration of {}", reader.software()), move || reader.servers()),
-            )
-        })
+        .map(|reader| parts.start(&format!("configuration of {}", reader.software()), move || reader.servers()))
         .collect();
 
     let first: Arc<Seen<Sample>> = Arc::new(flat(parts.wait(first)));
@@ -104,19 +100,16 @@ fn start_owners(parts: &mut Parts<'_>, first: &Arc<Seen<Sample>>, table: &Arc<Se
     let (first, table) = (Arc::clone(first), Arc::clone(table));
     Some(parts.start("owners of sockets", move || {
         let (Some(sample), Some(table)) = (first.value(), table.value()) else { return Owners::new() };
-        let unix = sample.unix_listeners().iter().map(|listener| u64::from(listener.inode));
+        let unix = sample.unix_listeners().iter().map(|listener| listener.inode);
         let inodes: BTreeSet<u64> = sample.listener_inodes().into_iter().chain(unix).collect();
         processes::owners(table, &inodes, &[])
     }))
 }
 
 /// One reader that failed leaves its software unknown; all of it is unknown only where nobody saw anything.
-fn wait_for_servers(
-    parts: &mut Parts<'_>,
-    readers: Vec<(String, Pending<Seen<BTreeMap<String, Server>>>)>,
-) -> Seen<BTreeMap<String, Server>> {
+fn wait_for_servers(parts: &mut Parts<'_>, readers: Vec<Pending<Servers>>) -> Servers {
     let mut all = Seen::Absent;
-    for (_, pending) in readers {
+    for pending in readers {
         all = match (all, flat(parts.wait(pending))) {
             (Seen::Value(mut known), Seen::Value(more)) => {
                 known.extend(more);
@@ -130,7 +123,7 @@ fn wait_for_servers(
     all
 }
 
-fn attach(parts: &mut Parts<'_>, servers: &mut Seen<BTreeMap<String, Server>>, table: &Arc<Seen<Table>>) {
+fn attach(parts: &mut Parts<'_>, servers: &mut Servers, table: &Arc<Seen<Table>>) {
     let Seen::Value(known) = servers else { return };
     let (mut attached, table) = (known.clone(), Arc::clone(table));
     let pending = parts.start("masters", move || {
@@ -148,14 +141,13 @@ fn attach(parts: &mut Parts<'_>, servers: &mut Seen<BTreeMap<String, Server>>, t
     }
 }
 
-fn start_file_systems(
-    parts: &mut Parts<'_>,
-    servers: &Seen<BTreeMap<String, Server>>,
-) -> Vec<(String, Pending<Seen<FileSystem>>)> {
+fn start_file_systems(parts: &mut Parts<'_>, servers: &Servers) -> Vec<(String, Pending<Seen<FileSystem>>)> {
     let mut uses: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for server in servers.value().into_iter().flat_map(BTreeMap::values) {
         for (usage, directory) in &server.directories {
-            uses.entry(directory.clone()).or_default().insert(usage.clone());
+            // `queue/deferred` is a part of the queue on a file system of its own.
+            let usage = usage.split('/').next().unwrap_or(usage);
+            uses.entry(directory.clone()).or_default().insert(usage.to_owned());
         }
     }
     uses.into_iter()
@@ -171,13 +163,7 @@ fn summarise(first: &Seen<Sample>, last: Option<&Sample>, owners: &Owners) -> Se
     first.as_ref().map(|first| sockets::summarise(first, last.unwrap_or(first), owners))
 }
 
-fn join_servers(
-    evidence: &mut Evidence,
-    servers: Seen<BTreeMap<String, Server>>,
-    first: &Seen<Sample>,
-    owners: &Owners,
-    table: &Seen<Table>,
-) {
+fn join_servers(evidence: &mut Evidence, servers: Servers, first: &Seen<Sample>, owners: &Owners, table: &Seen<Table>) {
     let mut known = match servers {
         Seen::Value(known) => known,
         other => {
@@ -193,8 +179,21 @@ fn join_servers(
     mta::join_helpers(&mut known, both, owners, table);
     evidence.others = mta::others(table);
     evidence.processes = describe(table, &known, &evidence.sockets);
+    name_listeners(evidence);
     if !known.is_empty() {
         evidence.servers = Seen::Value(known);
+    }
+}
+
+/// Which listeners belong to the software whose configuration is not read.
+fn name_listeners(evidence: &mut Evidence) {
+    let (Some(sockets), Some(processes)) = (evidence.sockets.value(), evidence.processes.value()) else { return };
+    for (software, other) in &mut evidence.others {
+        let is_its = |owner: &Owner| {
+            processes.mail.get(&owner.pid).is_some_and(|process| process.software.value() == Some(software))
+        };
+        let held = sockets.listeners.iter().filter(|(_, l)| l.owners.value().is_some_and(|o| o.iter().any(is_its)));
+        other.listeners = held.map(|(key, _)| key.clone()).collect();
     }
 }
 

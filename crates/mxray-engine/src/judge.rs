@@ -66,18 +66,18 @@ fn gaps(evidence: &Evidence) -> Vec<Unseen> {
 }
 
 fn no_server(evidence: &Evidence) -> Unseen {
-    let others: Vec<&str> = evidence.others.keys().map(String::as_str).collect();
-    if others.is_empty() {
+    if evidence.others.is_empty() {
         return Unseen {
             what: "a mail server".to_owned(),
             why: "none that mxray knows is installed here".to_owned(),
             needs: "a run on the host that handles the mail".to_owned(),
         };
     }
+    let others: Vec<String> = evidence.others.iter().map(|(name, other)| format!("{name}: {}", other.found)).collect();
     Unseen {
-        what: format!("configuration of {}", others.join(", ")),
-        why: "this version reads the configuration of Postfix only".to_owned(),
-        needs: "a version of mxray that reads it".to_owned(),
+        what: "the configuration of a mail server".to_owned(),
+        why: format!("this version reads a configured Postfix only ({})", others.join("; ")),
+        needs: "Postfix configured, or a version of mxray that reads the other".to_owned(),
     }
 }
 
@@ -95,7 +95,7 @@ fn side_notes(evidence: &Evidence) -> Vec<Unseen> {
         for (software, other) in &evidence.others {
             notes.push(Unseen {
                 what: format!("configuration of {software}"),
-                why: format!("this version reads the configuration of Postfix only (found: {})", other.found),
+                why: format!("not read by this version ({})", other.found),
                 needs: "a version of mxray that reads it".to_owned(),
             });
         }

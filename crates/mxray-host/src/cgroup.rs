@@ -59,6 +59,11 @@ impl Units {
         self.names.get(&id?)
     }
 
+    /// All names that were found.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.names.values().filter_map(|name| name.value().map(String::as_str))
+    }
+
     /// Why names are missing, where some are.
     pub fn blind(&self) -> Option<&Blind> {
         self.blind.as_ref()

@@ -43,6 +43,21 @@ pub fn file_system(directory: &str, holds: BTreeSet<String>) -> Seen<FileSystem>
     })
 }
 
+/// Which of these subdirectories are mount points of their own. Reads the table of mounts only: a dead network file
+/// system cannot hold it up.
+pub(crate) fn mounted_below(directory: &str, names: &[&str]) -> Vec<(String, String)> {
+    let Seen::Value(table) = reading::stream(Path::new("/proc/self/mountinfo"), MOUNTS_BYTES_MAX) else {
+        return Vec::new();
+    };
+    let points: BTreeSet<PathBuf> =
+        table.bytes.split(|byte| *byte == b'\n').filter_map(mount).map(|mount| mount.point).collect();
+    let below = names.iter().map(|name| (name, Path::new(directory).join(name)));
+    below
+        .filter(|(_, path)| points.contains(path))
+        .map(|(name, path)| ((*name).to_owned(), text::untrusted(path.as_os_str().as_bytes())))
+        .collect()
+}
+
 /// One line of mountinfo.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Mount {

@@ -60,3 +60,21 @@ pub(crate) fn shown(path: &Path) -> String {
     use std::os::unix::ffi::OsStrExt;
     text::untrusted(path.as_os_str().as_bytes())
 }
+
+/// linux/magic.h
+const OVERLAYFS_MAGIC: u64 = 0x794c_7630;
+const BTRFS_MAGIC: u64 = 0x9123_683e;
+
+/// On overlayfs the inode that stat shows is not always the one in the kernel's own tables.
+pub(crate) fn is_overlay(path: &Path) -> bool {
+    kind(path) == Some(OVERLAYFS_MAGIC)
+}
+
+/// The device that stat shows is not the one in the kernel's own tables: overlayfs, and btrfs with its subvolumes.
+pub(crate) fn device_lies(path: &Path) -> bool {
+    matches!(kind(path), Some(OVERLAYFS_MAGIC | BTRFS_MAGIC))
+}
+
+fn kind(path: &Path) -> Option<u64> {
+    u64::try_from(rustix::fs::statfs(path).ok()?.f_type).ok()
+}

@@ -35,8 +35,20 @@ fn service_manager() -> Seen<String> {
     }
 }
 
+/// What a service started here can still get. systemd starts services from its own set; elsewhere a service is started
+/// from a session such as ours, so that it needs to be in both.
 fn bounding() -> Seen<BTreeSet<String>> {
-    let path = Path::new("/proc/1/status");
+    let first = bounding_of(Path::new("/proc/1/status"));
+    if service_manager() == Seen::Value("systemd".to_owned()) {
+        return first;
+    }
+    match (first, bounding_of(Path::new("/proc/self/status"))) {
+        (Seen::Value(first), Seen::Value(own)) => Seen::Value(first.intersection(&own).cloned().collect()),
+        (Seen::Value(_), other) | (other, _) => other,
+    }
+}
+
+fn bounding_of(path: &Path) -> Seen<BTreeSet<String>> {
     match read::bounded(path, read::SMALL_BYTES_MAX) {
         Ok(status) => match processes::mask(&status, "CapBnd") {
             Some(mask) => Seen::Value(mxray_sys::capability::names(mask)),

@@ -13,6 +13,8 @@ use std::io;
 const CONSEQUENCES_SHOWN: usize = 12;
 /// Notices and facts shown; `-v` shows all.
 const NOTICED_SHOWN: usize = 20;
+/// Names of what one reason hides; `-v` shows all.
+const HIDDEN_SHOWN: usize = 24;
 /// Deeper consequences are indented no further, or nothing is left of the line.
 const DEPTH_SHOWN: usize = 8;
 /// Where the text of a fix step begins, and its commands.
@@ -32,7 +34,7 @@ pub(crate) fn render(report: &Report, options: &Options, out: &mut dyn io::Write
         move_and_references(&mut screen, cause)?;
     }
     noticed(&mut screen, &outline.rest(), options)?;
-    not_looked_at(&mut screen, report)?;
+    not_looked_at(&mut screen, report, options)?;
     healthy(&mut screen, report)?;
     if options.verbose {
         ruled_out(&mut screen, report)?;
@@ -226,7 +228,7 @@ fn noticed(screen: &mut Screen<'_>, rest: &[&Finding], options: &Options) -> io:
     more(screen, "    ", rest.len(), shown)
 }
 
-fn not_looked_at(screen: &mut Screen<'_>, report: &Report) -> io::Result<()> {
+fn not_looked_at(screen: &mut Screen<'_>, report: &Report, options: &Options) -> io::Result<()> {
     if report.unseen.is_empty() {
         return Ok(());
     }
@@ -234,7 +236,13 @@ fn not_looked_at(screen: &mut Screen<'_>, report: &Report) -> io::Result<()> {
     screen.prose("", &[Piece::new(Style::Bold, "Could not look")])?;
     for group in unseen::grouped(report) {
         for reason in &group.reasons {
-            let what = format!("{}:", reason.what.join(", "));
+            let shown = if options.verbose { reason.what.len() } else { HIDDEN_SHOWN };
+            let named: Vec<_> = reason.what.iter().take(shown).copied().collect();
+            let mut what = named.join(", ");
+            if reason.what.len() > shown {
+                what.push_str(&format!(" and {} more", reason.what.len() - shown));
+            }
+            what.push(':');
             screen.prose("  - ", &[Piece::plain(&what), Piece::plain(reason.why)])?;
         }
         if !group.remedy.is_empty() {

@@ -4,7 +4,6 @@
 use crate::precedence::explains;
 use mxray_model::Finding;
 use std::cmp::Ordering;
-use std::collections::BTreeSet;
 
 /// Orders the findings, notes in each which others it explains, and picks out the causes.
 ///
@@ -12,8 +11,7 @@ use std::collections::BTreeSet;
 /// worse there is at least one cause; the same findings in any order give the same result.
 pub fn fold(mut findings: Vec<Finding>) -> (Vec<Finding>, Vec<Finding>) {
     findings.sort_by(rank);
-    let mut known = BTreeSet::new();
-    findings.retain(|finding| known.insert(finding.id.clone()));
+    findings = one_of_each(findings);
     let explained: Vec<bool> = findings.iter().map(|one| findings.iter().any(|other| explains(other, one))).collect();
     let links: Vec<Vec<String>> = findings
         .iter()
@@ -29,6 +27,19 @@ pub fn fold(mut findings: Vec<Finding>) -> (Vec<Finding>, Vec<Finding>) {
         .map(|(finding, _)| finding.clone())
         .collect();
     (findings, causes)
+}
+
+/// Of several findings with one identity the first stays, and touches what any of them touches: two instances may miss
+/// one port.
+fn one_of_each(findings: Vec<Finding>) -> Vec<Finding> {
+    let mut kept: Vec<Finding> = Vec::new();
+    for finding in findings {
+        match kept.iter_mut().find(|first| first.id == finding.id) {
+            Some(first) => first.scope.extend(finding.scope),
+            None => kept.push(finding),
+        }
+    }
+    kept
 }
 
 /// Severity, then confidence, then code, then subject.

@@ -133,6 +133,16 @@ pub fn list(value: &str) -> Vec<&str> {
 /// receiving host is a domain beyond its own names, or any domain together with users who are served here. Behind a
 /// relayhost neither counts: such a host may fetch its mail elsewhere.
 pub fn receives_mail(evidence: &Evidence, server: &Server) -> Option<String> {
+    if let Some(domains) = serves_domains(server) {
+        return Some(domains);
+    }
+    let domain = local_domains(server).into_iter().next()?;
+    let served = users_served_here(evidence, server)?;
+    Some(format!("mydestination contains {domain}, and {served}"))
+}
+
+/// A domain beyond its own names that this server is configured for.
+pub fn serves_domains(server: &Server) -> Option<String> {
     for setting in ["virtual_mailbox_domains", "relay_domains", "virtual_alias_domains"] {
         let value = server.setting(setting);
         // By default relay_domains repeats mydestination: only what an admin wrote is a sign.
@@ -140,18 +150,18 @@ pub fn receives_mail(evidence: &Evidence, server: &Server) -> Option<String> {
             return Some(format!("{setting} = {value}"));
         }
     }
-    if !server.setting("relayhost").trim().is_empty() {
-        return None;
+    let foreign = local_domains(server).into_iter().find(|name| !is_own_name(server, &name.to_ascii_lowercase()))?;
+    Some(format!("mydestination contains {foreign}"))
+}
+
+/// The domains in `mydestination`; none where mail from outside is not expected at all: behind a relayhost, and where
+/// mail to others is an error (Debian's "Local only").
+fn local_domains(server: &Server) -> Vec<&str> {
+    let sends_by_another = !server.setting("relayhost").trim().is_empty();
+    if sends_by_another || transport_name(server.setting("default_transport")) == "error" {
+        return Vec::new();
     }
-    let domains: Vec<&str> =
-        list(server.setting("mydestination")).into_iter().filter(|entry| is_domain(entry)).collect();
-    let own = own_names(server);
-    if let Some(foreign) = domains.iter().find(|name| !own.contains(&name.to_ascii_lowercase())) {
-        return Some(format!("mydestination contains {foreign}"));
-    }
-    let served = users_served_here(evidence, server)?;
-    let domain = domains.first()?;
-    Some(format!("mydestination contains {domain}, and {served}"))
+    list(server.setting("mydestination")).into_iter().filter(|entry| is_domain(entry)).collect()
 }
 
 /// A port of IMAP or POP3 on which others than this machine can fetch their mail.
@@ -169,8 +179,13 @@ fn is_domain(entry: &str) -> bool {
         && !entry.to_ascii_lowercase().ends_with(".localdomain")
 }
 
-fn own_names(server: &Server) -> [String; 2] {
-    [server.host_name.to_ascii_lowercase(), server.setting("myorigin").to_ascii_lowercase()]
+/// The host's own name, or its mail name. Debian keeps the latter in a file; where its content is not known, the host's
+/// own domain may be that name.
+fn is_own_name(server: &Server, name: &str) -> bool {
+    let own = server.host_name.to_ascii_lowercase();
+    let mail_name = server.setting("myorigin").to_ascii_lowercase();
+    let is_mail_name = if mail_name.starts_with('/') { own.ends_with(&format!(".{name}")) } else { name == mail_name };
+    name == own || is_mail_name
 }
 
 /// Signs of people who use this host for their mail.
@@ -181,6 +196,32 @@ fn users_served_here(evidence: &Evidence, server: &Server) -> Option<String> {
     let submission =
         server.wanted.values().find(|w| matches!(w.purpose, Purpose::Submission | Purpose::Submissions))?;
     Some(format!("users submit mail here ({})", submission.at))
+}
+
+/// `smtp` of `smtp:[192.0.2.1]`.
+pub fn transport_name(value: &str) -> &str {
+    let value = value.trim();
+    value.split(':').next().unwrap_or(value)
+}
+
+/// The parameter by which this server is set up for logins. `None`: nothing says so.
+pub fn logins_sign(server: &Server) -> Option<&'static str> {
+    ["smtpd_sasl_auth_enable", "smtpd_sasl_path", "smtpd_sasl_type"]
+        .into_iter()
+        .find(|name| server.set_at(name).is_some() && !matches!(server.setting(name).trim(), "no" | ""))
+}
+
+/// Does `master_service_disable` switch this inet service off? The first entry that matches decides, `!` turns it
+/// round, `inet` stands for all of them (postconf(5)).
+pub fn is_disabled(server: &Server, service: &str) -> bool {
+    for entry in list(server.setting("master_service_disable")) {
+        let (pattern, verdict) = entry.strip_prefix('!').map_or((entry, true), |rest| (rest, false));
+        let named = pattern.strip_suffix("/inet").or_else(|| pattern.strip_suffix(".inet"));
+        if pattern == "inet" || named == Some(service) {
+            return verdict;
+        }
+    }
+    false
 }
 
 /// The daemon's own words for what an admin does with it.
@@ -249,9 +290,14 @@ impl<'a> Words<'a> {
         format!("postconf{} -F '{service}/{field} = {value}'", self.directory())
     }
 
-    /// Sets a `-o` override of a master.cf service.
+    /// Sets a `-o` override of a master.cf service to a list. `postconf -P` takes no white space in a value.
     pub fn set_override(&self, service: &str, parameter: &str, value: &str) -> String {
-        format!("postconf{} -P '{service}/{parameter}={value}'", self.directory())
+        format!("postconf{} -P '{service}/{parameter}={}'", self.directory(), list(value).join(","))
+    }
+
+    /// Shows a `-o` override of a master.cf service.
+    pub fn show_override(&self, service: &str, parameter: &str) -> String {
+        format!("postconf{} -P {service}/{parameter}", self.directory())
     }
 
     /// Adds or replaces a master.cf service.
@@ -305,13 +351,20 @@ pub fn service_on(evidence: &Evidence, port: u16) -> Option<(&String, &Server, &
     })
 }
 
-/// The worker processes behind a listener. Behind postscreen these are the processes that it hands clients to.
-pub fn children_of<'a>(server: &'a Server, wanted: &WantedListener) -> Option<&'a Children> {
-    let children = server.children.value()?;
-    if wanted.multiplexed {
-        return children.get("smtpd/pass");
+/// The service whose processes serve a listener's clients: its own, or the one that postscreen hands them to.
+pub fn workers_of(server: &Server, wanted: &WantedListener) -> String {
+    if !wanted.multiplexed {
+        return format!("{}/inet", wanted.service);
     }
-    children.get(&format!("{}/inet", wanted.service))
+    match server.setting_of(wanted, "smtpd_service_name").trim() {
+        "" => "smtpd/pass".to_owned(),
+        name => format!("{name}/pass"),
+    }
+}
+
+/// The processes that serve a listener's clients.
+pub fn children_of<'a>(server: &'a Server, wanted: &WantedListener) -> Option<&'a Children> {
+    server.children.value()?.get(&workers_of(server, wanted))
 }
 
 /// How much a kernel counter rose while we looked. `None`: not visible.
@@ -345,6 +398,11 @@ impl Prefix {
             None => most,
         };
         Some(Prefix { address, length })
+    }
+
+    /// Is `other` wholly inside?
+    pub fn holds(self, other: Prefix) -> bool {
+        other.length >= self.length && self.contains(other.address)
     }
 
     pub fn contains(self, address: IpAddr) -> bool {
@@ -391,6 +449,28 @@ mod tests {
         assert_eq!(bytes_text(0), "0 B");
         assert_eq!(bytes_text(1536), "1.5 KiB");
         assert_eq!(bytes_text(15 * 1024 * 1024), "15 MiB");
+    }
+
+    #[test]
+    fn services_are_disabled_as_postfix_matches_them() {
+        let server = |value: &str| {
+            let setting = mxray_model::evidence::Setting { value: value.to_owned(), at: None };
+            Server { settings: [("master_service_disable".to_owned(), setting)].into(), ..Server::default() }
+        };
+        assert!(!is_disabled(&server(""), "smtp"));
+        assert!(is_disabled(&server("smtp/inet"), "smtp"));
+        assert!(!is_disabled(&server("smtp/inet"), "submission"));
+        assert!(is_disabled(&server("!smtp/inet, inet"), "submission"));
+        assert!(!is_disabled(&server("!smtp/inet, inet"), "smtp"));
+        assert!(!is_disabled(&server("unix"), "smtp"));
+    }
+
+    #[test]
+    fn an_override_carries_no_white_space() {
+        let server = Server { config_dir: "/etc/postfix-out".to_owned(), ..Server::default() };
+        let set =
+            Words::new(&Evidence::default(), &server).set_override("smtp/inet", "mynetworks", "192.0.2.1, [::1]/128");
+        assert_eq!(set, "postconf -c /etc/postfix-out -P 'smtp/inet/mynetworks=192.0.2.1,[::1]/128'");
     }
 
     #[test]

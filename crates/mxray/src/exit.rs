@@ -48,3 +48,17 @@ impl Failure {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_closed_pipe_ends_quietly_and_a_full_disk_does_not() {
+        let closed = Failure::Output(io::ErrorKind::BrokenPipe.into());
+        assert_eq!((closed.code(), closed.message()), (OK, None));
+        let full = Failure::Output(io::ErrorKind::StorageFull.into());
+        assert_eq!(full.code(), UNANSWERED);
+        assert!(full.message().is_some());
+    }
+}

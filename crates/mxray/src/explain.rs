@@ -76,10 +76,18 @@ pub fn run(args: &ExplainArgs, pages: &[Page], environment: &Environment, output
     };
     let page = find(asked, pages)?;
     output.emit(|mut out| match format {
-        ListFormat::Text => render_page(page.page, &options, out),
+        ListFormat::Text => render_page(for_reading(page.page, options.verbose), &options, out),
         ListFormat::Json => write_json(&rows(std::slice::from_ref(page), true), &mut out),
     })?;
     Ok(exit::OK)
+}
+
+/// Without the samples, which are the rule's tests and as long as the rest; `-v` shows them too.
+fn for_reading(page: &str, verbose: bool) -> &str {
+    match page.split_once("\n## Samples\n") {
+        Some((text, _)) if !verbose => text,
+        _ => page,
+    }
 }
 
 fn rows(pages: &[Page], whole: bool) -> Rows<'_> {
@@ -144,6 +152,13 @@ mod tests {
         for asked in ["SOCK101", "sock101", "Listener-Missing"] {
             assert_eq!(find(asked, PAGES).unwrap().code, "SOCK101");
         }
+    }
+
+    #[test]
+    fn samples_are_for_those_who_ask() {
+        let page = "# X\n\nText.\n\n## Samples\n\n### One\n";
+        assert_eq!(for_reading(page, false), "# X\n\nText.\n");
+        assert_eq!(for_reading(page, true), page);
     }
 
     #[test]

@@ -66,21 +66,14 @@ impl Output {
 
     /// Writes an answer. A reader that has gone is no error, so the command still ends with the code of its answer.
     pub fn emit(&mut self, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
-        match write(&mut self.out).and_then(|()| self.out.flush()) {
-            Err(error) if is_closed_pipe(&error) => Ok(()),
-            other => other,
-        }
+        quietly(write(&mut self.out).and_then(|()| self.out.flush()))
     }
 
     /// Hands over what is buffered. A full disk shows here at the latest.
     pub fn finish(self) -> io::Result<()> {
         // `into_parts` drops what a failed flush left behind, where `drop` would try once more.
         let (mut out, rest) = self.out.into_parts();
-        let result = rest.map_or(Ok(()), |rest| out.write_all(&rest)).and_then(|()| out.flush());
-        match result {
-            Err(error) if is_closed_pipe(&error) => Ok(()),
-            other => other,
-        }
+        quietly(rest.map_or(Ok(()), |rest| out.write_all(&rest)).and_then(|()| out.flush()))
     }
 }
 
@@ -92,6 +85,14 @@ impl Write for Output {
 
     fn flush(&mut self) -> io::Result<()> {
         self.out.flush()
+    }
+}
+
+/// Nobody reading any more is not a failure to write.
+fn quietly(written: io::Result<()>) -> io::Result<()> {
+    match written {
+        Err(error) if is_closed_pipe(&error) => Ok(()),
+        other => other,
     }
 }
 
@@ -136,6 +137,12 @@ fn size(terminal: &impl std::os::fd::AsFd) -> Option<Terminal> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_closed_pipe_is_no_failure_and_a_full_disk_is() {
+        assert!(quietly(Err(io::ErrorKind::BrokenPipe.into())).is_ok());
+        assert!(quietly(Err(io::ErrorKind::StorageFull.into())).is_err());
+    }
 
     #[test]
     fn colour_by_wish_then_environment_then_terminal() {

@@ -18,10 +18,6 @@ const LOCKS_BYTES_MAX: u64 = 16 << 20;
 type FileId = (u64, u64);
 
 /// Fills in `master` and `children` of every Postfix instance.
-///
-/// A worker count stands at the service that a client meets: for a listener of postscreen(8) these are the smtpd
-/// processes behind it, with their limit, because they are what runs out; postscreen itself, a single process without a
-/// limit of connections that concerns us, stands at `smtp/inet postscreen`.
 pub fn attach(servers: &mut BTreeMap<String, Server>, table: &Seen<Table>) {
     let table = match table {
         Seen::Value(table) => table,
@@ -68,13 +64,27 @@ struct Identity {
     queue: Option<FileId>,
     /// The file that the master holds locked as long as it lives.
     pid_file: Option<FileId>,
+    /// On overlayfs and btrfs stat shows another device than the kernel's own tables.
+    device_lies: bool,
 }
 
 impl Identity {
     fn look(server: &Server) -> Identity {
         let id = |path: &Path| std::fs::metadata(path).ok().map(|data| (data.dev(), data.ino()));
         let queue = PathBuf::from(server.setting("queue_directory"));
-        Identity { queue: id(&queue), pid_file: id(&queue.join("pid/master.pid")) }
+        Identity {
+            queue: id(&queue),
+            pid_file: id(&queue.join("pid/master.pid")),
+            device_lies: reading::device_lies(&queue),
+        }
+    }
+}
+
+impl Identity {
+    /// Is this entry of the lock table our file? Where stat and the kernel's table name different devices, the inode has
+    /// to do.
+    fn is_lock(&self, file: FileId) -> bool {
+        self.pid_file.is_some_and(|own| own == file || (self.device_lies && own.1 == file.1))
     }
 }
 
@@ -99,30 +109,29 @@ fn tie<'a>(
     row: &Row,
     server: &Server,
     own: &Identity,
-    mut others: impl Iterator<Item = &'a Identity>,
+    others: impl Iterator<Item = &'a Identity>,
     locks: &[(u32, FileId)],
     only: bool,
     table: &Table,
 ) -> Tie {
-    let holds = |file: Option<FileId>| file.is_some_and(|file| locks.contains(&(row.pid, file)));
-    if holds(own.pid_file) {
-        return Tie::Same;
-    }
-    if others.any(|other| holds(other.pid_file)) {
-        return Tie::Other;
+    let lock = by_lock(row.pid, own, others, locks);
+    match lock {
+        Lock::Ours => return Tie::Same,
+        Lock::Anothers => return Tie::Other,
+        Lock::Perhaps | Lock::None => {}
     }
     // The master works in its queue directory. The link leads into the process's own mount namespace, so a container's
     // /var/spool/postfix is not taken for ours.
     let link = PathBuf::from(format!("/proc/{}/cwd", row.pid));
-    match (std::fs::metadata(&link), own.queue) {
-        (Ok(data), Some(queue)) => return if (data.dev(), data.ino()) == queue { Tie::Same } else { Tie::Other },
-        (Ok(_), None) => return Tie::Other,
-        (Err(error), _) if error.kind() == std::io::ErrorKind::NotFound => return Tie::Other,
-        (Err(_), _) => {}
+    match std::fs::metadata(&link) {
+        Ok(data) if own.queue == Some((data.dev(), data.ino())) => return Tie::Same,
+        // Its queue directory was moved or configured anew since it started; it still says what it was started with.
+        Ok(_) if was_started_with(row.pid, &server.config_dir) => return Tie::Same,
+        Ok(_) => return Tie::Other,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Tie::Other,
+        Err(_) => {}
     }
-    // On overlay file systems stat and the lock table name different devices.
-    let same_inode = |pid: u32, file: FileId| pid == row.pid && own.pid_file.is_some_and(|own| own.1 == file.1);
-    if locks.iter().any(|(pid, file)| same_inode(*pid, *file)) {
+    if lock == Lock::Perhaps && !is_elsewhere(row, table) {
         return Tie::Same;
     }
     let own_program = format!("{}/master", server.setting("daemon_directory"));
@@ -133,6 +142,54 @@ fn tie<'a>(
         what: format!("see whether process {} (master) works in {}", row.pid, server.setting("queue_directory")),
         needs: "root".to_owned(),
     })
+}
+
+/// What the lock table says of a candidate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Lock {
+    Ours,
+    Anothers,
+    /// The inode is ours, and the device cannot be compared.
+    Perhaps,
+    None,
+}
+
+fn by_lock<'a>(
+    pid: u32,
+    own: &Identity,
+    mut others: impl Iterator<Item = &'a Identity>,
+    locks: &[(u32, FileId)],
+) -> Lock {
+    let exact = |identity: &Identity| identity.pid_file.is_some_and(|file| locks.contains(&(pid, file)));
+    let holds = |identity: &Identity| locks.iter().any(|(holder, file)| *holder == pid && identity.is_lock(*file));
+    if exact(own) {
+        return Lock::Ours;
+    }
+    let perhaps = holds(own);
+    if others.any(|other| exact(other) || (holds(other) && !perhaps)) {
+        return Lock::Anothers;
+    }
+    if perhaps { Lock::Perhaps } else { Lock::None }
+}
+
+/// postfix(1) hands the configuration directory to the master in MAIL_CONFIG. A path means something only in our own
+/// mount namespace.
+fn was_started_with(pid: u32, config_dir: &str) -> bool {
+    const ENVIRONMENT_BYTES_MAX: u64 = 1 << 20;
+    let namespace = |who: &str| std::fs::read_link(format!("/proc/{who}/ns/mnt")).ok();
+    let own = namespace("self");
+    if own.is_none() || own != namespace(&pid.to_string()) {
+        return false;
+    }
+    match reading::stream(Path::new(&format!("/proc/{pid}/environ")), ENVIRONMENT_BYTES_MAX) {
+        Seen::Value(content) => names_config(&content.bytes, config_dir),
+        Seen::Absent | Seen::Unknown(_) => false,
+    }
+}
+
+fn names_config(environment: &[u8], config_dir: &str) -> bool {
+    let mut settings = environment.split(|byte| *byte == 0);
+    settings.any(|setting| setting.strip_prefix(b"MAIL_CONFIG=").is_some_and(|dir| dir == config_dir.as_bytes()))
 }
 
 /// In a container that we are not in, as far as its unit tells.
@@ -186,15 +243,6 @@ fn children<'a>(
         });
         entry.count += 1;
         entry.stopped += u32::from(matches!(row.state, 'T' | 't'));
-    }
-    for (key, listener) in server.wanted.iter().filter(|(_, listener)| listener.multiplexed) {
-        let name = server.setting_of(listener, "smtpd_service_name");
-        let behind = format!("{name}/pass");
-        let Some(service) = services.services.get(&behind) else { continue };
-        let workers = found.get(&behind).copied().unwrap_or(Children { limit: limit(service), ..Children::default() });
-        if let Some(own) = found.insert(key.clone(), workers) {
-            found.insert(format!("{key} {}", listener.command), Children { limit: None, ..own });
-        }
     }
     found
 }
@@ -288,6 +336,26 @@ mod tests {
         assert_eq!(locks(text), [(812, (rustix::fs::makedev(0xfe, 1), 131))]);
     }
 
+    #[test]
+    fn the_environment_names_the_configuration() {
+        assert!(names_config(b"PATH=/bin\0MAIL_CONFIG=/etc/postfix\0", "/etc/postfix"));
+        assert!(!names_config(b"MAIL_CONFIG=/etc/postfix-out\0XMAIL_CONFIG=/etc/postfix\0", "/etc/postfix"));
+        assert!(!was_started_with(std::process::id(), "/no/such/configuration"));
+    }
+
+    #[test]
+    fn a_lock_tells_instances_apart_also_where_devices_differ() {
+        let identity = |inode, device_lies| Identity { queue: None, pid_file: Some((53, inode)), device_lies };
+        let of = |own: &Identity, other: &Identity, device| {
+            by_lock(812, own, std::iter::once(other), &[(7, (53, 8)), (812, (device, 7))])
+        };
+        assert_eq!(of(&identity(7, false), &identity(8, false), 53), Lock::Ours);
+        assert_eq!(of(&identity(8, false), &identity(7, false), 53), Lock::Anothers);
+        assert_eq!(of(&identity(7, false), &identity(8, false), 52), Lock::None);
+        assert_eq!(of(&identity(7, true), &identity(8, true), 52), Lock::Perhaps);
+        assert_eq!(of(&identity(8, true), &identity(7, true), 52), Lock::Anothers);
+    }
+
     fn server() -> Server {
         let mut server = Server { software: "postfix".into(), ..Server::default() };
         for (name, value) in [
@@ -336,7 +404,7 @@ mod tests {
     }
 
     #[test]
-    fn workers_are_counted_by_service_and_postscreen_has_those_behind_it() {
+    fn workers_are_counted_by_service() {
         use crate::mta::postfix::master_cf::parse;
         use mxray_model::evidence::{FileLine, Purpose, TlsMode, WantedListener};
         let services =
@@ -365,10 +433,8 @@ mod tests {
             row(6, 1, 'Z', &["smtpd", "-t", "pass"]),
         ];
         let found = children(&server, &services, rows.iter());
-        let workers = Children { count: 2, stopped: 1, limit: Some(2) };
-        assert_eq!(found["smtp/inet"], workers);
-        assert_eq!(found["smtpd/pass"], workers);
-        assert_eq!(found["smtp/inet postscreen"], Children { count: 1, stopped: 1, limit: None });
+        assert_eq!(found["smtp/inet"], Children { count: 1, stopped: 1, limit: Some(1) });
+        assert_eq!(found["smtpd/pass"], Children { count: 2, stopped: 1, limit: Some(2) });
         assert_eq!(found["qmgr/unix"], Children { count: 1, stopped: 0, limit: Some(1) });
     }
 }

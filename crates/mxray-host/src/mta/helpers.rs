@@ -15,8 +15,6 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-/// linux/magic.h: on overlayfs a socket's inode is not the one that stat shows.
-const OVERLAYFS_MAGIC: u64 = 0x794c_7630;
 /// Most other network namespaces that are looked into for a socket.
 const NAMESPACES_MAX: usize = 64;
 /// /proc/net/unix has some 80 bytes a socket.
@@ -132,7 +130,7 @@ impl Facts<'_> {
             return Seen::Value(self.unix_state(listener));
         }
         let real = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-        let inode_lies = is_overlay(&real);
+        let inode_lies = reading::is_overlay(&real);
         for name in [path, real.as_path()] {
             if let Some(listener) = self.named(name) {
                 // Elsewhere another inode under the same name is a dead file in front of a listener that lost its own.
@@ -205,10 +203,6 @@ fn all_stopped(owners: &[Owner], table: &Table) -> Seen<bool> {
         }
     }
     if any { Seen::Value(true) } else { Seen::not_attempted("no owner is known") }
-}
-
-fn is_overlay(path: &Path) -> bool {
-    rustix::fs::statfs(path).is_ok_and(|data| u64::try_from(data.f_type).is_ok_and(|kind| kind == OVERLAYFS_MAGIC))
 }
 
 /// Below the queue directory an absolute symbolic link means one thing to a chrooted daemon and another one to us.
@@ -293,7 +287,7 @@ mod tests {
             inode,
             file,
             queue: queue(),
-            uid: 0,
+            uid: mxray_model::Seen::Value(0),
         }
     }
 
@@ -387,7 +381,7 @@ mod tests {
         let own = table(vec![row(std::process::id(), 'S')]);
         let stale = [listener(&socket, 7, Some((data.dev(), data.ino() + 1)))];
         let found = state(endpoint(), &stale, &Sockets::default(), &BTreeMap::new(), &own);
-        assert_eq!(found.is_absent(), !is_overlay(&socket), "{found:?}");
+        assert_eq!(found.is_absent(), !reading::is_overlay(&socket), "{found:?}");
         // The kernel did not tell the file: the name decides.
         let nameless = [listener(&socket, 7, None)];
         let found = state(endpoint(), &nameless, &Sockets::default(), &BTreeMap::new(), &own);

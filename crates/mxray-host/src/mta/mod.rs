@@ -22,7 +22,8 @@ pub trait Reader {
     /// `postfix`, `exim`, …
     fn software(&self) -> &'static str;
 
-    /// Its instances by name. `Absent`: it is not installed here.
+    /// Its instances by name. `Absent`: it is not installed here, or it was installed and never configured nor run (then
+    /// it stands among [`others`]).
     fn servers(&self) -> Seen<BTreeMap<String, Server>>;
 }
 

@@ -87,7 +87,14 @@ impl Snapshot {
 
     /// Names for the cgroups of its sockets.
     pub fn units(&self) -> Units {
-        let ids = self.sockets.iter().filter_map(|socket| socket.cgroup).collect();
+        let mut ids = std::collections::BTreeSet::new();
+        let mut last = None;
+        // Neighbours often share their cgroup.
+        for id in self.sockets.iter().filter_map(|socket| socket.cgroup) {
+            if last.replace(id) != Some(id) {
+                ids.insert(id);
+            }
+        }
         match &self.refused {
             Some(_) => Units::unseen("the sockets were read from /proc/net, which does not tell their cgroups"),
             None => Units::resolve(ids),

@@ -61,11 +61,20 @@ impl State {
 
     /// The kernel's number; 12 is a request socket, which `ss` shows as SYN-RECV, and 13 is bound and idle.
     pub fn from_number(number: u8) -> Option<State> {
-        match number {
-            12 => Some(State::SynReceived),
-            13 => Some(State::Unconnected),
-            _ => State::ALL.into_iter().find(|state| *state as u8 == number),
-        }
+        Some(match number {
+            1 => State::Established,
+            2 => State::SynSent,
+            3 | 12 => State::SynReceived,
+            4 => State::FinWait1,
+            5 => State::FinWait2,
+            6 => State::TimeWait,
+            7 | 13 => State::Unconnected,
+            8 => State::CloseWait,
+            9 => State::LastAck,
+            10 => State::Listen,
+            11 => State::Closing,
+            _ => return None,
+        })
     }
 
     /// The word that `ss` prints.

@@ -391,3 +391,178 @@ fn the_kernel_takes_the_filter_program() {
         assert_eq!(stray, None, "{ports:?} {peer:?}");
     }
 }
+
+#[test]
+fn ss_lists_the_same_connections() {
+    if !Path::new("/usr/bin/ss").exists() {
+        skip("/usr/bin/ss is not installed");
+        return;
+    }
+    let (listener, at) = listen(300);
+    let mut kept = Vec::new();
+    for number in 0..200 {
+        kept.push(TcpStream::connect(at).unwrap());
+        // A share of them stays unaccepted.
+        if number % 4 != 0 {
+            kept.push(listener.accept().unwrap().0);
+        }
+    }
+    let query = Query { tcp: true, ports: vec![at.port()], ..Query::default() };
+    let ours: BTreeSet<String> = scan(&query)
+        .unwrap()
+        .sockets
+        .iter()
+        .map(|s| {
+            let end = |ip: IpAddr, port: u16| if port == 0 { format!("{ip}:*") } else { format!("{ip}:{port}") };
+            let ends = (end(s.here(), s.local_port), end(s.peer(), s.remote_port));
+            format!("{} {} {} {} {}", s.state.name(), s.receive_queue, s.send_queue.unwrap(), ends.0, ends.1)
+        })
+        .collect();
+    let port = at.port();
+    let filter = format!("sport = :{port} or dport = :{port}");
+    let output = std::process::Command::new("/usr/bin/ss").args(["-tanH", &filter]).output().unwrap();
+    let theirs: BTreeSet<String> = String::from_utf8(output.stdout)
+        .unwrap()
+        .lines()
+        .map(|line| line.split_ascii_whitespace().take(5).collect::<Vec<_>>().join(" "))
+        .collect();
+    assert_eq!(ours.len(), 401);
+    assert_eq!(ours, theirs);
+}
+
+// ---- other rights, other namespaces: this test binary again, as a child ----
+
+const PORT: &str = "MXRAY_TEST_PORT";
+
+fn skip(reason: &str) {
+    let _ = writeln!(std::io::stderr(), "skipped: {reason}");
+}
+
+/// Runs one ignored test of this binary behind `wrapper`; `false`: the wrapper is not permitted or not there.
+fn again(wrapper: &[&str], test: &str, port: u16) -> bool {
+    let (program, options) = wrapper.split_first().unwrap();
+    let runs = |arguments: &[&str]| {
+        std::process::Command::new(program)
+            .args(options)
+            .arg(std::env::current_exe().unwrap())
+            .args(arguments)
+            .env(PORT, port.to_string())
+            .output()
+    };
+    if !runs(&["--list"]).is_ok_and(|output| output.status.success()) {
+        return false;
+    }
+    let name = format!("sockets::tests::{test}");
+    let output = runs(&["--ignored", "--exact", &name, "--nocapture"]).unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && said.contains("1 passed"), "{said}");
+    true
+}
+
+fn port_of_parent() -> u16 {
+    std::env::var(PORT).unwrap().parse().unwrap()
+}
+
+#[test]
+fn without_rights_the_socket_is_seen_and_its_owner_is_hidden() {
+    let (_listener, at) = listen(5);
+    let nobody = ["/usr/bin/setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--inh-caps=-all"];
+    if !rustix::process::geteuid().is_root() {
+        skip("only root can become another user");
+    } else if !again(&nobody, "as_nobody", at.port()) {
+        skip("setpriv is missing, or uid 65534 cannot run this test binary where it lies");
+    }
+}
+
+#[test]
+#[ignore = "run as uid 65534 by without_rights_the_socket_is_seen_and_its_owner_is_hidden"]
+fn as_nobody() {
+    assert_eq!(rustix::process::geteuid().as_raw(), 65534);
+    let port = port_of_parent();
+    let sample = look();
+    let (_own, own_at) = listen(5);
+    let both = look();
+    let inode_at = |sample: &Sample, port| {
+        let socket = sample.snapshot.sockets.iter().find(|s| s.state == State::Listen && s.local_port == port).unwrap();
+        (u64::from(socket.inode), socket.uid)
+    };
+    let (foreign, uid) = inode_at(&sample, port);
+    let (own, _) = inode_at(&both, own_at.port());
+    assert_eq!(uid, 0);
+    let Seen::Value(table) = crate::processes::table() else { panic!("no table") };
+    let owners = crate::processes::owners(&table, &BTreeSet::from([foreign, own]), &[]);
+    assert!(owners[&own].value().is_some_and(|owners| owners[0].pid == std::process::id()));
+    match &owners[&foreign] {
+        Seen::Unknown(Blind::NotPermitted { needs, .. }) => assert!(needs.contains("root"), "{needs}"),
+        other => panic!("{other:?}"),
+    }
+    // What needs no right is there: that the process lives, its limits, the listener's queue.
+    let parent = rustix::process::getppid().unwrap().as_raw_pid().unsigned_abs();
+    let seen = crate::processes::describe(&table, &BTreeSet::from([parent]), |_| Seen::Absent);
+    assert!(seen.mail[&parent].capabilities.value().is_some());
+    if crate::processes::kernel_counts_descriptors() {
+        assert!(seen.mail[&parent].descriptors.value().is_some(), "{:?}", seen.mail[&parent].descriptors);
+    } else {
+        assert!(matches!(seen.mail[&parent].descriptors, Seen::Unknown(Blind::NotPermitted { .. })));
+    }
+    assert!(summary(&sample, &sample).listeners.values().any(|l| l.port == port && l.queue.value().is_some()));
+}
+
+#[test]
+fn another_namespace_has_other_sockets() {
+    let (_listener, at) = listen(5);
+    if !again(&["/usr/bin/unshare", "--net"], "in_a_fresh_namespace", at.port()) {
+        skip("unshare --net is not permitted or not installed");
+    }
+}
+
+#[test]
+#[ignore = "run behind unshare --net by another_namespace_has_other_sockets"]
+fn in_a_fresh_namespace() {
+    let port = port_of_parent();
+    let own = TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0)).unwrap();
+    let sockets = summary(&look(), &look());
+    assert_eq!(sockets.listeners.len(), 1, "{:?}", sockets.listeners);
+    assert_eq!(listener_at(&sockets, own.local_addr().unwrap()).port, own.local_addr().unwrap().port());
+    assert!(
+        sockets.listeners.values().all(|listener| listener.port != port || port == own.local_addr().unwrap().port())
+    );
+}
+
+#[test]
+fn a_namespace_can_be_entered_by_process() {
+    let (_listener, at) = listen(5);
+    let child = std::process::Command::new("/usr/bin/unshare").args(["--net", "/bin/sleep", "60"]).spawn();
+    let Ok(mut child) = child else {
+        skip("unshare is not installed");
+        return;
+    };
+    let ours = std::fs::read_link("/proc/self/ns/net").unwrap();
+    let namespace = format!("/proc/{}/ns/net", child.id());
+    let other = until("its own namespace", || {
+        let gone = child.try_wait().unwrap().is_some();
+        let link = std::fs::read_link(&namespace).ok();
+        (gone || link.as_ref().is_some_and(|link| *link != ours)).then_some(!gone)
+    });
+    if !other {
+        skip("unshare --net is not permitted");
+        return;
+    }
+    let pid = child.id().to_string();
+    // Only this one thread moves; it ends in the other namespace.
+    let seen = std::thread::spawn(move || {
+        mxray_sys::namespace::NetworkNamespace::parse(&pid).unwrap().enter().unwrap();
+        let sample = look();
+        let mut fallback = Snapshot::empty(Source::ProcNet);
+        from_proc(Path::new(PROC_NET), &Query { tcp: true, udp: true, ..Query::default() }, &mut fallback).unwrap();
+        (summary(&sample, &sample).listeners.len(), fallback.sockets.len(), crate::vantage::look().network_namespace)
+    })
+    .join();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let (listeners, fallback, inode) = seen.unwrap();
+    assert_eq!((listeners, fallback), (0, 0));
+    assert_ne!(inode, crate::vantage::look().network_namespace);
+    let sample = look();
+    assert_eq!(listener_at(&summary(&sample, &sample), at).port, at.port());
+}

@@ -14,8 +14,8 @@ pub struct Vantage {
     pub uid: u32,
     /// Effective capabilities, by their names in lower case (`cap_net_admin`).
     pub capabilities: BTreeSet<String>,
-    /// The capabilities that any process started here can still get: the bounding set of this process tree's first
-    /// process.
+    /// The capabilities that a service started here can still get: the bounding set of process 1 and, where no service
+    /// manager starts services, of this session too.
     pub bounding: Seen<BTreeSet<String>>,
     pub kernel_release: String,
     /// Inode of the network namespace that was looked at.

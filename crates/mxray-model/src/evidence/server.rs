@@ -42,7 +42,8 @@ pub struct Server {
     pub wanted: BTreeMap<String, WantedListener>,
     /// Local services that it depends on, by `smtpd_milters unix:/run/opendkim/opendkim.sock`.
     pub helpers: BTreeMap<String, Helper>,
-    /// Directories that it needs, by use: `queue`, `mailboxes`, `log`.
+    /// Directories that it needs, by use: `queue`, `mailboxes`, `log`; a part of one that is a file system of its own as
+    /// `queue/deferred`.
     pub directories: BTreeMap<String, String>,
     /// The master process. `Absent`: searched for, not running.
     pub master: Seen<Master>,

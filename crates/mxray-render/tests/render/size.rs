@@ -72,3 +72,20 @@ fn what_is_folded_is_counted() {
     assert!(out.lines().count() < 100, "a wall of {} lines", out.lines().count());
     assert!(out.contains("(-v shows all)"), "{out}");
 }
+
+#[test]
+fn a_thousand_blind_spots_are_one_entry() {
+    let mut report = sample::healthy();
+    report.unseen = (0..1000)
+        .map(|index| mxray_model::Unseen {
+            what: format!("process {index}"),
+            why: "not permitted: descriptors".into(),
+            needs: "root".into(),
+        })
+        .collect();
+    let out = rendered(&report, Format::Text, Options::default());
+    assert!(out.lines().count() < 30, "{out}");
+    assert!(out.contains("and 976 more:"), "{out}");
+    let all = rendered(&report, Format::Text, Options { verbose: true, ..Options::default() });
+    assert!(all.split(['\n', ',']).any(|word| word.trim() == "process 998"), "{all}");
+}

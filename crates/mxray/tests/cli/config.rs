@@ -1,6 +1,8 @@
 //! Configuration through the binary: which file wins, how errors read, that secrets stay where they are.
 
-use crate::{Scratch, answer, mxray, run, talk, text};
+use crate::{Scratch, answer, mxray, run, skipped, talk, text};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
 
 const SECRET: &str = "correct-horse-battery";
 
@@ -88,4 +90,32 @@ fn show_as_json_has_the_origin_of_every_value() {
     let rows = shown["rows"].as_array().unwrap();
     assert!(rows.iter().all(|row| row["from"] == "default"), "{shown}");
     assert!(rows.iter().any(|row| row["key"] == "doctor.deadline_s" && row["value"] == "10"), "{shown}");
+}
+
+#[test]
+fn a_file_that_may_not_be_read_is_never_taken_for_absent() {
+    const NOBODY: u32 = 65534;
+    let scratch = Scratch::new("unreadable");
+    let file = scratch.file("mxray/mxray.toml", "[doctor]\nsince = \"1h\"\n");
+    std::fs::set_permissions(&file, PermissionsExt::from_mode(0o000)).unwrap();
+    let as_nobody = |words: &[&str]| {
+        let mut command = mxray(words);
+        command.env("XDG_CONFIG_HOME", &scratch.0);
+        // Root may read everything, so there the command runs as somebody else.
+        if rustix::process::geteuid().is_root() {
+            command.uid(NOBODY);
+        }
+        command.output()
+    };
+    let checked = match as_nobody(&["config", "check"]) {
+        Ok(output) => output,
+        // A build directory below root's home cannot be entered by others.
+        Err(error) => return skipped("run as another user", &error.to_string()),
+    };
+    let said = talk(&checked, 1);
+    assert!(said.contains(file.to_str().unwrap()) && said.contains("ermission denied"), "{said}");
+    let shown = text(&as_nobody(&["config", "show"]).unwrap().stdout);
+    assert!(shown.contains(&format!("# not read: {}", file.display())), "{shown}");
+    let named = as_nobody(&["--config", file.to_str().unwrap(), "config", "show"]).unwrap();
+    assert!(talk(&named, 64).contains("ermission denied"));
 }

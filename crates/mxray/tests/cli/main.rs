@@ -5,6 +5,7 @@
 #![expect(clippy::unwrap_used, reason = "a test says what it expects by panicking")]
 
 mod config;
+mod terminal;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -168,14 +169,14 @@ fn completions_for_every_shell() {
     let script = scratch.file("mxray.bash", &answer(&["completions", "bash"]));
     match Command::new("bash").arg("-n").arg(&script).output() {
         Ok(output) => assert!(output.status.success(), "{}", text(&output.stderr)),
-        Err(error) => eprintln_skip("bash -n", &error),
+        Err(error) => skipped("bash -n", &error.to_string()),
     }
 }
 
-/// Why a part of a test did not run; libtest shows it with `--nocapture`.
+/// Says why a part of a test did not run; libtest shows it with `--nocapture`.
 #[expect(clippy::print_stderr, reason = "a skip says why")]
-fn eprintln_skip(what: &str, error: &std::io::Error) {
-    eprintln!("skipped: {what}: {error}");
+fn skipped(what: &str, why: &str) {
+    eprintln!("skipped: {what}: {why}");
 }
 
 #[test]

@@ -27,7 +27,7 @@ const RESTRICTIONS: &[&str] = &[
 ];
 
 /// What one instance's dependencies are read from.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub(crate) struct Sources<'a> {
     pub values: &'a Values,
     pub main: &'a MainCf,
@@ -39,11 +39,17 @@ pub(crate) struct Sources<'a> {
     pub master_file: &'a str,
     /// Path of saslauthd's socket, where the Cyrus library's own configuration names it.
     pub saslauthd: Option<&'a str>,
+    /// Reads a file that a value names.
+    pub read: &'a dyn Fn(&str) -> Seen<Vec<u8>>,
 }
 
 /// The helpers by `smtpd_milters unix:/run/opendkim/opendkim.sock`.
 pub(crate) fn helpers(sources: &Sources<'_>) -> BTreeMap<String, Helper> {
-    let mut found = Found { sources, helpers: BTreeMap::new() };
+    let screened = sources.master.services.iter().filter(|(_, service)| service.daemon() == "postscreen");
+    let screened = screened.filter_map(|(key, postscreen)| {
+        Some((key.clone(), pass_service(sources.values, sources.master, postscreen)?.key()))
+    });
+    let mut found = Found { sources, screened: screened.collect(), helpers: BTreeMap::new() };
     for service in sources.master.services.values() {
         match service.daemon() {
             "smtpd" => {
@@ -65,6 +71,8 @@ pub(crate) fn helpers(sources: &Sources<'_>) -> BTreeMap<String, Helper> {
 
 struct Found<'s> {
     sources: &'s Sources<'s>,
+    /// Listeners of postscreen, each with the service that it hands its connections to.
+    screened: Vec<(String, String)>,
     helpers: BTreeMap<String, Helper>,
 }
 
@@ -144,14 +152,9 @@ impl Found<'_> {
 
     /// The service, and for one behind postscreen the listener whose connections it serves.
     fn served(&self, service: &Service) -> BTreeSet<String> {
-        let mut keys = BTreeSet::from([service.key()]);
-        for (key, listener) in &self.sources.master.services {
-            let behind = || pass_service(self.sources.values, self.sources.master, listener);
-            if listener.daemon() == "postscreen" && behind().is_some_and(|behind| behind.key() == service.key()) {
-                keys.insert(key.clone());
-            }
-        }
-        keys
+        let own = service.key();
+        let listeners = self.screened.iter().filter(|(_, behind)| *behind == own).map(|(listener, _)| listener.clone());
+        listeners.chain(std::iter::once(own.clone())).collect()
     }
 
     fn is_chrooted(&self, service: &Service) -> bool {
@@ -375,28 +378,22 @@ impl Found<'_> {
     }
 
     fn tables(&mut self, name: &str, value: &str, service: Option<&Service>) {
-        // Asked through proxymap(8) or by many services: without a chroot of its own the path is the real one.
-        let Some(reader) = service.or_else(|| self.sources.master.services.values().find(|s| s.daemon() == "smtpd"))
-        else {
-            return;
+        let services = &self.sources.master.services;
+        let running = |daemon: &str| services.values().find(|service| service.daemon() == daemon);
+        let asking = match name {
+            name if name.starts_with("smtp_") => "smtp",
+            name if name.starts_with("lmtp_") => "lmtp",
+            "transport_maps" => "trivial-rewrite",
+            _ => "smtpd",
         };
+        let Some(reader) = service.or_else(|| running(asking)) else { return };
         for item in items(value) {
             let Item::Word(word) = item else { continue };
-            let (word, proxied) = match word.strip_prefix("proxy:") {
-                Some(rest) => (rest, true),
-                None => (word, false),
+            let (word, reader) = match word.strip_prefix("proxy:") {
+                Some(rest) => (rest, running("proxymap").unwrap_or(reader)),
+                None => (word, reader),
             };
-            let proxymap = self.sources.master.services.values().find(|service| service.daemon() == "proxymap");
-            let reader = if proxied { proxymap.unwrap_or(reader) } else { reader };
-            let endpoint = if let Some(rest) = word.strip_prefix("socketmap:") {
-                // `unix:path:name`, `inet:host:port:name`
-                rest.rsplit_once(':').and_then(|(server, _)| self.endpoint(server, reader))
-            } else if let Some(rest) = word.strip_prefix("tcp:") {
-                self.inet(rest, None)
-            } else {
-                None
-            };
-            let Some(endpoint) = endpoint else { continue };
+            let Some(endpoint) = self.table(word, reader) else { continue };
             self.add(Need {
                 kind: HelperKind::Lookup,
                 setting: name,
@@ -405,6 +402,40 @@ impl Found<'_> {
                 by: service.map(|service| self.served(service)).unwrap_or_default(),
                 on_failure: "tempfail".to_owned(),
             });
+        }
+    }
+
+    /// The server behind one table, where there is one.
+    fn table(&self, word: &str, reader: &Service) -> Option<Endpoint> {
+        let (kind, rest) = word.split_once(':')?;
+        match kind {
+            // `unix:path:name`, `inet:host:port:name`
+            "socketmap" => rest.rsplit_once(':').and_then(|(server, _)| self.endpoint(server, reader)),
+            "tcp" => self.inet(rest, None),
+            "mysql" => self.database(rest, "hosts", 3306, reader),
+            "pgsql" => self.database(rest, "hosts", 5432, reader),
+            "memcache" => self.database(rest, "memcache", 11211, reader),
+            _ => None,
+        }
+    }
+
+    /// The one server that a table's own file names. With several of them the loss of one is no fault.
+    fn database(&self, file: &str, parameter: &str, port: u16, reader: &Service) -> Option<Endpoint> {
+        let Seen::Value(bytes) = (self.sources.read)(file) else { return None };
+        let table = super::main_cf::parse(&bytes);
+        let hosts = &table.values.get(parameter)?.value;
+        let [Item::Word(host)] = items(hosts)[..] else { return None };
+        match host {
+            // libmysqlclient takes this name for its own socket, whose place is compiled in.
+            "localhost" if parameter == "hosts" && port == 3306 => None,
+            host if host.starts_with("unix:") => match self.endpoint(host, reader)? {
+                // PostgreSQL names the directory; the socket in it carries the port.
+                Endpoint::Unix { path } if port == 5432 => {
+                    Some(Endpoint::Unix { path: format!("{path}/.s.PGSQL.5432") })
+                }
+                endpoint => Some(endpoint),
+            },
+            host => self.inet(host.strip_prefix("inet:").unwrap_or(host), Some(port)),
         }
     }
 }

@@ -31,7 +31,7 @@ impl Values {
             main.values.iter().map(|(name, assignment)| (name.clone(), assignment.value.clone())).collect();
         raw.insert("config_directory".to_owned(), config_dir.to_owned());
         let own = |name: &str| main.values.get(name).map(|assignment| assignment.value.clone());
-        let host = own("myhostname").unwrap_or_else(|| default_host(machine, own("mydomain")));
+        let host = own("myhostname").unwrap_or_else(|| default_host(machine, own("mydomain").as_deref()));
         let domain = host.split_once('.').map_or("localdomain", |(_, domain)| domain).to_owned();
         raw.entry("mydomain".to_owned()).or_insert(domain);
         raw.entry("myhostname".to_owned()).or_insert(host);
@@ -70,7 +70,12 @@ impl Values {
     pub fn of(&self, overrides: &BTreeMap<String, String>, name: &str) -> Result<Expanded, String> {
         let lookup = |wanted: &str| overrides.get(wanted).map(String::as_str).or_else(|| self.raw(wanted));
         match lookup(name) {
-            Some(text) => expand(text, &lookup),
+            Some(text) => {
+                let mut expanded = expand(text, &lookup)?;
+                // As postconf shows it: what expanded to nothing at either end leaves its blanks.
+                expanded.text = expanded.text.trim_matches(' ').to_owned();
+                Ok(expanded)
+            }
             None => Ok(Expanded { text: String::new(), undefined: Default::default() }),
         }
     }
@@ -93,11 +98,11 @@ impl Values {
 }
 
 /// gethostname(), completed with mydomain where it is a single label.
-fn default_host(machine: &Machine, domain: Option<String>) -> String {
+fn default_host(machine: &Machine, domain: Option<&str>) -> String {
     if machine.host_name.contains('.') {
         machine.host_name.clone()
     } else {
-        format!("{}.{}", machine.host_name, domain.as_deref().unwrap_or("localdomain"))
+        format!("{}.{}", machine.host_name, domain.unwrap_or("localdomain"))
     }
 }
 

@@ -49,6 +49,7 @@ pub(crate) const SETTINGS: &[&str] = &[
     "proxy_interfaces",
     "queue_directory",
     "queue_minfree",
+    "postscreen_upstream_proxy_protocol",
     "relay_domains",
     "relay_transport",
     "relayhost",
@@ -78,6 +79,7 @@ pub(crate) const SETTINGS: &[&str] = &[
     "smtpd_tls_eckey_file",
     "smtpd_tls_key_file",
     "smtpd_tls_security_level",
+    "smtpd_upstream_proxy_protocol",
     "smtpd_use_tls",
     "soft_bounce",
     "virtual_alias_domains",
@@ -90,7 +92,10 @@ pub(crate) const SETTINGS: &[&str] = &[
 const VALUE_CHARS_MAX: usize = 64 * 1024;
 /// Most problems that a report carries; the first ones say what is wrong.
 const PROBLEMS_MAX: usize = 100;
-/// Deepest nesting of files in mynetworks.
+/// Lists in which a path stands for the lines of that file.
+const LISTS_WITH_FILES: &[&str] =
+    &["mynetworks", "mydestination", "relay_domains", "virtual_mailbox_domains", "virtual_alias_domains"];
+/// Deepest nesting of files in such a list.
 const FILES_DEPTH_MAX: u32 = 8;
 
 /// What was read of one instance.
@@ -109,22 +114,30 @@ pub(crate) struct Input<'a> {
     pub read: &'a dyn Fn(&str) -> Seen<Vec<u8>>,
 }
 
-pub(crate) fn server(input: Input<'_>) -> Server {
+pub(crate) fn server(input: &Input<'_>) -> Server {
     let main_file = format!("{}/main.cf", input.config_dir);
     let master_file = format!("{}/master.cf", input.config_dir);
     let mut problems = Problems { list: Vec::new() };
+    if let Some(blind) = input.dump.blind() {
+        problems.one(&main_file, 1, format!("postconf could not be asked ({}); read from the files", blind.why()));
+    }
     problems.add(&main_file, &input.main.troubles);
     problems.add(&master_file, &input.master.troubles);
     let (values, configured_by) = match &input.dump {
         Seen::Value(dump) => (Values::from_dump(dump.clone(), &input.main), "postconf"),
         Seen::Absent | Seen::Unknown(_) => (Values::from_files(input.config_dir, &input.main, input.machine), "files"),
     };
-    if let Some(blind) = input.dump.blind() {
-        problems.one(&main_file, 1, format!("postconf could not be asked ({}); read from the files", blind.why()));
+    let mut settings = settings(input, &values, &main_file, &mut problems);
+    if input.dump.value().is_none() {
+        uncertain(input, &values, &main_file, &mut problems);
     }
-    let mut settings = settings(&input, &values, &main_file, &mut problems);
-    if let Some(networks) = settings.get_mut("mynetworks") {
-        inline_files(networks, &main_file, input.read, &mut problems);
+    for name in LISTS_WITH_FILES {
+        if let Some(list) = settings.get_mut(*name) {
+            inline_files(name, list, &main_file, input.read, &mut problems);
+        }
+    }
+    if let Some(origin) = settings.get_mut("myorigin") {
+        first_line(origin, input.read);
     }
     let mut master = input.master.clone();
     master.services.retain(|_, service| !is_disabled(&values, service));
@@ -132,9 +145,10 @@ pub(crate) fn server(input: Input<'_>) -> Server {
     let mut wanted = wanted(&values, &master, input.machine, &master_file, &mut troubles);
     troubles.extend(override_troubles(&values, &master));
     problems.add(&master_file, &troubles);
+    let common: BTreeMap<&str, String> = SETTINGS.iter().map(|name| (*name, values.plain(name))).collect();
     for (key, listener) in &mut wanted {
         if let Some(service) = master.services.get(key) {
-            differing(&values, &super::listeners::seen_by(service), &settings, listener);
+            differing(&values, &super::listeners::seen_by(service), &common, listener);
         }
     }
     let sources = Sources {
@@ -146,11 +160,12 @@ pub(crate) fn server(input: Input<'_>) -> Server {
         main_file: &main_file,
         master_file: &master_file,
         saslauthd: input.saslauthd.as_deref(),
+        read: input.read,
     };
     let helpers = helpers(&sources);
     Server {
         software: "postfix".to_owned(),
-        version: input.version,
+        version: input.version.clone(),
         config_dir: input.config_dir.to_owned(),
         enabled: is_enabled(&values, input.primary),
         configured_by: configured_by.to_owned(),
@@ -179,13 +194,14 @@ struct Problems {
 impl Problems {
     fn add(&mut self, file: &str, troubles: &[Trouble]) {
         for trouble in troubles {
-            self.one(file, trouble.line, trouble.text.clone());
+            self.one(file, trouble.line, &trouble.text);
         }
     }
 
-    fn one(&mut self, file: &str, line: u32, text: String) {
+    fn one(&mut self, file: &str, line: u32, text: impl AsRef<str>) {
         if self.list.len() < PROBLEMS_MAX {
-            self.list.push(Problem { at: FileLine { file: file.to_owned(), line }, text: clip_to(&text, 1000) });
+            self.list
+                .push(Problem { at: FileLine { file: file.to_owned(), line }, text: clip_to(text.as_ref(), 1000) });
         }
     }
 }
@@ -212,9 +228,6 @@ fn settings(input: &Input<'_>, values: &Values, main_file: &str, problems: &mut 
         if kept.len() != value.len() {
             problems.one(main_file, place, format!("{name} is longer than {VALUE_CHARS_MAX} characters"));
         }
-        if input.dump.value().is_none() && line.is_none() {
-            uncertain(name, &value, values, main_file, problems);
-        }
         let at = line.map(|line| FileLine { file: main_file.to_owned(), line });
         found.insert((*name).to_owned(), Setting { value: kept, at });
     }
@@ -222,11 +235,15 @@ fn settings(input: &Input<'_>, values: &Values, main_file: &str, problems: &mut 
 }
 
 /// What our table of defaults cannot promise.
-fn uncertain(name: &str, value: &str, values: &Values, main_file: &str, problems: &mut Problems) {
-    if UNCERTAIN.contains(&name) {
-        let text = format!("{name} is not set; taken as \"{value}\", which the package may have chosen otherwise");
+fn uncertain(input: &Input<'_>, values: &Values, main_file: &str, problems: &mut Problems) {
+    let is_set = |name: &str| input.main.values.contains_key(name);
+    let assumed: Vec<String> =
+        UNCERTAIN.iter().filter(|name| !is_set(name)).map(|name| format!("{name} = {}", values.plain(name))).collect();
+    if !assumed.is_empty() {
+        let text = format!("not set; a package may have chosen other defaults than these: {}", assumed.join(", "));
         problems.one(main_file, 1, text);
-    } else if name == "mynetworks" && values.raw("mynetworks").is_none() {
+    }
+    if values.raw("mynetworks").is_none() {
         let style = values.plain("mynetworks_style");
         let text =
             format!("mynetworks is not set and comes from the interfaces (mynetworks_style = {style}); not computed");
@@ -234,15 +251,31 @@ fn uncertain(name: &str, value: &str, values: &Values, main_file: &str, problems
     }
 }
 
-/// Files in mynetworks stand for their lines. Tables cannot be enumerated in general and stay as they are.
-fn inline_files(setting: &mut Setting, main_file: &str, read: &dyn Fn(&str) -> Seen<Vec<u8>>, problems: &mut Problems) {
+/// `myorigin` may name a file (Debian: /etc/mailname): its first line is the value. Unread, the path stays.
+fn first_line(setting: &mut Setting, read: &dyn Fn(&str) -> Seen<Vec<u8>>) {
+    if setting.value.starts_with('/')
+        && let Seen::Value(bytes) = read(&setting.value)
+    {
+        let line = bytes.split(|byte| *byte == b'\n').next().unwrap_or_default();
+        setting.value = mxray_model::text::untrusted(line.trim_ascii());
+    }
+}
+
+/// Files in a list stand for their lines. Tables cannot be enumerated in general and stay as they are.
+fn inline_files(
+    name: &str,
+    setting: &mut Setting,
+    main_file: &str,
+    read: &dyn Fn(&str) -> Seen<Vec<u8>>,
+    problems: &mut Problems,
+) {
     let at = setting.at.clone().unwrap_or(FileLine { file: main_file.to_owned(), line: 1 });
-    let mut told = |text: String| problems.one(&at.file, at.line, text);
+    let mut told = |text: String| problems.one(&at.file, at.line, format!("{name}: {text}"));
     let mut visited = BTreeSet::new();
     let text = inline(&setting.value, read, &mut told, &mut visited, 0);
     setting.value = clip_to(&text, VALUE_CHARS_MAX);
     if setting.value.len() != text.len() {
-        told(format!("mynetworks with its files is longer than {VALUE_CHARS_MAX} characters"));
+        told(format!("with its files longer than {VALUE_CHARS_MAX} characters"));
     }
 }
 
@@ -271,12 +304,12 @@ fn inline(
     for word in words {
         let bare = word.trim_start_matches('!');
         if is_table(bare) {
-            told(format!("mynetworks: the table {} is not read; what it admits is unknown", clip(bare)));
+            told(format!("the table {} is not read; what it admits is unknown", clip(bare)));
             out.push(word.to_owned());
         } else if !is_file(bare) {
             out.push(word.to_owned());
         } else if word != bare || depth == FILES_DEPTH_MAX || !visited.insert(bare.to_owned()) {
-            told(format!("mynetworks: the file {} is not read (negated, nested too deep or twice)", clip(bare)));
+            told(format!("the file {} is not read (negated, nested too deep or twice)", clip(bare)));
             out.push(word.to_owned());
         } else {
             match read(bare) {
@@ -284,9 +317,9 @@ fn inline(
                     let inner: Vec<String> = logical(&bytes).0.into_iter().map(|line| line.text).collect();
                     out.push(inline(&inner.join(" "), read, told, visited, depth + 1));
                 }
-                Seen::Absent => told(format!("mynetworks: the file {} does not exist", clip(bare))),
+                Seen::Absent => told(format!("the file {} does not exist", clip(bare))),
                 Seen::Unknown(blind) => {
-                    told(format!("mynetworks: the file {} could not be read: {}", clip(bare), blind.why()));
+                    told(format!("the file {} could not be read: {}", clip(bare), blind.why()));
                     out.push(word.to_owned());
                 }
             }
@@ -300,19 +333,19 @@ fn inline(
 fn differing(
     values: &Values,
     seen: &BTreeMap<String, String>,
-    settings: &BTreeMap<String, Setting>,
+    common: &BTreeMap<&str, String>,
     listener: &mut WantedListener,
 ) {
     if listener.overrides.is_empty() {
         return;
     }
-    for name in settings.keys() {
-        if listener.overrides.contains_key(name) {
+    for (name, value) in common {
+        if listener.overrides.contains_key(*name) || !values.raw(name).is_some_and(|raw| raw.contains('$')) {
             continue;
         }
         let own = values.plain_of(seen, name);
-        if own != values.plain(name) {
-            listener.overrides.insert(name.clone(), own);
+        if own != *value {
+            listener.overrides.insert((*name).to_owned(), own);
         }
     }
 }

@@ -5,7 +5,7 @@ use super::main_cf::{clip, name_and_value};
 use std::collections::BTreeMap;
 
 /// Most services that are kept. The largest real files (hundreds of outgoing addresses) have some thousand.
-const SERVICES_MAX: usize = 10_000;
+const SERVICES_MAX: usize = 5_000;
 
 /// The process limit column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

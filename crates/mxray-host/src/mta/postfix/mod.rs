@@ -13,6 +13,8 @@ pub(crate) mod listeners;
 pub(crate) mod main_cf;
 pub(crate) mod master_cf;
 mod postconf;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use effective::{Item, items};
 
@@ -105,6 +107,9 @@ fn has_run() -> bool {
     Path::new("/var/spool/postfix/pid/master.pid").exists()
 }
 
+/// Where mail waits below the queue directory; each may be a file system of its own.
+const QUEUE_PARTS: &[&str] = &["incoming", "active", "deferred", "maildrop", "hold", "defer", "bounce"];
+
 /// What all instances share.
 struct Installed {
     postconf: Seen<Postconf>,
@@ -168,7 +173,7 @@ impl Installed {
             Seen::Unknown(blind) => Seen::Unknown(blind.clone()),
         };
         let read = |path: &str| reading::file(Path::new(path), NETWORKS_BYTES_MAX).map(|content| content.bytes);
-        let mut server = server(Input {
+        let mut server = server(&Input {
             config_dir,
             version: self.version.clone(),
             dump,
@@ -185,6 +190,9 @@ impl Installed {
             && let Some((directory, _)) = directory.rsplit_once('/')
         {
             server.directories.insert("log".to_owned(), directory.to_owned());
+        }
+        for (name, directory) in crate::files::mounted_below(server.setting("queue_directory"), QUEUE_PARTS) {
+            server.directories.insert(format!("queue/{name}"), directory);
         }
         server.unit = unit(&server, primary);
         Ok(server)

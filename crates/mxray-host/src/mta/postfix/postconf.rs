@@ -15,7 +15,8 @@ const PLACES: &[&str] =
     &["/usr/sbin/postconf", "/usr/local/sbin/postconf", "/usr/bin/postconf", "/opt/postfix/sbin/postconf"];
 /// The full dump is 50 KB; a site with large lists in main.cf stays under a megabyte.
 const OUTPUT_BYTES_MAX: usize = 8 << 20;
-/// It takes some 10 ms. It may look up the host name, so a dead resolver can hold it.
+/// It takes some 10 ms; up to 2 s where main.cf was changed within the last second, which it then reads repeatedly. It may
+/// look up the host name, so a dead resolver can hold it.
 const PATIENCE: Duration = Duration::from_secs(4);
 
 /// postconf, found and fit to be run.
@@ -44,6 +45,12 @@ impl Postconf {
         self.run(&["-d", "config_directory", "mail_version"]).map(|output| dump(&output))
     }
 
+    /// The same, expanded by postconf itself (2.10 and later): what our own expansion is tested against.
+    #[cfg(test)]
+    pub fn expanded(&self, config_dir: &str) -> Seen<BTreeMap<String, String>> {
+        self.run(&["-x", "-c", config_dir]).map(|output| dump(&output))
+    }
+
     pub fn path(&self) -> String {
         reading::shown(&self.0)
     }
@@ -54,14 +61,14 @@ impl Postconf {
         command.args(arguments).env_clear().env("LC_ALL", "C").current_dir("/").stdin(Stdio::null());
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         match command.spawn() {
-            Ok(child) => attend(child, step),
+            Ok(child) => attend(child, step, PATIENCE),
             Err(error) => Seen::Unknown(Blind::Failed { step, error: error.to_string() }),
         }
     }
 }
 
 /// A program is run only where nobody but root can have put it there.
-fn trusted(path: &Path) -> Seen<Postconf> {
+pub(super) fn trusted(path: &Path) -> Seen<Postconf> {
     let refuse = |why: String| reading::failed("run", path, &format!("refused: {why}"));
     let real = match std::fs::canonicalize(path) {
         Ok(real) => real,
@@ -89,9 +96,9 @@ fn trusted(path: &Path) -> Seen<Postconf> {
 }
 
 /// Reads what the child says until it ends, takes too long or says too much. Never leaves it behind.
-fn attend(mut child: Child, step: String) -> Seen<Vec<u8>> {
-    let started = Instant::now();
-    let heard = listen(&mut child, started).and_then(|said| ended(&mut child, started).map(|()| said));
+pub(super) fn attend(mut child: Child, step: String, patience: Duration) -> Seen<Vec<u8>> {
+    let until = Instant::now() + patience;
+    let heard = listen(&mut child, until).and_then(|said| ended(&mut child, until).map(|()| said));
     if heard.is_err() {
         // Only this child, which we started, is ended. It may have ended by itself, which is as well.
         let _ = child.kill();
@@ -99,7 +106,7 @@ fn attend(mut child: Child, step: String) -> Seen<Vec<u8>> {
     let status = child.wait();
     match (heard, status) {
         (Err(Stop::Late), _) => {
-            let after_ms = u64::try_from(PATIENCE.as_millis()).unwrap_or(u64::MAX);
+            let after_ms = u64::try_from(patience.as_millis()).unwrap_or(u64::MAX);
             Seen::Unknown(Blind::TimedOut { what: step, after_ms })
         }
         (Err(Stop::Broken(error)), _) => Seen::Unknown(Blind::Failed { step, error }),
@@ -117,7 +124,7 @@ enum Stop {
     Broken(String),
 }
 
-fn listen(child: &mut Child, started: Instant) -> Result<(Vec<u8>, Vec<u8>), Stop> {
+fn listen(child: &mut Child, until: Instant) -> Result<(Vec<u8>, Vec<u8>), Stop> {
     let broken = |error: &dyn std::fmt::Display| Stop::Broken(error.to_string());
     let (Some(mut out), Some(mut err)) = (child.stdout.take(), child.stderr.take()) else {
         return Err(Stop::Broken("no pipes".to_owned()));
@@ -126,7 +133,7 @@ fn listen(child: &mut Child, started: Instant) -> Result<(Vec<u8>, Vec<u8>), Sto
     let (mut out_open, mut err_open) = (true, true);
     let mut piece = vec![0_u8; 64 * 1024];
     while out_open || err_open {
-        let left = PATIENCE.checked_sub(started.elapsed()).ok_or(Stop::Late)?;
+        let left = until.checked_duration_since(Instant::now()).ok_or(Stop::Late)?;
         let mut polled = Vec::new();
         if out_open {
             polled.push(PollFd::new(&out, PollFlags::IN));
@@ -161,12 +168,12 @@ fn listen(child: &mut Child, started: Instant) -> Result<(Vec<u8>, Vec<u8>), Sto
 }
 
 /// Both pipes are closed; the process itself ends in the same moment, or is not postconf's usual self.
-fn ended(child: &mut Child, started: Instant) -> Result<(), Stop> {
+fn ended(child: &mut Child, until: Instant) -> Result<(), Stop> {
     const LOOK_AGAIN: Duration = Duration::from_millis(2);
     loop {
         match child.try_wait() {
             Ok(Some(_)) => return Ok(()),
-            Ok(None) if started.elapsed() > PATIENCE => return Err(Stop::Late),
+            Ok(None) if Instant::now() > until => return Err(Stop::Late),
             Ok(None) => std::thread::sleep(LOOK_AGAIN),
             Err(error) => return Err(Stop::Broken(error.to_string())),
         }

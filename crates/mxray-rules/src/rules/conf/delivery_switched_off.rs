@@ -2,7 +2,7 @@
 
 use crate::rule::{Judgement, Rule};
 use crate::view::{self, Words};
-use mxray_model::evidence::{Purpose, Server};
+use mxray_model::evidence::Server;
 use mxray_model::{Evidence, Finding, Fix, Severity, Subject};
 
 pub const RULE: Rule = Rule {
@@ -34,7 +34,7 @@ fn check(evidence: &Evidence) -> Judgement {
     let mut judgement = Judgement::nothing();
     for (instance, server) in servers {
         if !server.enabled {
-            judgement.find(disabled_instance(instance, server));
+            judgement.find(disabled_instance(evidence, instance, server));
             continue;
         }
         if server.software != "postfix" {
@@ -42,8 +42,8 @@ fn check(evidence: &Evidence) -> Judgement {
         }
         let mut switches = Vec::new();
         switches.extend(deferred(server));
-        switches.extend(disabled_services(server));
-        switches.extend(DELIVERY_PARAMETERS.iter().filter_map(|parameter| dead_transport(server, parameter)));
+        switches.extend(disabled_services(evidence, server));
+        switches.extend(DELIVERY_PARAMETERS.iter().filter_map(|(name, default)| dead_transport(server, name, default)));
         switches.extend(LISTS.iter().filter_map(|list| held_or_refused(server, list)));
         if switches.is_empty() {
             judgement.well(format!("{instance}: delivery is not switched off, nothing holds all mail"));
@@ -55,8 +55,14 @@ fn check(evidence: &Evidence) -> Judgement {
     judgement
 }
 
-const DELIVERY_PARAMETERS: [&str; 5] =
-    ["default_transport", "relay_transport", "local_transport", "virtual_transport", "mailbox_transport"];
+/// With their defaults (postconf(5)).
+const DELIVERY_PARAMETERS: [(&str, &str); 5] = [
+    ("default_transport", "smtp"),
+    ("relay_transport", "relay"),
+    ("local_transport", "local:$myhostname"),
+    ("virtual_transport", "virtual"),
+    ("mailbox_transport", ""),
+];
 
 const LISTS: [&str; 8] = [
     "smtpd_client_restrictions",
@@ -69,14 +75,24 @@ const LISTS: [&str; 8] = [
     "header_checks",
 ];
 
-/// Other instances of a host may be disabled on purpose; the first one is never started alone.
-fn disabled_instance(instance: &str, server: &Server) -> Finding {
+/// An instance may be disabled on purpose: retired, or not set up yet. Not so one that is there to receive mail, while
+/// nobody listens on a port of it.
+fn disabled_instance(evidence: &Evidence, instance: &str, server: &Server) -> Finding {
+    let unserved = server.wanted.values().filter(|wanted| !wanted.is_loopback_only()).find(|wanted| {
+        let sockets = evidence.sockets.value();
+        sockets.is_some_and(|sockets| view::listeners_on(sockets, wanted.port).is_empty())
+    });
+    let missed = unserved.filter(|_| view::receives_mail(evidence, server).is_some());
+    let (severity, effect) = match missed {
+        Some(wanted) => (Severity::Critical, format!(", and nobody else listens on port {}", wanted.port)),
+        None => (Severity::Notice, String::new()),
+    };
     RULE.finding_as(
-        Severity::Notice,
+        severity,
         Subject::service(instance),
-        format!("The instance {instance} is disabled: it is not started with the others."),
+        format!("The instance {instance} is disabled{effect}: it is not started with the others."),
     )
-    .confidence(0.9)
+    .confidence(if missed.is_some() { 0.8 } else { 0.9 })
     .because(
         "multi_instance_enable is not yes.",
         format!("{}/main.cf", server.config_dir),
@@ -88,21 +104,19 @@ fn disabled_instance(instance: &str, server: &Server) -> Finding {
         Fix::here("If it should run, enable and start it.")
             .command(format!("postmulti -i {instance} -e enable"))
             .command(format!("postmulti -i {instance} -p start"))
-            .undo(format!("postmulti -i {instance} -p stop; postmulti -i {instance} -e disable")),
+            .undo(format!("postmulti -i {instance} -p stop; postmulti -i {instance} -e disable"))
+            .verify(format!("postmulti -i {instance} -p status")),
     )
     .reference("postmulti(1)")
 }
 
-/// The transports that mail of this server can take: by the parameters that name them.
+/// The transports that mail of this server can take: by the parameters that name them, or these parameters' defaults.
 fn transports_in_use(server: &Server) -> Vec<&str> {
-    let mut names: Vec<&str> = DELIVERY_PARAMETERS
-        .iter()
-        .map(|parameter| server.setting(parameter).trim())
-        .filter(|value| !value.is_empty())
-        .map(|value| value.split(':').next().unwrap_or(value))
-        .collect();
-    names.extend(["smtp", "relay", "local", "virtual"]);
-    names
+    let value = |(parameter, default): &(&str, &'static str)| match server.settings.get(*parameter) {
+        Some(setting) => view::transport_name(&setting.value),
+        None => view::transport_name(default),
+    };
+    DELIVERY_PARAMETERS.iter().map(value).filter(|name| !name.is_empty()).collect()
 }
 
 fn deferred(server: &Server) -> Option<Switch> {
@@ -122,33 +136,45 @@ fn deferred(server: &Server) -> Option<Switch> {
     })
 }
 
-fn disabled_services(server: &Server) -> Option<Switch> {
-    let value = server.setting("master_service_disable");
-    let entries = view::list(value);
-    let port = |entry: &str| match entry.split(['/', '.']).next().unwrap_or_default() {
-        "smtp" | "25" => Some(25),
-        "submission" | "587" => Some(587),
-        "submissions" | "smtps" | "465" => Some(465),
-        "inet" => Some(25),
-        _ => None,
-    };
-    let ports: Vec<u16> =
-        entries.iter().filter(|entry| entry.contains("inet")).filter_map(|entry| port(entry)).collect();
+fn disabled_services(evidence: &Evidence, server: &Server) -> Option<Switch> {
+    const SERVICES: [(&str, u16); 7] = [
+        ("smtp", 25),
+        ("25", 25),
+        ("submission", 587),
+        ("587", 587),
+        ("submissions", 465),
+        ("smtps", 465),
+        ("465", 465),
+    ];
+    let disabled = SERVICES.iter().filter(|(name, _)| view::is_disabled(server, name));
+    let mut ports: Vec<u16> = disabled.map(|(_, port)| *port).collect();
+    ports.dedup();
     if ports.is_empty() {
         return None;
     }
+    let receives = ports.contains(&25) && view::receives_mail(evidence, server).is_some();
+    let submits = ports.iter().any(|port| *port != 25) && view::logins_sign(server).is_some();
+    // This is how the null client of a host with several instances is told to listen nowhere (postmulti -e create).
+    let sends_only = server.set_at("relayhost").is_some() || server.setting("mydestination").trim().is_empty();
     Some(Switch {
         parameter: "master_service_disable",
-        effect: format!("the services {} are switched off", entries.join(", ")),
-        severity: Severity::Critical,
+        effect: format!("services of port {} are switched off", join(&ports)),
+        severity: match (receives || submits, sends_only) {
+            (true, _) => Severity::Critical,
+            (false, true) => Severity::Notice,
+            (false, false) => Severity::Warning,
+        },
         wanted: String::new(),
         ports,
     })
 }
 
-fn dead_transport(server: &Server, parameter: &'static str) -> Option<Switch> {
-    let value = server.setting(parameter).trim();
-    let name = value.split(':').next().unwrap_or(value);
+fn join(ports: &[u16]) -> String {
+    ports.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+fn dead_transport(server: &Server, parameter: &'static str, default: &str) -> Option<Switch> {
+    let name = view::transport_name(server.setting(parameter));
     let set = server.set_at(parameter).is_some();
     let (effect, severity) = match name {
         "retry" => ("mail stays in the queue", Severity::Critical),
@@ -161,13 +187,7 @@ fn dead_transport(server: &Server, parameter: &'static str) -> Option<Switch> {
     if !set || (name == "error" && parameter == "local_transport") {
         return None;
     }
-    Some(Switch {
-        parameter,
-        effect: effect.to_owned(),
-        severity,
-        wanted: if parameter == "virtual_transport" { "virtual".to_owned() } else { "smtp".to_owned() },
-        ports: Vec::new(),
-    })
+    Some(Switch { parameter, effect: effect.to_owned(), severity, wanted: default.to_owned(), ports: Vec::new() })
 }
 
 /// A list that treats everybody alike: its first word decides, and it decides against the mail.
@@ -188,7 +208,7 @@ fn held_or_refused(server: &Server, parameter: &'static str) -> Option<Switch> {
     };
     // A list that only some services use is not main.cf's: overrides are judged with their service.
     let public = server.wanted.values().any(|wanted| {
-        wanted.purpose == Purpose::Relay && !wanted.overrides.contains_key(parameter) && !wanted.is_loopback_only()
+        view::is_public_smtp(wanted) && !wanted.overrides.contains_key(parameter) && !wanted.is_loopback_only()
     });
     (public || parameter == "header_checks").then(|| Switch {
         parameter,

@@ -3,7 +3,8 @@
 use crate::rule::{Judgement, Rule};
 use crate::view::{self, Prefix, Words};
 use mxray_model::evidence::{Server, WantedListener};
-use mxray_model::{Evidence, Finding, Fix, Severity, Subject};
+use mxray_model::{Blind, Evidence, Finding, Fix, Severity, Subject};
+use std::net::IpAddr;
 
 pub const RULE: Rule = Rule {
     code: "CONF105",
@@ -52,8 +53,17 @@ fn check(evidence: &Evidence) -> Judgement {
         {
             judgement.find(finding);
         }
-        if judgement.findings.len() == before {
-            judgement.well(format!("{instance}: relay rules and mynetworks keep strangers out"));
+        if judgement.findings.len() > before {
+            continue;
+        }
+        match public.iter().find_map(|(_, wanted)| unread_network(server, wanted)) {
+            Some(table) => judgement.blind(
+                &RULE,
+                &Blind::NotAttempted {
+                    why: format!("{instance}: mynetworks names the table {table}, which is not read"),
+                },
+            ),
+            None => judgement.well(format!("{instance}: relay rules and mynetworks keep strangers out")),
         }
     }
     judgement
@@ -65,6 +75,22 @@ enum Width {
     Own,
     Wide,
     World,
+}
+
+/// How far one entry of `mynetworks` reaches; `None` where that does not stand in the entry itself.
+fn reach(entry: &str, public: &[Prefix]) -> Option<Width> {
+    // A static: table has one answer for every client (DATABASE_README).
+    if entry.to_ascii_lowercase().starts_with("static:") {
+        return Some(Width::World);
+    }
+    Some(width(Prefix::parse(entry)?, public))
+}
+
+/// An entry of `mynetworks` that leads to a table.
+fn unread_network<'a>(server: &'a Server, wanted: &'a WantedListener) -> Option<&'a str> {
+    let entries = view::list(server.setting_of(wanted, "mynetworks"));
+    let is_table = |entry: &&str| !entry.starts_with('!') && reach(entry, &[]).is_none();
+    trusts_networks(server, wanted).then(|| entries.into_iter().find(is_table)).flatten()
 }
 
 fn width(prefix: Prefix, public: &[Prefix]) -> Width {
@@ -116,11 +142,16 @@ fn by_networks(
     let networks = view::list(server.setting_of(wanted, "mynetworks"));
     let (width, entry) = networks
         .iter()
-        .filter_map(|entry| Some((width(Prefix::parse(entry)?, &public), *entry)))
+        .filter_map(|entry| Some((reach(entry, &public)?, *entry)))
         .filter(|(width, _)| *width > Width::Own)
         .max_by_key(|(width, _)| *width)?;
-    let severity = if width == Width::World { Severity::Critical } else { Severity::Warning };
-    let whom = if width == Width::World { "everybody" } else { "a very wide public network" };
+    let reachable = !wanted.addresses.iter().all(is_private);
+    let severity = if width == Width::World && reachable { Severity::Critical } else { Severity::Warning };
+    let whom = match (width, reachable) {
+        (Width::World, true) => "everybody",
+        (Width::World, false) => "everybody who reaches its private address",
+        _ => "a very wide public network",
+    };
     let value = server.setting_of(wanted, "mynetworks");
     let (source, at) = place(server, wanted, "mynetworks", words);
     let finding = RULE
@@ -139,10 +170,16 @@ fn by_networks(
     let kept: Vec<&str> = networks
         .iter()
         .copied()
-        .filter(|entry| Prefix::parse(entry).is_none_or(|prefix| self::width(prefix, &public) == Width::Own))
+        .filter(|entry| reach(entry, &public).is_none_or(|width| width == Width::Own))
         .collect();
     let kept = if kept.is_empty() { "127.0.0.0/8 [::1]/128".to_owned() } else { kept.join(" ") };
     Some(close(finding, wanted, words, "mynetworks", &kept, at, "Trust only addresses that are yours."))
+}
+
+/// An address that the internet does not route to: whoever gets there is already inside.
+fn is_private(address: &IpAddr) -> bool {
+    let most = if address.is_ipv4() { 32 } else { 128 };
+    is_reserved(Prefix { address: *address, length: most })
 }
 
 /// Does any rule of this service let `mynetworks` relay at all?
@@ -166,20 +203,40 @@ fn stranger(list: &str) -> Stranger {
     let entries = view::list(list);
     for (index, entry) in entries.iter().enumerate() {
         let word = entry.to_ascii_lowercase();
+        let before =
+            index.checked_sub(1).and_then(|i| entries.get(i)).map(|w| w.to_ascii_lowercase()).unwrap_or_default();
+        // It only logs what the word behind it would have done.
+        if before == "warn_if_reject" {
+            continue;
+        }
         match word.as_str() {
             "reject" | "defer" | "reject_unauth_destination" | "defer_unauth_destination" => return Stranger::Stopped,
             "permit" => return Stranger::Permitted((*entry).to_owned()),
             _ => {}
         }
-        let before =
-            index.checked_sub(1).and_then(|i| entries.get(i)).map(|w| w.to_ascii_lowercase()).unwrap_or_default();
         let permits_all = matches!(word.as_str(), "static:ok" | "static:permit" | "static:{ok}" | "static:{permit}");
-        let of_all = before.starts_with("check_") && before.ends_with("_access");
-        if permits_all && (of_all || before.is_empty()) {
-            return Stranger::Permitted(format!("{before} {entry}"));
+        // A bare table is check_client_access and so on, by the list that it stands in.
+        if permits_all {
+            let table = before.starts_with("check_") && before.ends_with("_access");
+            return Stranger::Permitted(if table { format!("{before} {entry}") } else { (*entry).to_owned() });
         }
     }
     Stranger::Undecided
+}
+
+/// Does Postfix accept the lists at all? Without one of these words before a `permit`, in one list or the other, smtpd
+/// ends with "specify at least one working instance of" and takes no mail.
+fn works(list: &str) -> bool {
+    const STOPPING: [&str; 5] =
+        ["reject", "defer", "reject_unauth_destination", "defer_unauth_destination", "defer_if_permit"];
+    let words: Vec<String> = view::list(list).iter().map(|word| word.to_ascii_lowercase()).collect();
+    let mut unconditional = words
+        .iter()
+        .enumerate()
+        .filter(|(i, _)| i.checked_sub(1).and_then(|b| words.get(b)).is_none_or(|b| b != "warn_if_reject"));
+    unconditional
+        .find(|(_, word)| *word == "permit" || STOPPING.contains(&word.as_str()))
+        .is_some_and(|(_, word)| word != "permit")
 }
 
 /// Postfix asks both lists (from 2.10 on); a stranger must get through both.
@@ -195,7 +252,9 @@ fn by_restrictions(
     if verdicts.iter().any(|(_, verdict)| *verdict == Stranger::Stopped) {
         return None;
     }
-    // With no word against strangers anywhere, Postfix refuses to take mail at all rather than to relay it.
+    if !LISTS.iter().any(|list| works(server.setting_of(wanted, list))) {
+        return None;
+    }
     let (list, word) = verdicts.into_iter().find_map(|(list, verdict)| match verdict {
         Stranger::Permitted(word) => Some((list, word)),
         Stranger::Stopped | Stranger::Undecided => None,
@@ -217,8 +276,25 @@ fn by_restrictions(
         .data("word", word)
         .data("service", wanted.service.clone())
         .reference("postconf(5), smtpd_relay_restrictions");
-    let safe = "permit_mynetworks, permit_sasl_authenticated, defer_unauth_destination";
-    Some(close(finding, wanted, words, list, safe, at, "Stop strangers before anything permits them."))
+    Some(close(finding, wanted, words, list, &without(value), at, "Stop strangers before anything permits them."))
+}
+
+/// The list without the words that permit everybody; where nothing is left that stops strangers, with what does.
+fn without(value: &str) -> String {
+    let mut kept: Vec<&str> = Vec::new();
+    for entry in view::list(value) {
+        if matches!(stranger(entry), Stranger::Permitted(_)) {
+            if kept.last().is_some_and(|word| word.starts_with("check_") && word.ends_with("_access")) {
+                kept.pop();
+            }
+            continue;
+        }
+        kept.push(entry);
+    }
+    if stranger(&kept.join(" ")) != Stranger::Stopped {
+        kept.push("defer_unauth_destination");
+    }
+    kept.join(", ")
 }
 
 /// Where a service's value stands: its override in master.cf, or main.cf.
@@ -247,10 +323,13 @@ fn close(
     text: &str,
 ) -> Finding {
     let step = if overridden {
+        let service = format!("{}/inet", wanted.service);
+        let old = wanted.overrides.get(parameter).map_or("", String::as_str);
         Fix::here(text)
-            .command(words.set_override(&format!("{}/inet", wanted.service), parameter, value))
+            .command(words.set_override(&service, parameter, value))
             .config(wanted.at.file.clone(), Some(wanted.at.line), format!("-o {{ {parameter} = {value} }}"))
-            .verify(words.show(parameter))
+            .undo(words.set_override(&service, parameter, old))
+            .verify(words.show_override(&service, parameter))
     } else {
         words.setting_fix(text, parameter, value)
     };

@@ -2,7 +2,7 @@
 
 use crate::rule::{Judgement, Rule};
 use crate::view::{self, Words};
-use mxray_model::evidence::{HelperKind, Purpose, Server};
+use mxray_model::evidence::{Purpose, Server};
 use mxray_model::{Evidence, Finding, Fix, Seen, Severity, Subject};
 
 pub const RULE: Rule = Rule {
@@ -26,8 +26,13 @@ fn check(evidence: &Evidence) -> Judgement {
         Ok(sockets) => sockets,
         Err(judgement) => return judgement,
     };
+    // Users may be told any port; only logins on port 25 alone are another matter.
     let submits = |server: &Server| {
-        server.wanted.values().any(|w| matches!(w.purpose, Purpose::Submission | Purpose::Submissions))
+        server.wanted.values().any(|w| match w.purpose {
+            Purpose::Submission | Purpose::Submissions => true,
+            Purpose::Relay if w.port == 25 => false,
+            _ => !w.is_loopback_only() && server.setting_of(w, "smtpd_sasl_auth_enable").trim() == "yes",
+        })
     };
     // One instance of several may take all submission; so may another program on the same ports.
     let enabled = view::enabled(servers).any(|(_, server)| submits(server));
@@ -38,10 +43,13 @@ fn check(evidence: &Evidence) -> Judgement {
         return judgement;
     }
     for (instance, server) in view::enabled(servers) {
-        if server.setting("master_service_disable").trim().is_empty()
-            && let Some(sign) = expected(evidence, instance, server)
-        {
-            judgement.find(finding(evidence, instance, server, sign));
+        // A service that is there and switched off is CONF101's.
+        if ["submission", "submissions", "smtps"].iter().any(|service| view::is_disabled(server, service)) {
+            continue;
+        }
+        match expected(evidence, instance, server) {
+            Some(sign) => judgement.find(finding(evidence, instance, server, sign)),
+            None => judgement.well(format!("{instance}: nothing says that users send through it")),
         }
     }
     judgement
@@ -62,16 +70,7 @@ fn expected(evidence: &Evidence, instance: &str, server: &Server) -> Option<Sign
             pointer: view::pointer(["declared", "submission_user"]),
         });
     }
-    if let Some((key, helper)) = server.helpers.iter().find(|(_, helper)| helper.kind == HelperKind::Sasl) {
-        return Some(Sign {
-            text: format!("Logins are configured ({} at {}).", helper.setting, helper.endpoint),
-            source: helper.at.as_ref().map_or_else(|| server.config_dir.clone(), ToString::to_string),
-            pointer: view::server_pointer(instance, &["helpers", key]),
-        });
-    }
-    let parameter = ["smtpd_sasl_auth_enable", "smtpd_sasl_path", "smtpd_sasl_type"]
-        .into_iter()
-        .find(|name| server.set_at(name).is_some() && server.setting(name) != "no")?;
+    let parameter = view::logins_sign(server)?;
     Some(Sign {
         text: format!("Logins are configured: {parameter} = {}.", server.setting(parameter)),
         source: server.set_at(parameter).map_or_else(|| server.config_dir.clone(), ToString::to_string),
@@ -81,10 +80,7 @@ fn expected(evidence: &Evidence, instance: &str, server: &Server) -> Option<Sign
 
 /// Users of an old set-up may log in on port 25: then this is a risk, not an outage.
 fn logs_in_on_25(server: &Server) -> bool {
-    server
-        .wanted
-        .values()
-        .any(|w| w.purpose == Purpose::Relay && server.setting_of(w, "smtpd_sasl_auth_enable").trim() == "yes")
+    server.wanted.values().any(|w| w.port == 25 && server.setting_of(w, "smtpd_sasl_auth_enable").trim() == "yes")
 }
 
 fn finding(evidence: &Evidence, instance: &str, server: &Server, sign: Sign) -> Finding {

@@ -16,6 +16,9 @@ pub const RULE: Rule = Rule {
     check,
 };
 
+/// With less than this not even a message of usual size, a log line's block or a pid file can be relied on.
+const ROOM_BYTES_MIN: u64 = 1024 * 1024;
+
 /// What a mail server wants free before it takes a message.
 struct Need {
     bytes: u64,
@@ -29,6 +32,11 @@ fn check(evidence: &Evidence) -> Judgement {
         let Some((directory, fs)) = directories.first() else { continue };
         let uses = uses(&directories);
         let need = need(evidence, &uses);
+        let queue = uses.iter().any(|u| u == "queue");
+        if let Some(blind) = evidence.servers.blind().filter(|_| queue && fs.available_bytes >= need.bytes) {
+            judgement.blind(&RULE, &super::about(directory, blind));
+            continue;
+        }
         if fs.available_bytes >= need.bytes {
             judgement.well(format!("{mount} ({}): {} free", uses.join(", "), view::bytes_text(fs.available_bytes)));
             continue;
@@ -41,7 +49,8 @@ fn check(evidence: &Evidence) -> Judgement {
 /// Postfix refuses mail while less than 1.5 times `message_size_limit` is free, or less than `queue_minfree`
 /// (smtpd(8), postconf(5)); for other uses a file system is full when nothing is left.
 fn need(evidence: &Evidence, uses: &[String]) -> Need {
-    let nothing = Need { bytes: 1, why: "nothing is left".to_owned() };
+    let nothing =
+        Need { bytes: ROOM_BYTES_MIN, why: format!("less than {} is nothing", view::bytes_text(ROOM_BYTES_MIN)) };
     if !uses.iter().any(|u| u == "queue") {
         return nothing;
     }
@@ -62,7 +71,7 @@ fn need(evidence: &Evidence, uses: &[String]) -> Need {
             Need { bytes: floor, why: format!("queue_minfree = {floor}") }
         }
     });
-    needs.max_by_key(|need| need.bytes).filter(|need| need.bytes > 0).unwrap_or(nothing)
+    needs.max_by_key(|need| need.bytes).filter(|need| need.bytes > nothing.bytes).unwrap_or(nothing)
 }
 
 fn full(evidence: &Evidence, mount: &str, directory: &str, fs: &FileSystem, uses: &[String], need: &Need) -> Finding {
@@ -97,7 +106,9 @@ fn full(evidence: &Evidence, mount: &str, directory: &str, fs: &FileSystem, uses
         )
         .reference("postconf(5), queue_minfree")
         .reference("RFC 5321 section 4.2.3, reply 452");
-    for name in super::servers_with_queue_on(evidence, mount) {
+    // With some room left the server starts and runs; it only refuses mail.
+    let dead = fs.available_bytes < ROOM_BYTES_MIN;
+    for name in super::servers_with_queue_on(evidence, mount).into_iter().filter(|_| dead) {
         finding = finding.touches(Subject::service(name));
     }
     finding

@@ -25,6 +25,7 @@ fn check(evidence: &Evidence) -> Judgement {
         let Some((directory, fs)) = directories.first() else { continue };
         // btrfs and others make inodes as they are needed and report none.
         if fs.inodes_total == 0 {
+            judgement.well(format!("{mount} makes inodes as they are needed"));
             continue;
         }
         let uses = uses(&directories);

@@ -3,7 +3,7 @@
 use crate::rule::{Judgement, Rule};
 use crate::view;
 use mxray_model::evidence::PartOutcome;
-use mxray_model::{Evidence, Fix, Mover, Severity, Subject};
+use mxray_model::{Evidence, Fix, Severity, Subject};
 
 pub const RULE: Rule = Rule {
     code: "LOOK010",
@@ -41,9 +41,6 @@ fn check(evidence: &Evidence) -> Judgement {
             .fix(fix.verify("mxray doctor"))
             .reference("mxray doctor --deadline"),
         );
-        if let Some(finding) = judgement.findings.last_mut() {
-            finding.whose_move = Mover::Us;
-        }
     }
     if judgement.findings.is_empty() && !evidence.parts.is_empty() {
         judgement.well(format!("all {} parts of the examination came back", evidence.parts.len()));

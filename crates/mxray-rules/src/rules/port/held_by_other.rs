@@ -72,6 +72,11 @@ fn holder(evidence: &Evidence, server: &Server, listener: &Listener) -> Holder {
             return Holder::Ours;
         }
         if let Some(owner) = owners.first() {
+            if let Seen::Unknown(blind) = &server.master
+                && may_be_ours(server, process(owner.pid))
+            {
+                return Holder::Hidden(blind.clone());
+            }
             let who = format!("{} (process {})", owner.name, owner.pid);
             return Holder::Other { who, owner: Some(owner.clone()), unit, confidence: 0.97 };
         }
@@ -102,12 +107,29 @@ fn holder(evidence: &Evidence, server: &Server, listener: &Listener) -> Holder {
     }))
 }
 
+/// The same software is not enough: another instance, a container, or a worker that outlived its master holds the port
+/// against this server as any stranger does.
 fn is_ours(server: &Server, pid: u32, process: Option<&Process>) -> bool {
-    let master = server.master.value().map(|master| master.pid);
-    Some(pid) == master
-        || process.is_some_and(|process| {
-            Some(process.parent) == master || process.software == Seen::Value(server.software.clone())
-        })
+    server
+        .master
+        .value()
+        .is_some_and(|master| pid == master.pid || process.is_some_and(|process| process.parent == master.pid))
+}
+
+/// Where the server's own process is not known, a process of its software may be it.
+fn may_be_ours(server: &Server, process: Option<&Process>) -> bool {
+    match process.map(|process| &process.software) {
+        Some(Seen::Value(software)) => *software == server.software,
+        Some(Seen::Absent) => false,
+        Some(Seen::Unknown(_)) | None => true,
+    }
+}
+
+/// The instance whose process this is.
+fn instance_of<'a>(evidence: &'a Evidence, owner: &Owner) -> Option<&'a String> {
+    let process = evidence.processes.value().and_then(|processes| processes.mail.get(&owner.pid));
+    let mut servers = evidence.servers.value().into_iter().flatten();
+    servers.find(|(_, server)| is_ours(server, owner.pid, process)).map(|(name, _)| name)
 }
 
 fn held(
@@ -120,7 +142,7 @@ fn held(
 ) -> Option<Finding> {
     let Holder::Other { who, owner, unit, confidence } = holder else { return None };
     let words = Words::new(evidence, server);
-    let running = server.master.value().is_some();
+    let running = !server.master.is_absent();
     let effect = if running { "cannot serve it" } else { "cannot start" };
     let mut finding = RULE
         .finding(
@@ -131,7 +153,6 @@ fn held(
             ),
         )
         .confidence(*confidence)
-        .touches(Subject::service(instance))
         .because(
             format!("{} asks for port {} ({}).", wanted.service, wanted.port, wanted.command),
             wanted.at.to_string(),
@@ -147,13 +168,67 @@ fn held(
         .data("holder_unit", unit.clone().unwrap_or_default())
         .data("service", wanted.service.clone())
         .reference("bind(2), EADDRINUSE");
+    if !running {
+        finding = finding.touches(Subject::service(instance));
+    }
     if let Some(owner) = owner {
         finding = finding.data("holder_pid", owner.pid).data("holder_process", owner.name.clone());
     }
     let look = Fix::here("Make sure that it is not needed there.")
         .command(format!("mxray sockets --listening --port {} --pids", wanted.port));
-    let service = unit.as_deref().filter(|unit| unit.ends_with(".service"));
-    let stop = match (service, owner) {
+    let stop = stop(evidence, owner.as_ref(), unit.as_deref(), wanted, &words);
+    let start = if running { words.reload() } else { words.start() };
+    let then = Fix::here("Let the mail server take the port.").command(start).verify(view::look_again(wanted.port));
+    Some(finding.fix(look).fix(stop).fix(then))
+}
+
+/// A worker of a mail server whose configuration we read, and whose master is gone: it now belongs to init.
+fn is_leftover(evidence: &Evidence, owner: &Owner) -> bool {
+    let process = evidence.processes.value().and_then(|processes| processes.mail.get(&owner.pid));
+    let mut servers = evidence.servers.value().into_iter().flat_map(|servers| servers.values());
+    process.is_some_and(|process| {
+        process.parent == 1
+            && process.name != "master"
+            && servers.any(|server| process.software == Seen::Value(server.software.clone()))
+    })
+}
+
+/// How the holder is made to let go. What serves others besides (init, a container engine) is never ended for it.
+fn stop(
+    evidence: &Evidence,
+    owner: Option<&Owner>,
+    unit: Option<&str>,
+    wanted: &WantedListener,
+    words: &Words<'_>,
+) -> Fix {
+    let port = wanted.port;
+    if let Some(other) = owner.and_then(|owner| instance_of(evidence, owner)) {
+        return Fix::here(format!(
+            "The instance {other} serves the port: give each instance its own address, or take the service out of one."
+        ))
+        .command(words.set("inet_interfaces", "ADDRESS OF THIS INSTANCE"))
+        .config(wanted.at.file.clone(), Some(wanted.at.line), format!("# {} inet …", wanted.service));
+    }
+    let name = owner.map_or("", |owner| owner.name.as_str());
+    if owner.is_some_and(|owner| owner.pid == 1) {
+        return Fix::here("systemd holds it for a socket unit: find the unit that names the port, and disable that.")
+            .command(format!("systemctl list-sockets --all | grep -w {port}"))
+            .command("systemctl disable --now NAME.socket")
+            .undo("systemctl enable --now NAME.socket");
+    }
+    let scope = unit.and_then(|unit| unit.strip_prefix("docker-")?.strip_suffix(".scope"));
+    if scope.is_some() || matches!(name, "docker-proxy" | "rootlessport") {
+        let container = scope.map_or("NAME", |id| id.get(..12).unwrap_or(id));
+        return Fix::here("A container publishes the port: stop it, or publish another port of this host.")
+            .command(format!("docker ps --filter publish={port}"))
+            .command(format!("docker stop {container}"))
+            .undo(format!("docker start {container}"));
+    }
+    if let Some(owner) = owner.filter(|owner| is_leftover(evidence, owner)) {
+        return Fix::here("A worker that outlived its master: end it. Its unit is the mail server's own, leave that.")
+            .command(format!("kill {0}; kill -CONT {0}", owner.pid));
+    }
+    match (unit.filter(|unit| unit.ends_with(".service")), owner) {
         (Some(unit), _) => Fix::here("Stop it, and keep it from coming back at the next start of the machine.")
             .command(format!("systemctl disable --now {unit}"))
             .undo(format!("systemctl enable --now {unit}")),
@@ -161,8 +236,5 @@ fn held(
             Fix::here("End it, and take it out of whatever starts it.").command(format!("kill {}", owner.pid))
         }
         (None, None) => Fix::here("Find it as root, and end it."),
-    };
-    let start = if running { words.reload() } else { words.start() };
-    let then = Fix::here("Let the mail server take the port.").command(start).verify(view::look_again(wanted.port));
-    Some(finding.fix(look).fix(stop).fix(then))
+    }
 }

@@ -52,7 +52,7 @@ fn check(evidence: &Evidence) -> Judgement {
         }
         match lack(evidence, instance, server) {
             Seen::Value(lack) => {
-                judgement.find(finding(instance, server, &unbound, start, lack, &Words::new(evidence, server)))
+                judgement.find(finding(instance, server, &unbound, start, lack, &Words::new(evidence, server)));
             }
             Seen::Absent => judgement.well(format!("{instance} may bind ports below {start}")),
             Seen::Unknown(blind) => judgement.blind(&RULE, &blind),
@@ -79,6 +79,9 @@ fn lack(evidence: &Evidence, instance: &str, server: &Server) -> Seen<Lack> {
             None => Seen::not_attempted("the master process is not among the processes that were read"),
         };
     }
+    if let Seen::Unknown(blind) = &server.master {
+        return Seen::Unknown(blind.clone());
+    }
     if let Some(lack) = server.unit.value().and_then(|unit| lack_by_unit(instance, unit)) {
         return Seen::Value(lack);
     }
@@ -92,7 +95,10 @@ fn lack(evidence: &Evidence, instance: &str, server: &Server) -> Seen<Lack> {
                 .command("sysctl -w net.ipv4.ip_unprivileged_port_start=0")
                 .undo("sysctl -w net.ipv4.ip_unprivileged_port_start=1024"),
         }),
-        Seen::Value(_) | Seen::Absent => Seen::Absent,
+        Seen::Value(_) | Seen::Absent => match &server.unit {
+            Seen::Unknown(blind) => Seen::Unknown(blind.clone()),
+            Seen::Value(_) | Seen::Absent => Seen::Absent,
+        },
         Seen::Unknown(blind) => Seen::Unknown(blind.clone()),
     }
 }

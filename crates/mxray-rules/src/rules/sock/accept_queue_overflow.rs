@@ -32,14 +32,20 @@ fn check(evidence: &Evidence) -> Judgement {
             Seen::Absent => {}
             Seen::Value(_) => looked += 1,
         }
-        if let Some(finding) = overflow(evidence, key, listener) {
-            judgement.find(finding);
+        match overflow(evidence, key, listener) {
+            Some(finding) => judgement.find(finding),
+            // A queue that has room now may have lost connections a moment ago; no listener did where the kernel counted
+            // no overflow at all.
+            None if view::counter_rise(evidence, "TcpExt.ListenOverflows") != Some(0) => {
+                blind = blind.or(listener.drops.blind());
+            }
+            None => {}
         }
     }
     if let Some(reason) = blind {
         judgement.blind(&RULE, reason);
     }
-    if looked > 0 && judgement.findings.is_empty() {
+    if looked > 0 && blind.is_none() && judgement.findings.is_empty() {
         judgement.well(format!("accept queues of {looked} mail listeners have room"));
     }
     judgement
@@ -94,16 +100,30 @@ fn fixes(evidence: &Evidence, finding: Finding, port: u16, limit: u32) -> Findin
                 .undo(format!("sysctl -w net.core.somaxconn={somaxconn}"))
         }
         _ => match view::service_on(evidence, port) {
+            // postscreen is one process and must stay one; its backlog is the default limit (master(8) takes the larger).
+            Some((_, server, wanted)) if wanted.multiplexed => {
+                let words = view::Words::new(evidence, server);
+                let limit = server.setting("default_process_limit").trim().parse::<u32>().unwrap_or(100);
+                words
+                    .setting_fix(
+                        "Raise the default limit, which the backlog follows, and look in the log what holds the service up.",
+                        "default_process_limit",
+                        &limit.saturating_mul(2).to_string(),
+                    )
+                    .command(words.restart())
+            }
             Some((_, server, wanted)) => {
                 let words = view::Words::new(evidence, server);
+                let service = format!("{}/inet", wanted.service);
                 let processes = wanted.process_limit.unwrap_or(100).saturating_mul(2);
                 Fix::here("Let more processes serve the port; its backlog follows the process limit.")
-                    .command(words.set_service(
-                        &format!("{}/inet", wanted.service),
-                        "process_limit",
-                        &processes.to_string(),
-                    ))
+                    .command(words.set_service(&service, "process_limit", &processes.to_string()))
                     .command(words.restart())
+                    .undo(words.set_service(
+                        &service,
+                        "process_limit",
+                        &wanted.process_limit.map_or_else(|| "0".to_owned(), |limit| limit.to_string()),
+                    ))
                     .config(wanted.at.file.clone(), Some(wanted.at.line), format!("the maxproc column: {processes}"))
             }
             None => Fix::here("Find out why the program behind the port accepts slower than its peers connect."),

@@ -2,7 +2,7 @@
 
 use crate::rule::{Judgement, Rule};
 use crate::view::{self, Words};
-use mxray_model::evidence::{Count, Load, Server, Sockets};
+use mxray_model::evidence::{AcceptQueue, Count, Load, Purpose, Server, Sockets, WantedListener};
 use mxray_model::{Evidence, Finding, Fix, Severity, Subject};
 use std::net::IpAddr;
 
@@ -55,6 +55,9 @@ enum Harm {
 fn flood(evidence: &Evidence, sockets: &Sockets, port: u16, load: &Load) -> Option<Finding> {
     let total = load.established.saturating_add(load.waiting);
     let service = view::service_on(evidence, port);
+    if service.is_some_and(|(_, server, wanted)| is_behind_proxy(server, wanted)) {
+        return None;
+    }
     let crowd = crowd(load, total)?;
     if view::address_of(&crowd.who).is_some_and(|address| address.is_loopback()) {
         return None;
@@ -70,7 +73,9 @@ fn flood(evidence: &Evidence, sockets: &Sockets, port: u16, load: &Load) -> Opti
         Harm::QueueFull => Severity::Critical,
         Harm::LimitReached => Severity::Error,
         Harm::None if against_policy => Severity::Warning,
-        Harm::None if !trusted && crowd.count >= CONNECTIONS_MIN_UNHARMED => Severity::Warning,
+        Harm::None if !trusted && is_smtp(port, service) && crowd.count >= CONNECTIONS_MIN_UNHARMED => {
+            Severity::Warning
+        }
         Harm::None => return None,
     };
     let share = u64::from(crowd.count) * 100 / u64::from(total.max(1));
@@ -100,6 +105,20 @@ fn flood(evidence: &Evidence, sockets: &Sockets, port: u16, load: &Load) -> Opti
     Some(fixes(evidence, finding, service.map(|(_, server, _)| server), port, crowd))
 }
 
+/// Behind a balancer that speaks the PROXY protocol, or a filter, the peer is that one, whoever the client may be.
+fn is_behind_proxy(server: &Server, wanted: &WantedListener) -> bool {
+    let proxied = |name: &str| !server.setting_of(wanted, name).trim().is_empty();
+    wanted.purpose == Purpose::Internal
+        || proxied("smtpd_upstream_proxy_protocol")
+        || proxied("postscreen_upstream_proxy_protocol")
+}
+
+/// Only among mail clients is a crowd odd in itself: an office reads its mail over hundreds of connections from behind
+/// one address.
+fn is_smtp(port: u16, service: Option<(&String, &Server, &WantedListener)>) -> bool {
+    matches!(port, 25 | 465 | 587 | 2525) || service.is_some_and(|(_, _, wanted)| view::is_public_smtp(wanted))
+}
+
 /// The address that holds most, or else the network; `None` where nobody stands out.
 fn crowd(load: &Load, total: u32) -> Option<&Count> {
     let outlying = |count: &&Count, percent: u64| {
@@ -110,7 +129,7 @@ fn crowd(load: &Load, total: u32) -> Option<&Count> {
 }
 
 fn harm(sockets: &Sockets, port: u16, load: &Load, limit: Option<u32>) -> Harm {
-    let full = view::listeners_on(sockets, port).iter().any(|(_, l)| l.queue.value().is_some_and(|q| q.is_full()));
+    let full = view::listeners_on(sockets, port).iter().any(|(_, l)| l.queue.value().is_some_and(AcceptQueue::is_full));
     if full {
         Harm::QueueFull
     } else if limit.is_some_and(|limit| load.established >= limit) {
@@ -129,8 +148,8 @@ fn consequence(harm: &Harm) -> &'static str {
 }
 
 fn is_trusted(server: &Server, who: &str) -> bool {
-    let Some(address) = view::address_of(who) else { return false };
-    view::list(server.setting("mynetworks")).into_iter().filter_map(view::Prefix::parse).any(|p| p.contains(address))
+    let Some(crowd) = view::Prefix::parse(who) else { return false };
+    view::list(server.setting("mynetworks")).into_iter().filter_map(view::Prefix::parse).any(|p| p.holds(crowd))
 }
 
 fn subject(who: &str) -> Subject {

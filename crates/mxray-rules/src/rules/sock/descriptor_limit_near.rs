@@ -3,8 +3,8 @@
 use crate::rule::{Judgement, Rule};
 use crate::view;
 use mxray_model::evidence::{Descriptors, Process};
-use mxray_model::{Evidence, Finding, Fix, Seen, Severity, Subject, SubjectKind};
-use std::collections::BTreeMap;
+use mxray_model::{Blind, Evidence, Finding, Fix, Seen, Severity, Subject, SubjectKind};
+use std::collections::{BTreeMap, BTreeSet};
 
 pub const RULE: Rule = Rule {
     code: "SOCK109",
@@ -18,6 +18,9 @@ pub const RULE: Rule = Rule {
 
 /// From here on, one burst of connections is enough to reach the limit.
 const NEAR_PERCENT: u64 = 90;
+
+/// fs.nr_open as the kernel sets it: no limit can be raised above it.
+const RAISED_MAX: u64 = 1_048_576;
 
 fn check(evidence: &Evidence) -> Judgement {
     let processes = match view::known(&evidence.processes, &RULE) {
@@ -50,6 +53,13 @@ fn check(evidence: &Evidence) -> Judgement {
     for ((software, _), (pid, process, descriptors)) in worst {
         judgement.find(near(evidence, software, pid, process, descriptors));
     }
+    let hidden = Blind::NotPermitted {
+        what: "other users' processes are hidden (hidepid)".to_owned(),
+        needs: "cap_sys_ptrace".to_owned(),
+    };
+    if !processes.all_visible {
+        blind = blind.or(Some(&hidden));
+    }
     match blind {
         Some(reason) => judgement.blind(&RULE, reason),
         None if seen > 0 && judgement.findings.is_empty() => {
@@ -67,7 +77,7 @@ fn is_near(descriptors: Descriptors) -> bool {
 
 fn near(evidence: &Evidence, software: &str, pid: u32, process: &Process, descriptors: Descriptors) -> Finding {
     let Descriptors { used, limit } = descriptors;
-    let raised = (limit.saturating_mul(4)).max(4096);
+    let raised = limit.saturating_mul(4).clamp(4096, RAISED_MAX).max(limit);
     let mut finding = RULE
         .finding(
             Subject::new(SubjectKind::Process, format!("{software}/{}", process.name)),
@@ -96,6 +106,9 @@ fn near(evidence: &Evidence, software: &str, pid: u32, process: &Process, descri
             finding = finding.touches(Subject::service(name));
         }
     }
+    for port in ports_of(evidence, pid, &process.name) {
+        finding = finding.touches(view::port_scope(port));
+    }
     let unit = process.unit.value().filter(|unit| unit.ends_with(".service"));
     match unit {
         Some(unit) => finding.fix(
@@ -112,4 +125,16 @@ fn near(evidence: &Evidence, software: &str, pid: u32, process: &Process, descri
             "Make it last: raise the limit (ulimit -n {raised}) in whatever starts {software}."
         ))),
     }
+}
+
+/// The ports that processes like this one accept on.
+fn ports_of(evidence: &Evidence, pid: u32, name: &str) -> BTreeSet<u16> {
+    let listeners = evidence.sockets.value().into_iter().flat_map(|sockets| sockets.listeners.values());
+    listeners
+        .filter(|listener| {
+            let owners = listener.owners.value().into_iter().flatten();
+            owners.into_iter().any(|owner| owner.pid == pid || owner.name == name)
+        })
+        .map(|listener| listener.port)
+        .collect()
 }

@@ -17,7 +17,12 @@ pub const RULE: Rule = Rule {
 };
 
 /// Words in an endpoint's name, and the unit that usually provides it.
-const USUAL_PROVIDERS: [(&str, &str); 12] = [
+const USUAL_PROVIDERS: [(&str, &str); 17] = [
+    ("postgrey", "postgrey"),
+    (":10023", "postgrey"),
+    ("postsrsd", "postsrsd"),
+    (":10001", "postsrsd"),
+    (":10002", "postsrsd"),
     ("opendkim", "opendkim"),
     ("opendmarc", "opendmarc"),
     ("rspamd", "rspamd"),
@@ -37,6 +42,7 @@ fn check(evidence: &Evidence) -> Judgement {
         Ok(servers) => servers,
         Err(judgement) => return judgement,
     };
+    let systemd = evidence.vantage.service_manager == Seen::Value("systemd".to_owned());
     let mut judgement = Judgement::nothing();
     for (instance, server) in view::enabled(servers) {
         // Two parameters may name one endpoint: it is down once.
@@ -57,7 +63,7 @@ fn check(evidence: &Evidence) -> Judgement {
                     continue;
                 }
             };
-            let finding = is_down(instance, server, key, helper, what);
+            let finding = is_down(instance, server, key, helper, what, systemd);
             let endpoint = helper.endpoint.to_string();
             match down.remove(&endpoint) {
                 Some(other) if other.severity >= finding.severity => down.insert(endpoint, other),
@@ -91,8 +97,9 @@ fn severity(helper: &Helper) -> Severity {
 
 fn consequence(helper: &Helper) -> &'static str {
     match (helper.kind, helper.on_failure.as_str()) {
-        (HelperKind::Milter, "accept") => "mail passes without it",
-        (HelperKind::Milter, "reject") => "mail is rejected",
+        (HelperKind::Milter | HelperKind::Policy, "accept") => "mail passes without it",
+        (HelperKind::Milter | HelperKind::Policy, "reject") => "mail is rejected",
+        (HelperKind::Milter, "quarantine") => "mail is put on hold and stays in the queue",
         (HelperKind::Milter, _) => "mail is refused with a 4xx reply",
         (HelperKind::Sasl, _) => "users cannot log in to send",
         (HelperKind::Policy, _) => "mail is refused with a 4xx reply",
@@ -101,7 +108,7 @@ fn consequence(helper: &Helper) -> &'static str {
     }
 }
 
-fn is_down(instance: &str, server: &Server, key: &str, helper: &Helper, what: &str) -> Finding {
+fn is_down(instance: &str, server: &Server, key: &str, helper: &Helper, what: &str, systemd: bool) -> Finding {
     let endpoint = helper.endpoint.to_string();
     let source = helper.at.as_ref().map_or_else(|| server.config_dir.clone(), ToString::to_string);
     let needed_by: Vec<String> = helper.needed_by.iter().cloned().collect();
@@ -141,22 +148,28 @@ fn is_down(instance: &str, server: &Server, key: &str, helper: &Helper, what: &s
             );
         }
     }
-    finding.fix(start(helper, &endpoint))
+    finding.fix(start(helper, &endpoint, systemd))
 }
 
-fn start(helper: &Helper, endpoint: &str) -> Fix {
-    let stopped = helper.state.value().and_then(|state| state.owners.value()?.first().map(|owner| owner.pid));
-    if let Some(pid) = stopped {
+fn start(helper: &Helper, endpoint: &str, systemd: bool) -> Fix {
+    let stopped = helper.state.value().filter(|state| state.stopped == Seen::Value(true));
+    let owners = stopped.and_then(|state| state.owners.value()).filter(|owners| !owners.is_empty());
+    if let Some(owners) = owners {
+        let pids: Vec<String> = owners.iter().map(|owner| owner.pid.to_string()).collect();
         return Fix::here("Let the process go on; then find out who stopped it, or restart it.")
-            .command(format!("kill -CONT {pid}"))
+            .command(format!("kill -CONT {}", pids.join(" ")))
             .verify("mxray doctor");
     }
     let provider = USUAL_PROVIDERS.iter().find(|(word, _)| endpoint.contains(word));
     match provider {
         Some((_, unit)) => {
             Fix::here(format!("Start the service behind it (by its name, {unit}), and read its log if it ends again."))
-                .command(format!("systemctl restart {unit}"))
-                .command(format!("journalctl -u {unit} -n 50"))
+                .command(if systemd { format!("systemctl restart {unit}") } else { format!("service {unit} restart") })
+                .command(if systemd {
+                    format!("journalctl -u {unit} -n 50")
+                } else {
+                    format!("grep {unit} /var/log/mail.log | tail -n 50")
+                })
                 .verify("mxray doctor")
         }
         None => Fix::here(format!(

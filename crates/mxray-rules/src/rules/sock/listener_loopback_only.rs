@@ -36,14 +36,15 @@ fn check(evidence: &Evidence) -> Judgement {
             on_loopback.into_iter().partition(|(_, wanted)| wanted.is_loopback_only());
         if !against_it.is_empty() {
             judgement.find(stale(instance, &against_it, &words));
-        } else if !by_configuration.is_empty() {
+        } else if by_configuration.iter().any(|(_, wanted)| wanted.purpose == Purpose::Relay) {
             match view::receives_mail(evidence, server) {
                 Some(domains) => judgement.find(configured(instance, server, &by_configuration, &domains, &words)),
                 None => judgement
                     .well(format!("{instance} listens on loopback only, and nothing says that it should receive mail")),
             }
         } else if server.wanted.values().any(view::is_public_smtp) {
-            judgement.well(format!("{instance} listens beyond loopback"));
+            // Submission for this machine alone (a webmail's) is a choice, where mail from outside has its own way in.
+            judgement.well(format!("{instance}: what others must reach does not listen on loopback alone"));
         }
     }
     judgement
@@ -80,6 +81,7 @@ fn configured(
             finding.fix(
                 Fix::here(format!("Take the loopback address out of the name of the service {}.", wanted.service))
                     .config(wanted.at.file.clone(), Some(wanted.at.line), format!("{} inet …", bare_name(wanted)))
+                    .undo(format!("put {} back, and restart", wanted.service))
                     .command(words.restart())
                     .verify(view::look_again(wanted.port)),
             )

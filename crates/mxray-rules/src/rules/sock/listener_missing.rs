@@ -3,7 +3,7 @@
 use crate::rule::{Judgement, Rule};
 use crate::view::{self, Words};
 use mxray_model::evidence::{Purpose, Server, Sockets, WantedListener};
-use mxray_model::{Evidence, Finding, Fix, Severity, Subject};
+use mxray_model::{Evidence, Finding, Fix, Seen, Severity, Subject};
 use std::net::IpAddr;
 
 pub const RULE: Rule = Rule {
@@ -68,11 +68,16 @@ fn configured(
     let addresses: Vec<String> = missing.iter().map(ToString::to_string).collect();
     let severity = if wanted.purpose == Purpose::Other { Severity::Error } else { Severity::Critical };
     let running = server.master.value().is_some();
-    let step = if running {
-        Fix::here("Make the running server open what its configuration asks for; a reload opens new services.")
-            .command(words.reload())
-    } else {
-        Fix::here("Start the mail server.").command(words.check()).command(words.start())
+    let step = match &server.master {
+        Seen::Value(_) => {
+            Fix::here("Make the running server open what its configuration asks for; a reload opens new services.")
+                .command(words.reload())
+        }
+        Seen::Absent => Fix::here("Start the mail server.").command(words.check()).command(words.start()),
+        Seen::Unknown(_) => Fix::here("Start the mail server, or let it open the service if it runs.")
+            .command(words.check())
+            .command(words.start())
+            .command(words.reload()),
     };
     RULE.finding_as(
         severity,
@@ -111,7 +116,7 @@ fn expected(
     words: &Words<'_>,
 ) -> Option<Finding> {
     const WAYS_IN: [u16; 2] = [25, 24];
-    let domains = view::receives_mail(evidence, server)?;
+    let domains = view::serves_domains(server)?;
     let takes_mail = |w: &WantedListener| {
         w.purpose == Purpose::Relay
             || (!w.is_loopback_only() && !matches!(w.purpose, Purpose::Submission | Purpose::Submissions))
@@ -119,7 +124,7 @@ fn expected(
     let mailboxes_here = view::mailbox_port(evidence).is_some();
     let way_in =
         server.wanted.values().any(takes_mail) || WAYS_IN.iter().any(|p| !view::listeners_on(sockets, *p).is_empty());
-    let disabled = !server.setting("master_service_disable").trim().is_empty();
+    let disabled = view::is_disabled(server, "smtp");
     if way_in || disabled || !mailboxes_here || server.master.value().is_none() {
         return None;
     }

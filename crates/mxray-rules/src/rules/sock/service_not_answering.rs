@@ -2,8 +2,9 @@
 
 use crate::rule::{Judgement, Rule};
 use crate::view::{self, Words};
-use mxray_model::evidence::{Listener, Master, Processes, Server, WantedListener};
-use mxray_model::{Evidence, Finding, Fix, Seen, Severity, Subject};
+use mxray_model::evidence::{Children, Listener, Master, Processes, Server, WantedListener};
+use mxray_model::{Blind, Evidence, Finding, Fix, Seen, Severity, Subject};
+use std::collections::BTreeSet;
 
 pub const RULE: Rule = Rule {
     code: "SOCK111",
@@ -34,6 +35,9 @@ fn check(evidence: &Evidence) -> Judgement {
                         judgement.find(master_stopped(evidence, instance, server, master));
                     }
                     Seen::Value(_) | Seen::Absent => {
+                        if let Seen::Unknown(reason) = &server.children {
+                            judgement.blind(&RULE, reason);
+                        }
                         workers_stopped(evidence, instance, server, &mut judgement, &mut stopped_ports);
                     }
                 }
@@ -75,7 +79,8 @@ fn master_stopped(evidence: &Evidence, instance: &str, server: &Server, master: 
     finding
 }
 
-/// Workers that are stopped still count as workers: the master starts no others for them.
+/// Workers that are stopped still count as workers: the master starts no others for them. Behind postscreen both it and
+/// the processes that it hands clients to can be stopped.
 fn workers_stopped(
     evidence: &Evidence,
     instance: &str,
@@ -84,43 +89,54 @@ fn workers_stopped(
     stopped_ports: &mut Vec<u16>,
 ) {
     for (key, wanted) in &server.wanted {
-        let Some(children) = view::children_of(server, wanted).filter(|children| children.stopped > 0) else {
-            continue;
-        };
-        let all = children.stopped == children.count;
-        stopped_ports.push(wanted.port);
-        let words = Words::new(evidence, server);
-        judgement.find(
-            RULE.finding_as(
-                if all { Severity::Critical } else { Severity::Error },
-                Subject::service(format!("{instance} {key}")),
-                format!(
-                    "{} of {} processes of {} are stopped: their clients get no answer.",
-                    children.stopped,
-                    children.count,
-                    view::service_text(wanted)
-                ),
-            )
-            .confidence(0.95)
-            .touches(Subject::service(instance))
-            .touches(view::port_scope(wanted.port))
-            .because(
-                format!("{} processes of {key} are in state T.", children.stopped),
-                "/proc",
-                view::server_pointer(instance, &["children", "value"]),
-            )
-            .data("service", key.clone())
-            .data("stopped", children.stopped)
-            .data("processes", children.count)
-            .fix(
-                Fix::here("Restart the server; or let each stopped process go on (kill -CONT).")
-                    .command(format!("ps -eo pid,stat,args | grep '[n] {} '", wanted.service))
-                    .command(words.restart())
-                    .verify(view::look_again(wanted.port)),
-            )
-            .reference("signal(7), SIGSTOP"),
-        );
+        for name in BTreeSet::from([key.clone(), view::workers_of(server, wanted)]) {
+            let children = server.children.value().and_then(|children| children.get(&name));
+            if let Some(children) = children.filter(|children| children.stopped > 0) {
+                stopped_ports.push(wanted.port);
+                judgement.find(stopped_workers(evidence, instance, server, wanted, &name, children));
+            }
+        }
     }
+}
+
+fn stopped_workers(
+    evidence: &Evidence,
+    instance: &str,
+    server: &Server,
+    wanted: &WantedListener,
+    name: &str,
+    children: &Children,
+) -> Finding {
+    let words = Words::new(evidence, server);
+    let severity = if children.stopped == children.count { Severity::Critical } else { Severity::Error };
+    let service = name.split('/').next().unwrap_or(name);
+    RULE.finding_as(
+        severity,
+        Subject::service(format!("{instance} {name}")),
+        format!(
+            "{} of {} processes of {} are stopped: their clients get no answer.",
+            children.stopped,
+            children.count,
+            view::service_text(wanted)
+        ),
+    )
+    .confidence(0.95)
+    .touches(view::port_scope(wanted.port))
+    .because(
+        format!("{} processes of {name} are in state T.", children.stopped),
+        "/proc",
+        view::server_pointer(instance, &["children", "value"]),
+    )
+    .data("service", name)
+    .data("stopped", children.stopped)
+    .data("processes", children.count)
+    .fix(
+        Fix::here("Let each stopped process go on (kill -CONT), or restart the server.")
+            .command(format!("ps -eo pid,stat,args | grep '[n] {service} '"))
+            .command(words.restart())
+            .verify(view::look_again(wanted.port)),
+    )
+    .reference("signal(7), SIGSTOP")
 }
 
 /// Listeners of any mail software: all owners stopped, or a queue that nobody drains.
@@ -131,7 +147,7 @@ fn listeners(evidence: &Evidence, judgement: &mut Judgement, stopped_ports: &[u1
         }
         return;
     };
-    let mut answering = 0;
+    let (mut answering, mut blind) = (0, None);
     for (key, listener) in &sockets.listeners {
         let port = listener.port;
         if listener.protocol != "tcp" || !view::is_mail_port(evidence, port) || stopped_ports.contains(&port) {
@@ -139,14 +155,34 @@ fn listeners(evidence: &Evidence, judgement: &mut Judgement, stopped_ports: &[u1
         }
         let finding =
             owners_stopped(evidence.processes.value(), key, listener).or_else(|| stuck(evidence, key, listener));
-        match finding {
-            Some(finding) => judgement.find(finding),
-            None => answering += 1,
+        match (finding, unseen(evidence, listener)) {
+            (Some(finding), _) => judgement.find(finding),
+            (None, Some(reason)) => blind = Some(reason),
+            (None, None) => answering += 1,
         }
     }
-    if answering > 0 {
-        judgement.well(format!("{answering} mail listeners: no owner is stopped, nobody waits for long"));
+    match blind {
+        Some(reason) => judgement.blind(&RULE, reason),
+        None if answering > 0 => {
+            judgement.well(format!("{answering} mail listeners: no owner is stopped, nobody waits for long"));
+        }
+        None => {}
     }
+}
+
+/// What would have to be known of a listener before it can be said to answer.
+fn unseen<'a>(evidence: &'a Evidence, listener: &'a Listener) -> Option<&'a Blind> {
+    if let Some(blind) = listener.queue.blind() {
+        return Some(blind);
+    }
+    let waited = listener.queue.value().filter(|queue| queue.waiting > 0);
+    if let Some(blind) = waited.and_then(|queue| queue.oldest_ms.blind().or(queue.drained.blind())) {
+        return Some(blind);
+    }
+    // Of a server whose master was seen the owner is known anyway.
+    let master_seen = view::service_on(evidence, listener.port).is_some_and(|(_, s, _)| s.master.value().is_some());
+    let owner = listener.owners.blind().or(evidence.processes.blind());
+    owner.filter(|_| !master_seen)
 }
 
 fn owners_stopped(processes: Option<&Processes>, key: &str, listener: &Listener) -> Option<Finding> {
@@ -190,6 +226,8 @@ fn stuck(evidence: &Evidence, key: &str, listener: &Listener) -> Option<Finding>
         return None;
     }
     let service = view::service_on(evidence, listener.port);
+    // Whether the server is at its process limit, and so busy rather than stuck, is only known with its processes.
+    let limit_known = service.is_none_or(|(_, server, _)| server.children.blind().is_none());
     let restart = match service {
         Some((_, server, _)) => Words::new(evidence, server).restart(),
         None => format!("mxray sockets --listening --port {} --pids", listener.port),
@@ -204,7 +242,7 @@ fn stuck(evidence: &Evidence, key: &str, listener: &Listener) -> Option<Finding>
                 oldest_ms / 1000
             ),
         )
-        .confidence(0.85)
+        .confidence(if limit_known { 0.85 } else { 0.6 })
         .touches(view::port_scope(listener.port))
         .because(
             format!(
@@ -225,13 +263,9 @@ fn stuck(evidence: &Evidence, key: &str, listener: &Listener) -> Option<Finding>
         )
         .reference("listen(2)");
     if let Some((instance, _, wanted)) = service {
-        finding = finding.touches(Subject::service(instance)).data("service", service_name(wanted));
+        finding = finding.touches(Subject::service(instance)).data("service", wanted.service.clone());
     }
     Some(finding)
-}
-
-fn service_name(wanted: &WantedListener) -> String {
-    wanted.service.clone()
 }
 
 /// At its process limit the server is busy, not stuck: another rule's finding.

@@ -29,8 +29,8 @@ fn check(evidence: &Evidence) -> Judgement {
             Seen::Absent => {
                 let words = Words::new(evidence, server);
                 let log = server.directories.get("log").map_or("/var/log", String::as_str);
-                let mut finding = RULE
-                    .finding(
+                judgement.find(
+                    RULE.finding(
                         Subject::service(instance),
                         format!("{instance} does not run: no mail is accepted or delivered by it."),
                     )
@@ -41,7 +41,7 @@ fn check(evidence: &Evidence) -> Judgement {
                         view::server_pointer(instance, &["config_dir"]),
                     )
                     .because(
-                        "No process is its master, and all processes are visible.",
+                        "Its master process was looked for among all processes and is not there.",
                         "/proc",
                         view::server_pointer(instance, &["master"]),
                     )
@@ -53,14 +53,8 @@ fn check(evidence: &Evidence) -> Judgement {
                             .command(words.start())
                             .verify(format!("mxray doctor; otherwise look for \"fatal\" in the log below {log}")),
                     )
-                    .reference("postfix(1)");
-                for wanted in server.wanted.values() {
-                    finding = finding.touches(view::port_scope(wanted.port));
-                }
-                if let Some(queue) = server.directories.get("queue") {
-                    finding = finding.touches(Subject::path(queue));
-                }
-                judgement.find(finding);
+                    .reference("postfix(1)"),
+                );
             }
         }
     }

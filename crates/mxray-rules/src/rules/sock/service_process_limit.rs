@@ -18,6 +18,8 @@ pub const RULE: Rule = Rule {
 /// With fewer processes than this, "all busy" is everyday life of a service that is meant to be small; only a client
 /// that waits shows that the limit hurts.
 const BUSY_LIMIT_MIN: u32 = 10;
+/// In a small service somebody waits for a moment all the time; this long is more than a hand-over.
+const SLOW_MS: u64 = 1000;
 
 fn check(evidence: &Evidence) -> Judgement {
     let servers = match view::servers(evidence, &RULE) {
@@ -61,11 +63,11 @@ fn saturated(
     let waiting = if wanted.multiplexed { 0 } else { load.waiting };
     let all_busy = load.established >= limit;
     let severity = match (all_busy, waiting) {
-        (true, 1..) => Severity::Critical,
+        (true, 1..) if limit >= BUSY_LIMIT_MIN || waits_long(sockets, wanted.port) => Severity::Critical,
         (true, 0) if limit >= BUSY_LIMIT_MIN => Severity::Warning,
         _ => return None,
     };
-    let name = if wanted.multiplexed { "smtpd/pass".to_owned() } else { format!("{}/inet", wanted.service) };
+    let name = view::workers_of(server, wanted);
     let then = if waiting > 0 { format!("{waiting} clients wait") } else { "the next client will wait".to_owned() };
     let finding = RULE
         .finding_as(
@@ -95,8 +97,24 @@ fn saturated(
     Some(fixes(&Words::new(evidence, server), finding, wanted, &name, limit))
 }
 
+/// Does the first in the queue wait for longer than a hand-over takes? Where its time is not known: whoever is seen
+/// waiting is taken to wait.
+fn waits_long(sockets: &Sockets, port: u16) -> bool {
+    let listeners = view::listeners_on(sockets, port);
+    listeners
+        .iter()
+        .filter_map(|(_, listener)| listener.queue.value())
+        .any(|queue| queue.waiting > 0 && queue.oldest_ms.value().is_none_or(|oldest| *oldest >= SLOW_MS))
+}
+
 fn fixes(words: &Words<'_>, finding: Finding, wanted: &WantedListener, name: &str, limit: u32) -> Finding {
-    let more = limit.saturating_mul(2).max(100);
+    let more = limit.saturating_mul(2).max(20);
+    // Behind postscreen the processes are those of another line than the listener's, whose maxproc must stay 1.
+    let (text, line) = if wanted.multiplexed {
+        (format!("smtpd pass …: the maxproc column: {more}"), None)
+    } else {
+        (format!("the maxproc column: {more}"), Some(wanted.at.line))
+    };
     finding
         .fix(
             Fix::here(
@@ -108,7 +126,7 @@ fn fixes(words: &Words<'_>, finding: Finding, wanted: &WantedListener, name: &st
             Fix::here("Allow more processes.")
                 .command(words.set_service(name, "process_limit", &more.to_string()))
                 .command(words.reload())
-                .config(wanted.at.file.clone(), Some(wanted.at.line), format!("the maxproc column: {more}"))
+                .config(wanted.at.file.clone(), line, text)
                 .undo(words.set_service(name, "process_limit", &limit.to_string()))
                 .verify(format!("mxray sockets --listening --port {}: nobody waits", wanted.port)),
         )

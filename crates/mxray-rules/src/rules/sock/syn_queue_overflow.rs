@@ -24,21 +24,28 @@ fn check(evidence: &Evidence) -> Judgement {
         Err(judgement) => return judgement,
     };
     let mut judgement = Judgement::nothing();
-    let mut most = 0;
+    let (mut most, mut blind) = (0, None);
     for (port, load) in &sockets.services {
         if !view::is_mail_port(evidence, *port) {
             continue;
         }
         most = most.max(load.half_open);
-        let queues =
-            view::listeners_on(sockets, *port).into_iter().filter_map(|(key, l)| Some((key, l.queue.value()?)));
+        let listeners = view::listeners_on(sockets, *port);
+        if load.half_open >= HALF_OPEN_MIN {
+            blind = blind.or_else(|| listeners.iter().find_map(|(_, listener)| listener.queue.blind()));
+        }
+        let queues = listeners.into_iter().filter_map(|(key, l)| Some((key, l.queue.value()?)));
         let Some((key, queue)) = queues.min_by_key(|(_, queue)| queue.limit) else { continue };
         if let Some(finding) = flood(evidence, *port, load, key, queue) {
             judgement.find(finding);
         }
     }
-    if judgement.findings.is_empty() && !sockets.services.is_empty() {
-        judgement.well(format!("no backlog is filled by half-open connections (most: {most})"));
+    if !judgement.findings.is_empty() {
+        return judgement;
+    }
+    match blind {
+        Some(reason) => judgement.blind(&RULE, reason),
+        None => judgement.well(format!("no backlog is filled by half-open connections (most: {most})")),
     }
     judgement
 }
