@@ -114,15 +114,19 @@ impl Examined {
     }
 
     pub fn judge(&self, fault: &Fault, circumstances: Circumstances) -> Judgement {
-        let may_be_unknown = circumstances.unprivileged && fault.unprivileged == Unprivileged::SameOrUnknown;
+        let may_be_unknown = circumstances.unprivileged && fault.unprivileged == Unprivileged::SameOrUnknown
+            || circumstances.without_netlink && fault.unknown_without_netlink;
+        let named = self.report.unseen.iter().any(|unseen| unseen.what == fault.expect && !unseen.needs.is_empty());
         let Some(cause) = self.report.causes.first() else {
-            let named = self.report.unseen.iter().any(|unseen| unseen.what == fault.expect && !unseen.needs.is_empty());
             return match (may_be_unknown, named) {
                 (true, true) => Judgement::RightlyUnknown,
                 (true, false) => Judgement::Wrong("no cause, and the code is not among what was unseen".to_owned()),
                 (false, _) => Judgement::Wrong("no cause".to_owned()),
             };
         };
+        if may_be_unknown && named && fault.unprivileged_accept.contains(&cause.code) {
+            return Judgement::RightlyUnknown;
+        }
         if cause.code != fault.expect && !fault.accept.contains(&cause.code) {
             return Judgement::Wrong(format!("{}: {}", self.first_cause(), cause.summary));
         }
@@ -148,5 +152,84 @@ impl Examined {
             return Judgement::Right;
         }
         Judgement::Wrong(format!("no cause, yet verdict {} and exit code {:?}", self.report.verdict, self.exit))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fault(more: &str) -> Fault {
+        let text = format!("about = \"x\"\nexpect = \"SOCK112\"\nsymptom = \"true\"\nheal = \"true\"\n{more}");
+        toml::from_str(&text).unwrap()
+    }
+
+    fn examined(causes: &[(&str, &str, &str)], unseen: &[&str], exit: i32) -> Examined {
+        let causes = causes.iter().map(|(code, subject, severity)| Finding {
+            code: (*code).to_owned(),
+            severity: (*severity).to_owned(),
+            subject: Subject { kind: "service".to_owned(), value: (*subject).to_owned() },
+            summary: String::new(),
+        });
+        let unseen = unseen.iter().map(|what| Unseen {
+            what: (*what).to_owned(),
+            why: "permission".to_owned(),
+            needs: "root".to_owned(),
+        });
+        let report = Report {
+            verdict: "broken".to_owned(),
+            causes: causes.collect(),
+            findings: Vec::new(),
+            unseen: unseen.collect(),
+        };
+        Examined { report, exit: Some(exit), took: Duration::ZERO, talk: String::new() }
+    }
+
+    const ROOT: Circumstances = Circumstances { unprivileged: false, without_netlink: false };
+    const NOBODY: Circumstances = Circumstances { unprivileged: true, without_netlink: false };
+
+    #[test]
+    fn only_the_first_cause_counts() {
+        let second = examined(&[("SOCK101", "smtp", "critical"), ("SOCK112", "postfix", "critical")], &[], 1);
+        assert!(matches!(second.judge(&fault(""), ROOT), Judgement::Wrong(_)));
+        let first = examined(&[("SOCK112", "postfix", "critical"), ("SOCK101", "smtp", "critical")], &[], 1);
+        assert_eq!(first.judge(&fault(""), ROOT), Judgement::Right);
+    }
+
+    #[test]
+    fn another_subject_or_exit_code_is_wrong() {
+        let right = examined(&[("SOCK112", "postfix", "critical")], &[], 1);
+        assert!(matches!(right.judge(&fault("subject = \"dovecot\""), ROOT), Judgement::Wrong(_)));
+        let zero = examined(&[("SOCK112", "postfix", "critical")], &[], 0);
+        assert!(matches!(zero.judge(&fault(""), ROOT), Judgement::Wrong(_)));
+    }
+
+    #[test]
+    fn unknown_is_right_only_without_root_and_only_when_it_says_so() {
+        let open = fault("unprivileged = \"same-or-unknown\"");
+        assert_eq!(examined(&[], &["SOCK112"], 2).judge(&open, NOBODY), Judgement::RightlyUnknown);
+        assert!(matches!(examined(&[], &["SOCK112"], 2).judge(&open, ROOT), Judgement::Wrong(_)));
+        assert!(matches!(examined(&[], &["SOCK101"], 2).judge(&open, NOBODY), Judgement::Wrong(_)));
+        assert!(matches!(examined(&[], &["SOCK112"], 2).judge(&fault(""), NOBODY), Judgement::Wrong(_)));
+    }
+
+    #[test]
+    fn without_root_a_wrong_cause_stays_wrong() {
+        let open = fault("unprivileged = \"same-or-unknown\"\nunprivileged_accept = [\"SOCK101\"]");
+        let other = examined(&[("SOCK101", "smtp", "critical")], &["SOCK112"], 1);
+        assert_eq!(other.judge(&open, NOBODY), Judgement::RightlyUnknown);
+        assert!(matches!(other.judge(&open, ROOT), Judgement::Wrong(_)));
+        let silent = examined(&[("SOCK101", "smtp", "critical")], &[], 1);
+        assert!(matches!(silent.judge(&open, NOBODY), Judgement::Wrong(_)));
+    }
+
+    #[test]
+    fn a_healthy_host_has_no_cause_and_the_right_exit_code() {
+        assert_eq!(examined(&[], &[], 0).judge_healthy(&[0], ROOT), Judgement::Right);
+        assert!(matches!(examined(&[], &[], 1).judge_healthy(&[0], ROOT), Judgement::Wrong(_)));
+        assert!(matches!(examined(&[], &[], 2).judge_healthy(&[0], ROOT), Judgement::Wrong(_)));
+        assert_eq!(examined(&[], &[], 2).judge_healthy(&[0], NOBODY), Judgement::Right);
+        let cause = examined(&[("SOCK106", "203.0.113.9", "warning")], &[], 0);
+        assert!(matches!(cause.judge_healthy(&[0], ROOT), Judgement::Wrong(_)));
     }
 }

@@ -41,9 +41,15 @@ pub struct Fault {
     pub host: String,
     #[serde(default)]
     pub unprivileged: Unprivileged,
+    /// Codes that say as much as can be seen without root, provided that `expect` stands among `unseen`.
+    #[serde(default)]
+    pub unprivileged_accept: Vec<String>,
     /// Belongs to the fixed share that every CI run takes.
     #[serde(default)]
     pub share: bool,
+    /// Without netlink the kernel shows this to nobody: no cause is right if `expect` stands among `unseen`.
+    #[serde(default)]
+    pub unknown_without_netlink: bool,
     /// Runs `mxray` where no netlink socket can be opened.
     #[serde(default)]
     pub without_netlink: bool,
@@ -99,6 +105,9 @@ impl Fault {
     fn wrong(&self) -> Option<&'static str> {
         if self.symptom.is_empty() && self.peer_symptom.is_empty() {
             return Some("no symptom: nobody would see that it was never injected");
+        }
+        if !self.unprivileged_accept.is_empty() && self.unprivileged == Unprivileged::Same {
+            return Some("accepts another code without root where only the same is right");
         }
         if !self.accept.is_empty() && self.accept_because.is_empty() {
             return Some("accepts another code without a reason");

@@ -8,6 +8,7 @@ use rustix::fs::MemfdFlags;
 use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Read, Seek, Write as _};
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
@@ -57,7 +58,9 @@ pub struct Machine {
 pub struct Traces {
     directory: PathBuf,
     cgroup: Option<PathBuf>,
-    namespaces: Vec<PathBuf>,
+    /// The pid namespace. Held open, because the kernel gives the number of a dead namespace to the next one made on
+    /// this system, whoever makes it; it costs nothing, for it keeps neither processes nor mounts alive.
+    namespace: Option<std::sync::Arc<File>>,
 }
 
 /// The cgroup2 hierarchy of this system, if it has one that we may write to.
@@ -112,16 +115,14 @@ impl Machine {
             keeper,
             alive,
             init: 0,
-            traces: Traces { directory, cgroup, namespaces: Vec::new() },
+            traces: Traces { directory, cgroup, namespace: None },
             without_capabilities: spec.without_capabilities.clone(),
         };
         let ready = stdout.map(first_line).and_then(|line| line.recv_timeout(START_LIMIT).ok()).unwrap_or_default();
         machine.init = ready.trim().strip_prefix("ready ").and_then(|pid| pid.parse().ok()).ok_or_else(|| {
             io::Error::other(format!("machine {} did not come up; its keeper said {ready:?}", machine.name))
         })?;
-        for kind in ["net", "pid", "mnt"] {
-            machine.traces.namespaces.push(fs::read_link(format!("/proc/{}/ns/{kind}", machine.init))?);
-        }
+        machine.traces.namespace = Some(File::open(format!("/proc/{}/ns/pid", machine.init))?.into());
         Ok(machine)
     }
 
@@ -338,15 +339,17 @@ impl Traces {
                 left.push(path.display().to_string());
             }
         }
-        let Ok(processes) = fs::read_dir("/proc") else {
+        let Some(namespace) = &self.namespace else { return left };
+        let (Ok(processes), Ok(ours)) = (fs::read_dir("/proc"), namespace.metadata().map(|data| data.ino())) else {
             left.push("/proc could not be listed, so leftover processes are unknown".to_owned());
             return left;
         };
         for process in processes.flatten().map(|entry| entry.path()) {
-            let inside = ["net", "pid", "mnt"]
+            // The second is what an nsenter that still waits for its child has.
+            let inside = ["pid", "pid_for_children"]
                 .into_iter()
-                .filter_map(|kind| fs::read_link(process.join("ns").join(kind)).ok())
-                .any(|namespace| self.namespaces.contains(&namespace));
+                .filter_map(|kind| fs::metadata(process.join("ns").join(kind)).ok())
+                .any(|data| data.ino() == ours);
             if inside {
                 left.push(format!("process {}", process.display()));
             }
