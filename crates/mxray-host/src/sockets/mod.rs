@@ -26,6 +26,7 @@ use crate::read;
 use dump::Keep;
 use mxray_model::Blind;
 use mxray_model::text::untrusted;
+use std::collections::HashSet;
 use std::io;
 use std::path::Path;
 use wire::InetRequest;
@@ -178,7 +179,15 @@ fn from_proc(net: &Path, query: &Query, snapshot: &mut Snapshot) -> Result<(), B
             Err(error) if error.kind() == io::ErrorKind::NotFound && name.ends_with('6') => continue,
             Err(error) => return Err(read::blind(&path, &error, "root")),
         };
-        procnet::inet(protocol, &text, |socket| snapshot.push(socket, &[])).map_err(|bad| Blind::NotUnderstood {
+        // The kernel gives these tables piece by piece: where sockets come and go meanwhile, a row may come twice.
+        let mut known = HashSet::new();
+        let once = |socket: Socket| {
+            let ends = (socket.local, socket.local_port, socket.remote, socket.remote_port);
+            if known.insert((ends, socket.state, socket.inode)) {
+                snapshot.push(socket, &[]);
+            }
+        };
+        procnet::inet(protocol, &text, once).map_err(|bad| Blind::NotUnderstood {
             what: format!("{} line {}", path.display(), bad.line),
             text: untrusted(&bad.text),
         })?;

@@ -2,7 +2,9 @@
 
 use crate::rule::{Judgement, Rule};
 use crate::view::{self, Words};
-use mxray_model::{Evidence, Fix, Seen, Severity, Subject};
+use mxray_model::evidence::Server;
+use mxray_model::{Evidence, Finding, Fix, Seen, Severity, Subject};
+use std::collections::BTreeSet;
 
 pub const RULE: Rule = Rule {
     code: "SOCK112",
@@ -22,41 +24,54 @@ fn check(evidence: &Evidence) -> Judgement {
     let mut judgement = Judgement::nothing();
     for (instance, server) in view::enabled(servers) {
         match &server.master {
-            Seen::Value(master) => {
-                judgement.well(format!("{instance} runs (process {})", master.pid));
-            }
-            Seen::Unknown(blind) => judgement.blind(&RULE, blind),
-            Seen::Absent => {
-                let words = Words::new(evidence, server);
-                let log = server.directories.get("log").map_or("/var/log", String::as_str);
-                judgement.find(
-                    RULE.finding(
-                        Subject::service(instance),
-                        format!("{instance} does not run: no mail is accepted or delivered by it."),
-                    )
-                    .confidence(0.95)
-                    .because(
-                        format!("{} is configured in {}.", server.software, server.config_dir),
-                        server.configured_by.clone(),
-                        view::server_pointer(instance, &["config_dir"]),
-                    )
-                    .because(
-                        "Its master process was looked for among all processes and is not there.",
-                        "/proc",
-                        view::server_pointer(instance, &["master"]),
-                    )
-                    .data("software", server.software.clone())
-                    .data("config_dir", server.config_dir.clone())
-                    .fix(
-                        Fix::here("Check the configuration, start the server, and read why it ended if it ends again.")
-                            .command(words.check())
-                            .command(words.start())
-                            .verify(format!("mxray doctor; otherwise look for \"fatal\" in the log below {log}")),
-                    )
-                    .reference("postfix(1)"),
-                );
-            }
+            Seen::Value(master) => judgement.well(format!("{instance} runs (process {})", master.pid)),
+            Seen::Absent => judgement.find(not_running(evidence, instance, server).confidence(0.95).because(
+                "Its master process was looked for among all processes and is not there.",
+                "/proc",
+                view::server_pointer(instance, &["master"]),
+            )),
+            Seen::Unknown(blind) => match silent_ports(evidence, server) {
+                Some(ports) => judgement.find(not_running(evidence, instance, server).confidence(0.8).because(
+                    format!("Its processes are hidden, but nothing listens on any of its ports ({ports})."),
+                    "sock_diag",
+                    view::pointer(["sockets", "value", "listeners"]),
+                )),
+                None => judgement.blind(&RULE, blind),
+            },
         }
     }
     judgement
+}
+
+/// The ports that a server asks for, where it has none of them. One missing port may have other reasons: several
+/// at once say that nobody is there to open them.
+fn silent_ports(evidence: &Evidence, server: &Server) -> Option<String> {
+    let sockets = evidence.sockets.value()?;
+    let ports: BTreeSet<u16> = server.wanted.values().map(|wanted| wanted.port).collect();
+    let silent = server.wanted.values().all(|wanted| view::listeners_of(sockets, wanted).is_empty());
+    let list: Vec<String> = ports.iter().map(ToString::to_string).collect();
+    (silent && ports.len() > 1).then(|| list.join(", "))
+}
+
+fn not_running(evidence: &Evidence, instance: &str, server: &Server) -> Finding {
+    let words = Words::new(evidence, server);
+    let log = server.directories.get("log").map_or("/var/log", String::as_str);
+    RULE.finding(
+        Subject::service(instance),
+        format!("{instance} does not run: no mail is accepted or delivered by it."),
+    )
+    .because(
+        format!("{} is configured in {}.", server.software, server.config_dir),
+        server.configured_by.clone(),
+        view::server_pointer(instance, &["config_dir"]),
+    )
+    .data("software", server.software.clone())
+    .data("config_dir", server.config_dir.clone())
+    .fix(
+        Fix::here("Check the configuration, start the server, and read why it ended if it ends again.")
+            .command(words.check())
+            .command(words.start())
+            .verify(format!("mxray doctor; otherwise look for \"fatal\" in the log below {log}")),
+    )
+    .reference("postfix(1)")
 }
