@@ -378,12 +378,16 @@ filter_start() {
 
 # A second instance made by postmulti, on an address of its own.
 second_instance() {
+    cool
     postmulti -e init
+    cool
     postmulti -I postfix-second -e create
+    cool
     sed -i '/^master_service_disable/d' /etc/postfix-second/main.cf
     postconf -c /etc/postfix-second -e "inet_interfaces = $SECOND4" myhostname=second.example \
         'mydestination = $myhostname' "mynetworks = 127.0.0.0/8" authorized_submit_users= \
         alias_maps=hash:/etc/aliases compatibility_level=3.6
+    cool
     postmulti -i postfix-second -e enable
 }
 

@@ -137,28 +137,29 @@ enum Event<'a> {
     Record(&'a [u8]),
 }
 
-/// Asks until the view is whole; true: it stayed torn.
 fn whole(
     what: &'static str,
     request: &[u8],
-    mut with: impl FnMut(Event<'_>) -> Result<(), DumpError>,
+    with: impl FnMut(Event<'_>) -> Result<(), DumpError>,
 ) -> Result<bool, DumpError> {
     let mut buffer = vec![0; DATAGRAM_BYTES_MAX];
+    again(with, |with| once(what, request, &mut buffer, with))
+}
+
+/// Asks until the view is whole; true: it stayed torn.
+fn again<W: FnMut(Event<'_>) -> Result<(), DumpError>>(
+    mut with: W,
+    mut ask: impl FnMut(&mut W) -> Result<bool, DumpError>,
+) -> Result<bool, DumpError> {
     let mut tries = 1;
     loop {
-        match once(what, request, &mut buffer, &mut with) {
-            Ok(false) => return Ok(false),
-            Ok(true) if tries == TRIES_MAX => return Ok(true),
-            Err(error @ DumpError::Netlink(NetlinkError::Overrun { .. } | NetlinkError::Truncated { .. }))
-                if tries == TRIES_MAX =>
-            {
-                return Err(error);
-            }
-            Ok(true) | Err(DumpError::Netlink(NetlinkError::Overrun { .. } | NetlinkError::Truncated { .. })) => {
-                with(Event::Restart)?;
-            }
-            Err(error) => return Err(error),
+        match ask(&mut with) {
+            Ok(true) if tries < TRIES_MAX => {}
+            Err(DumpError::Netlink(NetlinkError::Overrun { .. } | NetlinkError::Truncated { .. }))
+                if tries < TRIES_MAX => {}
+            outcome => return outcome,
         }
+        with(Event::Restart)?;
         tries += 1;
     }
 }
@@ -205,5 +206,48 @@ impl Snapshot {
             self.infos.extend_from_slice(info);
         }
         self.sockets.push(socket);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Records that are left after `answers`, one of them an answer's outcome with one record each.
+    fn left(answers: &[fn() -> Result<bool, DumpError>]) -> (u32, usize, Result<bool, DumpError>) {
+        let mut records = 0;
+        let mut asked = 0;
+        let with = |event: Event<'_>| {
+            match event {
+                Event::Restart => records = 0,
+                Event::Record(_) => records += 1,
+            }
+            Ok(())
+        };
+        let outcome = again(with, |with| {
+            with(Event::Record(&[]))?;
+            asked += 1;
+            answers[asked - 1]()
+        });
+        (records, asked, outcome)
+    }
+
+    fn torn() -> Result<bool, DumpError> {
+        Ok(true)
+    }
+
+    fn overrun() -> Result<bool, DumpError> {
+        Err(NetlinkError::Overrun { family: "test" }.into())
+    }
+
+    #[test]
+    fn a_torn_view_is_thrown_away_and_asked_for_again() {
+        assert!(matches!(left(&[torn, overrun, || Ok(false)]), (1, 3, Ok(false))));
+        // What stays torn is kept, and said to be torn.
+        assert!(matches!(left(&[torn as fn() -> _; 4]), (1, 4, Ok(true))));
+        // What stays cut off is no list at all.
+        assert!(matches!(left(&[overrun as fn() -> _; 4]), (1, 4, Err(DumpError::Netlink(_)))));
+        let refused = || Err(DumpError::Refused { what: "test", errno: Errno::NOENT });
+        assert!(matches!(left(&[refused]), (1, 1, Err(DumpError::Refused { .. }))));
     }
 }

@@ -601,3 +601,64 @@ fn a_namespace_can_be_entered_by_process() {
     let sample = look();
     assert_eq!(listener_at(&summary(&sample, &sample), at).port, at.port());
 }
+
+#[test]
+fn behind_hidepid_nothing_is_called_absent() {
+    // In a process namespace of its own: before Linux 5.8, hidepid belonged to the namespace and not to the mount.
+    let script =
+        "mount -t proc -o hidepid=2 proc /proc && setpriv --reuid=65534 --regid=65534 --clear-groups \"$@\"; exit $?";
+    let wrapper = ["/usr/bin/unshare", "--mount", "--pid", "--fork", "/bin/sh", "-c", script, "sh"];
+    if !again(&wrapper, "as_nobody_behind_hidepid", 0) {
+        skip("unshare, mount or setpriv is not permitted or not installed, or uid 65534 cannot run this test binary");
+    }
+}
+
+#[test]
+#[ignore = "run by behind_hidepid_nothing_is_called_absent"]
+fn as_nobody_behind_hidepid() {
+    let (_own, at) = listen(5);
+    let sample = look();
+    let socket = sample.snapshot.sockets.iter().find(|s| s.local_port == at.port()).unwrap();
+    let (own, nobody) = (u64::from(socket.inode), u64::from(u32::MAX));
+    let Seen::Value(table) = crate::processes::table() else { panic!("no table") };
+    assert!(!table.all_visible && !table.rows.contains_key(&1) && table.rows.contains_key(&std::process::id()));
+    let owners = crate::processes::owners(&table, &BTreeSet::from([own, nobody]), &[]);
+    assert!(owners[&own].value().is_some());
+    match &owners[&nobody] {
+        Seen::Unknown(Blind::NotPermitted { what, .. }) => assert!(what.contains("hidepid"), "{what}"),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_socket_made_in_a_unit_names_it() {
+    let Ok(mounts) = std::fs::read_to_string("/proc/self/mountinfo") else { panic!("no mount table") };
+    let point = mounts.lines().find_map(|line| line.split_once(" - cgroup2 ")?.0.split(' ').nth(4));
+    let Some(point) = point else {
+        skip("no cgroup v2 is mounted");
+        return;
+    };
+    let unit = Path::new(point).join(format!("mxray-test-{}.service", std::process::id()));
+    if let Err(error) = std::fs::create_dir(&unit) {
+        skip(&format!("no cgroup can be made: {error}"));
+        return;
+    }
+    let script = format!("echo $$ > {}/cgroup.procs && exec \"$@\"", unit.display());
+    let ran = std::panic::catch_unwind(|| again(&["/bin/sh", "-c", &script, "sh"], "in_a_unit", 0));
+    until("the test's cgroup is empty", || std::fs::remove_dir(&unit).ok());
+    if !ran.unwrap() {
+        skip("a process cannot be moved into a cgroup");
+    }
+}
+
+#[test]
+#[ignore = "run by a_socket_made_in_a_unit_names_it"]
+fn in_a_unit() {
+    let (_own, at) = listen(5);
+    let sample = look();
+    let sockets = summary(&sample, &sample);
+    let own = std::fs::read("/proc/self/cgroup").unwrap();
+    let Seen::Value(unit) = crate::cgroup::of_process(&own) else { panic!("{own:?}") };
+    assert!(unit.starts_with("mxray-test-"), "{unit}");
+    assert_eq!(listener_at(&sockets, at).unit, Seen::Value(unit));
+}

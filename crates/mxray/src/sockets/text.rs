@@ -71,7 +71,7 @@ impl Widths {
         if let Some(owners) = &view.owners {
             let names = owners.names.values().map(|name| name.chars().count() + 8);
             widths.process = names.max().unwrap_or(0).clamp("owner hidden (needs root)".len(), NAME_COLUMNS_MAX);
-            widths.user = owners.users.values().map(|name| name.chars().count()).max().unwrap_or(0).clamp(4, 16);
+            widths.user = user_width(owners, view.sockets().take(shown).map(|socket| socket.uid));
         }
         if let Some(terminal) = plan.terminal {
             widths.fit(usize::from(terminal.columns), plan.info);
@@ -91,6 +91,19 @@ impl Widths {
         let from_process = (too_much - from_unit).min(self.process.saturating_sub(NAME_COLUMNS_MIN));
         self.process -= from_process;
     }
+}
+
+/// Wide enough for the users that occur.
+fn user_width(owners: &Owners, uids: impl Iterator<Item = u32>) -> usize {
+    let mut seen = std::collections::BTreeSet::new();
+    let mut last = None;
+    for uid in uids {
+        if last.replace(uid) != Some(uid) {
+            seen.insert(uid);
+        }
+    }
+    let name = |uid: &u32| owners.users.get(uid).map_or(10, |name| name.chars().count());
+    seen.iter().map(name).max().unwrap_or(0).clamp("USER".len(), 16)
 }
 
 fn endpoint_width(ip: IpAddr, port: u16, scratch: &mut Vec<u8>) -> usize {
