@@ -123,6 +123,8 @@ struct Walk {
     wanted: InodeMap<(u32, u32)>,
     missing: usize,
     found: Vec<Holder>,
+    /// How many were found by earlier passes: their sockets' holders are known.
+    before: usize,
     refused: Option<u32>,
     failed: Option<Blind>,
 }
@@ -132,14 +134,22 @@ fn walk(order: &[u32], inodes: &[u32], all_visible: bool) -> Holders {
     wanted.reserve(inodes.len());
     wanted.extend(inodes.iter().filter(|inode| **inode != 0).map(|inode| (*inode, (NOBODY, NOBODY))));
     let missing = wanted.len();
-    let mut walk = Walk { wanted, missing, found: Vec::with_capacity(missing), refused: None, failed: None };
+    let mut walk = Walk { wanted, missing, found: Vec::with_capacity(missing), before: 0, refused: None, failed: None };
     let counted = kernel_counts_descriptors();
     let mut listing = Vec::with_capacity(LISTING_BYTES);
-    for pid in order {
-        if walk.missing == 0 {
+    // The quick pass may miss a descriptor while its process opens others; before anything is called missing, every
+    // directory is listed.
+    for quick in [counted, false] {
+        walk.before = walk.found.len();
+        for pid in order {
+            if walk.missing == 0 {
+                break;
+            }
+            walk.process(*pid, counted, quick, &mut listing);
+        }
+        if !counted {
             break;
         }
-        walk.process(*pid, counted, &mut listing);
     }
     let blind = if walk.missing == 0 { None } else { walk.blind(all_visible) };
     Holders { by_inode: walk.wanted, found: walk.found, blind }
@@ -171,7 +181,7 @@ impl Walk {
         None
     }
 
-    fn process(&mut self, pid: u32, counted: bool, listing: &mut Vec<u8>) {
+    fn process(&mut self, pid: u32, counted: bool, quick: bool, listing: &mut Vec<u8>) {
         let path = format!("/proc/{pid}/fd");
         // Kernel threads and zombies have none; asking for the number needs no permission.
         let count = if counted { rustix::fs::stat(path.as_str()).map(|stat| stat.st_size).ok() } else { None };
@@ -183,7 +193,7 @@ impl Walk {
             Ok(directory) => directory,
             Err(error) => return self.not_read(pid, &path, error),
         };
-        let read = match count.map(|count| self.by_number(pid, &directory, count)) {
+        let read = match count.filter(|_| quick).map(|count| self.by_number(pid, &directory, count)) {
             Some(Ok(true)) => Ok(()),
             Some(Err(error)) => Err(error),
             Some(Ok(false)) | None => self.by_listing(pid, &directory, listing),
@@ -251,7 +261,7 @@ impl Walk {
         let place = u32::try_from(self.found.len()).unwrap_or(NOBODY);
         if let Some(previous) = self.found.get_mut(*last as usize) {
             // A process that holds one socket twice (dup) is one holder.
-            if previous.pid == pid {
+            if previous.pid == pid || (*last as usize) < self.before {
                 return;
             }
             previous.next = place;

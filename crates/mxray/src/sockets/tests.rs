@@ -22,14 +22,32 @@ struct Fixture {
     _kept: (TcpListener, Vec<TcpStream>),
 }
 
+/// On a port below the ephemeral range, so that no client of any other test has the same number.
+fn bind() -> TcpListener {
+    static NEXT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
+    loop {
+        let number = NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed) + std::process::id() * 61;
+        let port = 10_000 + u16::try_from(number % 20_000).unwrap();
+        if let Ok(listener) = TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
+            return listener;
+        }
+    }
+}
+
 fn fixture() -> (Fixture, SocketsArgs) {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let listener = bind();
     let at = listener.local_addr().unwrap();
     let mut kept = vec![TcpStream::connect(at).unwrap()];
     kept.push(listener.accept().unwrap().0);
     kept.push(TcpStream::connect(at).unwrap());
     let port = at.port();
     let args = SocketsArgs { port: vec![port.to_string()], ..SocketsArgs::default() };
+    // The handshake's last step may lag behind connect.
+    let end = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    while !rows(&args).iter().any(|row| row["waits_for_accept"] == true) {
+        assert!(std::time::Instant::now() < end, "the second connection never waits");
+        std::thread::yield_now();
+    }
     (Fixture { port, _kept: (listener, kept) }, args)
 }
 
