@@ -33,7 +33,7 @@ pub fn join_helpers(
         return;
     }
     let facts = sockets.map(|(sample, sockets)| Facts {
-        unix: sample.unix_listeners(),
+        unix: sample.unix(),
         sockets,
         owners,
         table,
@@ -44,7 +44,7 @@ pub fn join_helpers(
 
 /// Everything that helpers are judged by.
 struct Facts<'a> {
-    unix: &'a [UnixListener],
+    unix: Seen<&'a [UnixListener]>,
     sockets: &'a Sockets,
     owners: &'a BTreeMap<u64, Seen<Vec<Owner>>>,
     table: &'a Seen<Table>,
@@ -125,8 +125,14 @@ impl Facts<'_> {
         if !data.file_type().is_socket() {
             return Seen::Absent;
         }
-        let file = (data.dev(), data.ino());
-        if let Some(listener) = self.unix.iter().find(|listener| listener.file == Some(file)) {
+        let listeners = match &self.unix {
+            Seen::Value(listeners) => *listeners,
+            Seen::Absent => &[],
+            Seen::Unknown(blind) => return Seen::Unknown(blind.clone()),
+        };
+        // The kernel tells the lower half of an inode's number only.
+        let file = (data.dev(), data.ino() & u64::from(u32::MAX));
+        if let Some(listener) = listeners.iter().find(|listener| listener.file == Some(file)) {
             return Seen::Value(self.unix_state(listener));
         }
         let real = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
@@ -144,7 +150,8 @@ impl Facts<'_> {
     }
 
     fn named(&self, path: &Path) -> Option<&UnixListener> {
-        self.unix.iter().find(|listener| listener.raw_path == path.as_os_str().as_bytes())
+        let listeners = self.unix.value()?;
+        listeners.iter().find(|listener| listener.raw_path == path.as_os_str().as_bytes())
     }
 
     fn unix_state(&self, listener: &UnixListener) -> HelperState {
@@ -169,7 +176,7 @@ impl Facts<'_> {
         let relative = |listener: &&UnixListener| {
             !listener.raw_path.starts_with(b"/") && ends_alike(&listener.raw_path) && listener.file.is_none()
         };
-        if let Some(listener) = self.unix.iter().find(relative) {
+        if let Some(listener) = self.unix.value().and_then(|listeners| listeners.iter().find(relative)) {
             return Seen::not_attempted(&format!(
                 "a listener of the same name was bound in a directory that is not known ({})",
                 listener.path
@@ -299,6 +306,16 @@ mod tests {
     fn state(
         endpoint: Endpoint,
         unix: &[UnixListener],
+        sockets: &Sockets,
+        owners: &BTreeMap<u64, Seen<Vec<Owner>>>,
+        table: &Seen<Table>,
+    ) -> Seen<HelperState> {
+        state_with(endpoint, Seen::Value(unix), sockets, owners, table)
+    }
+
+    fn state_with(
+        endpoint: Endpoint,
+        unix: Seen<&[UnixListener]>,
         sockets: &Sockets,
         owners: &BTreeMap<u64, Seen<Vec<Owner>>>,
         table: &Seen<Table>,
@@ -436,5 +453,17 @@ mod tests {
             ffff: 00000003 00000000 00000000 0001 03 1235 /run/b.sock\n\
             ffff: 00000003 00000000 00010000 0001 03 1236\n";
         assert_eq!(accepting_paths(table).collect::<Vec<_>>(), [b"/run/a.sock"]);
+    }
+
+    #[test]
+    fn an_unread_list_of_sockets_is_no_dead_helper() {
+        let scratch = Scratch::new("unread");
+        let socket = scratch.0.join("milter.sock");
+        let _bound = Bound::bind(&socket).unwrap();
+        let refused = Blind::NotPermitted { what: "list UNIX sockets".into(), needs: "netlink".into() };
+        let endpoint = Endpoint::Unix { path: socket.to_str().unwrap().to_owned() };
+        let unix = Seen::Unknown(refused.clone());
+        let found = state_with(endpoint, unix, &Sockets::default(), &BTreeMap::new(), &table(Vec::new()));
+        assert_eq!(found.blind(), Some(&refused));
     }
 }

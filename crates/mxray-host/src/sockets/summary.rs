@@ -60,7 +60,7 @@ fn listeners(first: &Sample, last: &Sample, owners: &BTreeMap<u64, Seen<Vec<Owne
             v6_only: match (socket.local, socket.v6_only) {
                 (IpAddr::V4(_), _) => Seen::Absent,
                 (IpAddr::V6(_), Some(only)) => Seen::Value(only),
-                (IpAddr::V6(_), None) => Seen::not_attempted("/proc/net does not tell IPV6_V6ONLY"),
+                (IpAddr::V6(_), None) => without_netlink("whether an IPv6 listener takes IPv4"),
             },
             uid: socket.uid,
             inode,
@@ -94,7 +94,7 @@ fn queue(socket: &Socket) -> Seen<AcceptQueue> {
             oldest_ms: Seen::Absent,
             drained: Seen::Absent,
         }),
-        (Protocol::Tcp, None) => Seen::not_attempted("/proc/net does not tell the limit of an accept queue"),
+        (Protocol::Tcp, None) => without_netlink("the limit of an accept queue"),
     }
 }
 
@@ -241,7 +241,7 @@ fn queues(first: &Sample, last: &Sample, listeners: &mut BTreeMap<String, Listen
             None => Seen::Absent,
         };
         queue.drained = match waited.get(tuple) {
-            Some(_) if !cookies => Seen::not_attempted("/proc/net does not tell one connection from the next"),
+            Some(_) if !cookies => without_netlink("one connection from the next"),
             Some(before) => Seen::Value(before.iter().any(|cookie| !waits.contains(cookie))),
             None => Seen::Absent,
         };
@@ -308,4 +308,12 @@ fn units(last: &Sample, by_cgroup: &BTreeMap<Option<u64>, u32>) -> Vec<Count> {
         }
     }
     top(names.into_iter())
+}
+
+/// What the fallback cannot show.
+fn without_netlink<T>(what: &str) -> Seen<T> {
+    Seen::Unknown(Blind::NotPermitted {
+        what: format!("read sockets over netlink (/proc/net does not tell {what})"),
+        needs: "netlink sockets allowed for mxray (RestrictAddressFamilies=, a seccomp filter)".to_owned(),
+    })
 }

@@ -54,8 +54,12 @@ fn check(evidence: &Evidence) -> Judgement {
                 Seen::Value(state) if state.queue.value().is_some_and(mxray_model::evidence::AcceptQueue::is_full) => {
                     "its accept queue is full, nobody takes connections"
                 }
-                Seen::Value(_) => {
+                Seen::Value(state) => {
                     judgement.well(format!("{} {} listens", helper.kind.as_str(), helper.endpoint));
+                    // A stopped process goes on listening: whose state is hidden may be stopped.
+                    if let Seen::Unknown(blind) = &state.stopped {
+                        judgement.blind(&RULE, &named(helper, blind));
+                    }
                     continue;
                 }
                 Seen::Unknown(blind) => {
