@@ -31,6 +31,8 @@ impl<'a> Outline<'a> {
     /// so the whole is no longer than the findings and the arrows between them, and a cycle ends.
     pub(crate) fn under(&mut self, cause: &'a Finding) -> Vec<Consequence<'a>> {
         let mut found = Vec::new();
+        // A finding that several explain stands under the first of them: one line is enough under one cause.
+        let mut here = BTreeSet::new();
         let mut stack = vec![(0, cause.explains.iter())];
         while let Some((depth, rest)) = stack.last_mut() {
             let depth = *depth;
@@ -39,6 +41,9 @@ impl<'a> Outline<'a> {
                 continue;
             };
             let Some(finding) = self.by_id.get(id.as_str()).copied() else { continue };
+            if !here.insert(finding.id.as_str()) {
+                continue;
+            }
             let again = !self.shown.insert(finding.id.as_str());
             found.push(Consequence { depth, finding, again });
             if !again {

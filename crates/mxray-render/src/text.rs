@@ -6,7 +6,7 @@
 use crate::outline::{Consequence, Outline};
 use crate::screen::{Piece, Screen, Style};
 use crate::{Options, dump, unseen};
-use mxray_model::{Finding, Fix, Mover, Report, Severity, Verdict};
+use mxray_model::{Finding, Fix, Mover, Report, Row, Severity, Verdict};
 use std::io;
 
 /// Consequences shown under one cause; `-v` shows all. A dead host may explain thousands.
@@ -35,7 +35,7 @@ pub(crate) fn render(report: &Report, options: &Options, out: &mut dyn io::Write
     }
     noticed(&mut screen, &outline.rest(), options)?;
     not_looked_at(&mut screen, report, options)?;
-    healthy(&mut screen, report)?;
+    healthy(&mut screen, report, options)?;
     if options.verbose {
         ruled_out(&mut screen, report)?;
         evidence(&mut screen, report)?;
@@ -252,14 +252,33 @@ fn not_looked_at(screen: &mut Screen<'_>, report: &Report, options: &Options) ->
     Ok(())
 }
 
-fn healthy(screen: &mut Screen<'_>, report: &Report) -> io::Result<()> {
+fn healthy(screen: &mut Screen<'_>, report: &Report, options: &Options) -> io::Result<()> {
     if report.healthy.is_empty() {
         return Ok(());
     }
     screen.blank()?;
-    let rows: Vec<_> = report.healthy.iter().map(|row| row.text.trim_end_matches('.')).collect();
-    let text = format!("{}.", rows.join("; "));
+    let text = format!("{}.", well(report, options).join("; "));
     screen.prose("", &[Piece::new(Style::Calm, "Healthy:"), Piece::plain(&text)])
+}
+
+/// What is well: all of it, or of each rule the first line and how many more there are like it.
+fn well(report: &Report, options: &Options) -> Vec<String> {
+    let text = |row: &Row| row.text.trim_end_matches('.').to_owned();
+    if options.verbose {
+        return report.healthy.iter().map(text).collect();
+    }
+    let mut folded: Vec<(&Row, usize)> = Vec::new();
+    for row in &report.healthy {
+        match folded.iter_mut().find(|(first, _)| first.code == row.code) {
+            Some((_, more)) => *more += 1,
+            None => folded.push((row, 0)),
+        }
+    }
+    let line = |(row, more): &(&Row, usize)| match more {
+        0 => text(row),
+        more => format!("{} (and {more} more like it)", text(row)),
+    };
+    folded.iter().map(line).collect()
 }
 
 fn ruled_out(screen: &mut Screen<'_>, report: &Report) -> io::Result<()> {

@@ -271,61 +271,70 @@ fn inline_files(
 ) {
     let at = setting.at.clone().unwrap_or(FileLine { file: main_file.to_owned(), line: 1 });
     let mut told = |text: String| problems.one(&at.file, at.line, format!("{name}: {text}"));
-    let mut visited = BTreeSet::new();
-    let text = inline(&setting.value, read, &mut told, &mut visited, 0);
+    let mut inline = Inline { name, read, told: &mut told, visited: BTreeSet::new() };
+    let text = inline.text(&setting.value, 0);
     setting.value = clip_to(&text, VALUE_CHARS_MAX);
     if setting.value.len() != text.len() {
         told(format!("with its files longer than {VALUE_CHARS_MAX} characters"));
     }
 }
 
-fn inline(
-    text: &str,
-    read: &dyn Fn(&str) -> Seen<Vec<u8>>,
-    told: &mut dyn FnMut(String),
-    visited: &mut BTreeSet<String>,
-    depth: u32,
-) -> String {
-    let is_file = |word: &str| word.starts_with('/');
-    let is_table = |word: &str| {
-        word.split_once(":/")
-            .is_some_and(|(kind, _)| !kind.is_empty() && kind.bytes().all(|b| b.is_ascii_alphanumeric() || b == b':'))
-    };
-    let words: Vec<&str> = items(text)
-        .into_iter()
-        .map(|item| match item {
-            Item::Word(word) | Item::Group(word) => word,
-        })
-        .collect();
-    if !words.iter().any(|word| is_file(word.trim_start_matches('!')) || is_table(word.trim_start_matches('!'))) {
-        return text.to_owned();
-    }
-    let mut out = Vec::new();
-    for word in words {
-        let bare = word.trim_start_matches('!');
-        if is_table(bare) {
-            told(format!("the table {} is not read; what it admits is unknown", clip(bare)));
-            out.push(word.to_owned());
-        } else if !is_file(bare) {
-            out.push(word.to_owned());
-        } else if word != bare || depth == FILES_DEPTH_MAX || !visited.insert(bare.to_owned()) {
-            told(format!("the file {} is not read (negated, nested too deep or twice)", clip(bare)));
-            out.push(word.to_owned());
-        } else {
-            match read(bare) {
-                Seen::Value(bytes) => {
-                    let inner: Vec<String> = logical(&bytes).0.into_iter().map(|line| line.text).collect();
-                    out.push(inline(&inner.join(" "), read, told, visited, depth + 1));
+/// Puts the lines of files in their place.
+struct Inline<'a> {
+    /// The parameter.
+    name: &'a str,
+    read: &'a dyn Fn(&str) -> Seen<Vec<u8>>,
+    told: &'a mut dyn FnMut(String),
+    visited: BTreeSet<String>,
+}
+
+impl Inline<'_> {
+    fn text(&mut self, text: &str, depth: u32) -> String {
+        let is_file = |word: &str| word.starts_with('/');
+        let is_table = |word: &str| {
+            word.split_once(":/").is_some_and(|(kind, _)| {
+                !kind.is_empty() && kind.bytes().all(|b| b.is_ascii_alphanumeric() || b == b':')
+            })
+        };
+        let words: Vec<&str> = items(text)
+            .into_iter()
+            .map(|item| match item {
+                Item::Word(word) | Item::Group(word) => word,
+            })
+            .collect();
+        if !words.iter().any(|word| is_file(word.trim_start_matches('!')) || is_table(word.trim_start_matches('!'))) {
+            return text.to_owned();
+        }
+        let mut out = Vec::new();
+        for word in words {
+            let bare = word.trim_start_matches('!');
+            if is_table(bare) {
+                // Domains in a table are an everyday thing; networks in one are people who may relay.
+                if self.name == "mynetworks" {
+                    (self.told)(format!("the table {} is not read; what it admits is unknown", clip(bare)));
                 }
-                Seen::Absent => told(format!("the file {} does not exist", clip(bare))),
-                Seen::Unknown(blind) => {
-                    told(format!("the file {} could not be read: {}", clip(bare), blind.why()));
-                    out.push(word.to_owned());
+                out.push(word.to_owned());
+            } else if !is_file(bare) {
+                out.push(word.to_owned());
+            } else if word != bare || depth == FILES_DEPTH_MAX || !self.visited.insert(bare.to_owned()) {
+                (self.told)(format!("the file {} is not read (negated, nested too deep or twice)", clip(bare)));
+                out.push(word.to_owned());
+            } else {
+                match (self.read)(bare) {
+                    Seen::Value(bytes) => {
+                        let inner: Vec<String> = logical(&bytes).0.into_iter().map(|line| line.text).collect();
+                        out.push(self.text(&inner.join(" "), depth + 1));
+                    }
+                    Seen::Absent => (self.told)(format!("the file {} does not exist", clip(bare))),
+                    Seen::Unknown(blind) => {
+                        (self.told)(format!("the file {} could not be read: {}", clip(bare), blind.why()));
+                        out.push(word.to_owned());
+                    }
                 }
             }
         }
+        out.join(" ")
     }
-    out.join(" ")
 }
 
 /// Adds to a listener's overrides what differs for it through references (`-o mua_relay_restrictions=…` and
