@@ -11,7 +11,6 @@ pub mod mta;
 pub mod names;
 pub mod processes;
 mod read;
-mod reading;
 pub mod sockets;
 pub mod units;
 pub mod vantage;

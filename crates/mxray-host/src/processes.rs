@@ -111,7 +111,7 @@ pub fn describe(table: &Table, pids: &BTreeSet<u32>, software: impl Fn(&Row) -> 
 
 pub(crate) fn pids() -> Result<Vec<u32>, Blind> {
     let proc = Path::new("/proc");
-    let entries = std::fs::read_dir(proc).map_err(|error| read::blind(proc, &error, "a readable /proc"))?;
+    let entries = std::fs::read_dir(proc).map_err(|error| read::blind("read", proc, &error, "a readable /proc"))?;
     let mut pids: Vec<u32> = entries
         .flatten()
         .filter_map(|entry| entry.file_name().to_str().and_then(|name| name.parse().ok()))
@@ -139,7 +139,7 @@ fn row(pid: u32) -> Option<Row> {
     let cgroup = file(pid, "cgroup");
     let unit = match read::bounded(&cgroup, read::SMALL_BYTES_MAX) {
         Ok(text) => cgroup::of_process(&text),
-        Err(error) => Seen::Unknown(read::blind(&cgroup, &error, "root")),
+        Err(error) => Seen::Unknown(read::blind("read", &cgroup, &error, "root")),
     };
     Some(Row {
         pid,
@@ -214,11 +214,11 @@ fn descriptors(pid: u32) -> Seen<Descriptors> {
                 });
             }
         },
-        Err(error) => return Seen::Unknown(read::blind(&limits, &error, "root")),
+        Err(error) => return Seen::Unknown(read::blind("read", &limits, &error, "root")),
     };
     match descriptor_count(pid) {
         Ok(used) => Seen::Value(Descriptors { used, limit }),
-        Err(error) => Seen::Unknown(read::blind(&file(pid, "fd"), &error, OTHERS)),
+        Err(error) => Seen::Unknown(read::blind("read", &file(pid, "fd"), &error, OTHERS)),
     }
 }
 
@@ -248,7 +248,7 @@ fn capabilities(pid: u32) -> Seen<BTreeSet<String>> {
     let path = file(pid, "status");
     let status = match read::bounded(&path, read::SMALL_BYTES_MAX) {
         Ok(status) => status,
-        Err(error) => return Seen::Unknown(read::blind(&path, &error, "root")),
+        Err(error) => return Seen::Unknown(read::blind("read", &path, &error, "root")),
     };
     mask(&status, "CapEff").map_or_else(
         || Seen::Unknown(Blind::NotUnderstood { what: path.display().to_string(), text: "no line \"CapEff\"".into() }),

@@ -3,7 +3,7 @@
 //! Files are read, systemd is not asked: its bus needs a running manager, and the question is the next start.
 //! `merge` is pure.
 
-use crate::reading;
+use crate::read;
 use mxray_model::evidence::{FileLine, UnitLimits};
 use mxray_model::{Blind, Seen, text};
 use std::collections::{BTreeMap, BTreeSet};
@@ -87,8 +87,8 @@ fn limits_below(root: &Path, unit: &str) -> Seen<UnitLimits> {
     }
     let mut texts = Vec::new();
     for path in files {
-        match reading::file(&path, UNIT_BYTES_MAX) {
-            Seen::Value(content) => texts.push((reading::shown(&path), content.bytes)),
+        match read::file(&path, UNIT_BYTES_MAX) {
+            Seen::Value(content) => texts.push((read::shown(&path), content.bytes)),
             Seen::Absent => {}
             // A link to /dev/null masks a drop-in.
             Seen::Unknown(Blind::Failed { .. }) if is_null(&path) => {}
@@ -136,7 +136,7 @@ fn drop_ins(root: &Path, unit: &str) -> Result<Vec<PathBuf>, Blind> {
             let path = root.join(directory.trim_start_matches('/')).join(&name);
             let entries = match std::fs::read_dir(&path) {
                 Ok(entries) => entries,
-                Err(error) => match reading::blind::<()>("list", &path, &error) {
+                Err(error) => match read::refused::<()>("list", &path, &error) {
                     Seen::Unknown(blind) => return Err(blind),
                     Seen::Value(()) | Seen::Absent => continue,
                 },

@@ -177,7 +177,7 @@ fn from_proc(net: &Path, query: &Query, snapshot: &mut Snapshot) -> Result<(), B
         let text = match read::bounded(&path, PROC_NET_BYTES_MAX) {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound && name.ends_with('6') => continue,
-            Err(error) => return Err(read::blind(&path, &error, "root")),
+            Err(error) => return Err(read::blind("read", &path, &error, "root")),
         };
         // The kernel gives these tables piece by piece: where sockets come and go meanwhile, a row may come twice.
         let mut known = HashSet::new();

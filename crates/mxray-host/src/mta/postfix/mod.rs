@@ -20,7 +20,7 @@ pub(crate) use effective::{Item, items};
 
 use super::Reader;
 use super::machine::Machine;
-use crate::{reading, units};
+use crate::{read, units};
 use interpret::{Input, server};
 use lines::Trouble;
 use mxray_model::evidence::{FileLine, Problem, Server};
@@ -94,7 +94,7 @@ pub(crate) fn is_unconfigured() -> Option<String> {
 
 /// The services of one instance, read anew: the server that a report carries keeps its listeners only.
 pub(crate) fn services(server: &Server) -> Seen<master_cf::MasterCf> {
-    reading::file(&Path::new(&server.config_dir).join("master.cf"), FILE_BYTES_MAX)
+    read::file(&Path::new(&server.config_dir).join("master.cf"), FILE_BYTES_MAX)
         .map(|content| master_cf::parse(&content.bytes))
 }
 
@@ -120,7 +120,7 @@ struct Installed {
 impl Installed {
     fn all(&self, config_dir: &str) -> Seen<BTreeMap<String, Server>> {
         let main_file = Path::new(config_dir).join("main.cf");
-        if reading::file(&main_file, 1).is_absent() && !has_run() {
+        if read::file(&main_file, 1).is_absent() && !has_run() {
             return Seen::Absent;
         }
         let mut primary = match self.instance(config_dir, true) {
@@ -172,7 +172,7 @@ impl Installed {
             Seen::Absent => Seen::not_attempted("postconf is not installed"),
             Seen::Unknown(blind) => Seen::Unknown(blind.clone()),
         };
-        let read = |path: &str| reading::file(Path::new(path), NETWORKS_BYTES_MAX).map(|content| content.bytes);
+        let read = |path: &str| read::file(Path::new(path), NETWORKS_BYTES_MAX).map(|content| content.bytes);
         let mut server = server(&Input {
             config_dir,
             version: self.version.clone(),
@@ -201,7 +201,7 @@ impl Installed {
 
 /// One of the two files. Missing is a fault of the server; forbidden means that nothing can be said about it.
 fn configuration(config_dir: &str, name: &str) -> Result<(Vec<u8>, Option<Trouble>), Blind> {
-    match reading::file(&Path::new(config_dir).join(name), FILE_BYTES_MAX) {
+    match read::file(&Path::new(config_dir).join(name), FILE_BYTES_MAX) {
         Seen::Value(content) => {
             let trouble = content.cut.then(|| {
                 Trouble::new(1, format!("{name} is longer than {FILE_BYTES_MAX} bytes; the rest is not read"))
@@ -226,7 +226,7 @@ fn saslauthd(config_dir: &str) -> Option<String> {
     const BYTES_MAX: u64 = 64 * 1024;
     let own = format!("{config_dir}/sasl/smtpd.conf");
     for path in [own.as_str(), "/usr/lib/sasl2/smtpd.conf", "/usr/lib64/sasl2/smtpd.conf", "/etc/sasl2/smtpd.conf"] {
-        match reading::file(Path::new(path), BYTES_MAX) {
+        match read::file(Path::new(path), BYTES_MAX) {
             Seen::Value(content) => return saslauthd_socket(&content.bytes),
             Seen::Absent => {}
             Seen::Unknown(_) => return None,
