@@ -19,13 +19,12 @@ pub use sample::{Sample, UnixListener, sample, unix_listeners};
 pub use socket::{Protocol, Socket, State};
 pub use summary::{network, summarise};
 pub use tcp_info::TcpInfo;
-pub use wire::{BadPrefix, Prefix};
 
 use crate::cgroup::Units;
 use crate::read;
 use dump::Keep;
-use mxray_model::Blind;
 use mxray_model::text::untrusted;
+use mxray_model::{Blind, Prefix};
 use std::collections::HashSet;
 use std::io;
 use std::path::Path;
@@ -218,6 +217,6 @@ impl Query {
             && (self.ports.is_empty()
                 || self.ports.contains(&socket.local_port)
                 || self.ports.contains(&socket.remote_port))
-            && self.peer.is_none_or(|peer| socket.remote_port != 0 && peer.holds(socket.peer()))
+            && self.peer.is_none_or(|peer| socket.remote_port != 0 && peer.contains(socket.peer()))
     }
 }
