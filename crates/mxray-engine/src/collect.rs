@@ -5,6 +5,7 @@
 
 use crate::parts::{Parts, Pending, Progress};
 use mxray_host::processes::Table;
+use mxray_host::programs::Programs;
 use mxray_host::sockets::Sample;
 use mxray_host::{files, kernel, mta, processes, sockets, vantage};
 use mxray_model::evidence::{Declared, Evidence, FileSystem, Owner, Process, Processes, Server, Sockets};
@@ -40,9 +41,13 @@ pub fn collect(options: &Options, progress: Progress<'_>) -> Evidence {
     let settings = parts.start("kernel", || (kernel::settings(), kernel::counters()));
     let first = parts.start("sockets", sockets::sample);
     let table = parts.start("processes", processes::table);
+    let programs = Programs::new(parts.margin());
     let readers: Vec<Pending<Servers>> = mta::readers()
         .into_iter()
-        .map(|reader| parts.start(&format!("configuration of {}", reader.software()), move || reader.servers()))
+        .map(|reader| {
+            let programs = programs.clone();
+            parts.start(&format!("configuration of {}", reader.software()), move || reader.servers(&programs))
+        })
         .collect();
 
     let first: Arc<Seen<Sample>> = Arc::new(flat(parts.wait(first)));
@@ -50,6 +55,7 @@ pub fn collect(options: &Options, progress: Progress<'_>) -> Evidence {
     let owners = start_owners(&mut parts, &first, &table);
 
     let mut servers = wait_for_servers(&mut parts, readers);
+    programs.end();
     attach(&mut parts, &mut servers, &table);
     let file_systems = start_file_systems(&mut parts, &servers);
 

@@ -20,6 +20,9 @@ const THREAD_PREFIX: &str = "part:";
 /// How often progress is told while a part is awaited.
 const PROGRESS_EVERY: Duration = Duration::from_millis(200);
 
+/// Enough for reading files instead of asking a program that hangs.
+const MARGIN_MAX: Duration = Duration::from_millis(500);
+
 /// True in a thread whose panic becomes a finding: the program's panic hook stays silent there.
 pub fn is_part_of_an_examination() -> bool {
     thread::current().name().is_some_and(|name| name.starts_with(THREAD_PREFIX))
@@ -45,6 +48,11 @@ impl<'a> Parts<'a> {
     pub fn new(budget: Duration, progress: Progress<'a>) -> Self {
         let deadline = Instant::now() + budget;
         Parts { deadline, budget, awaited: BTreeSet::new(), went: BTreeMap::new(), progress }
+    }
+
+    /// The moment until which a part may wait for something else and still have time to say that it did not come.
+    pub fn margin(&self) -> Instant {
+        self.deadline.checked_sub((self.budget / 5).min(MARGIN_MAX)).unwrap_or(self.deadline)
     }
 
     /// Starts a part.

@@ -104,7 +104,7 @@ impl Units {
                 // Removed meanwhile, or another user's delegated tree: its sockets stay unknown.
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
                 Err(error) => {
-                    blind = Some(read::blind(&directory, &error, "root"));
+                    blind = Some(read::blind("read", &directory, &error, "root"));
                     continue;
                 }
             };
@@ -139,7 +139,7 @@ struct Mount {
 
 fn mount_point() -> Result<Mount, Blind> {
     let path = Path::new("/proc/self/mountinfo");
-    let text = read::bounded(path, MOUNTINFO_BYTES_MAX).map_err(|error| read::blind(path, &error, "root"))?;
+    let text = read::bounded(path, MOUNTINFO_BYTES_MAX).map_err(|error| read::blind("read", path, &error, "root"))?;
     mount_in(&text).ok_or_else(|| Blind::NotAttempted {
         why: "no cgroup v2 tree is mounted here, and the kernel tells a socket's cgroup only by it".into(),
     })

@@ -1,6 +1,6 @@
 //! The file system behind a directory: space, inodes, and what it is. Whether that is too little is a rule's business.
 
-use crate::reading;
+use crate::read;
 use mxray_model::evidence::FileSystem;
 use mxray_model::{Blind, Seen, text};
 use std::collections::BTreeSet;
@@ -10,18 +10,22 @@ use std::path::{Path, PathBuf};
 /// Enough for some ten thousand mounts, which container hosts have.
 const MOUNTS_BYTES_MAX: u64 = 16 << 20;
 
+/// linux/magic.h
+const OVERLAYFS_MAGIC: u64 = 0x794c_7630;
+const BTRFS_MAGIC: u64 = 0x9123_683e;
+
 /// The file system that holds `directory`. `Absent`: there is no such directory.
 pub fn file_system(directory: &str, holds: BTreeSet<String>) -> Seen<FileSystem> {
     let asked = Path::new(directory);
     let real = match std::fs::canonicalize(asked) {
         Ok(real) => real,
-        Err(error) => return reading::blind("look for", asked, &error),
+        Err(error) => return read::refused("look for", asked, &error),
     };
     let numbers = match rustix::fs::statvfs(&real) {
         Ok(numbers) => numbers,
-        Err(error) => return reading::blind("statvfs", &real, &error.into()),
+        Err(error) => return read::refused("statvfs", &real, &error.into()),
     };
-    let table = match reading::stream(Path::new("/proc/self/mountinfo"), MOUNTS_BYTES_MAX) {
+    let table = match read::kernel(Path::new("/proc/self/mountinfo"), MOUNTS_BYTES_MAX) {
         Seen::Value(content) => content.bytes,
         Seen::Absent => {
             let error = "does not exist".to_owned();
@@ -46,7 +50,7 @@ pub fn file_system(directory: &str, holds: BTreeSet<String>) -> Seen<FileSystem>
 /// Which of these subdirectories are mount points of their own. Reads the table of mounts only: a dead network file
 /// system cannot hold it up.
 pub(crate) fn mounted_below(directory: &str, names: &[&str]) -> Vec<(String, String)> {
-    let Seen::Value(table) = reading::stream(Path::new("/proc/self/mountinfo"), MOUNTS_BYTES_MAX) else {
+    let Seen::Value(table) = read::kernel(Path::new("/proc/self/mountinfo"), MOUNTS_BYTES_MAX) else {
         return Vec::new();
     };
     let points: BTreeSet<PathBuf> =
@@ -56,6 +60,20 @@ pub(crate) fn mounted_below(directory: &str, names: &[&str]) -> Vec<(String, Str
         .filter(|(_, path)| points.contains(path))
         .map(|(name, path)| ((*name).to_owned(), text::untrusted(path.as_os_str().as_bytes())))
         .collect()
+}
+
+/// On overlayfs the inode that stat shows is not always the one in the kernel's own tables.
+pub(crate) fn is_overlay(path: &Path) -> bool {
+    magic(path) == Some(OVERLAYFS_MAGIC)
+}
+
+/// The device that stat shows is not the one in the kernel's own tables: overlayfs, and btrfs with its subvolumes.
+pub(crate) fn device_lies(path: &Path) -> bool {
+    matches!(magic(path), Some(OVERLAYFS_MAGIC | BTRFS_MAGIC))
+}
+
+fn magic(path: &Path) -> Option<u64> {
+    u64::try_from(rustix::fs::statfs(path).ok()?.f_type).ok()
 }
 
 /// One line of mountinfo.

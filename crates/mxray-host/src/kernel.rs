@@ -49,7 +49,7 @@ pub fn counters() -> Seen<BTreeMap<String, u64>> {
         let text = match read::bounded(&path, COUNTERS_BYTES_MAX) {
             Ok(text) => String::from_utf8_lossy(&text).into_owned(),
             Err(error) if name == "snmp6" && error.kind() == std::io::ErrorKind::NotFound => continue,
-            Err(error) => return Seen::Unknown(read::blind(&path, &error, "root")),
+            Err(error) => return Seen::Unknown(read::blind("read", &path, &error, "root")),
         };
         let read = if name == "snmp6" { flat(&text, &mut all) } else { paired(&text, &mut all) };
         if let Err(line) = read {

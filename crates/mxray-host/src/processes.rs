@@ -8,7 +8,7 @@ mod holders;
 
 pub use holders::{Holders, InodeMap, holders, owners};
 
-use crate::{cgroup, read};
+use crate::{cgroup, read, secrets};
 use mxray_model::evidence::{Descriptors, Process, Processes};
 use mxray_model::text::untrusted;
 use mxray_model::{Blind, Seen};
@@ -45,7 +45,7 @@ pub struct Row {
 /// All visible processes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Table {
-    /// No `hidepid` stands between us and other users' processes. Only then does "no such process" mean anything.
+    /// Neither `hidepid` nor an error stood between us and any process. Only then does "no such process" mean anything.
     pub all_visible: bool,
     pub rows: BTreeMap<u32, Row>,
 }
@@ -56,8 +56,14 @@ pub struct Table {
 pub fn table() -> Seen<Table> {
     match pids() {
         Ok(pids) => {
-            let rows = pids.into_iter().filter_map(|pid| row(pid).map(|row| (pid, row))).collect();
-            Seen::Value(Table { all_visible: all_visible(), rows })
+            let mut table = Table { all_visible: all_visible(), rows: BTreeMap::new() };
+            for pid in pids {
+                match row(pid) {
+                    Ok(row) => _ = table.rows.insert(pid, row),
+                    Err(error) => table.all_visible &= has_ended(&error),
+                }
+            }
+            Seen::Value(table)
         }
         Err(blind) => Seen::Unknown(blind),
     }
@@ -92,16 +98,17 @@ pub fn describe(table: &Table, pids: &BTreeSet<u32>, software: impl Fn(&Row) -> 
         .filter_map(|pid| table.rows.get(pid))
         .filter(|row| is_still(row))
         .map(|row| {
+            let software = software(row);
             let process = Process {
                 parent: row.parent,
                 name: row.name.clone(),
-                command: row.command.join(" "),
+                command: shown_command(row, &software),
                 uid: row.uid,
                 state: row.state,
                 unit: row.unit.clone(),
                 descriptors: descriptors(row.pid),
                 capabilities: capabilities(row.pid),
-                software: software(row),
+                software,
             };
             (row.pid, process)
         })
@@ -109,9 +116,19 @@ pub fn describe(table: &Table, pids: &BTreeSet<u32>, software: impl Fn(&Row) -> 
     Processes { all_visible: table.all_visible, mail }
 }
 
+/// What evidence keeps of a command line. Of mail software all but what may be a secret; of any other program its first
+/// word, because what else stands there is its own business.
+fn shown_command(row: &Row, software: &Seen<String>) -> String {
+    if software.value().is_some() {
+        return secrets::command(&row.command);
+    }
+    let first = row.command.first().map(String::as_str).unwrap_or_default();
+    first.split_whitespace().next().unwrap_or_default().to_owned()
+}
+
 pub(crate) fn pids() -> Result<Vec<u32>, Blind> {
     let proc = Path::new("/proc");
-    let entries = std::fs::read_dir(proc).map_err(|error| read::blind(proc, &error, "a readable /proc"))?;
+    let entries = std::fs::read_dir(proc).map_err(|error| read::blind("read", proc, &error, "a readable /proc"))?;
     let mut pids: Vec<u32> = entries
         .flatten()
         .filter_map(|entry| entry.file_name().to_str().and_then(|name| name.parse().ok()))
@@ -129,24 +146,31 @@ fn file(pid: u32, name: &str) -> PathBuf {
     PathBuf::from(format!("/proc/{pid}/{name}"))
 }
 
-/// `None`: it ended meanwhile, or is hidden.
-fn row(pid: u32) -> Option<Row> {
-    let stat = read::bounded(&file(pid, "stat"), read::SMALL_BYTES_MAX).ok()?;
-    let stat = Stat::parse(&stat)?;
-    let status = read::bounded(&file(pid, "status"), read::SMALL_BYTES_MAX).ok()?;
-    let uid = number(read::status_field(&status, "Uid")?.split(u8::is_ascii_whitespace).next()?)?;
+/// A process that ends while it is read gives "no such file" or "no such process". Any other error (no descriptors left,
+/// a refusal) hides one that may well live.
+fn has_ended(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(rustix::io::Errno::SRCH.raw_os_error())
+}
+
+fn row(pid: u32) -> io::Result<Row> {
+    let stat = read::bounded(&file(pid, "stat"), read::SMALL_BYTES_MAX)?;
+    let status = read::bounded(&file(pid, "status"), read::SMALL_BYTES_MAX)?;
+    let malformed = || io::Error::from(io::ErrorKind::InvalidData);
+    let stat = Stat::parse(&stat).ok_or_else(malformed)?;
+    let uid = read::status_field(&status, "Uid").and_then(|ids| number(ids.split(u8::is_ascii_whitespace).next()?));
+    // Only its name decides what a process is where the command line cannot be read.
     let command = read::bounded(&file(pid, "cmdline"), COMMAND_BYTES_MAX).unwrap_or_default();
     let cgroup = file(pid, "cgroup");
     let unit = match read::bounded(&cgroup, read::SMALL_BYTES_MAX) {
         Ok(text) => cgroup::of_process(&text),
-        Err(error) => Seen::Unknown(read::blind(&cgroup, &error, "root")),
+        Err(error) => Seen::Unknown(read::blind("read", &cgroup, &error, "root")),
     };
-    Some(Row {
+    Ok(Row {
         pid,
         parent: stat.parent,
         name: untrusted(stat.name),
         command: words(&command),
-        uid,
+        uid: uid.ok_or_else(malformed)?,
         state: stat.state,
         started: stat.started,
         unit,
@@ -214,11 +238,11 @@ fn descriptors(pid: u32) -> Seen<Descriptors> {
                 });
             }
         },
-        Err(error) => return Seen::Unknown(read::blind(&limits, &error, "root")),
+        Err(error) => return Seen::Unknown(read::blind("read", &limits, &error, "root")),
     };
     match descriptor_count(pid) {
         Ok(used) => Seen::Value(Descriptors { used, limit }),
-        Err(error) => Seen::Unknown(read::blind(&file(pid, "fd"), &error, OTHERS)),
+        Err(error) => Seen::Unknown(read::blind("read", &file(pid, "fd"), &error, OTHERS)),
     }
 }
 
@@ -248,7 +272,7 @@ fn capabilities(pid: u32) -> Seen<BTreeSet<String>> {
     let path = file(pid, "status");
     let status = match read::bounded(&path, read::SMALL_BYTES_MAX) {
         Ok(status) => status,
-        Err(error) => return Seen::Unknown(read::blind(&path, &error, "root")),
+        Err(error) => return Seen::Unknown(read::blind("read", &path, &error, "root")),
     };
     mask(&status, "CapEff").map_or_else(
         || Seen::Unknown(Blind::NotUnderstood { what: path.display().to_string(), text: "no line \"CapEff\"".into() }),
@@ -328,6 +352,27 @@ mod tests {
         assert!(hides(hidden));
         assert!(!hides(&[&hidden[..], open].concat()));
         assert!(!hides(b"22 1 0:5 / /proc rw - proc proc rw,hidepid=0\n"));
+    }
+
+    #[test]
+    fn only_a_process_that_has_ended_may_be_left_out() {
+        let errno = |errno: rustix::io::Errno| io::Error::from_raw_os_error(errno.raw_os_error());
+        assert!(has_ended(&errno(rustix::io::Errno::NOENT)) && has_ended(&errno(rustix::io::Errno::SRCH)));
+        assert!(!has_ended(&errno(rustix::io::Errno::MFILE)) && !has_ended(&errno(rustix::io::Errno::ACCESS)));
+        assert!(has_ended(&row(u32::MAX).unwrap_err()));
+    }
+
+    #[test]
+    fn of_foreign_programs_only_the_first_word_is_kept() {
+        let Seen::Value(table) = table() else { panic!("no table") };
+        let own = &table.rows[&std::process::id()];
+        let with =
+            |words: &[&str]| Row { command: words.iter().map(|word| (*word).to_owned()).collect(), ..own.clone() };
+        let mysqld = with(&["/usr/sbin/mysqld", "--init=hunter2"]);
+        assert_eq!(shown_command(&mysqld, &Seen::Absent), "/usr/sbin/mysqld");
+        assert_eq!(shown_command(&with(&["nginx: master hunter2"]), &Seen::Absent), "nginx:");
+        let mail = with(&["rspamc", "--password", "hunter2", "stat"]);
+        assert_eq!(shown_command(&mail, &Seen::Value("rspamd".into())), "rspamc --password [masked] stat");
     }
 
     #[test]

@@ -3,9 +3,10 @@
 //! Files are read, systemd is not asked: its bus needs a running manager, and the question is the next start.
 //! `merge` is pure.
 
-use crate::reading;
+use crate::read;
 use mxray_model::evidence::{FileLine, UnitLimits};
 use mxray_model::{Blind, Seen, text};
+use mxray_sys::capability;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
@@ -22,54 +23,10 @@ const UNIT_BYTES_MAX: u64 = 1 << 20;
 /// Most drop-ins of one unit.
 const DROP_INS_MAX: usize = 256;
 
-/// capabilities(7), in the kernel's order.
-const CAPABILITIES: &[&str] = &[
-    "cap_chown",
-    "cap_dac_override",
-    "cap_dac_read_search",
-    "cap_fowner",
-    "cap_fsetid",
-    "cap_kill",
-    "cap_setgid",
-    "cap_setuid",
-    "cap_setpcap",
-    "cap_linux_immutable",
-    "cap_net_bind_service",
-    "cap_net_broadcast",
-    "cap_net_admin",
-    "cap_net_raw",
-    "cap_ipc_lock",
-    "cap_ipc_owner",
-    "cap_sys_module",
-    "cap_sys_rawio",
-    "cap_sys_chroot",
-    "cap_sys_ptrace",
-    "cap_sys_pacct",
-    "cap_sys_admin",
-    "cap_sys_boot",
-    "cap_sys_nice",
-    "cap_sys_resource",
-    "cap_sys_time",
-    "cap_sys_tty_config",
-    "cap_mknod",
-    "cap_lease",
-    "cap_audit_write",
-    "cap_audit_control",
-    "cap_setfcap",
-    "cap_mac_override",
-    "cap_mac_admin",
-    "cap_syslog",
-    "cap_wake_alarm",
-    "cap_block_suspend",
-    "cap_audit_read",
-    "cap_perfmon",
-    "cap_bpf",
-    "cap_checkpoint_restore",
-];
-
-/// Is there a file for this unit (`postfix@-.service` also by its template)?
+/// Is there a file for this unit (`postfix@-.service` also by its template)? Where that cannot be seen, [`limits`] says
+/// why.
 pub fn exists(unit: &str) -> bool {
-    fragment(Path::new("/"), unit).is_some()
+    !fragment(Path::new("/"), unit).is_absent()
 }
 
 /// What the unit restricts. `Absent`: no such unit, or it restricts neither user nor capabilities.
@@ -79,16 +36,19 @@ pub fn limits(unit: &str) -> Seen<UnitLimits> {
 
 /// The same below another root.
 fn limits_below(root: &Path, unit: &str) -> Seen<UnitLimits> {
-    let Some(main) = fragment(root, unit) else { return Seen::Absent };
-    let mut files = vec![main];
+    let mut files = match fragment(root, unit) {
+        Seen::Value(main) => vec![main],
+        Seen::Absent => return Seen::Absent,
+        Seen::Unknown(blind) => return Seen::Unknown(blind),
+    };
     match drop_ins(root, unit) {
         Ok(found) => files.extend(found),
         Err(blind) => return Seen::Unknown(blind),
     }
     let mut texts = Vec::new();
     for path in files {
-        match reading::file(&path, UNIT_BYTES_MAX) {
-            Seen::Value(content) => texts.push((reading::shown(&path), content.bytes)),
+        match read::file(&path, UNIT_BYTES_MAX) {
+            Seen::Value(content) => texts.push((read::shown(&path), content.bytes)),
             Seen::Absent => {}
             // A link to /dev/null masks a drop-in.
             Seen::Unknown(Blind::Failed { .. }) if is_null(&path) => {}
@@ -109,19 +69,24 @@ fn template(unit: &str) -> Option<String> {
     Some(format!("{prefix}@.{kind}"))
 }
 
-fn fragment(root: &Path, unit: &str) -> Option<PathBuf> {
+fn fragment(root: &Path, unit: &str) -> Seen<PathBuf> {
     if unit.contains('/') {
-        return None;
+        return Seen::Absent;
     }
     for name in std::iter::once(unit.to_owned()).chain(template(unit)) {
         for directory in DIRECTORIES {
             let path = root.join(directory.trim_start_matches('/')).join(&name);
-            if path.symlink_metadata().is_ok() {
-                return Some(path);
+            match path.symlink_metadata() {
+                Ok(_) => return Seen::Value(path),
+                Err(error) => match read::refused("look for", &path, &error) {
+                    Seen::Absent => {}
+                    // An earlier directory would win: what a later one says may not hold.
+                    refused => return refused,
+                },
             }
         }
     }
-    None
+    Seen::Absent
 }
 
 /// Drop-ins in the order in which they apply: by file name, of equal names the one in the earlier directory.
@@ -136,7 +101,7 @@ fn drop_ins(root: &Path, unit: &str) -> Result<Vec<PathBuf>, Blind> {
             let path = root.join(directory.trim_start_matches('/')).join(&name);
             let entries = match std::fs::read_dir(&path) {
                 Ok(entries) => entries,
-                Err(error) => match reading::blind::<()>("list", &path, &error) {
+                Err(error) => match read::refused::<()>("list", &path, &error) {
                     Seen::Unknown(blind) => return Err(blind),
                     Seen::Value(()) | Seen::Absent => continue,
                 },
@@ -179,7 +144,7 @@ fn merge(unit: &str, files: &[(String, Vec<u8>)]) -> Seen<UnitLimits> {
 }
 
 fn all() -> BTreeSet<String> {
-    CAPABILITIES.iter().map(|name| (*name).to_owned()).collect()
+    capability::NAMES.iter().map(|name| (*name).to_owned()).collect()
 }
 
 /// One assignment of a capability list onto what stood before. `None` before: not set yet; `None` after: everything.
@@ -282,7 +247,7 @@ mod tests {
         let limits = merged(&["[Service]\nCapabilityBoundingSet=~CAP_NET_BIND_SERVICE CAP_SYS_ADMIN\n"]);
         let bounding = limits.value().unwrap().bounding.clone().unwrap();
         assert!(!bounding.contains("cap_net_bind_service") && bounding.contains("cap_setuid"));
-        assert_eq!(bounding.len(), CAPABILITIES.len() - 2);
+        assert_eq!(bounding.len(), capability::NAMES.len() - 2);
         let both = merged(&["[Service]\nCapabilityBoundingSet=CAP_KILL CAP_CHOWN\nCapabilityBoundingSet=~CAP_KILL\n"]);
         assert_eq!(names(both.value().unwrap().bounding.as_ref().unwrap()), ["cap_chown"]);
     }

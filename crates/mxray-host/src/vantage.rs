@@ -31,7 +31,7 @@ fn service_manager() -> Seen<String> {
         Ok(meta) if meta.is_dir() => Seen::Value("systemd".to_owned()),
         Ok(_) => Seen::Absent,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Seen::Absent,
-        Err(error) => Seen::Unknown(read::blind(path, &error, "root")),
+        Err(error) => Seen::Unknown(read::blind("read", path, &error, "root")),
     }
 }
 
@@ -57,7 +57,7 @@ fn bounding_of(path: &Path) -> Seen<BTreeSet<String>> {
                 text: "no line \"CapBnd\"".into(),
             }),
         },
-        Err(error) => Seen::Unknown(read::blind(path, &error, "root (/proc is mounted with hidepid)")),
+        Err(error) => Seen::Unknown(read::blind("read", path, &error, "root (/proc is mounted with hidepid)")),
     }
 }
 
@@ -66,7 +66,7 @@ fn network_namespace() -> Seen<u64> {
     match std::fs::metadata(path) {
         Ok(meta) => Seen::Value(meta.ino()),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Seen::Absent,
-        Err(error) => Seen::Unknown(read::blind(path, &error, "root")),
+        Err(error) => Seen::Unknown(read::blind("read", path, &error, "root")),
     }
 }
 
@@ -90,14 +90,14 @@ fn container() -> Seen<String> {
         match std::fs::symlink_metadata(mark) {
             Ok(_) => return Seen::Value(kind.to_owned()),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-            Err(error) => return Seen::Unknown(read::blind(Path::new(mark), &error, "root")),
+            Err(error) => return Seen::Unknown(read::blind("read", Path::new(mark), &error, "root")),
         }
     }
     match told {
         Ok(_) => Seen::Absent,
         // A host that runs systemd and is a container has /run/systemd/container, which was looked at.
         Err(_) if Path::new("/run/systemd/system").is_dir() => Seen::Absent,
-        Err(error) => Seen::Unknown(read::blind(environ, &error, "root")),
+        Err(error) => Seen::Unknown(read::blind("read", environ, &error, "root")),
     }
 }
 

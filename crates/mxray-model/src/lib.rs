@@ -7,6 +7,7 @@
 
 pub mod evidence;
 mod finding;
+mod prefix;
 mod report;
 mod seen;
 mod subject;
@@ -14,6 +15,7 @@ pub mod text;
 
 pub use evidence::Evidence;
 pub use finding::{ConfigLine, Finding, Fix, Mover, Reason, Record, Severity};
+pub use prefix::{BadPrefix, Prefix};
 pub use report::{Question, REPORT_SCHEMA, Report, Row, RuledOut, Tool, Unseen, Verdict};
 pub use seen::{Blind, Seen};
 pub use subject::{Subject, SubjectKind};

@@ -3,7 +3,7 @@
 
 use crate::rule::{Judgement, Rule};
 use mxray_model::evidence::{Children, Listener, Purpose, Server, Sockets, WantedListener};
-use mxray_model::{Evidence, Fix, Seen, Subject};
+use mxray_model::{Evidence, Fix, Prefix, Seen, Subject};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
@@ -377,46 +377,12 @@ pub fn address_of(who: &str) -> Option<IpAddr> {
     who.parse().ok()
 }
 
-/// A network in CIDR form, as `mynetworks` spells it (`192.0.2.0/24`, `[2001:db8::]/32`, a bare address).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Prefix {
-    pub address: IpAddr,
-    pub length: u8,
-}
-
-impl Prefix {
-    /// `None` for anything that is no network: a table, a file, a negation.
-    pub fn parse(text: &str) -> Option<Prefix> {
-        let (address, length) = match text.rsplit_once('/') {
-            Some((address, length)) => (address, Some(length)),
-            None => (text, None),
-        };
-        let address: IpAddr = address.trim_start_matches('[').trim_end_matches(']').parse().ok()?;
-        let most = if address.is_ipv4() { 32 } else { 128 };
-        let length = match length {
-            Some(length) => length.parse().ok().filter(|length| *length <= most)?,
-            None => most,
-        };
-        Some(Prefix { address, length })
-    }
-
-    /// Is `other` wholly inside?
-    pub fn holds(self, other: Prefix) -> bool {
-        other.length >= self.length && self.contains(other.address)
-    }
-
-    pub fn contains(self, address: IpAddr) -> bool {
-        match (self.address, address) {
-            (IpAddr::V4(own), IpAddr::V4(other)) => {
-                let shift = 32 - u32::from(self.length);
-                u32::from(own).checked_shr(shift).unwrap_or(0) == u32::from(other).checked_shr(shift).unwrap_or(0)
-            }
-            (IpAddr::V6(own), IpAddr::V6(other)) => {
-                let shift = 128 - u32::from(self.length);
-                u128::from(own).checked_shr(shift).unwrap_or(0) == u128::from(other).checked_shr(shift).unwrap_or(0)
-            }
-            _ => false,
-        }
+/// A network as `mynetworks` spells it (`192.0.2.0/24`, `[2001:db8::]/32`, a bare address). `None` for anything that is
+/// no network: a table, a file, a negation.
+pub fn prefix(text: &str) -> Option<Prefix> {
+    match text.strip_prefix('[').and_then(|inner| inner.split_once(']')) {
+        Some((address, length)) => format!("{address}{length}").parse().ok(),
+        None => text.parse().ok(),
     }
 }
 

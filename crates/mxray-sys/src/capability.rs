@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 /// Names by bit number (linux/capability.h). Bits beyond are named `cap_<number>`, so that a newer kernel's do not get
 /// lost.
-const NAMES: [&str; 41] = [
+pub const NAMES: [&str; 41] = [
     "cap_chown",
     "cap_dac_override",
     "cap_dac_read_search",

@@ -4,7 +4,7 @@
 use super::postfix::master_cf::{MasterCf, ProcessLimit, Service};
 use super::postfix::{self};
 use crate::processes::{Row, Table};
-use crate::reading;
+use crate::{files, read};
 use mxray_model::evidence::{Children, Master, Server};
 use mxray_model::{Blind, Seen};
 use std::collections::BTreeMap;
@@ -24,7 +24,7 @@ pub fn attach(servers: &mut BTreeMap<String, Server>, table: &Seen<Table>) {
         Seen::Absent => return unknown(servers, &Blind::NotAttempted { why: "no process table".to_owned() }),
         Seen::Unknown(blind) => return unknown(servers, blind),
     };
-    let locks = match reading::stream(Path::new("/proc/locks"), LOCKS_BYTES_MAX) {
+    let locks = match read::kernel(Path::new("/proc/locks"), LOCKS_BYTES_MAX) {
         Seen::Value(content) => locks(&String::from_utf8_lossy(&content.bytes)),
         Seen::Absent | Seen::Unknown(_) => Vec::new(),
     };
@@ -75,7 +75,7 @@ impl Identity {
         Identity {
             queue: id(&queue),
             pid_file: id(&queue.join("pid/master.pid")),
-            device_lies: reading::device_lies(&queue),
+            device_lies: files::device_lies(&queue),
         }
     }
 }
@@ -181,7 +181,7 @@ fn was_started_with(pid: u32, config_dir: &str) -> bool {
     if own.is_none() || own != namespace(&pid.to_string()) {
         return false;
     }
-    match reading::stream(Path::new(&format!("/proc/{pid}/environ")), ENVIRONMENT_BYTES_MAX) {
+    match read::kernel(Path::new(&format!("/proc/{pid}/environ")), ENVIRONMENT_BYTES_MAX) {
         Seen::Value(content) => names_config(&content.bytes, config_dir),
         Seen::Absent | Seen::Unknown(_) => false,
     }

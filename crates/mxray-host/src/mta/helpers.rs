@@ -5,8 +5,8 @@
 
 use super::machine::Machine;
 use crate::processes::Table;
-use crate::reading;
 use crate::sockets::{Sample, UnixListener};
+use crate::{files, read};
 use mxray_model::evidence::{AcceptQueue, Endpoint, HelperState, Listener, Owner, Server, Sockets};
 use mxray_model::{Blind, Seen};
 use std::collections::{BTreeMap, BTreeSet};
@@ -108,10 +108,10 @@ impl Facts<'_> {
         let data = match std::fs::metadata(path) {
             Ok(data) => data,
             Err(error) => {
-                return match reading::blind("look at", path, &error) {
+                return match read::refused("look at", path, &error) {
                     Seen::Absent if leaves_by_link(path, queue) => Seen::not_attempted(&format!(
                         "{} passes an absolute symbolic link, which leads elsewhere inside the chroot",
-                        reading::shown(path)
+                        read::shown(path)
                     )),
                     // The file may not be seen; a listener that was bound by this very name still answers.
                     Seen::Unknown(blind) => match self.named(path) {
@@ -136,7 +136,7 @@ impl Facts<'_> {
             return Seen::Value(self.unix_state(listener));
         }
         let real = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-        let inode_lies = reading::is_overlay(&real);
+        let inode_lies = files::is_overlay(&real);
         for name in [path, real.as_path()] {
             if let Some(listener) = self.named(name) {
                 // Elsewhere another inode under the same name is a dead file in front of a listener that lost its own.
@@ -242,8 +242,12 @@ fn foreign_listener(table: &Table, ends_alike: &dyn Fn(&[u8]) -> bool) -> Result
             let why = format!("more than {NAMESPACES_MAX} network namespaces");
             return Err(Blind::NotAttempted { why });
         }
-        match reading::stream(Path::new(&format!("/proc/{pid}/net/unix")), UNIX_BYTES_MAX) {
+        match read::kernel(Path::new(&format!("/proc/{pid}/net/unix")), UNIX_BYTES_MAX) {
             Seen::Value(content) if accepting_paths(&content.bytes).any(ends_alike) => return Ok(true),
+            Seen::Value(content) if content.cut => {
+                let why = format!("more than {UNIX_BYTES_MAX} bytes of UNIX sockets in another network namespace");
+                return Err(Blind::NotAttempted { why });
+            }
             Seen::Value(_) | Seen::Absent => {}
             Seen::Unknown(blind) => return Err(blind),
         }
@@ -289,7 +293,7 @@ mod tests {
 
     fn listener(path: &Path, inode: u64, file: Option<(u64, u64)>) -> UnixListener {
         UnixListener {
-            path: reading::shown(path),
+            path: read::shown(path),
             raw_path: path.as_os_str().as_bytes().to_vec(),
             inode,
             file,
@@ -398,7 +402,7 @@ mod tests {
         let own = table(vec![row(std::process::id(), 'S')]);
         let stale = [listener(&socket, 7, Some((data.dev(), data.ino() + 1)))];
         let found = state(endpoint(), &stale, &Sockets::default(), &BTreeMap::new(), &own);
-        assert_eq!(found.is_absent(), !reading::is_overlay(&socket), "{found:?}");
+        assert_eq!(found.is_absent(), !files::is_overlay(&socket), "{found:?}");
         // The kernel did not tell the file: the name decides.
         let nameless = [listener(&socket, 7, None)];
         let found = state(endpoint(), &nameless, &Sockets::default(), &BTreeMap::new(), &own);

@@ -3,7 +3,7 @@
 //! Names are looked up in files only. DNS is not asked here: it may be what is broken, and an answer from it is evidence
 //! of its own.
 
-use crate::reading;
+use crate::read;
 use mxray_model::{Seen, text};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -38,12 +38,12 @@ pub(crate) struct Machine {
 
 impl Machine {
     pub fn look() -> Machine {
-        let text_of = |path: &str| match reading::file(Path::new(path), FILE_BYTES_MAX) {
+        let text_of = |path: &str| match read::file(Path::new(path), FILE_BYTES_MAX) {
             Seen::Value(content) => String::from_utf8_lossy(&content.bytes).into_owned(),
             Seen::Absent | Seen::Unknown(_) => String::new(),
         };
-        let four = reading::stream(Path::new("/proc/net/fib_trie"), FILE_BYTES_MAX);
-        let six = reading::stream(Path::new("/proc/net/if_inet6"), FILE_BYTES_MAX);
+        let four = read::kernel(Path::new("/proc/net/fib_trie"), FILE_BYTES_MAX);
+        let six = read::kernel(Path::new("/proc/net/if_inet6"), FILE_BYTES_MAX);
         let ipv6 = !six.is_absent();
         let six_addresses = match &six {
             Seen::Value(content) => if_inet6(&String::from_utf8_lossy(&content.bytes)),

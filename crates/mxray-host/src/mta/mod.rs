@@ -13,6 +13,7 @@ pub use attach::attach;
 pub use helpers::join_helpers;
 pub use others::{others, software_of};
 
+use crate::programs::Programs;
 use mxray_model::Seen;
 use mxray_model::evidence::Server;
 use std::collections::BTreeMap;
@@ -24,7 +25,7 @@ pub trait Reader {
 
     /// Its instances by name. `Absent`: it is not installed here, or it was installed and never configured nor run (then
     /// it stands among [`others`]).
-    fn servers(&self) -> Seen<BTreeMap<String, Server>>;
+    fn servers(&self, programs: &Programs) -> Seen<BTreeMap<String, Server>>;
 }
 
 /// All readers.

@@ -209,7 +209,7 @@ impl Walk {
             Errno::NOENT | Errno::SRCH => {}
             Errno::ACCESS | Errno::PERM => self.refused = self.refused.or(Some(pid)),
             error => {
-                self.failed.get_or_insert_with(|| read::blind(Path::new(path), &error.into(), OTHERS));
+                self.failed.get_or_insert_with(|| read::blind("read", Path::new(path), &error.into(), OTHERS));
             }
         }
     }

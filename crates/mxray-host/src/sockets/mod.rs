@@ -19,13 +19,12 @@ pub use sample::{Sample, UnixListener, sample, unix_listeners};
 pub use socket::{Protocol, Socket, State};
 pub use summary::{network, summarise};
 pub use tcp_info::TcpInfo;
-pub use wire::{BadPrefix, Prefix};
 
 use crate::cgroup::Units;
 use crate::read;
 use dump::Keep;
-use mxray_model::Blind;
 use mxray_model::text::untrusted;
+use mxray_model::{Blind, Prefix};
 use std::collections::HashSet;
 use std::io;
 use std::path::Path;
@@ -177,7 +176,7 @@ fn from_proc(net: &Path, query: &Query, snapshot: &mut Snapshot) -> Result<(), B
         let text = match read::bounded(&path, PROC_NET_BYTES_MAX) {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound && name.ends_with('6') => continue,
-            Err(error) => return Err(read::blind(&path, &error, "root")),
+            Err(error) => return Err(read::blind("read", &path, &error, "root")),
         };
         // The kernel gives these tables piece by piece: where sockets come and go meanwhile, a row may come twice.
         let mut known = HashSet::new();
@@ -218,6 +217,6 @@ impl Query {
             && (self.ports.is_empty()
                 || self.ports.contains(&socket.local_port)
                 || self.ports.contains(&socket.remote_port))
-            && self.peer.is_none_or(|peer| socket.remote_port != 0 && peer.holds(socket.peer()))
+            && self.peer.is_none_or(|peer| socket.remote_port != 0 && peer.contains(socket.peer()))
     }
 }

@@ -158,7 +158,7 @@ fn unix_queue(waiting: u32, limit: u32) -> AcceptQueue {
 
 fn unix_from_proc(net: &Path) -> Result<Vec<UnixListener>, Blind> {
     let path = net.join("unix");
-    let text = read::bounded(&path, PROC_NET_BYTES_MAX).map_err(|error| read::blind(&path, &error, "root"))?;
+    let text = read::bounded(&path, PROC_NET_BYTES_MAX).map_err(|error| read::blind("read", &path, &error, "root"))?;
     let mut listeners = Vec::new();
     procnet::unix(&text, |line| {
         let mut raw_path = line.path.to_vec();

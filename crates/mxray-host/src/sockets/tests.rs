@@ -161,7 +161,7 @@ fn the_kernels_other_answers() {
 #[test]
 fn prefixes_hold_what_they_hold() {
     let prefix = |address: &str, length| Prefix { address: address.parse().unwrap(), length };
-    let is_in = |prefix: Prefix, address: &str| prefix.holds(address.parse().unwrap());
+    let is_in = |prefix: Prefix, address: &str| prefix.contains(address.parse().unwrap());
     assert!(is_in(prefix("192.0.2.0", 24), "192.0.2.255"));
     assert!(!is_in(prefix("192.0.2.0", 24), "192.0.3.0"));
     assert!(is_in(prefix("0.0.0.0", 0), "203.0.113.9"));

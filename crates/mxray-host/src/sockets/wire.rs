@@ -6,6 +6,7 @@
 
 use super::socket::{Protocol, Socket, State};
 use super::tcp_info;
+use mxray_model::Prefix;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 const HEADER_BYTES: usize = 16;
@@ -253,55 +254,6 @@ pub fn unix(payload: &[u8]) -> Result<Unix<'_>, Malformed> {
         }
     }
     Ok(socket)
-}
-
-/// A network, for the kernel's filter and ours.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Prefix {
-    pub address: IpAddr,
-    pub length: u8,
-}
-
-impl Prefix {
-    /// Is `address` (already unwrapped) inside?
-    pub fn holds(&self, address: IpAddr) -> bool {
-        match (self.address, address) {
-            (IpAddr::V4(net), IpAddr::V4(host)) => {
-                same_bits(u128::from(net.to_bits()) << 96, u128::from(host.to_bits()) << 96, self.length)
-            }
-            (IpAddr::V6(net), IpAddr::V6(host)) => same_bits(net.to_bits(), host.to_bits(), self.length),
-            _ => false,
-        }
-    }
-}
-
-impl std::str::FromStr for Prefix {
-    type Err = BadPrefix;
-
-    /// `192.0.2.0/24`, or one address.
-    fn from_str(text: &str) -> Result<Self, BadPrefix> {
-        let bad = || BadPrefix(text.to_owned());
-        let (address, length) = match text.split_once('/') {
-            Some((address, length)) => (address, Some(length)),
-            None => (text, None),
-        };
-        let address: IpAddr = address.parse().map_err(|_| bad())?;
-        let longest = if address.is_ipv4() { 32 } else { 128 };
-        let length = match length {
-            Some(length) => length.parse().ok().filter(|length| *length <= longest).ok_or_else(bad)?,
-            None => longest,
-        };
-        Ok(Prefix { address, length })
-    }
-}
-
-/// Not an address or a network.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is neither an address nor a network such as 192.0.2.0/24 or 2001:db8::/32")]
-pub struct BadPrefix(pub String);
-
-fn same_bits(a: u128, b: u128, length: u8) -> bool {
-    (a ^ b).checked_shr(128 - u32::from(length.min(128))).unwrap_or(0) == 0
 }
 
 /// What a dump of internet sockets asks for.

@@ -23,7 +23,8 @@ pub struct Process {
     pub parent: u32,
     /// `comm`: 15 bytes that the process may choose itself.
     pub name: String,
-    /// The command line, words joined by a space.
+    /// The command line, words joined by a space, without what may be a secret; of a program that is no mail software its
+    /// first word.
     pub command: String,
     /// Real user id.
     pub uid: u32,

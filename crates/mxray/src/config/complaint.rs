@@ -5,10 +5,6 @@
 
 use super::keys::KEYS;
 use super::read::line_of;
-use miette::{
-    Diagnostic, GraphicalReportHandler, GraphicalTheme, LabeledSpan, MietteError, MietteSpanContents, SourceCode,
-    SourceSpan, SpanContents,
-};
 use mxray_model::text::{is_steering, untrusted};
 use std::fmt;
 use std::ops::Range;
@@ -32,34 +28,13 @@ pub struct Complaint {
     shown: Option<Place>,
 }
 
-/// The part of one line that may be shown. To miette it is the whole source: whatever it asks for, it gets this line.
+/// The part of one line that may be shown.
 #[derive(Debug)]
 struct Place {
-    path: String,
     line: usize,
     visible: String,
     /// In bytes of `visible`.
     at: Range<usize>,
-}
-
-impl SourceCode for Place {
-    fn read_span<'a>(
-        &'a self,
-        _span: &SourceSpan,
-        _before: usize,
-        _after: usize,
-    ) -> Result<Box<dyn SpanContents<'a> + 'a>, MietteError> {
-        let whole = SourceSpan::from(0..self.visible.len());
-        let contents = MietteSpanContents::new_named(
-            self.path.clone(),
-            self.visible.as_bytes(),
-            whole,
-            self.line - 1,
-            self.visible.get(..self.at.start).unwrap_or_default().chars().count(),
-            1,
-        );
-        Ok(Box::new(contents))
-    }
 }
 
 impl Complaint {
@@ -83,7 +58,7 @@ impl Complaint {
             message: format!("{path}:{line}:{column}: {}", untrusted(what.as_bytes())),
             help: help.map(|help| untrusted(help.as_bytes())),
             line,
-            shown: Some(Place { path, line, visible, at: start..end }),
+            shown: Some(Place { line, visible, at: start..end }),
         }
     }
 
@@ -99,37 +74,26 @@ impl fmt::Display for Complaint {
     }
 }
 
-impl std::error::Error for Complaint {}
-
-impl Diagnostic for Complaint {
-    fn help<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
-        self.help.as_ref().map(|help| Box::new(help) as Box<dyn fmt::Display>)
-    }
-
-    fn source_code(&self) -> Option<&dyn SourceCode> {
-        self.shown.as_ref().map(|place| place as &dyn SourceCode)
-    }
-
-    fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
-        let at = self.shown.as_ref()?.at.clone();
-        Some(Box::new(std::iter::once(LabeledSpan::new_primary_with_span(None, at))))
+impl Place {
+    /// The line with its number, and marks below what is meant; one mark where the place is empty.
+    fn drawn(&self, colour: bool) -> String {
+        let number = self.line.to_string();
+        let margin = " ".repeat(number.len());
+        let chars = |range: Range<usize>| self.visible.get(range).unwrap_or_default().chars().count();
+        let before = " ".repeat(chars(0..self.at.start));
+        let marks = "^".repeat(chars(self.at.clone()).max(1));
+        let (on, off) = if colour { ("\x1b[1;31m", "\x1b[0m") } else { ("", "") };
+        format!("{number} | {}\n{margin} | {before}{on}{marks}{off}\n", self.visible)
     }
 }
 
 /// All complaints, ready to be said.
-pub fn worded(complaints: &[Complaint], columns: u16, colour: bool) -> String {
-    let theme = if colour { GraphicalTheme::ascii() } else { GraphicalTheme::none() };
-    let handler = GraphicalReportHandler::new_themed(theme)
-        .with_width(usize::from(columns))
-        .with_context_lines(0)
-        .with_break_words(false)
-        .with_links(false);
+pub fn worded(complaints: &[Complaint], colour: bool) -> String {
     let mut out = String::new();
     for complaint in complaints {
-        if handler.render_report(&mut out, complaint).is_err() {
-            out.push_str(&complaint.message);
-            out.push('\n');
-        }
+        let place = complaint.shown.as_ref().map(|place| place.drawn(colour)).unwrap_or_default();
+        let help = complaint.help.as_ref().map(|help| format!("  help: {help}\n")).unwrap_or_default();
+        out.push_str(&format!("mxray: {complaint}\n{place}{help}"));
     }
     out.trim_end().to_owned()
 }
@@ -176,7 +140,7 @@ mod tests {
 
     fn complaints(text: &str) -> String {
         let found = super::super::read::merge(&mut Config::default(), Path::new("/etc/mxray/mxray.toml"), text);
-        super::worded(&found, 100, false)
+        super::worded(&found, false)
     }
 
     #[test]
@@ -192,7 +156,8 @@ mod tests {
         let said = complaints("[network]\npublic_prefixes = [\"10.0.0.0/8\", \"10.1.2.3/16\"]\n");
         assert!(said.contains(":2:34: public_prefixes in [network]: bits are set behind"), "{said}");
         assert!(said.contains("write 10.1.0.0/16"), "{said}");
-        assert!(said.contains("2 | public_prefixes = [\"10.0.0.0/8\", \"10.1.2.3/16\"]"), "{said}");
+        let (line, marks) = ("public_prefixes = [\"10.0.0.0/8\", \"10.1.2.3/16\"]", "^".repeat(13));
+        assert!(said.contains(&format!("2 | {line}\n  | {}{marks}\n", " ".repeat(33))), "{said}");
     }
 
     #[test]

@@ -12,10 +12,10 @@ mod read;
 
 use crate::environment::{self, Environment};
 use crate::exit::Failure;
-use crate::output::{ColourWish, colour_on_stderr, columns_on_stderr};
+use crate::output::{ColourWish, colour_on_stderr};
 use complaint::Complaint;
-use mxray_model::Severity;
-use parse::{FailOn, ListedZone, Prefix, Secret, Span};
+use mxray_model::{Prefix, Severity};
+use parse::{FailOn, ListedZone, Secret, Span};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -28,8 +28,6 @@ pub const SAMPLE: &str = include_str!("../../../../packaging/mxray.toml");
 const SYSTEM_FILE: &str = "/etc/mxray/mxray.toml";
 /// Below `$XDG_CONFIG_HOME`.
 const USER_FILE: &str = "mxray/mxray.toml";
-/// Width of complaints where no terminal says otherwise.
-const COLUMNS_DEFAULT: u16 = 100;
 
 /// Every setting, final.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -222,7 +220,7 @@ impl Config {
 
 fn worded(complaints: &[Complaint], environment: &Environment) -> String {
     let colour = colour_on_stderr(ColourWish::Auto, environment);
-    complaint::worded(complaints, columns_on_stderr().unwrap_or(COLUMNS_DEFAULT), colour)
+    complaint::worded(complaints, colour)
 }
 
 #[cfg(test)]

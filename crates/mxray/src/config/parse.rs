@@ -1,6 +1,6 @@
 //! Single values of the configuration and of options, from text to what they mean. Errors say what would be right.
 
-use mxray_model::Severity;
+use mxray_model::{Prefix, Severity};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -13,37 +13,16 @@ const DEADLINE_SECONDS_MAX: u64 = 86_400;
 const SPAN_SECONDS_MAX: u64 = 10 * 366 * 86_400;
 const DNS_PORT: u16 = 53;
 
-/// An address prefix, with no bit set behind its length.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Prefix {
-    pub address: IpAddr,
-    pub bits: u8,
-}
-
-impl fmt::Display for Prefix {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.address, self.bits)
-    }
-}
-
+/// A network with no bit set behind its length: more often a slip than meant.
 pub fn prefix(text: &str) -> Result<Prefix, String> {
-    let wrong = || "not a prefix such as 198.51.100.0/24 or 2001:db8::/32".to_owned();
-    let (address, bits) = text.split_once('/').ok_or_else(wrong)?;
-    let address: IpAddr = address.parse().map_err(|_| wrong())?;
-    let bits: u8 = bits.parse().map_err(|_| wrong())?;
-    let network = match address {
-        IpAddr::V4(v4) if bits <= 32 => {
-            let mask = u32::MAX.checked_shl(32 - u32::from(bits)).unwrap_or(0);
-            IpAddr::V4((v4.to_bits() & mask).into())
-        }
-        IpAddr::V6(v6) if bits <= 128 => {
-            let mask = u128::MAX.checked_shl(128 - u32::from(bits)).unwrap_or(0);
-            IpAddr::V6((v6.to_bits() & mask).into())
-        }
-        IpAddr::V4(_) | IpAddr::V6(_) => return Err(format!("{bits} bits are more than the address has")),
-    };
-    let prefix = Prefix { address: network, bits };
-    if network == address { Ok(prefix) } else { Err(format!("bits are set behind the prefix; write {prefix}")) }
+    let wrong = "not a prefix such as 198.51.100.0/24 or 2001:db8::/32";
+    let prefix: Prefix = text.parse().map_err(|_| wrong.to_owned())?;
+    let network = prefix.network();
+    match text.contains('/') {
+        false => Err(wrong.to_owned()),
+        true if network != prefix => Err(format!("bits are set behind the prefix; write {network}")),
+        true => Ok(prefix),
+    }
 }
 
 /// A resolver: an address, with a port where it is not 53.

@@ -2,7 +2,8 @@
 
 use super::{By, Direction, Format, SocketsArgs, Sort, Terminal};
 use mxray_host::names::Services;
-use mxray_host::sockets::{BadPrefix, Prefix, Query, Socket, State};
+use mxray_host::sockets::{Query, Socket, State};
+use mxray_model::{BadPrefix, Prefix};
 use std::time::Duration;
 
 /// Redrawing faster than this shows nothing more to a person, and burns the machine that is examined.
@@ -102,7 +103,8 @@ impl Plan {
 
     /// What only we can tell of a socket by itself.
     pub fn wants(&self, socket: &Socket) -> bool {
-        (self.peers.len() < 2 || (socket.remote_port != 0 && self.peers.iter().any(|peer| peer.holds(socket.peer()))))
+        (self.peers.len() < 2
+            || (socket.remote_port != 0 && self.peers.iter().any(|peer| peer.contains(socket.peer()))))
             && (!self.listening || socket.remote_port == 0)
     }
 }

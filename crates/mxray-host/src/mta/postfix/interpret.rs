@@ -9,6 +9,7 @@ use super::listeners::{is_disabled, wanted};
 use super::main_cf::{MainCf, clip, clip_to};
 use super::master_cf::MasterCf;
 use crate::mta::machine::Machine;
+use crate::secrets;
 use mxray_model::Seen;
 use mxray_model::evidence::{FileLine, Problem, Server, Setting, WantedListener};
 use std::collections::{BTreeMap, BTreeSet};
@@ -200,8 +201,10 @@ impl Problems {
 
     fn one(&mut self, file: &str, line: u32, text: impl AsRef<str>) {
         if self.list.len() < PROBLEMS_MAX {
-            self.list
-                .push(Problem { at: FileLine { file: file.to_owned(), line }, text: clip_to(text.as_ref(), 1000) });
+            self.list.push(Problem {
+                at: FileLine { file: file.to_owned(), line },
+                text: clip_to(&secrets::text(text.as_ref()), 1000),
+            });
         }
     }
 }
@@ -229,7 +232,7 @@ fn settings(input: &Input<'_>, values: &Values, main_file: &str, problems: &mut 
             problems.one(main_file, place, format!("{name} is longer than {VALUE_CHARS_MAX} characters"));
         }
         let at = line.map(|line| FileLine { file: main_file.to_owned(), line });
-        found.insert((*name).to_owned(), Setting { value: kept, at });
+        found.insert((*name).to_owned(), Setting { value: secrets::text(&kept), at });
     }
     found
 }

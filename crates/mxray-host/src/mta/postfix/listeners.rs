@@ -4,6 +4,7 @@ use super::effective::{Item, Values, items};
 use super::lines::Trouble;
 use super::master_cf::{MasterCf, ProcessLimit, Service};
 use crate::mta::machine::Machine;
+use crate::secrets;
 use mxray_model::evidence::{FileLine, Purpose, TlsMode, WantedListener};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -82,7 +83,7 @@ fn listener(
         tls: tls(values, &seen, multiplexed),
         process_limit: process_limit(values, limited),
         multiplexed,
-        overrides: seen.keys().map(|name| (name.clone(), values.plain_of(&seen, name))).collect(),
+        overrides: seen.keys().map(|name| (name.clone(), kept(name, values.plain_of(&seen, name)))).collect(),
         at: FileLine { file: file.to_owned(), line: service.line },
     };
     listener.overrides.remove("service_name");
@@ -213,6 +214,11 @@ fn tls(values: &Values, seen: &BTreeMap<String, String>, postscreen: bool) -> Tl
         // `encrypt`, and the client's levels, which the server treats like it.
         _ => TlsMode::StarttlsRequired,
     }
+}
+
+/// What evidence keeps of an override: rules look at known parameters, none of which holds a secret.
+fn kept(name: &str, value: String) -> String {
+    if super::interpret::SETTINGS.contains(&name) { value } else { secrets::value(name, &value) }
 }
 
 fn purpose(listener: &WantedListener, logins: bool) -> Purpose {

@@ -20,7 +20,8 @@ pub(crate) use effective::{Item, items};
 
 use super::Reader;
 use super::machine::Machine;
-use crate::{reading, units};
+use crate::programs::Programs;
+use crate::{read, units};
 use interpret::{Input, server};
 use lines::Trouble;
 use mxray_model::evidence::{FileLine, Problem, Server};
@@ -57,19 +58,19 @@ impl Reader for Postfix {
         "postfix"
     }
 
-    fn servers(&self) -> Seen<BTreeMap<String, Server>> {
+    fn servers(&self, programs: &Programs) -> Seen<BTreeMap<String, Server>> {
         let postconf = Postconf::find();
         if postconf.is_absent() && !has_master() {
             return Seen::Absent;
         }
         let built_in = match &postconf {
-            Seen::Value(postconf) => postconf.built_in(),
+            Seen::Value(postconf) => postconf.built_in(programs),
             Seen::Absent => Seen::Absent,
             Seen::Unknown(blind) => Seen::Unknown(blind.clone()),
         };
         let told = |name: &str| built_in.value().and_then(|values| values.get(name)).cloned();
         let config_dir = told("config_directory").filter(|dir| dir.starts_with('/')).unwrap_or_else(|| {
-            let with_file = CONFIG_DIRS.iter().find(|dir| Path::new(dir).join("main.cf").exists());
+            let with_file = CONFIG_DIRS.iter().find(|dir| may_exist(&Path::new(dir).join("main.cf")));
             (*with_file.unwrap_or(&"/etc/postfix")).to_owned()
         });
         let version = match (told("mail_version"), &built_in) {
@@ -78,7 +79,7 @@ impl Reader for Postfix {
             (None, _) => Seen::not_attempted("without postconf the version stands nowhere"),
         };
         let machine = Machine::look();
-        Installed { postconf, version, machine }.all(&config_dir)
+        Installed { postconf, version, machine, programs }.all(&config_dir)
     }
 }
 
@@ -94,33 +95,39 @@ pub(crate) fn is_unconfigured() -> Option<String> {
 
 /// The services of one instance, read anew: the server that a report carries keeps its listeners only.
 pub(crate) fn services(server: &Server) -> Seen<master_cf::MasterCf> {
-    reading::file(&Path::new(&server.config_dir).join("master.cf"), FILE_BYTES_MAX)
+    read::file(&Path::new(&server.config_dir).join("master.cf"), FILE_BYTES_MAX)
         .map(|content| master_cf::parse(&content.bytes))
 }
 
 fn has_master() -> bool {
-    MASTERS.iter().any(|path| Path::new(path).exists())
+    MASTERS.iter().any(|path| may_exist(Path::new(path)))
 }
 
 /// The master leaves this file for ever.
 fn has_run() -> bool {
-    Path::new("/var/spool/postfix/pid/master.pid").exists()
+    may_exist(Path::new("/var/spool/postfix/pid/master.pid"))
+}
+
+/// What cannot be looked at counts as there: only what was looked for and not found makes Postfix absent.
+fn may_exist(path: &Path) -> bool {
+    !matches!(path.try_exists(), Ok(false))
 }
 
 /// Where mail waits below the queue directory; each may be a file system of its own.
 const QUEUE_PARTS: &[&str] = &["incoming", "active", "deferred", "maildrop", "hold", "defer", "bounce"];
 
 /// What all instances share.
-struct Installed {
+struct Installed<'a> {
     postconf: Seen<Postconf>,
     version: Seen<String>,
     machine: Machine,
+    programs: &'a Programs,
 }
 
-impl Installed {
+impl Installed<'_> {
     fn all(&self, config_dir: &str) -> Seen<BTreeMap<String, Server>> {
         let main_file = Path::new(config_dir).join("main.cf");
-        if reading::file(&main_file, 1).is_absent() && !has_run() {
+        if read::file(&main_file, 1).is_absent() && !has_run() {
             return Seen::Absent;
         }
         let mut primary = match self.instance(config_dir, true) {
@@ -168,11 +175,12 @@ impl Installed {
         let mut master = master_cf::parse(&master_bytes);
         master.troubles.extend(master_trouble);
         let dump = match &self.postconf {
-            Seen::Value(postconf) => postconf.values(config_dir),
+            Seen::Value(postconf) => postconf.values(self.programs, config_dir),
             Seen::Absent => Seen::not_attempted("postconf is not installed"),
             Seen::Unknown(blind) => Seen::Unknown(blind.clone()),
         };
-        let read = |path: &str| reading::file(Path::new(path), NETWORKS_BYTES_MAX).map(|content| content.bytes);
+        let read = |path: &str| crate::read::file(Path::new(path), NETWORKS_BYTES_MAX).map(|content| content.bytes);
+        let saslauthd = saslauthd(config_dir);
         let mut server = server(&Input {
             config_dir,
             version: self.version.clone(),
@@ -181,9 +189,15 @@ impl Installed {
             master,
             machine: &self.machine,
             primary,
-            saslauthd: saslauthd(config_dir),
+            saslauthd: saslauthd.value().cloned(),
             read: &read,
         });
+        if let Some(blind) = saslauthd.blind()
+            && asks_cyrus(&server)
+        {
+            let at = FileLine { file: format!("{config_dir}/sasl/smtpd.conf"), line: 1 };
+            server.problems.push(Problem { at, text: format!("where logins are checked is unknown: {}", blind.why()) });
+        }
         if !server.directories.contains_key("log")
             && let Some(directory) =
                 ["/var/log/mail.log", "/var/log/maillog"].iter().find(|log| Path::new(log).exists())
@@ -201,7 +215,7 @@ impl Installed {
 
 /// One of the two files. Missing is a fault of the server; forbidden means that nothing can be said about it.
 fn configuration(config_dir: &str, name: &str) -> Result<(Vec<u8>, Option<Trouble>), Blind> {
-    match reading::file(&Path::new(config_dir).join(name), FILE_BYTES_MAX) {
+    match read::file(&Path::new(config_dir).join(name), FILE_BYTES_MAX) {
         Seen::Value(content) => {
             let trouble = content.cut.then(|| {
                 Trouble::new(1, format!("{name} is longer than {FILE_BYTES_MAX} bytes; the rest is not read"))
@@ -221,18 +235,26 @@ fn unit(server: &Server, primary: bool) -> Seen<mxray_model::evidence::UnitLimit
     if units::exists(&template) { units::limits(&template) } else { units::limits("postfix.service") }
 }
 
-/// Where the Cyrus library's smtpd.conf asks saslauthd, and where that listens.
-fn saslauthd(config_dir: &str) -> Option<String> {
+/// Logins are checked through the Cyrus library, by the whole server or by one service.
+fn asks_cyrus(server: &Server) -> bool {
+    server.wanted.values().any(|listener| {
+        let is = |name: &str, wanted: &str| server.setting_of(listener, name).eq_ignore_ascii_case(wanted);
+        is("smtpd_sasl_type", "cyrus") && is("smtpd_sasl_auth_enable", "yes")
+    })
+}
+
+/// Where the Cyrus library's smtpd.conf asks saslauthd, and where that listens. `Absent`: it does not ask it.
+fn saslauthd(config_dir: &str) -> Seen<String> {
     const BYTES_MAX: u64 = 64 * 1024;
     let own = format!("{config_dir}/sasl/smtpd.conf");
     for path in [own.as_str(), "/usr/lib/sasl2/smtpd.conf", "/usr/lib64/sasl2/smtpd.conf", "/etc/sasl2/smtpd.conf"] {
-        match reading::file(Path::new(path), BYTES_MAX) {
-            Seen::Value(content) => return saslauthd_socket(&content.bytes),
+        match read::file(Path::new(path), BYTES_MAX) {
+            Seen::Value(content) => return saslauthd_socket(&content.bytes).map_or(Seen::Absent, Seen::Value),
             Seen::Absent => {}
-            Seen::Unknown(_) => return None,
+            Seen::Unknown(blind) => return Seen::Unknown(blind),
         }
     }
-    None
+    Seen::Absent
 }
 
 /// `pwcheck_method: saslauthd`, and `saslauthd_path:` where it is not at its default.

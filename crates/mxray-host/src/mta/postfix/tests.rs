@@ -333,7 +333,12 @@ fn several_instances_are_found_with_their_names_and_an_unreadable_one_is_told() 
     );
     // A directory in place of a file can be looked at by everybody and read by nobody.
     std::fs::create_dir_all(scratch.0.join("gone/main.cf")).unwrap();
-    let installed = Installed { postconf: Postconf::find(), version: Seen::Value("3.7.11".into()), machine: machine() };
+    let installed = Installed {
+        postconf: Postconf::find(),
+        version: Seen::Value("3.7.11".into()),
+        machine: machine(),
+        programs: &programs(),
+    };
     let servers = installed.all(&scratch.dir("in"));
     let servers = servers.value().unwrap();
     assert_eq!(servers.keys().map(String::as_str).collect::<Vec<_>>(), ["postfix", "postfix-out"]);
@@ -346,7 +351,8 @@ fn several_instances_are_found_with_their_names_and_an_unreadable_one_is_told() 
 #[test]
 fn a_forbidden_configuration_is_unknown_and_a_broken_one_is_read_from_the_files() {
     let scratch = Scratch::new("broken");
-    let installed = Installed { postconf: Postconf::find(), version: Seen::Absent, machine: machine() };
+    let installed =
+        Installed { postconf: Postconf::find(), version: Seen::Absent, machine: machine(), programs: &programs() };
     std::fs::create_dir_all(scratch.0.join("a/main.cf")).unwrap();
     assert!(installed.all(&scratch.dir("a")).blind().is_some());
     scratch.write("b/main.cf", b"myhostname = mx.example.org\nthis is no assignment\n");
@@ -409,7 +415,7 @@ fn our_reading_of_files_agrees_with_postconf() {
         let main = configuration_of(round);
         scratch.write("main.cf", main.as_bytes());
         scratch.write("master.cf", master.as_bytes());
-        let dump = postconf.values(&scratch.dir(""));
+        let dump = postconf.values(&programs(), &scratch.dir(""));
         assert!(dump.value().is_some(), "{dump:?}\n{main}");
         let machine = machine();
         let asked = read_with(&main, &master, dump, &machine);
@@ -444,14 +450,14 @@ fn our_expansion_agrees_with_postconf() {
         let main = configuration_of(round * 3);
         scratch.write("main.cf", main.as_bytes());
         let dir = scratch.dir("");
-        let expanded = match postconf.expanded(&dir) {
+        let expanded = match postconf.expanded(&programs(), &dir) {
             Seen::Value(expanded) => expanded,
             other => {
                 skipped::<()>("our_expansion_agrees_with_postconf", &format!("no -x here: {other:?}"));
                 return;
             }
         };
-        let dump = postconf.values(&dir);
+        let dump = postconf.values(&programs(), &dir);
         let values = Values::from_dump(dump.value().unwrap().clone(), &main_cf::parse(main.as_bytes()));
         assert!(expanded.len() > 500, "a whole dump");
         for (name, theirs) in expanded.iter().filter(|(name, _)| !EXPANDED_LATER.contains(&name.as_str())) {
@@ -473,23 +479,23 @@ fn a_program_that_others_may_write_is_refused() {
     assert!(postconf::trusted(&scratch.0.join("missing")).is_absent());
 }
 
+fn programs() -> crate::programs::Programs {
+    crate::programs::Programs::new(std::time::Instant::now() + std::time::Duration::from_secs(60))
+}
+
 #[test]
-fn a_program_that_hangs_or_floods_is_ended() {
-    use std::process::{Command, Stdio};
-    use std::time::Duration;
-    let run = |script: &str, patience: Duration| {
-        let mut command = Command::new("/bin/sh");
-        command.args(["-c", script]).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        postconf::attend(command.spawn().unwrap(), "run a test".to_owned(), patience)
-    };
-    let long = Duration::from_secs(60);
-    assert!(matches!(run("exec sleep 600", Duration::from_millis(50)), Seen::Unknown(Blind::TimedOut { .. })));
-    assert!(matches!(run("exec sleep 600 >&- 2>&-", Duration::from_millis(50)), Seen::Unknown(Blind::TimedOut { .. })));
-    assert!(matches!(run("exec cat /dev/zero", long), Seen::Unknown(Blind::Failed { .. })));
-    assert!(matches!(run("exec cat /dev/zero >&2", long), Seen::Unknown(Blind::Failed { .. })));
-    match run("echo no such parameter >&2; exit 3", long) {
-        Seen::Unknown(Blind::Failed { error, .. }) => assert!(error.contains("no such parameter"), "{error}"),
-        other => panic!("{other:?}"),
-    }
-    assert_eq!(run("echo a = b", long), Seen::Value(b"a = b\n".to_vec()));
+fn no_password_of_a_configuration_becomes_evidence() {
+    let main = "smtp_sasl_password_maps = static:user:hunter2\n\
+        static:user:hunter2\n\
+        relay_domains = ${x?{a}y_password=hunter2}\n\
+        ldap_bind_pw = hunter2\n\
+        virtual_mailbox_domains = inline:{ { example.org = hunter2 } }\n";
+    let master = "smtp inet n - y - - smtpd -o ldap_bind_pw=hunter2 -o smtp_sasl_password_maps=static:u:hunter2\n  \
+        -o x_maps=inline:{a=hunter2} -o smtpd_sasl_auth_enable=yes\n";
+    let server = read(main, master);
+    let kept = format!("{server:?}");
+    assert!(!kept.contains("hunter2"), "{kept}");
+    let smtp = &server.wanted["smtp/inet"];
+    assert_eq!(smtp.overrides["smtpd_sasl_auth_enable"], "yes");
+    assert!(smtp.overrides.contains_key("ldap_bind_pw"));
 }

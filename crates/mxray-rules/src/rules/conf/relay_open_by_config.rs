@@ -1,7 +1,8 @@
 //! CONF105: the configuration lets everybody send to everybody.
 
 use crate::rule::{Judgement, Rule};
-use crate::view::{self, Prefix, Words};
+use crate::view::{self, Words};
+use mxray_model::Prefix;
 use mxray_model::evidence::{Server, WantedListener};
 use mxray_model::{Blind, Evidence, Finding, Fix, Severity, Subject};
 use std::net::IpAddr;
@@ -83,7 +84,7 @@ fn reach(entry: &str, public: &[Prefix]) -> Option<Width> {
     if entry.to_ascii_lowercase().starts_with("static:") {
         return Some(Width::World);
     }
-    Some(width(Prefix::parse(entry)?, public))
+    Some(width(view::prefix(entry)?, public))
 }
 
 /// An entry of `mynetworks` that leads to a table.
@@ -123,7 +124,7 @@ fn is_reserved(prefix: Prefix) -> bool {
     ];
     RESERVED
         .iter()
-        .filter_map(|text| Prefix::parse(text))
+        .filter_map(|text| view::prefix(text))
         .any(|reserved| prefix.length >= reserved.length && reserved.contains(prefix.address))
 }
 
@@ -138,7 +139,7 @@ fn by_networks(
     if !trusts_networks(server, wanted) {
         return None;
     }
-    let public: Vec<Prefix> = evidence.declared.public_prefixes.iter().filter_map(|text| Prefix::parse(text)).collect();
+    let public: Vec<Prefix> = evidence.declared.public_prefixes.iter().filter_map(|text| view::prefix(text)).collect();
     let networks = view::list(server.setting_of(wanted, "mynetworks"));
     let (width, entry) = networks
         .iter()

@@ -148,8 +148,8 @@ fn consequence(harm: &Harm) -> &'static str {
 }
 
 fn is_trusted(server: &Server, who: &str) -> bool {
-    let Some(crowd) = view::Prefix::parse(who) else { return false };
-    view::list(server.setting("mynetworks")).into_iter().filter_map(view::Prefix::parse).any(|p| p.holds(crowd))
+    let Some(crowd) = view::prefix(who) else { return false };
+    view::list(server.setting("mynetworks")).into_iter().filter_map(view::prefix).any(|p| p.holds(crowd))
 }
 
 fn subject(who: &str) -> Subject {
