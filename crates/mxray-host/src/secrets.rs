@@ -13,6 +13,21 @@ const TELLING: &[&str] = &["pass", "pwd", "secret", "token", "credential", "apik
 /// Table types of Postfix whose contents stand in the configuration itself.
 const CONTENT_IN_NAME: &[&str] = &["static:", "inline:"];
 
+/// Actions of access(5): a table that consists of one is no secret.
+const ACTIONS: &[&str] = &[
+    "ok",
+    "permit",
+    "hold",
+    "reject",
+    "defer",
+    "defer_if_permit",
+    "defer_if_reject",
+    "discard",
+    "dunno",
+    "warn",
+    "info",
+];
+
 /// Does a name say that its value is a secret?
 pub(crate) fn is_telling(name: &str) -> bool {
     let lower = name.to_ascii_lowercase();
@@ -64,8 +79,18 @@ fn assigned(text: &str) -> Option<Range<usize>> {
 
 /// The first table whose contents stand in its name.
 fn content(text: &str) -> Option<Range<usize>> {
-    let starts = CONTENT_IN_NAME.iter().filter_map(|kind| Some(text.find(kind)? + kind.len()));
-    starts.filter(|start| *start < text.len()).min().map(|start| start..start + reach(text.get(start..).unwrap_or("")))
+    let starts = CONTENT_IN_NAME.iter().flat_map(|kind| text.match_indices(kind).map(|(at, kind)| at + kind.len()));
+    let values = starts.map(|start| (start, text.get(start..).unwrap_or_default()));
+    let telling = values.filter(|(_, value)| !value.is_empty() && !is_action(value));
+    telling.map(|(start, value)| start..start + reach(value)).min_by_key(|range| range.start)
+}
+
+/// `HOLD`, `{OK}`: what access(5) does with mail, which rules look for.
+fn is_action(value: &str) -> bool {
+    let word = value.trim_start_matches(['{', ' ']);
+    let end = word.find(|c: char| !(c.is_ascii_alphabetic() || c == '_')).unwrap_or(word.len());
+    let ends_there = word.get(end..).is_none_or(|rest| !rest.starts_with(':'));
+    ends_there && word.get(..end).is_some_and(|word| ACTIONS.contains(&word.to_ascii_lowercase().as_str()))
 }
 
 /// The first `user:password` in front of the host of an address.
@@ -142,5 +167,13 @@ mod tests {
         ] {
             assert_eq!(text(harmless), harmless);
         }
+    }
+
+    #[test]
+    fn actions_stay_and_logins_do_not() {
+        assert_eq!(text("check_client_access static:HOLD, permit"), "check_client_access static:HOLD, permit");
+        assert_eq!(text("static:{OK}"), "static:{OK}");
+        assert_eq!(text("static:ok:secret"), "static:[masked]");
+        assert_eq!(text("static:HOLD static:user:word"), "static:HOLD static:[masked]");
     }
 }
