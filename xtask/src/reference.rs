@@ -91,9 +91,6 @@ fn meaning(arg: &Arg) -> String {
     if let (ArgAction::Set, [default, ..]) = (arg.get_action(), arg.get_default_values()) {
         extras.push(format!("Default: `{}`.", default.to_string_lossy()));
     }
-    if let Some(variable) = arg.get_env() {
-        extras.push(format!("Environment: `{}`.", variable.to_string_lossy()));
-    }
     for extra in extras {
         meaning.push(' ');
         meaning.push_str(&extra);
