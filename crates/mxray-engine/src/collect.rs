@@ -4,11 +4,12 @@
 //! hang has its own part; every file system, too.
 
 use crate::parts::{Parts, Pending, Progress};
+use crate::thin;
 use mxray_host::processes::Table;
 use mxray_host::programs::Programs;
 use mxray_host::sockets::Sample;
 use mxray_host::{files, kernel, mta, processes, sockets, vantage};
-use mxray_model::evidence::{Declared, Evidence, FileSystem, Owner, Process, Processes, Server, Sockets};
+use mxray_model::evidence::{Declared, Evidence, FileSystem, Owner, Processes, Server, Sockets};
 use mxray_model::{Blind, Seen};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -18,8 +19,6 @@ use std::time::{Duration, Instant};
 const WINDOW: Duration = Duration::from_millis(300);
 /// Between the two looks, where connections wait to be accepted: long enough for a living server to take one.
 const WINDOW_WHILE_WAITING: Duration = Duration::from_millis(1000);
-/// How many processes of one kind (`postfix` `smtpd`) the evidence keeps.
-const PROCESSES_OF_ONE_KIND_MAX: usize = 12;
 
 /// What an examination needs to know from its caller.
 #[derive(Debug, Clone)]
@@ -50,7 +49,7 @@ pub fn collect(options: &Options, progress: Progress<'_>) -> Evidence {
         })
         .collect();
 
-    let first: Arc<Seen<Sample>> = Arc::new(flat(parts.wait(first)));
+    let first: Seen<Sample> = flat(parts.wait(first));
     let table: Arc<Seen<Table>> = Arc::new(flat(parts.wait(table)));
     let owners = start_owners(&mut parts, &first, &table);
 
@@ -64,7 +63,10 @@ pub fn collect(options: &Options, progress: Progress<'_>) -> Evidence {
     let window_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
     let last = parts.start("sockets again", || (sockets::sample(), kernel::counters()));
 
-    let owners: Owners = owners.map_or_else(Owners::new, |pending| parts.wait(pending).unwrap_or_default());
+    let owners = owners.map_or_else(Owners::new, |(inodes, pending)| {
+        let nobody = |blind: Blind| inodes.into_iter().map(|inode| (inode, Seen::Unknown(blind.clone()))).collect();
+        parts.wait(pending).unwrap_or_else(nobody)
+    });
     let (last, counters_last) = second_look(parts.wait(last));
     let (kernel_settings, counters_first) = match parts.wait(settings) {
         Ok(both) => both,
@@ -72,7 +74,7 @@ pub fn collect(options: &Options, progress: Progress<'_>) -> Evidence {
     };
 
     let mut evidence = Evidence {
-        vantage: parts.wait(vantage).unwrap_or_default(),
+        vantage: parts.wait(vantage).unwrap_or_else(|blind| vantage::without_files(&blind)),
         declared: options.declared.clone(),
         kernel: kernel_settings,
         ..Evidence::default()
@@ -100,16 +102,18 @@ fn second_look(result: Result<(Seen<Sample>, Counters), Blind>) -> (Option<Sampl
 }
 
 /// Who holds the listeners, needs neither the servers' configuration nor the second look.
-fn start_owners(parts: &mut Parts<'_>, first: &Arc<Seen<Sample>>, table: &Arc<Seen<Table>>) -> Option<Pending<Owners>> {
-    first.value()?;
+fn start_owners(
+    parts: &mut Parts<'_>,
+    first: &Seen<Sample>,
+    table: &Arc<Seen<Table>>,
+) -> Option<(BTreeSet<u64>, Pending<Owners>)> {
+    let inodes = first.value()?.listener_inodes();
     table.value()?;
-    let (first, table) = (Arc::clone(first), Arc::clone(table));
-    Some(parts.start("owners of sockets", move || {
-        let (Some(sample), Some(table)) = (first.value(), table.value()) else { return Owners::new() };
-        let unix = sample.unix_listeners().iter().map(|listener| listener.inode);
-        let inodes: BTreeSet<u64> = sample.listener_inodes().into_iter().chain(unix).collect();
-        processes::owners(table, &inodes, &[])
-    }))
+    let (wanted, table) = (inodes.clone(), Arc::clone(table));
+    let pending = parts.start("owners of sockets", move || {
+        table.value().map_or_else(Owners::new, |table| processes::owners(table, &wanted, &[]))
+    });
+    Some((inodes, pending))
 }
 
 /// One reader that failed leaves its software unknown; all of it is unknown only where nobody saw anything.
@@ -166,7 +170,7 @@ fn start_file_systems(parts: &mut Parts<'_>, servers: &Servers) -> Vec<(String, 
 }
 
 fn summarise(first: &Seen<Sample>, last: Option<&Sample>, owners: &Owners) -> Seen<Sockets> {
-    first.as_ref().map(|first| sockets::summarise(first, last.unwrap_or(first), owners))
+    first.as_ref().map(|first| sockets::summarise(first, last, owners))
 }
 
 fn join_servers(evidence: &mut Evidence, servers: Servers, first: &Seen<Sample>, owners: &Owners, table: &Seen<Table>) {
@@ -183,6 +187,9 @@ fn join_servers(evidence: &mut Evidence, servers: Servers, first: &Seen<Sample>,
         _ => Seen::Absent,
     };
     mta::join_helpers(&mut known, both, owners, table);
+    if let Seen::Value(sockets) = &mut evidence.sockets {
+        thin::listeners(sockets, &known);
+    }
     evidence.others = mta::others(table);
     evidence.processes = describe(table, &known, &evidence.sockets);
     name_listeners(evidence);
@@ -213,24 +220,7 @@ fn describe(table: &Seen<Table>, servers: &BTreeMap<String, Server>, sockets: &S
             table.rows.values().filter(|row| mta::software_of(row, servers).value().is_some()).map(|row| row.pid);
         let pids: BTreeSet<u32> = of_mail.chain(holders.iter().copied()).collect();
         let mut all = processes::describe(table, &pids, |row| mta::software_of(row, servers));
-        keep_telling_ones(&mut all, &holders);
+        thin::processes(&mut all, &holders);
         all
     })
-}
-
-/// A busy server has thousands of like workers: the evidence keeps the holders of listeners, the stopped ones, and of
-/// each kind those with the most files open.
-fn keep_telling_ones(processes: &mut Processes, holders: &BTreeSet<u32>) {
-    let mut kinds: BTreeMap<(String, String), Vec<(u64, u32)>> = BTreeMap::new();
-    for (pid, process) in &processes.mail {
-        let software = process.software.value().cloned().unwrap_or_default();
-        let used = process.descriptors.value().map_or(0, |descriptors| descriptors.used);
-        kinds.entry((software, process.name.clone())).or_default().push((used, *pid));
-    }
-    let mut kept: BTreeSet<u32> = holders.clone();
-    for mut processes in kinds.into_values() {
-        processes.sort_unstable_by(|a, b| b.cmp(a));
-        kept.extend(processes.into_iter().take(PROCESSES_OF_ONE_KIND_MAX).map(|(_, pid)| pid));
-    }
-    processes.mail.retain(|pid, process: &mut Process| kept.contains(pid) || process.is_stopped());
 }

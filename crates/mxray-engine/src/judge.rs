@@ -100,6 +100,22 @@ fn side_notes(evidence: &Evidence) -> Vec<Unseen> {
             });
         }
     }
+    for (path, blind) in &evidence.declared.unread {
+        notes.push(Unseen {
+            what: format!("mxray's own configuration {path}"),
+            why: format!("{}; the examination went on without it", blind.why()),
+            needs: blind.needs(),
+        });
+    }
+    if let Some(left_out) =
+        evidence.sockets.value().map(|sockets| sockets.listeners_left_out).filter(|count| *count > 0)
+    {
+        notes.push(Unseen {
+            what: format!("{left_out} more listeners"),
+            why: "left out of the report, because there are so many; none is on a port that bears on mail".to_owned(),
+            needs: "mxray sockets --listening".to_owned(),
+        });
+    }
     if let Seen::Value(kind) = &evidence.vantage.container {
         notes.push(Unseen {
             what: "the machine around this container".to_owned(),

@@ -7,6 +7,7 @@
 mod collect;
 mod judge;
 mod parts;
+mod thin;
 
 pub use collect::{Options, collect};
 pub use judge::judge;

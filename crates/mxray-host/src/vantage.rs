@@ -10,17 +10,28 @@ use std::path::Path;
 
 /// Reads all of it; what could not be read is unknown with its reason.
 pub fn look() -> Vantage {
+    Vantage {
+        bounding: bounding(),
+        network_namespace: network_namespace(),
+        service_manager: service_manager(),
+        container: container(),
+        ..without_files(&Blind::NotAttempted { why: String::new() })
+    }
+}
+
+/// What the kernel tells without a file, which cannot take long; the rest is unknown for this reason.
+pub fn without_files(why: &Blind) -> Vantage {
     let system = rustix::system::uname();
     Vantage {
         host_name: untrusted(system.nodename().to_bytes()),
         uid: rustix::process::geteuid().as_raw(),
         // Where a sandbox refuses to tell, none can be relied on.
         capabilities: mxray_sys::capability::effective().unwrap_or_default(),
-        bounding: bounding(),
+        bounding: Seen::Unknown(why.clone()),
         kernel_release: untrusted(system.release().to_bytes()),
-        network_namespace: network_namespace(),
-        service_manager: service_manager(),
-        container: container(),
+        network_namespace: Seen::Unknown(why.clone()),
+        service_manager: Seen::Unknown(why.clone()),
+        container: Seen::Unknown(why.clone()),
     }
 }
 

@@ -1,14 +1,14 @@
 //! `mxray doctor`: one examination of this host, or of a saved one; rendered, with the exit code of its answer.
 
 use crate::cli::{DoctorArgs, ReportFormat};
-use crate::config::{Config, Settings};
+use crate::config::Config;
 use crate::exit::{self, Failure};
 use crate::output::Output;
 use crate::progress::Progress;
 use mxray_engine::{Options, examine, judge};
 use mxray_model::evidence::Declared;
 use mxray_model::text::untrusted;
-use mxray_model::{Evidence, Question, REPORT_SCHEMA, Report, Severity, Verdict};
+use mxray_model::{Blind, Evidence, Question, REPORT_SCHEMA, Report, Severity, Verdict};
 use mxray_render::nagios_status;
 use serde::Deserialize;
 use std::cell::RefCell;
@@ -18,14 +18,14 @@ use std::io::{self, Read};
 use std::path::Path;
 
 /// A report of a very large host has a few megabytes; what is longer is no report.
-const REPLAY_BYTES_MAX: u64 = 256 << 20;
+const REPLAY_BYTES_MAX: u64 = 64 << 20;
 
 /// Examines and reports; the code follows design.md's contract for exit codes.
 pub fn run(args: &DoctorArgs, format: ReportFormat, config: &Config, output: &mut Output) -> Result<u8, Failure> {
     let settings = &config.settings;
     let report = match &args.replay {
         Some(file) => replay(file)?,
-        None => live(settings),
+        None => live(config),
     };
     let options = output.options();
     output.emit(|out| mxray_render::render(&report, format.into(), &options, out))?;
@@ -43,25 +43,37 @@ fn code(report: &Report, fail_on: Option<Severity>) -> u8 {
     if report.verdict == Verdict::Unknown { exit::UNANSWERED } else { exit::OK }
 }
 
-fn live(settings: &Settings) -> Report {
+fn live(config: &Config) -> Report {
     let progress = RefCell::new(Progress::start());
     let tell = |pending: &BTreeSet<String>| progress.borrow_mut().pending(pending.iter().map(String::as_str));
     let question = Question { command: "doctor".to_owned(), targets: Vec::new() };
-    let options = Options { deadline: settings.doctor.deadline, declared: declared(settings) };
+    let options = Options { deadline: config.settings.doctor.deadline, declared: declared(config) };
     examine(question, &options, &tell)
 }
 
-fn declared(settings: &Settings) -> Declared {
+fn declared(config: &Config) -> Declared {
+    let settings = &config.settings;
+    let unread = config.unread.iter().map(|file| {
+        let what = format!("read it ({})", untrusted(file.why.as_bytes()));
+        let needs = "root, or a file that this user may read".to_owned();
+        (untrusted(file.path.as_os_str().as_encoded_bytes()), Blind::NotPermitted { what, needs })
+    });
     Declared {
+        unread: unread.collect(),
         public_prefixes: settings.network.public_prefixes.iter().map(ToString::to_string).collect(),
         submission_user: settings.submission.user.is_some(),
     }
 }
 
+/// Read first: of another schema nothing else need have the form that we know.
+#[derive(Deserialize)]
+struct Form {
+    schema: String,
+}
+
 /// What a replay needs of a saved report; the rest is made anew.
 #[derive(Deserialize)]
 struct Saved {
-    schema: String,
     started: String,
     took_ms: u64,
     question: Question,
@@ -72,7 +84,7 @@ fn replay(file: &Path) -> Result<Report, Failure> {
     let name = untrusted(file.as_os_str().as_encoded_bytes());
     let read = |from: &mut dyn Read| -> io::Result<Vec<u8>> {
         let mut bytes = Vec::new();
-        from.take(REPLAY_BYTES_MAX).read_to_end(&mut bytes)?;
+        from.take(REPLAY_BYTES_MAX + 1).read_to_end(&mut bytes)?;
         Ok(bytes)
     };
     let bytes = if file == Path::new("-") {
@@ -81,15 +93,22 @@ fn replay(file: &Path) -> Result<Report, Failure> {
         File::open(file).and_then(|mut opened| read(&mut opened))
     };
     let bytes = bytes.map_err(|error| Failure::Usage(format!("--replay: read {name}: {error}")))?;
-    let saved: Saved = serde_json::from_slice(&bytes).map_err(|error| {
+    if bytes.len() as u64 > REPLAY_BYTES_MAX {
+        let most = REPLAY_BYTES_MAX >> 20;
+        return Err(Failure::Usage(format!("--replay: {name} is longer than {most} MiB, which no report is")));
+    }
+    let no_report = |error: &serde_json::Error| {
         let what = untrusted(error.to_string().as_bytes());
-        Failure::Usage(format!("--replay: {name} is no report of `mxray doctor --json`: {what}"))
-    })?;
-    if saved.schema != REPORT_SCHEMA {
-        let schema = untrusted(saved.schema.as_bytes());
+        let cut = if error.is_eof() { ", or only the beginning of one" } else { "" };
+        Failure::Usage(format!("--replay: {name} is no report of `mxray doctor --json`{cut}: {what}"))
+    };
+    let form: Form = serde_json::from_slice(&bytes).map_err(|error| no_report(&error))?;
+    if form.schema != REPORT_SCHEMA {
+        let schema = untrusted(form.schema.as_bytes());
         return Err(Failure::Usage(format!(
             "--replay: {name} has the schema {schema}; this version reads {REPORT_SCHEMA}"
         )));
     }
+    let saved: Saved = serde_json::from_slice(&bytes).map_err(|error| no_report(&error))?;
     Ok(judge(saved.question, saved.evidence, saved.started, saved.took_ms))
 }

@@ -65,15 +65,13 @@ fn dispatch(cli: &Cli, environment: &Environment, output: &mut Output) -> Result
         Command::Doctor(args) => {
             let mut config = load(cli, environment)?;
             config.apply(&Flags { deadline: args.deadline, fail_on: args.fail_on });
-            for file in &config.unread {
-                say(&format!("mxray: {}: {} (going on without it)", file.path.display(), file.why));
-            }
             let format = environment.format(args.json, args.format, ReportFormat::Text).map_err(Failure::Usage)?;
             doctor::run(args, format, &config, output)
         }
         Command::Sockets(args) => {
             let (terminal, colour) = (output.terminal(), output.colour());
-            Ok(sockets::run(args, output, terminal, colour)?)
+            let format = environment.format(args.json, args.format, sockets::Format::Text).map_err(Failure::Usage)?;
+            Ok(sockets::run(args, format, output, terminal, colour)?)
         }
         Command::Explain(args) => explain::run(args, &explain::pages(), environment, output),
         Command::Config(ConfigCommand::Check) => {

@@ -83,9 +83,9 @@ pub struct SocketsArgs {
     /// Look again every SECONDS until Ctrl-C or q.
     #[arg(long, short, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "2")]
     pub watch: Option<f64>,
-    /// How to print: text, json (one object), ndjson (one object a line).
-    #[arg(long, value_enum, default_value_t = Format::Text)]
-    pub format: Format,
+    /// How to print: text, json (one object), ndjson (one object a line) [default: text].
+    #[arg(long, value_enum)]
+    pub format: Option<Format>,
     /// The same as --format json.
     #[arg(long, conflicts_with = "format")]
     pub json: bool,
@@ -158,8 +158,14 @@ pub enum Format {
 ///
 /// # Errors
 /// `out` cannot be written.
-pub fn run(args: &SocketsArgs, out: &mut dyn Write, terminal: Option<Terminal>, colour: bool) -> io::Result<u8> {
-    let plan = match Plan::new(args, terminal, colour) {
+pub fn run(
+    args: &SocketsArgs,
+    format: Format,
+    out: &mut dyn Write,
+    terminal: Option<Terminal>,
+    colour: bool,
+) -> io::Result<u8> {
+    let plan = match Plan::new(args, format, terminal, colour) {
         Ok(plan) => plan,
         Err(error) => {
             writeln!(io::stderr(), "mxray sockets: {error}")?;

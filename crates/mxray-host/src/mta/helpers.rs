@@ -105,6 +105,15 @@ impl Facts<'_> {
     }
 
     fn unix(&self, path: &Path, queue: &Path) -> Seen<HelperState> {
+        match &self.unix {
+            Seen::Value(listeners) => self.unix_among(listeners, path, queue),
+            Seen::Absent => Seen::not_attempted("UNIX sockets were not looked at"),
+            Seen::Unknown(blind) => Seen::Unknown(blind.clone()),
+        }
+    }
+
+    fn unix_among(&self, listeners: &[UnixListener], path: &Path, queue: &Path) -> Seen<HelperState> {
+        let named = |path: &Path| listeners.iter().find(|listener| listener.raw_path == path.as_os_str().as_bytes());
         let data = match std::fs::metadata(path) {
             Ok(data) => data,
             Err(error) => {
@@ -114,7 +123,7 @@ impl Facts<'_> {
                         read::shown(path)
                     )),
                     // The file may not be seen; a listener that was bound by this very name still answers.
-                    Seen::Unknown(blind) => match self.named(path) {
+                    Seen::Unknown(blind) => match named(path) {
                         Some(listener) => Seen::Value(self.unix_state(listener)),
                         None => Seen::Unknown(blind),
                     },
@@ -125,6 +134,7 @@ impl Facts<'_> {
         if !data.file_type().is_socket() {
             return Seen::Absent;
         }
+<<<<<<< HEAD
         let listeners = match &self.unix {
             Seen::Value(listeners) => *listeners,
             Seen::Absent => &[],
@@ -132,13 +142,16 @@ impl Facts<'_> {
         };
         // The kernel tells the lower half of an inode's number only.
         let file = (data.dev(), data.ino() & u64::from(u32::MAX));
+=======
+        let file = (data.dev(), data.ino());
+>>>>>>> h-tidy
         if let Some(listener) = listeners.iter().find(|listener| listener.file == Some(file)) {
             return Seen::Value(self.unix_state(listener));
         }
         let real = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
         let inode_lies = files::is_overlay(&real);
         for name in [path, real.as_path()] {
-            if let Some(listener) = self.named(name) {
+            if let Some(listener) = named(name) {
                 // Elsewhere another inode under the same name is a dead file in front of a listener that lost its own.
                 let same = listener.file.is_none_or(|(_, inode)| inode == file.1) || inode_lies;
                 if same {
@@ -146,12 +159,16 @@ impl Facts<'_> {
                 }
             }
         }
+<<<<<<< HEAD
         self.elsewhere(&real)
     }
 
     fn named(&self, path: &Path) -> Option<&UnixListener> {
         let listeners = self.unix.value()?;
         listeners.iter().find(|listener| listener.raw_path == path.as_os_str().as_bytes())
+=======
+        self.elsewhere(listeners, &real)
+>>>>>>> h-tidy
     }
 
     fn unix_state(&self, listener: &UnixListener) -> HelperState {
@@ -170,13 +187,17 @@ impl Facts<'_> {
 
     /// No listener in our own network namespace is at that file. A socket in the file system can be connected to across
     /// network namespaces, and a process may have bound it by a name relative to its own directory.
-    fn elsewhere(&self, path: &Path) -> Seen<HelperState> {
+    fn elsewhere(&self, listeners: &[UnixListener], path: &Path) -> Seen<HelperState> {
         let name = path.file_name().map(OsStrExt::as_bytes).unwrap_or_default();
         let ends_alike = |raw: &[u8]| raw.rsplit(|byte| *byte == b'/').next() == Some(name);
         let relative = |listener: &&UnixListener| {
             !listener.raw_path.starts_with(b"/") && ends_alike(&listener.raw_path) && listener.file.is_none()
         };
+<<<<<<< HEAD
         if let Some(listener) = self.unix.value().and_then(|listeners| listeners.iter().find(relative)) {
+=======
+        if let Some(listener) = listeners.iter().find(relative) {
+>>>>>>> h-tidy
             return Seen::not_attempted(&format!(
                 "a listener of the same name was bound in a directory that is not known ({})",
                 listener.path
@@ -337,7 +358,7 @@ mod tests {
         let mut servers = BTreeMap::from([("postfix".to_owned(), server)]);
         let machine =
             Machine { addresses: Seen::Value(BTreeSet::from(["192.0.2.2".parse().unwrap()])), ..Machine::default() };
-        join(&mut servers, &Seen::Value(Facts { unix, sockets, owners, table, machine }));
+        join(&mut servers, &Seen::Value(Facts { unix: Seen::Value(unix), sockets, owners, table, machine }));
         servers["postfix"].helpers["x"].state.clone()
     }
 

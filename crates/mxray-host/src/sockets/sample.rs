@@ -58,17 +58,17 @@ impl Sample {
             socket.state == State::Listen || (socket.protocol == Protocol::Udp && socket.state == State::Unconnected)
         });
         inet.map(|socket| u64::from(socket.inode))
-            .chain(self.unix_listeners().iter().map(|listener| listener.inode))
+            .chain(self.unix_seen().iter().map(|listener| listener.inode))
             .filter(|inode| *inode != 0)
             .collect()
     }
 
-    /// UNIX stream listeners, by path. Empty also where they could not be listed: see [`Sample::unix`].
-    pub fn unix_listeners(&self) -> &[UnixListener] {
+    /// UNIX stream listeners, by path, as far as they were seen: for looking at them, never for missing one.
+    fn unix_seen(&self) -> &[UnixListener] {
         self.unix.as_deref().unwrap_or_default()
     }
 
-    /// The same, or why they could not be listed.
+    /// UNIX stream listeners, by path, or why they could not be listed.
     pub fn unix(&self) -> Seen<&[UnixListener]> {
         match &self.unix {
             Ok(listeners) => Seen::Value(listeners),
@@ -83,10 +83,7 @@ impl Sample {
             .sockets
             .iter()
             .any(|socket| socket.waits_for_accept() || (socket.state == State::Listen && socket.receive_queue > 0));
-        inet || self
-            .unix_listeners()
-            .iter()
-            .any(|listener| listener.queue.value().is_some_and(|queue| queue.waiting > 0))
+        inet || self.unix_seen().iter().any(|listener| listener.queue.value().is_some_and(|queue| queue.waiting > 0))
     }
 }
 

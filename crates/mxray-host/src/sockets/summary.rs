@@ -8,8 +8,14 @@ use mxray_model::{Blind, Seen};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// Sums up `last`, with `first` for what needs two looks. `owners` by inode; who is not in it was not looked for.
-pub fn summarise(first: &Sample, last: &Sample, owners: &BTreeMap<u64, Seen<Vec<Owner>>>) -> Sockets {
+/// Sums up `last`, with `first` for what needs two looks. Without a second look nothing is said of what moved meanwhile.
+/// `owners` by inode; who is not in it was not looked for.
+pub fn summarise(first: &Sample, last: Option<&Sample>, owners: &BTreeMap<u64, Seen<Vec<Owner>>>) -> Sockets {
+    let Some(last) = last else {
+        let mut sockets = summarise(first, Some(first), owners);
+        sockets.listeners.values_mut().for_each(nothing_moved);
+        return sockets;
+    };
     let sockets = &last.snapshot.sockets;
     let mut listeners = listeners(first, last, owners);
     let by_port = by_port(&listeners);
@@ -20,7 +26,18 @@ pub fn summarise(first: &Sample, last: &Sample, owners: &BTreeMap<u64, Seen<Vec<
     for socket in sockets.iter().filter(|socket| socket.protocol == Protocol::Tcp) {
         *states.entry(socket.state.name().to_owned()).or_default() += 1;
     }
-    Sockets { source: source(&last.snapshot), listeners, services, towards, states }
+    Sockets { source: source(&last.snapshot), listeners, listeners_left_out: 0, services, towards, states }
+}
+
+/// Of one look alone: its drops are no rise, and that its connections are still there is no proof that they wait.
+fn nothing_moved(listener: &mut Listener) {
+    const WHY: &str = "there was no second look to compare with";
+    listener.drops = Seen::not_attempted(WHY);
+    if let Seen::Value(queue) = &mut listener.queue
+        && !queue.drained.is_absent()
+    {
+        queue.drained = Seen::not_attempted(WHY);
+    }
 }
 
 fn source(snapshot: &Snapshot) -> String {

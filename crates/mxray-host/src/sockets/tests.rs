@@ -33,7 +33,7 @@ fn look() -> Sample {
 }
 
 fn summary(first: &Sample, last: &Sample) -> Sockets {
-    summarise(first, last, &BTreeMap::new())
+    summarise(first, Some(last), &BTreeMap::new())
 }
 
 fn listener_at(sockets: &Sockets, at: SocketAddr) -> &Listener {
@@ -234,6 +234,22 @@ fn who_waits_is_seen_its_age_grows_and_taking_one_drains() {
 }
 
 #[test]
+fn one_look_says_nothing_of_what_moved() {
+    let (listener, at) = listen(5);
+    let client = TcpStream::connect(at).unwrap();
+    let sample = until("it waits", || {
+        let sample = look();
+        (listener_at(&summary(&sample, &sample), at).queue.value()?.waiting == 1).then_some(sample)
+    });
+    let sockets = summarise(&sample, None, &BTreeMap::new());
+    let seen = listener_at(&sockets, at);
+    let queue = seen.queue.value().unwrap();
+    assert_eq!(queue.waiting, 1);
+    assert!(queue.drained.blind().is_some() && seen.drops.blind().is_some(), "{seen:?}");
+    drop((client, listener));
+}
+
+#[test]
 fn a_client_that_hung_up_still_waits() {
     let (_listener, at) = listen(5);
     drop(TcpStream::connect(at).unwrap());
@@ -318,7 +334,7 @@ fn this_process_is_found_as_owner_and_a_made_up_inode_is_not() {
     assert_eq!(owners[0].pid, std::process::id());
     // Here another process may be unreadable even for root (process 1 of a virtual machine): then it is unknown.
     assert!(!matches!(found[&nobody], Seen::Value(_)));
-    let sockets = summarise(&sample, &sample, &found);
+    let sockets = summarise(&sample, Some(&sample), &found);
     assert_eq!(listener_at(&sockets, at).owners, found[&inode]);
     assert_eq!(listener_at(&sockets, at).uid, rustix::process::geteuid().as_raw());
 }
@@ -333,7 +349,7 @@ fn unix_listeners_are_known_by_path_file_and_queue() {
     let client = std::os::unix::net::UnixStream::connect(&path).unwrap();
     let sample = look();
     std::fs::remove_file(&path).unwrap();
-    let seen = sample.unix_listeners().iter().find(|seen| seen.inode == inode).unwrap();
+    let seen = sample.unix().value().unwrap().iter().find(|seen| seen.inode == inode).unwrap();
     assert_eq!(seen.raw_path, path.to_str().unwrap().as_bytes());
     assert!(!seen.path.contains('\x1b') && seen.path.contains("\\u{1b}"));
     assert_eq!(seen.file, Some((meta.dev(), meta.ino() & u64::from(u32::MAX))));

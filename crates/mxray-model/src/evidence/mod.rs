@@ -17,7 +17,7 @@ pub use server::{
 };
 pub use socket::{AcceptQueue, Count, Drops, Listener, Load, Sockets, TOP_KEPT, Towards};
 
-use crate::Seen;
+use crate::{Blind, Seen};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -51,6 +51,8 @@ pub struct Declared {
     pub public_prefixes: Vec<String>,
     /// `[submission] user` is set: users log in here to send.
     pub submission_user: bool,
+    /// Configuration files of mxray that are there and could not be read, and why: what they say does not hold.
+    pub unread: BTreeMap<String, Blind>,
 }
 
 /// How one collector's run ended.

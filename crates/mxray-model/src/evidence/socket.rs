@@ -22,6 +22,8 @@ pub struct Sockets {
     /// TCP listeners and unconnected bound UDP sockets by `tcp/0.0.0.0:25`, `tcp/[::]:25`; a second one on the same
     /// tuple has `#2` behind it.
     pub listeners: BTreeMap<String, Listener>,
+    /// How many listeners were left out because there are so many; none on a port that bears on mail.
+    pub listeners_left_out: u32,
     /// Inbound TCP connections by local port; only ports with a listener.
     pub services: BTreeMap<u16, Load>,
     /// Outbound TCP connections by source address, destination address and port: the fullest ones.

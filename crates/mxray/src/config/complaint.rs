@@ -157,7 +157,7 @@ mod tests {
         assert!(said.contains(":2:34: public_prefixes in [network]: bits are set behind"), "{said}");
         assert!(said.contains("write 10.1.0.0/16"), "{said}");
         let (line, marks) = ("public_prefixes = [\"10.0.0.0/8\", \"10.1.2.3/16\"]", "^".repeat(13));
-        assert!(said.contains(&format!("2 | {line}\n  | {}{marks}\n", " ".repeat(33))), "{said}");
+        assert!(said.contains(&format!("2 | {line}\n  | {}{marks}", " ".repeat(33))), "{said}");
     }
 
     #[test]

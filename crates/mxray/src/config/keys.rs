@@ -107,11 +107,11 @@ pub const KEYS: &[Key] = &[
         name: "deadline_s",
         secret: false,
         set: |settings, value| {
-            let seconds = integer(value)?;
+            let seconds = number(value)?;
             let deadline = parse::deadline_of(seconds).map_err(|what| Wrong::at(value.span(), what));
             put(&mut settings.doctor.deadline, deadline)
         },
-        show: |settings| settings.doctor.deadline.as_secs().to_string(),
+        show: |settings| settings.doctor.deadline.as_secs_f64().to_string(),
     },
     Key {
         section: "doctor",
@@ -179,6 +179,16 @@ fn each<T>(value: &Spanned<DeValue<'_>>, read: impl Fn(&str) -> Result<T, String
 fn integer(value: &Spanned<DeValue<'_>>) -> Result<i64, Wrong> {
     let integer = value.get_ref().as_integer().ok_or_else(|| not_a(value, "a whole number"))?;
     i64::from_str_radix(integer.as_str(), integer.radix()).map_err(|_| Wrong::at(value.span(), "too large a number"))
+}
+
+fn number(value: &Spanned<DeValue<'_>>) -> Result<f64, Wrong> {
+    let shape = value.get_ref();
+    let text = match (shape.as_integer(), shape.as_float()) {
+        (Some(integer), _) if integer.radix() == 10 => integer.as_str(),
+        (_, Some(float)) => float.as_str(),
+        _ => return Err(not_a(value, "a number")),
+    };
+    text.parse().map_err(|_| not_a(value, "a number"))
 }
 
 fn absolute(text: &str) -> Result<PathBuf, String> {

@@ -181,7 +181,7 @@ impl Config {
         [Some(PathBuf::from(SYSTEM_FILE)), user]
             .into_iter()
             .flatten()
-            .flat_map(|file| match read::text_of(&file) {
+            .flat_map(|file| match read::text_of_usual(&file) {
                 Ok(text) => self.merge(&file, &text),
                 Err(read::Refused::NotThere) => Vec::new(),
                 Err(read::Refused::NotPermitted(why)) => {
@@ -194,7 +194,7 @@ impl Config {
     }
 
     fn read_named(&mut self, file: &Path) -> Vec<Complaint> {
-        match read::text_of(file) {
+        match read::text_of_named(file) {
             Ok(text) => self.merge(file, &text),
             Err(refused) => vec![refused.into_complaint(file)],
         }

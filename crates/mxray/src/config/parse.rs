@@ -7,8 +7,10 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+/// Nothing can be seen in less.
+const DEADLINE_SECONDS_MIN: f64 = 0.001;
 /// A day: whoever waits longer has asked for something else.
-const DEADLINE_SECONDS_MAX: u64 = 86_400;
+const DEADLINE_SECONDS_MAX: f64 = 86_400.0;
 /// Ten years of logs.
 const SPAN_SECONDS_MAX: u64 = 10 * 366 * 86_400;
 const DNS_PORT: u16 = 53;
@@ -81,10 +83,11 @@ pub fn deadline(text: &str) -> Result<Duration, String> {
     deadline_of(seconds)
 }
 
-pub fn deadline_of(seconds: i64) -> Result<Duration, String> {
-    match u64::try_from(seconds) {
-        Ok(seconds @ 1..=DEADLINE_SECONDS_MAX) => Ok(Duration::from_secs(seconds)),
-        _ => Err(format!("not between 1 and {DEADLINE_SECONDS_MAX} seconds")),
+pub fn deadline_of(seconds: f64) -> Result<Duration, String> {
+    if (DEADLINE_SECONDS_MIN..=DEADLINE_SECONDS_MAX).contains(&seconds) {
+        Ok(Duration::from_secs_f64(seconds))
+    } else {
+        Err(format!("not between {DEADLINE_SECONDS_MIN} and {DEADLINE_SECONDS_MAX} seconds"))
     }
 }
 
@@ -272,7 +275,8 @@ mod tests {
     #[test]
     fn deadlines_have_bounds() {
         assert_eq!(deadline("10"), Ok(Duration::from_secs(10)));
-        for wrong in ["0", "-1", "86401", "1.5", "ten"] {
+        assert_eq!(deadline("0.25"), Ok(Duration::from_millis(250)));
+        for wrong in ["0", "-1", "86401", "1e-9", "1e300", "NaN", "inf", "", "ten"] {
             assert!(deadline(wrong).is_err(), "{wrong}");
         }
     }

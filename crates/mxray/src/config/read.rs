@@ -4,8 +4,11 @@ use super::complaint::{Complaint, Shown};
 use super::keys::{KEYS, Key, Wrong};
 use super::{Config, Origin};
 use crate::nearest::nearest;
+use rustix::fs::OFlags;
+use std::fs::File;
 use std::io::{self, Read};
 use std::ops::Range;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use toml::de::DeTable;
 
@@ -57,10 +60,25 @@ pub fn files_of(named: &Path) -> Result<Vec<PathBuf>, Refused> {
     Ok(files)
 }
 
-pub fn text_of(file: &Path) -> Result<String, Refused> {
+/// A file that was named may be a pipe (`--config <(…)`): whoever named it waits for it.
+pub fn text_of_named(file: &Path) -> Result<String, Refused> {
+    text_of(file, File::open(file))
+}
+
+/// A file at a usual place must be a regular one: a FIFO in a user's directory would hold a `sudo mxray` for ever. It is
+/// opened without waiting and looked at afterwards, when it cannot be exchanged any more.
+pub fn text_of_usual(file: &Path) -> Result<String, Refused> {
+    let flags = OFlags::NONBLOCK.bits().cast_signed();
+    let opened = File::options().read(true).custom_flags(flags).open(file).and_then(|open| {
+        if open.metadata()?.is_file() { Ok(open) } else { Err(io::Error::other("not a regular file")) }
+    });
+    text_of(file, opened)
+}
+
+fn text_of(file: &Path, opened: io::Result<File>) -> Result<String, Refused> {
     let unusable = |why: &str| Refused::Unusable(Box::new(Complaint::of_file(file, why)));
     let mut bytes = Vec::new();
-    let read = std::fs::File::open(file).and_then(|open| open.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes));
+    let read = opened.and_then(|open| open.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes));
     match read {
         Ok(_) if bytes.len() as u64 > FILE_BYTES_MAX => Err(unusable("larger than 1 MiB")),
         Ok(_) => String::from_utf8(bytes).map_err(|error| {

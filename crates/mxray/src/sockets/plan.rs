@@ -54,7 +54,12 @@ pub struct Plan {
 impl Plan {
     /// # Errors
     /// A word that names nothing; nothing is guessed.
-    pub fn new(args: &SocketsArgs, terminal: Option<Terminal>, colour: bool) -> Result<Self, UsageError> {
+    pub fn new(
+        args: &SocketsArgs,
+        format: Format,
+        terminal: Option<Terminal>,
+        colour: bool,
+    ) -> Result<Self, UsageError> {
         let services = Services::read();
         let ports = args
             .port
@@ -63,7 +68,6 @@ impl Plan {
             .collect::<Result<Vec<u16>, _>>()?;
         let peers = args.peer.iter().map(|text| text.parse()).collect::<Result<Vec<Prefix>, _>>()?;
         let none = !(args.tcp || args.udp || args.unix);
-        let format = if args.json { Format::Json } else { args.format };
         let json = format != Format::Text;
         let sort = sort(args)?;
         let needs_info = args.info || json || matches!(sort, Some(Sort::Rtt | Sort::Retrans | Sort::Idle));
@@ -188,7 +192,8 @@ mod tests {
     fn plan(change: impl FnOnce(&mut SocketsArgs)) -> Result<Plan, UsageError> {
         let mut args = SocketsArgs::default();
         change(&mut args);
-        Plan::new(&args, None, false)
+        let format = if args.json { Format::Json } else { args.format.unwrap_or_default() };
+        Plan::new(&args, format, None, false)
     }
 
     #[test]

@@ -6,7 +6,8 @@ use std::net::{Ipv4Addr, TcpListener, TcpStream};
 
 fn output(args: &SocketsArgs, terminal: Option<Terminal>) -> String {
     let mut out = Vec::new();
-    assert_eq!(run(args, &mut out, terminal, false).unwrap(), 0);
+    let format = if args.json { Format::Json } else { args.format.unwrap_or_default() };
+    assert_eq!(run(args, format, &mut out, terminal, false).unwrap(), 0);
     String::from_utf8(out).unwrap()
 }
 
@@ -71,7 +72,7 @@ fn json_rows_say_what_each_socket_is() {
 #[test]
 fn ndjson_is_one_object_a_line() {
     let (_fixture, args) = fixture();
-    let text = output(&SocketsArgs { format: Format::Ndjson, ..args }, None);
+    let text = output(&SocketsArgs { format: Some(Format::Ndjson), ..args }, None);
     let rows: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(rows.iter().filter(|row| row.get("protocol").is_some()).count(), 5);
 }
@@ -169,7 +170,7 @@ fn nonsense_is_usage_and_a_closed_pipe_is_an_error_to_the_caller() {
         }
     }
     let args = SocketsArgs { state: vec!["open".into()], ..SocketsArgs::default() };
-    assert_eq!(run(&args, &mut Vec::new(), None, false).unwrap(), 64);
-    let error = run(&SocketsArgs::default(), &mut Closed, None, false).unwrap_err();
+    assert_eq!(run(&args, Format::Text, &mut Vec::new(), None, false).unwrap(), 64);
+    let error = run(&SocketsArgs::default(), Format::Text, &mut Closed, None, false).unwrap_err();
     assert_eq!(error.kind(), std::io::ErrorKind::BrokenPipe);
 }

@@ -116,6 +116,21 @@ fn a_file_that_may_not_be_read_is_never_taken_for_absent() {
     assert!(said.contains(file.to_str().unwrap()) && said.contains("ermission denied"), "{said}");
     let shown = text(&as_nobody(&["config", "show"]).unwrap().stdout);
     assert!(shown.contains(&format!("# not read: {}", file.display())), "{shown}");
+    let report = as_nobody(&["doctor", "--json", "--fail-on", "never"]).unwrap();
+    let report: serde_json::Value = serde_json::from_slice(&report.stdout).unwrap();
+    let told = |row: &serde_json::Value| row["what"].as_str().unwrap().ends_with(file.to_str().unwrap());
+    assert!(report["unseen"].as_array().unwrap().iter().any(told), "{}", report["unseen"]);
     let named = as_nobody(&["--config", file.to_str().unwrap(), "config", "show"]).unwrap();
     assert!(talk(&named, 64).contains("ermission denied"));
+}
+
+#[test]
+fn a_fifo_at_a_usual_place_holds_nothing() {
+    let scratch = Scratch::new("fifo");
+    let file = scratch.file("mxray/mxray.toml", "");
+    std::fs::remove_file(&file).unwrap();
+    let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+    rustix::fs::mknodat(rustix::fs::CWD, &file, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+    let output = mxray(&["config", "show"]).env("XDG_CONFIG_HOME", &scratch.0).output().unwrap();
+    assert!(talk(&output, 64).contains("not a regular file"));
 }

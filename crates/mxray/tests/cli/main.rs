@@ -5,6 +5,7 @@
 #![expect(clippy::unwrap_used, reason = "a test says what it expects by panicking")]
 
 mod config;
+mod doctor;
 mod terminal;
 
 use std::path::{Path, PathBuf};
