@@ -123,7 +123,6 @@ mod tests {
             .value_name("FORMAT")
             .value_parser(["text", "json"])
             .default_value("text")
-            .env("MXRAY_FORMAT")
             .help("How to print: a|b");
         let colour = Arg::new("color")
             .long("color")
@@ -142,13 +141,13 @@ mod tests {
     }
 
     #[test]
-    fn every_visible_option_stands_with_value_default_and_environment() {
+    fn every_visible_option_stands_with_value_and_default() {
         let set = generate(sample(), &[("MXRAY_COLOR", "auto|never")]);
         let page = &set.files[std::path::Path::new("docs/manual/reference.md")];
         assert!(page.contains("\n## mxray\n\nX-ray for mail servers\n"), "{page}");
         assert!(page.contains("\n## mxray doctor\n\nThe main job\n"), "{page}");
         assert!(page.contains("| `TARGET…` | What to examine. |"), "{page}");
-        let format = "| `-f`, `--format FORMAT` | How to print: a\\|b. One of `text`, `json`. Default: `text`. Environment: `MXRAY_FORMAT`. |";
+        let format = "| `-f`, `--format FORMAT` | How to print: a\\|b. One of `text`, `json`. Default: `text`. |";
         assert!(page.contains(format), "{page}");
         assert!(page.contains("| `--quiet` | Say less. |"), "{page}");
         assert_eq!(page.matches("| `--color WHEN\\|HOW` | Colours. On a terminal. |").count(), 1, "{page}");
