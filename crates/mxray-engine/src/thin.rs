@@ -3,7 +3,7 @@
 //! Never left out: a listener on a port that the mail server asks for or depends on, and whoever holds a kept listener.
 //! "Not there" keeps its meaning for everything that is judged.
 
-use mxray_model::evidence::{Endpoint, Listener, Process, Processes, Server, Sockets};
+use mxray_model::evidence::{AcceptQueue, Endpoint, Listener, Process, Processes, Server, Sockets};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Listeners that evidence keeps besides those that bear on mail. A large host has a few hundred; any local user can
@@ -29,7 +29,7 @@ pub fn listeners(sockets: &mut Sockets, servers: &BTreeMap<String, Server>) {
             Endpoint::Unix { .. } => None,
         }));
     }
-    let is_full = |listener: &Listener| listener.queue.value().is_some_and(|queue| queue.is_full());
+    let is_full = |listener: &Listener| listener.queue.value().is_some_and(AcceptQueue::is_full);
     let mut room = LISTENERS_MAX;
     let before = sockets.listeners.len();
     sockets.listeners.retain(|_, listener| {
@@ -49,7 +49,9 @@ pub fn listeners(sockets: &mut Sockets, servers: &BTreeMap<String, Server>) {
 /// A busy server has thousands of like workers: the evidence keeps the holders of listeners, and of each kind the stopped
 /// ones first, then those with the most files open.
 pub fn processes(processes: &mut Processes, holders: &BTreeSet<u32>) {
-    let mut kinds: BTreeMap<(&str, &str), Vec<(bool, u64, u32)>> = BTreeMap::new();
+    /// Stopped, files open, pid: in the order in which they are worth keeping.
+    type Rank = (bool, u64, u32);
+    let mut kinds: BTreeMap<(&str, &str), Vec<Rank>> = BTreeMap::new();
     for (pid, process) in &processes.mail {
         let software = process.software.value().map_or("", String::as_str);
         let used = process.descriptors.value().map_or(0, |descriptors| descriptors.used);

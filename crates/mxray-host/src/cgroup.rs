@@ -3,7 +3,7 @@
 //! A socket carries the id of the cgroup v2 that it was created in, which is the inode of that directory; an accepted
 //! socket carries its listener's. Reading it needs no privilege.
 
-use crate::read;
+use crate::{mounts, read};
 use mxray_model::text::untrusted;
 use mxray_model::{Blind, Seen};
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,8 +15,6 @@ use std::path::{Path, PathBuf};
 const DIRECTORIES_MAX: usize = 200_000;
 /// Deeper nesting than this is nobody's service manager.
 const DEPTH_MAX: usize = 32;
-/// A mount table of a busy container host, with room.
-const MOUNTINFO_BYTES_MAX: u64 = 16 << 20;
 /// The root of kernfs, whatever is mounted where.
 const ROOT_ID: u64 = 1;
 
@@ -132,35 +130,30 @@ impl Units {
 
 /// Where cgroup v2 is mounted: `/sys/fs/cgroup`, or `/sys/fs/cgroup/unified` beside version 1.
 #[derive(Debug, PartialEq, Eq)]
-struct Mount {
+struct Tree {
     point: PathBuf,
     beside_version_1: bool,
 }
 
-fn mount_point() -> Result<Mount, Blind> {
-    let path = Path::new("/proc/self/mountinfo");
-    let text = read::bounded(path, MOUNTINFO_BYTES_MAX).map_err(|error| read::blind("read", path, &error, "root"))?;
-    mount_in(&text).ok_or_else(|| Blind::NotAttempted {
+fn mount_point() -> Result<Tree, Blind> {
+    let table =
+        mounts::table().map_err(|error| read::blind("read", Path::new(mounts::TABLE), &error, "a readable /proc"))?;
+    tree_in(&table).ok_or_else(|| Blind::NotAttempted {
         why: "no cgroup v2 tree is mounted here, and the kernel tells a socket's cgroup only by it".into(),
     })
 }
 
-fn mount_in(mountinfo: &[u8]) -> Option<Mount> {
+fn tree_in(table: &[u8]) -> Option<Tree> {
     let mut point = None;
     let mut beside_version_1 = false;
-    for line in mountinfo.split(|byte| *byte == b'\n') {
-        let mut words = line.split(|byte| *byte == b' ');
-        let Some(place) = words.nth(4) else { continue };
-        // Optional fields end at "-"; the kind of file system follows.
-        match words.skip_while(|word| *word != b"-").nth(1) {
-            Some(b"cgroup2") if point.is_none() => {
-                point = Some(PathBuf::from(std::ffi::OsStr::from_bytes(&unescaped(place))));
-            }
-            Some(b"cgroup") => beside_version_1 = true,
+    for mount in mounts::mounts(table) {
+        match mount.kind.as_slice() {
+            b"cgroup2" if point.is_none() => point = Some(mount.point),
+            b"cgroup" => beside_version_1 = true,
             _ => {}
         }
     }
-    point.map(|point| Mount { point, beside_version_1 })
+    point.map(|point| Tree { point, beside_version_1 })
 }
 
 fn has_children(directory: &Path) -> bool {
@@ -168,29 +161,6 @@ fn has_children(directory: &Path) -> bool {
     std::fs::read_dir(directory).map_or(true, |entries| {
         entries.take(DIRECTORIES_MAX).flatten().any(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
     })
-}
-
-/// Mount points have blanks, tabs, line breaks and backslashes as three octal digits.
-fn unescaped(word: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(word.len());
-    let mut rest = word;
-    while let Some((byte, after)) = rest.split_first() {
-        let octal = (*byte == b'\\').then(|| after.first_chunk::<3>()).flatten();
-        let value = octal
-            .and_then(|digits| std::str::from_utf8(digits).ok())
-            .and_then(|digits| u8::from_str_radix(digits, 8).ok());
-        match value {
-            Some(value) => {
-                out.push(value);
-                rest = after.get(3..).unwrap_or_default();
-            }
-            None => {
-                out.push(*byte);
-                rest = after;
-            }
-        }
-    }
-    out
 }
 
 /// The unit of a process, from its `/proc/PID/cgroup`.
@@ -344,9 +314,9 @@ mod tests {
     #[test]
     fn the_mount_is_found_with_blanks_in_it() {
         let text = b"22 1 0:5 / /sys rw shared:7 - sysfs sysfs rw\n23 22 0:6 / /sys/fs\\040x/unified rw - cgroup2 cgroup2 rw\n";
-        let mount = mount_in(text).unwrap();
+        let mount = tree_in(text).unwrap();
         assert_eq!((mount.point, mount.beside_version_1), (PathBuf::from("/sys/fs x/unified"), false));
-        assert_eq!(mount_in(b"22 1 0:5 / /sys rw - sysfs sysfs rw\n"), None);
+        assert_eq!(tree_in(b"22 1 0:5 / /sys rw - sysfs sysfs rw\n"), None);
     }
 
     #[test]

@@ -1,14 +1,12 @@
 //! The file system behind a directory: space, inodes, and what it is. Whether that is too little is a rule's business.
 
+use crate::mounts::{self, Mount};
 use crate::read;
 use mxray_model::evidence::FileSystem;
-use mxray_model::{Blind, Seen, text};
+use mxray_model::{Seen, text};
 use std::collections::BTreeSet;
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-
-/// Enough for some ten thousand mounts, which container hosts have.
-const MOUNTS_BYTES_MAX: u64 = 16 << 20;
 
 /// linux/magic.h
 const OVERLAYFS_MAGIC: u64 = 0x794c_7630;
@@ -25,13 +23,9 @@ pub fn file_system(directory: &str, holds: BTreeSet<String>) -> Seen<FileSystem>
         Ok(numbers) => numbers,
         Err(error) => return read::refused("statvfs", &real, &error.into()),
     };
-    let table = match read::kernel(Path::new("/proc/self/mountinfo"), MOUNTS_BYTES_MAX) {
-        Seen::Value(content) => content.bytes,
-        Seen::Absent => {
-            let error = "does not exist".to_owned();
-            return Seen::Unknown(Blind::Failed { step: "read /proc/self/mountinfo".to_owned(), error });
-        }
-        Seen::Unknown(blind) => return Seen::Unknown(blind),
+    let table = match mounts::table() {
+        Ok(table) => table,
+        Err(error) => return Seen::Unknown(read::blind("read", Path::new(mounts::TABLE), &error, "a readable /proc")),
     };
     let mount = mount_of(&table, &real).unwrap_or_default();
     Seen::Value(FileSystem {
@@ -50,11 +44,9 @@ pub fn file_system(directory: &str, holds: BTreeSet<String>) -> Seen<FileSystem>
 /// Which of these subdirectories are mount points of their own. Reads the table of mounts only: a dead network file
 /// system cannot hold it up.
 pub(crate) fn mounted_below(directory: &str, names: &[&str]) -> Vec<(String, String)> {
-    let Seen::Value(table) = read::kernel(Path::new("/proc/self/mountinfo"), MOUNTS_BYTES_MAX) else {
-        return Vec::new();
-    };
-    let points: BTreeSet<PathBuf> =
-        table.bytes.split(|byte| *byte == b'\n').filter_map(mount).map(|mount| mount.point).collect();
+    // Without the table `file_system` of the queue directory itself is unknown, and says why.
+    let Ok(table) = mounts::table() else { return Vec::new() };
+    let points: BTreeSet<PathBuf> = mounts::mounts(&table).map(|mount| mount.point).collect();
     let below = names.iter().map(|name| (name, Path::new(directory).join(name)));
     below
         .filter(|(_, path)| points.contains(path))
@@ -76,54 +68,17 @@ fn magic(path: &Path) -> Option<u64> {
     u64::try_from(rustix::fs::statfs(path).ok()?.f_type).ok()
 }
 
-/// One line of mountinfo.
-#[derive(Debug, Default, PartialEq, Eq)]
-struct Mount {
-    point: PathBuf,
-    kind: Vec<u8>,
-    device: Vec<u8>,
-}
-
 /// The mount that a canonical path lies on: the longest mount point that is a prefix by whole components. Of several on
 /// one point the last one is on top.
 fn mount_of(table: &[u8], path: &Path) -> Option<Mount> {
     let mut best: Option<Mount> = None;
-    for line in table.split(|byte| *byte == b'\n') {
-        let Some(mount) = mount(line) else { continue };
+    for mount in mounts::mounts(table) {
         let length = |mount: &Mount| mount.point.components().count();
         if path.starts_with(&mount.point) && best.as_ref().is_none_or(|best| length(&mount) >= length(best)) {
             best = Some(mount);
         }
     }
     best
-}
-
-/// proc(5): id parent major:minor root mount-point options [optional fields] - type device super-options
-fn mount(line: &[u8]) -> Option<Mount> {
-    let mut fields = line.split(|byte| *byte == b' ');
-    let point = unescaped(fields.nth(4)?);
-    let mut behind = fields.skip_while(|field| *field != b"-").skip(1);
-    let kind = behind.next()?.to_vec();
-    let device = unescaped(behind.next()?);
-    Some(Mount { point: PathBuf::from(std::ffi::OsString::from_vec(point)), kind, device })
-}
-
-/// The kernel writes space, tab, newline and backslash as `\040` and so on.
-fn unescaped(field: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(field.len());
-    let mut rest = field;
-    while let Some((byte, tail)) = rest.split_first() {
-        rest = tail;
-        if *byte == b'\\'
-            && let [a @ b'0'..=b'3', b @ b'0'..=b'7', c @ b'0'..=b'7', after @ ..] = tail
-        {
-            out.push(((a - b'0') << 6) | ((b - b'0') << 3) | (c - b'0'));
-            rest = after;
-        } else {
-            out.push(*byte);
-        }
-    }
-    out
 }
 
 #[cfg(test)]
@@ -143,12 +98,6 @@ mod tests {
         let own = at("/var/spool/post fix/active");
         assert_eq!((own.kind.as_slice(), own.device.as_slice()), (&b"xfs"[..], &b"/dev/mapper/a\\b"[..]));
         assert_eq!(mount_of(b"", Path::new("/")), None);
-    }
-
-    #[test]
-    fn escapes_are_only_octal_triples() {
-        assert_eq!(unescaped(b"a\\040b\\09\\"), b"a b\\09\\");
-        assert_eq!(unescaped(b"\\377\\400"), b"\xff\\400");
     }
 
     #[test]

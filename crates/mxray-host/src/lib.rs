@@ -7,6 +7,7 @@
 mod cgroup;
 pub mod files;
 pub mod kernel;
+mod mounts;
 pub mod mta;
 pub mod names;
 pub mod processes;

@@ -8,7 +8,7 @@ mod holders;
 
 pub use holders::{Holders, InodeMap, holders, owners};
 
-use crate::{cgroup, read, secrets};
+use crate::{cgroup, mounts, read, secrets};
 use mxray_model::evidence::{Descriptors, Process, Processes};
 use mxray_model::text::untrusted;
 use mxray_model::{Blind, Seen};
@@ -293,24 +293,15 @@ pub(crate) const OTHERS: &str = "root, or cap_sys_ptrace and cap_dac_read_search
 ///
 /// With hidepid, whoever may read process 1 is in the exempt group or may trace it; both open every other process.
 pub fn all_visible() -> bool {
-    let Ok(mounts) = read::bounded(Path::new("/proc/self/mountinfo"), 16 << 20) else { return false };
-    !hides(&mounts) || read::bounded(Path::new("/proc/1/stat"), read::SMALL_BYTES_MAX).is_ok()
+    let Ok(table) = mounts::table() else { return false };
+    !hides(&table) || read::bounded(Path::new("/proc/1/stat"), read::SMALL_BYTES_MAX).is_ok()
 }
 
 /// The last mount on `/proc` counts: it covers the ones before.
-fn hides(mountinfo: &[u8]) -> bool {
-    let mut hides = false;
-    for line in mountinfo.split(|byte| *byte == b'\n') {
-        let mut words = line.split(|byte| *byte == b' ');
-        if words.nth(4) != Some(b"/proc") {
-            continue;
-        }
-        let options = words.skip_while(|word| *word != b"-").nth(3).unwrap_or_default();
-        hides = options
-            .split(|byte| *byte == b',')
-            .any(|option| option.strip_prefix(b"hidepid=").is_some_and(|value| !matches!(value, b"0" | b"off")));
-    }
-    hides
+fn hides(table: &[u8]) -> bool {
+    let is_set = |option: &[u8]| option.strip_prefix(b"hidepid=").is_some_and(|value| !matches!(value, b"0" | b"off"));
+    let on_proc = mounts::mounts(table).filter(|mount| mount.point == Path::new("/proc")).last();
+    on_proc.is_some_and(|mount| mount.options.split(|byte| *byte == b',').any(is_set))
 }
 
 #[cfg(test)]
