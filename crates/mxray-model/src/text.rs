@@ -48,6 +48,12 @@ pub fn is_steering(c: char) -> bool {
             '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{061c}')
 }
 
+/// One word of a shell command, quoted: what stands in a configuration file may be anything, and a suggested command is
+/// copied and run by root.
+pub fn shell_quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\'', r"'\''"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -67,5 +73,11 @@ mod tests {
         let kept = untrusted(&long);
         assert_eq!(kept.chars().count(), UNTRUSTED_CHARS_MAX + 1);
         assert!(kept.ends_with('…'));
+    }
+
+    #[test]
+    fn a_quoted_word_is_one_word() {
+        assert_eq!(shell_quoted("mynetworks = 127.0.0.0/8"), "'mynetworks = 127.0.0.0/8'");
+        assert_eq!(shell_quoted("x'; reboot; '"), r"'x'\''; reboot; '\'''");
     }
 }

@@ -134,17 +134,8 @@ impl Facts<'_> {
         if !data.file_type().is_socket() {
             return Seen::Absent;
         }
-<<<<<<< HEAD
-        let listeners = match &self.unix {
-            Seen::Value(listeners) => *listeners,
-            Seen::Absent => &[],
-            Seen::Unknown(blind) => return Seen::Unknown(blind.clone()),
-        };
         // The kernel tells the lower half of an inode's number only.
         let file = (data.dev(), data.ino() & u64::from(u32::MAX));
-=======
-        let file = (data.dev(), data.ino());
->>>>>>> h-tidy
         if let Some(listener) = listeners.iter().find(|listener| listener.file == Some(file)) {
             return Seen::Value(self.unix_state(listener));
         }
@@ -159,16 +150,7 @@ impl Facts<'_> {
                 }
             }
         }
-<<<<<<< HEAD
-        self.elsewhere(&real)
-    }
-
-    fn named(&self, path: &Path) -> Option<&UnixListener> {
-        let listeners = self.unix.value()?;
-        listeners.iter().find(|listener| listener.raw_path == path.as_os_str().as_bytes())
-=======
         self.elsewhere(listeners, &real)
->>>>>>> h-tidy
     }
 
     fn unix_state(&self, listener: &UnixListener) -> HelperState {
@@ -193,11 +175,7 @@ impl Facts<'_> {
         let relative = |listener: &&UnixListener| {
             !listener.raw_path.starts_with(b"/") && ends_alike(&listener.raw_path) && listener.file.is_none()
         };
-<<<<<<< HEAD
-        if let Some(listener) = self.unix.value().and_then(|listeners| listeners.iter().find(relative)) {
-=======
         if let Some(listener) = listeners.iter().find(relative) {
->>>>>>> h-tidy
             return Seen::not_attempted(&format!(
                 "a listener of the same name was bound in a directory that is not known ({})",
                 listener.path
@@ -358,7 +336,7 @@ mod tests {
         let mut servers = BTreeMap::from([("postfix".to_owned(), server)]);
         let machine =
             Machine { addresses: Seen::Value(BTreeSet::from(["192.0.2.2".parse().unwrap()])), ..Machine::default() };
-        join(&mut servers, &Seen::Value(Facts { unix: Seen::Value(unix), sockets, owners, table, machine }));
+        join(&mut servers, &Seen::Value(Facts { unix, sockets, owners, table, machine }));
         servers["postfix"].helpers["x"].state.clone()
     }
 
