@@ -100,6 +100,13 @@ fn side_notes(evidence: &Evidence) -> Vec<Unseen> {
             });
         }
     }
+    for target in &evidence.declared.targets {
+        notes.push(Unseen {
+            what: target.clone(),
+            why: "a target of the configuration; this version looks at its own host only".to_owned(),
+            needs: "a version of mxray that opens sessions".to_owned(),
+        });
+    }
     for (path, blind) in &evidence.declared.unread {
         notes.push(Unseen {
             what: format!("mxray's own configuration {path}"),
@@ -200,5 +207,13 @@ mod tests {
         let report = judge(question(), Evidence::default(), "2026-11-21T00:00:00Z".to_owned(), 5);
         let again: Report = serde_json::from_str(&serde_json::to_string(&report).unwrap()).unwrap();
         assert_eq!(judge(again.question, again.evidence, again.started, again.took_ms), report);
+    }
+
+    #[test]
+    fn a_target_that_is_not_examined_is_said() {
+        let mut evidence = Evidence::default();
+        evidence.declared.targets.push("example.org".to_owned());
+        let report = judge(question(), evidence, String::new(), 0);
+        assert!(report.unseen.iter().any(|unseen| unseen.what == "example.org"));
     }
 }

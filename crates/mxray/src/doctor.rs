@@ -59,6 +59,7 @@ fn declared(config: &Config) -> Declared {
         (untrusted(file.path.as_os_str().as_encoded_bytes()), Blind::NotPermitted { what, needs })
     });
     Declared {
+        targets: settings.doctor.targets.iter().map(|target| untrusted(target.as_bytes())).collect(),
         unread: unread.collect(),
         public_prefixes: settings.network.public_prefixes.iter().map(ToString::to_string).collect(),
         submission_user: settings.submission.user.is_some(),

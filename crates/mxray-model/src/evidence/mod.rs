@@ -49,6 +49,8 @@ pub struct Evidence {
 pub struct Declared {
     /// `[network] public_prefixes`: count these as public, whatever the registries say.
     pub public_prefixes: Vec<String>,
+    /// `[doctor] targets`: addresses and domains to examine besides this host.
+    pub targets: Vec<String>,
     /// `[submission] user` is set: users log in here to send.
     pub submission_user: bool,
     /// Configuration files of mxray that are there and could not be read, and why: what they say does not hold.
