@@ -54,7 +54,11 @@ fn check(evidence: &Evidence) -> Judgement {
                 Seen::Value(state) if state.queue.value().is_some_and(mxray_model::evidence::AcceptQueue::is_full) => {
                     "its accept queue is full, nobody takes connections"
                 }
-                Seen::Value(_) => {
+                Seen::Value(state) => {
+                    // It listens; whether its process runs may be hidden all the same.
+                    if let Seen::Unknown(blind) = &state.stopped {
+                        judgement.blind(&RULE, &named(helper, blind));
+                    }
                     judgement.well(format!("{} {} listens", helper.kind.as_str(), helper.endpoint));
                     continue;
                 }
