@@ -67,6 +67,7 @@ pub(crate) const SETTINGS: &[&str] = &[
     "smtpd_proxy_filter",
     "smtpd_recipient_restrictions",
     "smtpd_relay_restrictions",
+    "smtpd_restriction_classes",
     "smtpd_sasl_auth_enable",
     "smtpd_sasl_path",
     "smtpd_sasl_type",
@@ -270,13 +271,44 @@ fn inline_files(
     problems: &mut Problems,
 ) {
     let at = setting.at.clone().unwrap_or(FileLine { file: main_file.to_owned(), line: 1 });
-    let mut told = |text: String| problems.one(&at.file, at.line, format!("{name}: {text}"));
+    // What stands at its default follows another parameter (virtual_alias_domains its maps); no rule relies on that.
+    let is_set = setting.at.is_some();
+    let mut told = |text: String| {
+        if is_set {
+            problems.one(&at.file, at.line, format!("{name}: {text}"));
+        }
+    };
     let mut visited = BTreeSet::new();
     let text = inline(&setting.value, read, &mut told, &mut visited, 0);
     setting.value = clip_to(&text, VALUE_CHARS_MAX);
     if setting.value.len() != text.len() {
         told(format!("with its files longer than {VALUE_CHARS_MAX} characters"));
     }
+}
+
+/// `inline` of one value, without what it complains of.
+#[cfg(test)]
+pub(crate) fn networks_of(text: &str, read: &dyn Fn(&str) -> Seen<Vec<u8>>) -> String {
+    inline(text, read, &mut |_| (), &mut BTreeSet::new(), 0)
+}
+
+/// The patterns of a cidr: table, which match whatever stands behind them (cidr_table(5)). `None`: not to be read, or
+/// with conditions and negations that a list of networks cannot say.
+fn cidr(path: &str, read: &dyn Fn(&str) -> Seen<Vec<u8>>) -> Option<Vec<String>> {
+    let content = read(path);
+    let mut networks = Vec::new();
+    for line in content.value()?.split(|byte| *byte == b'\n') {
+        // A line that begins with white space continues the result of the one before.
+        let continues = line.first().is_some_and(u8::is_ascii_whitespace);
+        let mut fields = line.split(u8::is_ascii_whitespace).filter(|field| !field.is_empty());
+        let Some(field) = fields.next().filter(|field| !continues && !field.starts_with(b"#")) else { continue };
+        let pattern = mxray_model::text::untrusted(field);
+        if pattern.starts_with('!') || !pattern.contains(['.', ':']) {
+            return None;
+        }
+        networks.push(pattern);
+    }
+    Some(networks)
 }
 
 fn inline(
@@ -303,7 +335,9 @@ fn inline(
     let mut out = Vec::new();
     for word in words {
         let bare = word.trim_start_matches('!');
-        if is_table(bare) {
+        if let Some(networks) = bare.strip_prefix("cidr:").filter(|_| bare == word).and_then(|path| cidr(path, read)) {
+            out.extend(networks);
+        } else if is_table(bare) {
             told(format!("the table {} is not read; what it admits is unknown", clip(bare)));
             out.push(word.to_owned());
         } else if !is_file(bare) {
