@@ -1,7 +1,8 @@
 """Opens connections and keeps them until standard input ends. Says "ready" when all of them stand.
 
-usage: hold.py COUNT ADDRESS PORT [--greeted N] [--from ADDRESS…]
+usage: hold.py COUNT ADDRESS PORT [--greeted N] [--from ADDRESS…] [--forever]
 --greeted N waits until exactly the first N greetings have come (Postfix under a process limit greets no more).
+--forever goes on without standard input, as a service of the host does.
 """
 import argparse
 import selectors
@@ -14,6 +15,7 @@ options.add_argument("count", type=int)
 options.add_argument("address")
 options.add_argument("port", type=int)
 options.add_argument("--greeted", type=int, default=0)
+options.add_argument("--forever", action="store_true")
 options.add_argument("--limit", type=float, default=40)
 o = options.parse_args()
 
@@ -35,4 +37,6 @@ while greeted < o.greeted:
         selector.unregister(key.fileobj)
         greeted += 1
 print("ready", flush=True)
+while o.forever:
+    time.sleep(3600)
 sys.stdin.read()

@@ -127,6 +127,41 @@ pub fn list(value: &str) -> Vec<&str> {
     out
 }
 
+/// The first word of what a table answers to everybody, in lower case. `None`: it depends on who asks, or stands in a
+/// file.
+///
+/// Such tables stand in the list itself: `static:HOLD`, `cidr:{{0.0.0.0/0 OK}}`, `regexp:{{/./ HOLD}}` (DATABASE_README).
+pub fn answer_to_all(entry: &str) -> Option<String> {
+    let (kind, body) = entry.split_once(':')?;
+    let body = body.trim();
+    let is_for_all: fn(&str) -> bool = match kind.to_ascii_lowercase().as_str() {
+        "static" => return first_word(unbraced(body).unwrap_or(body)),
+        "cidr" => |pattern| prefix(pattern).is_some_and(|prefix| prefix.length == 0),
+        "regexp" | "pcre" => matches_anything,
+        _ => return None,
+    };
+    list(unbraced(body)?).into_iter().find_map(|rule| {
+        let (pattern, result) = unbraced(rule)?.trim().split_once(char::is_whitespace)?;
+        is_for_all(pattern).then(|| first_word(result)).flatten()
+    })
+}
+
+fn unbraced(text: &str) -> Option<&str> {
+    text.strip_prefix('{')?.strip_suffix('}')
+}
+
+fn first_word(text: &str) -> Option<String> {
+    text.split_whitespace().next().map(str::to_ascii_lowercase)
+}
+
+/// `/./`, `/^/i` and the like: expressions that no text fails to match.
+fn matches_anything(pattern: &str) -> bool {
+    const ANYTHING: [&str; 7] = ["", "^", ".", ".*", "^.", "^.*", "^.*$"];
+    let Some(delimiter) = pattern.chars().next() else { return false };
+    let inner = pattern.strip_prefix(delimiter).and_then(|rest| rest.rsplit_once(delimiter));
+    inner.is_some_and(|(expression, _)| ANYTHING.contains(&expression))
+}
+
 /// Why this server is taken for one that receives mail from outside. `None`: nothing says so.
 ///
 /// A null client or a send-only host also runs a mail server, often with its own names in `mydestination`. What makes a
@@ -152,6 +187,16 @@ pub fn serves_domains(server: &Server) -> Option<String> {
     }
     let foreign = local_domains(server).into_iter().find(|name| !is_own_name(server, &name.to_ascii_lowercase()))?;
     Some(format!("mydestination contains {foreign}"))
+}
+
+/// A domain of `mydestination` that is more than the host's own name. It may be the name that the host writes under: a
+/// machine that only sends often has that one there too, so this alone is no sign that mail comes in.
+pub fn names_domain(server: &Server) -> Option<String> {
+    let own = server.host_name.to_ascii_lowercase();
+    // Debian puts the host's short and long names there; only what stands above them is a domain for mail.
+    let above = |name: &&str| own.ends_with(&format!(".{}", name.to_ascii_lowercase()));
+    let domain = local_domains(server).into_iter().find(above)?;
+    Some(format!("mydestination contains {domain}"))
 }
 
 /// The domains in `mydestination`; none where mail from outside is not expected at all: behind a relayhost, and where
@@ -270,6 +315,16 @@ impl<'a> Words<'a> {
         format!("postfix{} reload", self.directory())
     }
 
+    /// Shows what the server said last before it gave up.
+    pub fn last_words(&self, log: &str) -> String {
+        const WORDS: &str = "postfix.*(fatal|panic|error):";
+        if self.systemd {
+            format!("journalctl -n 2000 | grep -E '{WORDS}' | tail -n 5")
+        } else {
+            format!("grep -rhsE '{WORDS}' {log} | tail -n 5")
+        }
+    }
+
     /// Checks the configuration without starting anything.
     pub fn check(&self) -> String {
         format!("postfix{} check", self.directory())
@@ -316,6 +371,23 @@ impl<'a> Words<'a> {
 
     pub fn master_cf(&self) -> String {
         format!("{}/master.cf", self.server.config_dir)
+    }
+
+    /// A step that sets a parameter where one service overrides it. What `postconf -P` cannot write (white space within
+    /// an entry) is left to the editor.
+    pub fn override_fix(&self, text: &str, wanted: &WantedListener, parameter: &str, value: &str) -> Fix {
+        let service = format!("{}/inet", wanted.service);
+        let old = wanted.overrides.get(parameter).map_or("", String::as_str);
+        let writable = |value: &str| !list(value).iter().any(|entry| entry.contains(char::is_whitespace));
+        let line = |value: &str| format!("-o {{ {parameter} = {value} }}");
+        let fix = Fix::here(text).config(wanted.at.file.clone(), Some(wanted.at.line), line(value));
+        let fix = if writable(value) { fix.command(self.set_override(&service, parameter, value)) } else { fix };
+        let undo = if writable(old) {
+            self.set_override(&service, parameter, old)
+        } else {
+            format!("put {} back below {}", line(old), wanted.at)
+        };
+        fix.undo(undo).verify(self.show_override(&service, parameter))
     }
 
     /// A step that sets a parameter, names the line that sets it today, and says how to go back.
@@ -415,6 +487,20 @@ mod tests {
         assert_eq!(bytes_text(0), "0 B");
         assert_eq!(bytes_text(1536), "1.5 KiB");
         assert_eq!(bytes_text(15 * 1024 * 1024), "15 MiB");
+    }
+
+    #[test]
+    fn tables_that_answer_everybody_alike_are_known() {
+        let answer = |entry| answer_to_all(entry);
+        assert_eq!(answer("static:HOLD").as_deref(), Some("hold"));
+        assert_eq!(answer("static:{HOLD for maintenance}").as_deref(), Some("hold"));
+        assert_eq!(answer("cidr:{{0.0.0.0/0 OK}}").as_deref(), Some("ok"));
+        assert_eq!(answer("cidr:{{192.0.2.0/24 DUNNO}, {::/0 HOLD}}").as_deref(), Some("hold"));
+        assert_eq!(answer("regexp:{{/./ HOLD}}").as_deref(), Some("hold"));
+        assert_eq!(answer("pcre:{{/^Subject:/ HOLD}}"), None);
+        assert_eq!(answer("cidr:{{192.0.2.0/24 OK}}"), None);
+        assert_eq!(answer("regexp:/etc/postfix/header_checks"), None);
+        assert_eq!(answer("permit_mynetworks"), None);
     }
 
     #[test]

@@ -198,10 +198,13 @@ impl Facts<'_> {
     }
 }
 
-/// Are all of them stopped? A process that the table does not have has ended or come since.
+/// Are all of them stopped that take clients? A process whose child holds the socket, too, leaves the clients to it
+/// (Dovecot's master, any pre-forking server); one that the table does not have has ended or come since.
 fn all_stopped(owners: &[Owner], table: &Table) -> Seen<bool> {
+    let parents: BTreeSet<u32> =
+        owners.iter().filter_map(|owner| table.rows.get(&owner.pid)).map(|row| row.parent).collect();
     let mut any = false;
-    for owner in owners {
+    for owner in owners.iter().filter(|owner| !parents.contains(&owner.pid)) {
         match table.rows.get(&owner.pid) {
             Some(row) if matches!(row.state, 'T' | 't') => any = true,
             Some(_) => return Seen::Value(false),

@@ -68,6 +68,7 @@ pub(crate) const SETTINGS: &[&str] = &[
     "smtpd_proxy_filter",
     "smtpd_recipient_restrictions",
     "smtpd_relay_restrictions",
+    "smtpd_restriction_classes",
     "smtpd_sasl_auth_enable",
     "smtpd_sasl_path",
     "smtpd_sasl_type",
@@ -232,7 +233,7 @@ fn settings(input: &Input<'_>, values: &Values, main_file: &str, problems: &mut 
             problems.one(main_file, place, format!("{name} is longer than {VALUE_CHARS_MAX} characters"));
         }
         let at = line.map(|line| FileLine { file: main_file.to_owned(), line });
-        found.insert((*name).to_owned(), Setting { value: secrets::text(&kept), at });
+        found.insert((*name).to_owned(), Setting { value: secrets::value(name, &kept), at });
     }
     found
 }
@@ -273,13 +274,44 @@ fn inline_files(
     problems: &mut Problems,
 ) {
     let at = setting.at.clone().unwrap_or(FileLine { file: main_file.to_owned(), line: 1 });
-    let mut told = |text: String| problems.one(&at.file, at.line, format!("{name}: {text}"));
+    // What stands at its default follows another parameter (virtual_alias_domains its maps); no rule relies on that.
+    let is_set = setting.at.is_some();
+    let mut told = |text: String| {
+        if is_set {
+            problems.one(&at.file, at.line, format!("{name}: {text}"));
+        }
+    };
     let mut inline = Inline { name, read, told: &mut told, visited: BTreeSet::new() };
     let text = inline.text(&setting.value, 0);
     setting.value = clip_to(&text, VALUE_CHARS_MAX);
     if setting.value.len() != text.len() {
         told(format!("with its files longer than {VALUE_CHARS_MAX} characters"));
     }
+}
+
+/// One value with its files, without what it complains of.
+#[cfg(test)]
+pub(crate) fn networks_of(text: &str, read: &dyn Fn(&str) -> Seen<Vec<u8>>) -> String {
+    Inline { name: "mynetworks", read, told: &mut |_| (), visited: BTreeSet::new() }.text(text, 0)
+}
+
+/// The patterns of a cidr: table, which match whatever stands behind them (cidr_table(5)). `None`: not to be read, or
+/// with conditions and negations that a list of networks cannot say.
+fn cidr(path: &str, read: &dyn Fn(&str) -> Seen<Vec<u8>>) -> Option<Vec<String>> {
+    let content = read(path);
+    let mut networks = Vec::new();
+    for line in content.value()?.split(|byte| *byte == b'\n') {
+        // A line that begins with white space continues the result of the one before.
+        let continues = line.first().is_some_and(u8::is_ascii_whitespace);
+        let mut fields = line.split(u8::is_ascii_whitespace).filter(|field| !field.is_empty());
+        let Some(field) = fields.next().filter(|field| !continues && !field.starts_with(b"#")) else { continue };
+        let pattern = mxray_model::text::untrusted(field);
+        if pattern.starts_with('!') || !pattern.contains(['.', ':']) {
+            return None;
+        }
+        networks.push(pattern);
+    }
+    Some(networks)
 }
 
 /// Puts the lines of files in their place.
@@ -311,7 +343,10 @@ impl Inline<'_> {
         let mut out = Vec::new();
         for word in words {
             let bare = word.trim_start_matches('!');
-            if is_table(bare) {
+            let table = bare.strip_prefix("cidr:").filter(|_| bare == word);
+            if let Some(networks) = table.and_then(|path| cidr(path, self.read)) {
+                out.extend(networks);
+            } else if is_table(bare) {
                 // Domains in a table are an everyday thing; networks in one are people who may relay.
                 if self.name == "mynetworks" {
                     (self.told)(format!("the table {} is not read; what it admits is unknown", clip(bare)));

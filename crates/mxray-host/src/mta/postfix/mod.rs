@@ -199,11 +199,10 @@ impl Installed<'_> {
             server.problems.push(Problem { at, text: format!("where logins are checked is unknown: {}", blind.why()) });
         }
         if !server.directories.contains_key("log")
-            && let Some(directory) =
-                ["/var/log/mail.log", "/var/log/maillog"].iter().find(|log| Path::new(log).exists())
-            && let Some((directory, _)) = directory.rsplit_once('/')
+            // A log that is not there, or cannot be made there, would be in the same place.
+            && let Some(directory) = ["/var/log"].iter().find(|log| Path::new(log).is_dir())
         {
-            server.directories.insert("log".to_owned(), directory.to_owned());
+            server.directories.insert("log".to_owned(), (*directory).to_owned());
         }
         for (name, directory) in crate::files::mounted_below(server.setting("queue_directory"), QUEUE_PARTS) {
             server.directories.insert(format!("queue/{name}"), directory);

@@ -76,6 +76,17 @@ fn helpers(server: &Server) -> Vec<&str> {
 }
 
 #[test]
+fn a_cidr_table_in_mynetworks_is_read_where_it_only_lists() {
+    let read = |table: &'static str| {
+        let tables = move |_: &str| Seen::Value(table.as_bytes().to_vec());
+        super::interpret::networks_of("127.0.0.0/8 cidr:/etc/postfix/nets", &tables)
+    };
+    assert_eq!(read("# all\n0.0.0.0/0\tOK\n  of them\n::/0 OK\n"), "127.0.0.0/8 0.0.0.0/0 ::/0");
+    assert_eq!(read("!192.0.2.0/24 OK\n"), "127.0.0.0/8 cidr:/etc/postfix/nets");
+    assert_eq!(read("if 10.0.0.0/8\n10.1.0.0/16 OK\nendif\n"), "127.0.0.0/8 cidr:/etc/postfix/nets");
+}
+
+#[test]
 fn debian_as_installed() {
     let server = read("smtpd_banner = $myhostname ESMTP\ncompatibility_level = 3.6\n", "");
     assert_eq!(server.host_name, "vm.localdomain");

@@ -2,7 +2,7 @@
 
 use crate::rule::{Judgement, Rule};
 use crate::view::{self, Words};
-use mxray_model::evidence::Server;
+use mxray_model::evidence::{Server, WantedListener};
 use mxray_model::{Evidence, Finding, Fix, Severity, Subject};
 
 pub const RULE: Rule = Rule {
@@ -16,8 +16,10 @@ pub const RULE: Rule = Rule {
 };
 
 /// One switch that is off.
-struct Switch {
+struct Switch<'a> {
     parameter: &'static str,
+    /// The service that overrides the parameter; `None`: it stands in main.cf.
+    service: Option<&'a WantedListener>,
     effect: String,
     severity: Severity,
     /// The value that ends it.
@@ -46,7 +48,9 @@ fn check(evidence: &Evidence) -> Judgement {
         switches.extend(DELIVERY_PARAMETERS.iter().filter_map(|(name, default)| dead_transport(server, name, default)));
         switches.extend(LISTS.iter().filter_map(|list| held_or_refused(server, list)));
         if switches.is_empty() {
-            judgement.well(format!("{instance}: delivery is not switched off, nothing holds all mail"));
+            judgement.well(format!(
+                "{instance}: no parameter switches delivery off or holds all mail (tables in files are not read)"
+            ));
         }
         for switch in switches {
             judgement.find(finding(instance, server, &switch, &Words::new(evidence, server)));
@@ -119,7 +123,7 @@ fn transports_in_use(server: &Server) -> Vec<&str> {
     DELIVERY_PARAMETERS.iter().map(value).filter(|name| !name.is_empty()).collect()
 }
 
-fn deferred(server: &Server) -> Option<Switch> {
+fn deferred(server: &Server) -> Option<Switch<'static>> {
     let value = server.setting("defer_transports");
     let entries = view::list(value);
     if entries.is_empty() {
@@ -129,6 +133,7 @@ fn deferred(server: &Server) -> Option<Switch> {
     let used = entries.iter().any(|entry| in_use.contains(entry));
     Some(Switch {
         parameter: "defer_transports",
+        service: None,
         effect: format!("mail for the transport {} waits in the queue until somebody flushes it", entries.join(", ")),
         severity: if used { Severity::Critical } else { Severity::Warning },
         wanted: String::new(),
@@ -136,7 +141,7 @@ fn deferred(server: &Server) -> Option<Switch> {
     })
 }
 
-fn disabled_services(evidence: &Evidence, server: &Server) -> Option<Switch> {
+fn disabled_services(evidence: &Evidence, server: &Server) -> Option<Switch<'static>> {
     const SERVICES: [(&str, u16); 7] = [
         ("smtp", 25),
         ("25", 25),
@@ -158,7 +163,8 @@ fn disabled_services(evidence: &Evidence, server: &Server) -> Option<Switch> {
     let sends_only = server.set_at("relayhost").is_some() || server.setting("mydestination").trim().is_empty();
     Some(Switch {
         parameter: "master_service_disable",
-        effect: format!("services of port {} are switched off", join(&ports)),
+        service: None,
+        effect: format!("no service on port {} is opened, whatever master.cf says", join(&ports)),
         severity: match (receives || submits, sends_only) {
             (true, _) => Severity::Critical,
             (false, true) => Severity::Notice,
@@ -173,7 +179,7 @@ fn join(ports: &[u16]) -> String {
     ports.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
-fn dead_transport(server: &Server, parameter: &'static str, default: &str) -> Option<Switch> {
+fn dead_transport(server: &Server, parameter: &'static str, default: &str) -> Option<Switch<'static>> {
     let name = view::transport_name(server.setting(parameter));
     let set = server.set_at(parameter).is_some();
     let (effect, severity) = match name {
@@ -187,36 +193,54 @@ fn dead_transport(server: &Server, parameter: &'static str, default: &str) -> Op
     if !set || (name == "error" && parameter == "local_transport") {
         return None;
     }
-    Some(Switch { parameter, effect: effect.to_owned(), severity, wanted: default.to_owned(), ports: Vec::new() })
-}
-
-/// A list that treats everybody alike: its first word decides, and it decides against the mail.
-fn held_or_refused(server: &Server, parameter: &'static str) -> Option<Switch> {
-    server.set_at(parameter)?;
-    let entries = view::list(server.setting(parameter));
-    let lower: Vec<String> = entries.iter().map(|entry| entry.to_ascii_lowercase()).collect();
-    let to_all = lower.iter().find_map(|entry| {
-        let action = entry.trim_start_matches('{').trim_end_matches('}').trim();
-        ["static:hold", "static:{hold"].iter().any(|word| action.starts_with(word)).then_some("hold")
-    });
-    let first = lower.first().map(String::as_str);
-    let effect = match (to_all, first) {
-        (Some(_), _) => "every message is put on hold: it stays in the hold queue until an admin releases it",
-        (None, Some("reject")) if parameter != "header_checks" => "every client is refused",
-        (None, Some("defer")) if parameter != "header_checks" => "every client is told to try again later",
-        _ => return None,
-    };
-    // A list that only some services use is not main.cf's: overrides are judged with their service.
-    let public = server.wanted.values().any(|wanted| {
-        view::is_public_smtp(wanted) && !wanted.overrides.contains_key(parameter) && !wanted.is_loopback_only()
-    });
-    (public || parameter == "header_checks").then(|| Switch {
+    Some(Switch {
         parameter,
+        service: None,
         effect: effect.to_owned(),
-        severity: Severity::Critical,
-        wanted: without_switch(&entries, to_all.is_some()).join(", "),
+        severity,
+        wanted: default.to_owned(),
         ports: Vec::new(),
     })
+}
+
+/// A list that treats everybody alike, in main.cf or in a service that the public reaches and that has its own.
+fn held_or_refused<'a>(server: &'a Server, parameter: &'static str) -> Option<Switch<'a>> {
+    // Headers are looked at by cleanup, whichever service took the mail.
+    if parameter == "header_checks" {
+        return switched_list(parameter, server.setting(parameter), None)
+            .filter(|_| server.set_at(parameter).is_some());
+    }
+    let public = || server.wanted.values().filter(|w| view::is_public_smtp(w) && !w.is_loopback_only());
+    let own = public().find_map(|wanted| switched_list(parameter, wanted.overrides.get(parameter)?, Some(wanted)));
+    let used = server.set_at(parameter).is_some() && public().any(|wanted| !wanted.overrides.contains_key(parameter));
+    let common = used.then(|| switched_list(parameter, server.setting(parameter), None)).flatten();
+    common.or(own)
+}
+
+/// Its first word decides, or a table with one answer for all, and it decides against the mail.
+fn switched_list<'a>(parameter: &'static str, value: &str, service: Option<&'a WantedListener>) -> Option<Switch<'a>> {
+    let entries = view::list(value);
+    let holds = entries.iter().any(|entry| holds_all(entry));
+    let first = entries.first().map(|entry| entry.to_ascii_lowercase());
+    // A service without mail from outside is closed like this on purpose; only main.cf's list closes all of them.
+    let effect = match first.as_deref().filter(|_| parameter != "header_checks" && service.is_none()) {
+        _ if holds => "every message is put on hold: it stays in the hold queue until an admin releases it",
+        Some("reject") => "every client is refused",
+        Some("defer") => "every client is told to try again later",
+        _ => return None,
+    };
+    Some(Switch {
+        parameter,
+        service,
+        effect: effect.to_owned(),
+        severity: Severity::Critical,
+        wanted: without_switch(&entries, holds).join(", "),
+        ports: Vec::new(),
+    })
+}
+
+fn holds_all(entry: &str) -> bool {
+    view::answer_to_all(entry).as_deref() == Some("hold")
 }
 
 /// The list as it was before somebody put the switch into it.
@@ -226,7 +250,7 @@ fn without_switch<'a>(entries: &[&'a str], holds: bool) -> Vec<&'a str> {
     }
     let mut kept: Vec<&str> = Vec::new();
     for entry in entries {
-        if !entry.to_ascii_lowercase().contains("static:hold") {
+        if !holds_all(entry) {
             kept.push(entry);
         } else if kept.last().is_some_and(|word| word.starts_with("check_") && word.ends_with("_access")) {
             kept.pop();
@@ -235,11 +259,24 @@ fn without_switch<'a>(entries: &[&'a str], holds: bool) -> Vec<&'a str> {
     kept
 }
 
-fn finding(instance: &str, server: &Server, switch: &Switch, words: &Words<'_>) -> Finding {
+const STEP: &str = "Switch it on again.";
+
+fn finding(instance: &str, server: &Server, switch: &Switch<'_>, words: &Words<'_>) -> Finding {
     let parameter = switch.parameter;
-    let value = server.setting(parameter);
-    let source = server.set_at(parameter).map_or_else(|| words.main_cf(), ToString::to_string);
-    let mut steps = words.setting_fix("Switch it on again.", parameter, &switch.wanted);
+    let (value, source, pointer, mut steps) = match switch.service {
+        Some(wanted) => (
+            server.setting_of(wanted, parameter),
+            wanted.at.to_string(),
+            view::server_pointer(instance, &["wanted", &format!("{}/inet", wanted.service), "overrides", parameter]),
+            words.override_fix(STEP, wanted, parameter, &switch.wanted),
+        ),
+        None => (
+            server.setting(parameter),
+            server.set_at(parameter).map_or_else(|| words.main_cf(), ToString::to_string),
+            view::server_pointer(instance, &["settings", parameter]),
+            words.setting_fix(STEP, parameter, &switch.wanted),
+        ),
+    };
     if !switch.ports.is_empty() {
         steps = steps.verify(switch.ports.first().map_or_else(String::new, |port| view::look_again(*port)));
     }
@@ -251,7 +288,7 @@ fn finding(instance: &str, server: &Server, switch: &Switch, words: &Words<'_>) 
         )
         .confidence(0.95)
         .touches(Subject::service(format!("{instance} delivery")))
-        .because(format!("{parameter} = {value}"), source, view::server_pointer(instance, &["settings", parameter]))
+        .because(format!("{parameter} = {value}"), source, pointer)
         .data("parameter", parameter)
         .data("value", value)
         .fix(steps)
@@ -264,7 +301,7 @@ fn finding(instance: &str, server: &Server, switch: &Switch, words: &Words<'_>) 
 }
 
 /// What must happen to the mail that piled up.
-fn release(words: &Words<'_>, switch: &Switch) -> Fix {
+fn release(words: &Words<'_>, switch: &Switch<'_>) -> Fix {
     let fix = Fix::here("Let the running server read it, then move what waits.").command(words.reload());
     if switch.effect.contains("hold queue") {
         fix.command("postsuper -H ALL").verify("postqueue -p")

@@ -188,7 +188,8 @@ fn trusts_networks(server: &Server, wanted: &WantedListener) -> bool {
     LISTS.iter().any(|list| server.setting_of(wanted, list).contains("permit_mynetworks"))
 }
 
-const LISTS: [&str; 2] = ["smtpd_relay_restrictions", "smtpd_recipient_restrictions"];
+/// The lists that decide about relaying.
+pub(crate) const LISTS: [&str; 2] = ["smtpd_relay_restrictions", "smtpd_recipient_restrictions"];
 
 /// What a list does with a stranger who sends to a stranger.
 #[derive(PartialEq)]
@@ -215,7 +216,8 @@ fn stranger(list: &str) -> Stranger {
             "permit" => return Stranger::Permitted((*entry).to_owned()),
             _ => {}
         }
-        let permits_all = matches!(word.as_str(), "static:ok" | "static:permit" | "static:{ok}" | "static:{permit}");
+        let answer = view::answer_to_all(entry);
+        let permits_all = answer.as_deref().is_some_and(|answer| matches!(answer, "ok" | "permit"));
         // A bare table is check_client_access and so on, by the list that it stands in.
         if permits_all {
             let table = before.starts_with("check_") && before.ends_with("_access");
@@ -227,9 +229,15 @@ fn stranger(list: &str) -> Stranger {
 
 /// Does Postfix accept the lists at all? Without one of these words before a `permit`, in one list or the other, smtpd
 /// ends with "specify at least one working instance of" and takes no mail.
-fn works(list: &str) -> bool {
-    const STOPPING: [&str; 5] =
-        ["reject", "defer", "reject_unauth_destination", "defer_unauth_destination", "defer_if_permit"];
+pub(crate) fn works(list: &str) -> bool {
+    const STOPPING: [&str; 6] = [
+        "reject",
+        "defer",
+        "reject_unauth_destination",
+        "defer_unauth_destination",
+        "defer_if_permit",
+        "check_relay_domains",
+    ];
     let words: Vec<String> = view::list(list).iter().map(|word| word.to_ascii_lowercase()).collect();
     let mut unconditional = words
         .iter()
@@ -281,7 +289,7 @@ fn by_restrictions(
 }
 
 /// The list without the words that permit everybody; where nothing is left that stops strangers, with what does.
-fn without(value: &str) -> String {
+pub(crate) fn without(value: &str) -> String {
     let mut kept: Vec<&str> = Vec::new();
     for entry in view::list(value) {
         if matches!(stranger(entry), Stranger::Permitted(_)) {
@@ -299,14 +307,14 @@ fn without(value: &str) -> String {
 }
 
 /// Where a service's value stands: its override in master.cf, or main.cf.
-fn place(server: &Server, wanted: &WantedListener, parameter: &str, words: &Words<'_>) -> (String, bool) {
+pub(crate) fn place(server: &Server, wanted: &WantedListener, parameter: &str, words: &Words<'_>) -> (String, bool) {
     if wanted.overrides.contains_key(parameter) {
         return (wanted.at.to_string(), true);
     }
     (server.set_at(parameter).map_or_else(|| words.main_cf(), ToString::to_string), false)
 }
 
-fn pointer_of(instance: &str, key: &str, wanted: &WantedListener, parameter: &str) -> String {
+pub(crate) fn pointer_of(instance: &str, key: &str, wanted: &WantedListener, parameter: &str) -> String {
     if wanted.overrides.contains_key(parameter) {
         view::server_pointer(instance, &["wanted", key, "overrides", parameter])
     } else {
@@ -324,13 +332,7 @@ fn close(
     text: &str,
 ) -> Finding {
     let step = if overridden {
-        let service = format!("{}/inet", wanted.service);
-        let old = wanted.overrides.get(parameter).map_or("", String::as_str);
-        Fix::here(text)
-            .command(words.set_override(&service, parameter, value))
-            .config(wanted.at.file.clone(), Some(wanted.at.line), format!("-o {{ {parameter} = {value} }}"))
-            .undo(words.set_override(&service, parameter, old))
-            .verify(words.show_override(&service, parameter))
+        words.override_fix(text, wanted, parameter, value)
     } else {
         words.setting_fix(text, parameter, value)
     };

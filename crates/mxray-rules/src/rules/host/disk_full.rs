@@ -100,7 +100,7 @@ fn full(evidence: &Evidence, mount: &str, directory: &str, fs: &FileSystem, uses
         .data("available_bytes", fs.available_bytes)
         .data("needed_bytes", need.bytes)
         .fix(
-            Fix::here("See what fills it, and make room; mail flows again by itself.")
+            Fix::here("See what fills it, and make room; a server that runs then takes mail again by itself.")
                 .command(format!("du -xh --max-depth=2 {mount} | sort -h | tail -n 20"))
                 .verify(format!("df -h {mount}")),
         )
@@ -111,5 +111,5 @@ fn full(evidence: &Evidence, mount: &str, directory: &str, fs: &FileSystem, uses
     for name in super::servers_with_queue_on(evidence, mount).into_iter().filter(|_| dead) {
         finding = finding.touches(Subject::service(name));
     }
-    finding
+    super::start_again(evidence, mount).into_iter().fold(finding, Finding::fix)
 }

@@ -63,7 +63,7 @@ fn check(evidence: &Evidence) -> Judgement {
         for name in super::servers_with_queue_on(evidence, mount) {
             finding = finding.touches(Subject::service(name));
         }
-        judgement.find(finding);
+        judgement.find(super::start_again(evidence, mount).into_iter().fold(finding, mxray_model::Finding::fix));
     }
     judgement
 }

@@ -5,8 +5,9 @@ pub mod inodes_exhausted;
 pub mod read_only;
 
 use crate::rule::{Judgement, Rule};
+use crate::view::Words;
 use mxray_model::evidence::{FileSystem, Server};
-use mxray_model::{Blind, Evidence, Seen};
+use mxray_model::{Blind, Evidence, Fix, Seen};
 use std::collections::BTreeMap;
 
 /// One look at each file system: several directories may share it.
@@ -47,6 +48,16 @@ fn servers_with_queue_on<'a>(evidence: &'a Evidence, mount: &str) -> Vec<&'a Str
     };
     let servers = evidence.servers.value().into_iter().flatten();
     servers.filter(|(_, server)| on_it(server) == Some(true)).map(|(name, _)| name).collect()
+}
+
+/// The step that a server needs which ended over it: it does not come back by itself.
+fn start_again(evidence: &Evidence, mount: &str) -> Option<Fix> {
+    let names = servers_with_queue_on(evidence, mount);
+    let servers = evidence.servers.value()?;
+    let ended = names.into_iter().filter_map(|name| servers.get(name)).filter(|s| s.enabled && s.master.is_absent());
+    let commands: Vec<String> = ended.map(|server| Words::new(evidence, server).start()).collect();
+    let first = (!commands.is_empty()).then(|| Fix::here("Then start the server, which does not run."))?;
+    Some(commands.into_iter().fold(first, Fix::command).verify("mxray doctor"))
 }
 
 /// Says for a rule about file systems what could not be looked at: single directories, or all of them.

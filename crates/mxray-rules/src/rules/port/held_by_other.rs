@@ -228,7 +228,8 @@ fn stop(
         return Fix::here("A worker that outlived its master: end it. Its unit is the mail server's own, leave that.")
             .command(format!("kill {0}; kill -CONT {0}", owner.pid));
     }
-    match (unit.filter(|unit| unit.ends_with(".service")), owner) {
+    let managed = evidence.vantage.service_manager == Seen::Value("systemd".to_owned());
+    match (unit.filter(|unit| managed && unit.ends_with(".service")), owner) {
         (Some(unit), _) => Fix::here("Stop it, and keep it from coming back at the next start of the machine.")
             .command(format!("systemctl disable --now {unit}"))
             .undo(format!("systemctl enable --now {unit}")),

@@ -97,6 +97,9 @@ fn lack(evidence: &Evidence, instance: &str, server: &Server) -> Seen<Lack> {
         }),
         Seen::Value(_) | Seen::Absent => match &server.unit {
             Seen::Unknown(blind) => Seen::Unknown(blind.clone()),
+            Seen::Absent if evidence.vantage.service_manager != Seen::Value("systemd".to_owned()) => {
+                Seen::not_attempted("it does not run, and with which privileges it is started is not known")
+            }
             Seen::Value(_) | Seen::Absent => Seen::Absent,
         },
         Seen::Unknown(blind) => Seen::Unknown(blind.clone()),

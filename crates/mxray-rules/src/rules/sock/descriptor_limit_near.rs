@@ -109,7 +109,8 @@ fn near(evidence: &Evidence, software: &str, pid: u32, process: &Process, descri
     for port in ports_of(evidence, pid, &process.name) {
         finding = finding.touches(view::port_scope(port));
     }
-    let unit = process.unit.value().filter(|unit| unit.ends_with(".service"));
+    let managed = evidence.vantage.service_manager == Seen::Value("systemd".to_owned());
+    let unit = process.unit.value().filter(|unit| unit.ends_with(".service") && managed);
     match unit {
         Some(unit) => finding.fix(
             Fix::here("Make it last across restarts.")

@@ -3,7 +3,7 @@
 use crate::rule::{Judgement, Rule};
 use crate::view::{self, Words};
 use mxray_model::evidence::{Purpose, Server, Sockets, WantedListener};
-use mxray_model::{Evidence, Finding, Fix, Severity, Subject};
+use mxray_model::{Blind, Evidence, Finding, Fix, Severity, Subject};
 
 pub const RULE: Rule = Rule {
     code: "SOCK102",
@@ -37,9 +37,10 @@ fn check(evidence: &Evidence) -> Judgement {
         if !against_it.is_empty() {
             judgement.find(stale(instance, &against_it, &words));
         } else if by_configuration.iter().any(|(_, wanted)| wanted.purpose == Purpose::Relay) {
-            match view::receives_mail(evidence, server) {
-                Some(domains) => judgement.find(configured(instance, server, &by_configuration, &domains, &words)),
-                None => judgement
+            match (view::receives_mail(evidence, server), view::names_domain(server)) {
+                (Some(domains), _) => judgement.find(configured(instance, server, &by_configuration, &domains, &words)),
+                (None, Some(domain)) => judgement.blind(&RULE, &undecided(instance, &domain)),
+                (None, None) => judgement
                     .well(format!("{instance} listens on loopback only, and nothing says that it should receive mail")),
             }
         } else if server.wanted.values().any(view::is_public_smtp) {
@@ -48,6 +49,15 @@ fn check(evidence: &Evidence) -> Judgement {
         }
     }
     judgement
+}
+
+/// A host that only sends often has its domain in `mydestination`, too; so has one whose way in was closed by mistake.
+fn undecided(instance: &str, domain: &str) -> Blind {
+    Blind::NotAttempted {
+        why: format!(
+            "{instance} listens on loopback only, and {domain}: whether mail from outside should come here stands in the domain's MX records, which are not looked up"
+        ),
+    }
 }
 
 fn listens_on_loopback_only(sockets: &Sockets, port: u16) -> bool {

@@ -3,7 +3,7 @@
 use crate::rule::{Judgement, Rule};
 use crate::view::{self, Words};
 use mxray_model::evidence::{Purpose, Server, Sockets, WantedListener};
-use mxray_model::{Evidence, Finding, Fix, Seen, Severity, Subject};
+use mxray_model::{Blind, Evidence, Finding, Fix, Seen, Severity, Subject};
 use std::net::IpAddr;
 
 pub const RULE: Rule = Rule {
@@ -36,10 +36,13 @@ fn check(evidence: &Evidence) -> Judgement {
                 }
                 continue;
             }
-            judgement.find(configured(instance, server, key, wanted, &missing, &words));
+            let elsewhere = !view::listeners_on(sockets, wanted.port).is_empty();
+            judgement.find(configured(instance, server, (key, wanted), &missing, elsewhere, &words));
         }
-        if let Some(finding) = expected(evidence, instance, server, sockets, &words) {
-            judgement.find(finding);
+        match expected(evidence, instance, server, sockets, &words) {
+            Expected::Found(finding) => judgement.find(*finding),
+            Expected::Open(why) => judgement.blind(&RULE, &Blind::NotAttempted { why }),
+            Expected::No => {}
         }
     }
     judgement
@@ -50,7 +53,8 @@ fn check(evidence: &Evidence) -> Judgement {
 fn missing_addresses(sockets: &Sockets, wanted: &WantedListener) -> Vec<IpAddr> {
     let (any, named): (Vec<IpAddr>, Vec<IpAddr>) = wanted.addresses.iter().partition(|a| a.is_unspecified());
     let listeners = view::listeners_on(sockets, wanted.port);
-    if !any.is_empty() && !listeners.is_empty() {
+    // A listener of a family that is not asked for serves none of them.
+    if any.iter().any(|address| listeners.iter().any(|(_, listener)| view::overlaps(*address, listener))) {
         return Vec::new();
     }
     let unserved = named.into_iter().filter(|a| !listeners.iter().any(|(_, l)| l.covers(*a)));
@@ -60,15 +64,19 @@ fn missing_addresses(sockets: &Sockets, wanted: &WantedListener) -> Vec<IpAddr> 
 fn configured(
     instance: &str,
     server: &Server,
-    key: &str,
-    wanted: &WantedListener,
+    (key, wanted): (&str, &WantedListener),
     missing: &[IpAddr],
+    elsewhere: bool,
     words: &Words<'_>,
 ) -> Finding {
     let addresses: Vec<String> = missing.iter().map(ToString::to_string).collect();
     let severity = if wanted.purpose == Purpose::Other { Severity::Error } else { Severity::Critical };
     let running = server.master.value().is_some();
     let step = match &server.master {
+        Seen::Value(_) if elsewhere => {
+            Fix::here("Restart the server: it listens on other addresses, and a reload does not change these.")
+                .command(words.restart())
+        }
         Seen::Value(_) => {
             Fix::here("Make the running server open what its configuration asks for; a reload opens new services.")
                 .command(words.reload())
@@ -105,18 +113,22 @@ fn configured(
     .reference("master(5)")
 }
 
+/// Is mail from outside expected, where nothing takes it?
+enum Expected {
+    Found(Box<Finding>),
+    /// Something speaks for it, not enough to accuse the host.
+    Open(String),
+    No,
+}
+
 /// Port 25 on a host that clearly receives mail, where the configuration has no such service at all.
 ///
 /// Mail may come in by another way (LMTP from a gateway, another port, another process): all of these must be missing too.
-fn expected(
-    evidence: &Evidence,
-    instance: &str,
-    server: &Server,
-    sockets: &Sockets,
-    words: &Words<'_>,
-) -> Option<Finding> {
+fn expected(evidence: &Evidence, instance: &str, server: &Server, sockets: &Sockets, words: &Words<'_>) -> Expected {
     const WAYS_IN: [u16; 2] = [25, 24];
-    let domains = view::serves_domains(server)?;
+    let Some(domains) = view::serves_domains(server).or_else(|| view::names_domain(server)) else {
+        return Expected::No;
+    };
     let takes_mail = |w: &WantedListener| {
         w.purpose == Purpose::Relay
             || (!w.is_loopback_only() && !matches!(w.purpose, Purpose::Submission | Purpose::Submissions))
@@ -125,12 +137,17 @@ fn expected(
     let way_in =
         server.wanted.values().any(takes_mail) || WAYS_IN.iter().any(|p| !view::listeners_on(sockets, *p).is_empty());
     let disabled = view::is_disabled(server, "smtp");
-    if way_in || disabled || !mailboxes_here || server.master.value().is_none() {
-        return None;
+    if way_in || disabled || server.master.value().is_none() {
+        return Expected::No;
+    }
+    if !mailboxes_here {
+        return Expected::Open(format!(
+            "{instance} takes no mail from other hosts, and {domains}: whether it should stands in the domain's MX records, which are not looked up"
+        ));
     }
     let at = server.settings.get("mydestination").and_then(|s| s.at.clone());
     let source = at.map_or_else(|| words.main_cf(), |at| at.to_string());
-    Some(
+    Expected::Found(Box::new(
         RULE.finding(
             view::port_scope(25),
             format!("Nothing listens on port 25, although this server is the final destination of mail ({domains})."),
@@ -154,11 +171,12 @@ fn expected(
         .data("expected_from", domains)
         .fix(
             Fix::here("Enable the SMTP service, then let the server open it.")
-                .config(words.master_cf(), None, "smtp      inet  n       -       y       -       -       smtpd")
+                .command(words.set_service_line("smtp/inet", "smtp inet n - y - - smtpd"))
                 .command(words.reload())
-                .undo("put a # in front of the line again and reload")
+                .config(words.master_cf(), None, "smtp      inet  n       -       y       -       -       smtpd")
+                .undo(words.remove_service("smtp/inet"))
                 .verify(view::look_again(25)),
         )
         .reference("master(5)"),
-    )
+    ))
 }

@@ -1,8 +1,9 @@
 //! SOCK111: the port accepts, nobody greets: the process is stopped or stuck.
 
 use crate::rule::{Judgement, Rule};
+use crate::rules::conf::relay_open_by_config;
 use crate::view::{self, Words};
-use mxray_model::evidence::{Children, Listener, Master, Processes, Server, WantedListener};
+use mxray_model::evidence::{Children, Listener, Master, Process, Processes, Server, WantedListener};
 use mxray_model::{Blind, Evidence, Finding, Fix, Seen, Severity, Subject};
 use std::collections::BTreeSet;
 
@@ -39,6 +40,16 @@ fn check(evidence: &Evidence) -> Judgement {
                             judgement.blind(&RULE, reason);
                         }
                         workers_stopped(evidence, instance, server, &mut judgement, &mut stopped_ports);
+                        for finding in ends_at_once(evidence, instance, server) {
+                            stopped_ports.extend(
+                                server
+                                    .wanted
+                                    .values()
+                                    .map(|w| w.port)
+                                    .filter(|port| finding.scope.contains(&view::port_scope(*port))),
+                            );
+                            judgement.find(finding);
+                        }
                     }
                 }
             }
@@ -79,6 +90,67 @@ fn master_stopped(evidence: &Evidence, instance: &str, server: &Server, master: 
     finding
 }
 
+/// Services whose smtpd ends before it greets, because nothing in its two lists would stop a stranger. The master starts
+/// it again and again, later each time; the log says "bad command startup -- throttling".
+fn ends_at_once(evidence: &Evidence, instance: &str, server: &Server) -> Vec<Finding> {
+    let classes = view::list(server.setting("smtpd_restriction_classes"));
+    // What a class of the admin's own does is not known.
+    let told = |list: &str| !view::list(list).iter().any(|word| classes.contains(word));
+    let words = Words::new(evidence, server);
+    let mut found = Vec::new();
+    for (key, wanted) in &server.wanted {
+        let values = relay_open_by_config::LISTS.map(|name| server.setting_of(wanted, name));
+        let is_set = relay_open_by_config::LISTS
+            .iter()
+            .any(|name| wanted.overrides.contains_key(*name) || server.set_at(name).is_some());
+        let starts = values.iter().any(|value| !told(value) || relay_open_by_config::works(value));
+        if wanted.command == "smtpd" && server.software == "postfix" && is_set && !starts {
+            found.push(without_stop(instance, server, key, wanted, &words));
+        }
+    }
+    found
+}
+
+fn without_stop(instance: &str, server: &Server, key: &str, wanted: &WantedListener, words: &Words<'_>) -> Finding {
+    // The list that was set for this service alone, else the one for relaying.
+    let [relay, recipient] = relay_open_by_config::LISTS;
+    let list = if wanted.overrides.contains_key(recipient) && !wanted.overrides.contains_key(relay) {
+        recipient
+    } else {
+        relay
+    };
+    let value = server.setting_of(wanted, list);
+    let (source, overridden) = relay_open_by_config::place(server, wanted, list, words);
+    let closed = relay_open_by_config::without(value);
+    let text = "Let one of the lists stop strangers.";
+    let step = if overridden {
+        words.override_fix(text, wanted, list, &closed)
+    } else {
+        words.setting_fix(text, list, &closed)
+    };
+    RULE.finding(
+        Subject::service(format!("{instance} {key}")),
+        format!(
+            "smtpd ends as soon as a client of {} connects: neither {relay} nor {recipient} stops strangers.",
+            view::service_text(wanted)
+        ),
+    )
+    .confidence(0.9)
+    .touches(view::port_scope(wanted.port))
+    .because(format!("{list} = {value}"), source, relay_open_by_config::pointer_of(instance, key, wanted, list))
+    .data("service", wanted.service.clone())
+    .data("list", list)
+    .fix(step)
+    .fix(
+        Fix::here(
+            "Let the running server read it; its smtpd then starts with the next client, at the latest a minute later.",
+        )
+        .command(words.reload())
+        .verify(view::look_again(wanted.port)),
+    )
+    .reference("postconf(5), smtpd_relay_restrictions")
+}
+
 /// Workers that are stopped still count as workers: the master starts no others for them. Behind postscreen both it and
 /// the processes that it hands clients to can be stopped.
 fn workers_stopped(
@@ -99,6 +171,18 @@ fn workers_stopped(
     }
 }
 
+/// The stopped children of the master that serve this service: Postfix tells each its service by `-n`.
+fn stopped_pids(evidence: &Evidence, server: &Server, wanted: &WantedListener, name: &str) -> Vec<String> {
+    let (Some(processes), Some(master)) = (evidence.processes.value(), server.master.value()) else {
+        return Vec::new();
+    };
+    let service = format!(" -n {} ", name.split('/').next().unwrap_or(&wanted.service));
+    let is_it = |process: &Process| {
+        process.parent == master.pid && process.is_stopped() && format!("{} ", process.command).contains(&service)
+    };
+    processes.mail.iter().filter(|(_, process)| is_it(process)).map(|(pid, _)| pid.to_string()).collect()
+}
+
 fn stopped_workers(
     evidence: &Evidence,
     instance: &str,
@@ -109,7 +193,14 @@ fn stopped_workers(
 ) -> Finding {
     let words = Words::new(evidence, server);
     let severity = if children.stopped == children.count { Severity::Critical } else { Severity::Error };
-    let service = name.split('/').next().unwrap_or(name);
+    let pids = stopped_pids(evidence, server, wanted, name);
+    let resume = if pids.is_empty() {
+        // Whoever ends at SIGTERM must run to do so: a restart alone would leave them holding the port.
+        let service = name.split('/').next().unwrap_or(name);
+        format!("ps -o pid=,stat=,args= -C smtpd,postscreen | awk '$2 ~ /^[Tt]/ && / -n {service} /'")
+    } else {
+        format!("kill -CONT {}", pids.join(" "))
+    };
     RULE.finding_as(
         severity,
         Subject::service(format!("{instance} {name}")),
@@ -131,11 +222,11 @@ fn stopped_workers(
     .data("stopped", children.stopped)
     .data("processes", children.count)
     .fix(
-        Fix::here("Let each stopped process go on (kill -CONT), or restart the server.")
-            .command(format!("ps -eo pid,stat,args | grep '[n] {service} '"))
-            .command(words.restart())
+        Fix::here("Let each stopped process go on (kill -CONT); then find out who stopped it.")
+            .command(resume)
             .verify(view::look_again(wanted.port)),
     )
+    .fix(Fix::here("If they stop again, restart the server, once none of them is stopped.").command(words.restart()))
     .reference("signal(7), SIGSTOP")
 }
 
@@ -188,11 +279,14 @@ fn unseen<'a>(evidence: &'a Evidence, listener: &'a Listener) -> Option<&'a Blin
 fn owners_stopped(processes: Option<&Processes>, key: &str, listener: &Listener) -> Option<Finding> {
     let owners = listener.owners.value().filter(|owners| !owners.is_empty())?;
     let processes = processes?;
-    let all_stopped = owners
-        .iter()
-        .all(|owner| processes.mail.get(&owner.pid).is_some_and(mxray_model::evidence::Process::is_stopped));
-    let first = owners.first().filter(|_| all_stopped)?;
-    let pids: Vec<String> = owners.iter().map(|owner| owner.pid.to_string()).collect();
+    // A process whose child holds the socket, too, leaves the clients to it.
+    let parents: BTreeSet<u32> =
+        owners.iter().filter_map(|owner| processes.mail.get(&owner.pid)).map(|process| process.parent).collect();
+    let is_stopped = |pid: &u32| processes.mail.get(pid).is_some_and(Process::is_stopped);
+    let serving: Vec<_> = owners.iter().filter(|owner| !parents.contains(&owner.pid)).collect();
+    let first = *serving.first().filter(|_| serving.iter().all(|owner| is_stopped(&owner.pid)))?;
+    let pids: Vec<String> =
+        owners.iter().filter(|owner| is_stopped(&owner.pid)).map(|owner| owner.pid.to_string()).collect();
     Some(
         RULE.finding(
             view::endpoint(&[listener.address], listener.port),
@@ -204,7 +298,7 @@ fn owners_stopped(processes: Option<&Processes>, key: &str, listener: &Listener)
         .confidence(0.98)
         .touches(view::port_scope(listener.port))
         .because(
-            format!("Every process that holds the socket is in state T: {}.", pids.join(", ")),
+            format!("Every process that accepts on the socket is in state T: {}.", pids.join(", ")),
             "/proc",
             format!("{}/owners", view::listener_pointer(key)),
         )

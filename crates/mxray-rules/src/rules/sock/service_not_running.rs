@@ -68,10 +68,11 @@ fn not_running(evidence: &Evidence, instance: &str, server: &Server) -> Finding 
     .data("software", server.software.clone())
     .data("config_dir", server.config_dir.clone())
     .fix(
-        Fix::here("Check the configuration, start the server, and read why it ended if it ends again.")
+        Fix::here("Check the configuration, start the server, and read in its log why it ended.")
             .command(words.check())
             .command(words.start())
-            .verify(format!("mxray doctor; otherwise look for \"fatal\" in the log below {log}")),
+            .command(words.last_words(log))
+            .verify("mxray doctor"),
     )
     .reference("postfix(1)")
 }

@@ -2,7 +2,7 @@
 
 use crate::rule::{Judgement, Rule};
 use crate::view::{self, Words};
-use mxray_model::evidence::{Server, Sockets, WantedListener};
+use mxray_model::evidence::{Purpose, Server, Sockets, WantedListener};
 use mxray_model::{Evidence, Finding, Fix, Seen, Severity, Subject};
 
 pub const RULE: Rule = Rule {
@@ -20,6 +20,9 @@ pub const RULE: Rule = Rule {
 const BUSY_LIMIT_MIN: u32 = 10;
 /// In a small service somebody waits for a moment all the time; this long is more than a hand-over.
 const SLOW_MS: u64 = 1000;
+/// Programs of this host that hand mail over wait their turn: a filter with one process works through one message after
+/// the other, and takes its time for each.
+const SLOW_INTERNAL_MS: u64 = 60_000;
 
 fn check(evidence: &Evidence) -> Judgement {
     let servers = match view::servers(evidence, &RULE) {
@@ -63,7 +66,7 @@ fn saturated(
     let waiting = if wanted.multiplexed { 0 } else { load.waiting };
     let all_busy = load.established >= limit;
     let severity = match (all_busy, waiting) {
-        (true, 1..) if limit >= BUSY_LIMIT_MIN || waits_long(sockets, wanted.port) => Severity::Critical,
+        (true, 1..) if limit >= BUSY_LIMIT_MIN || waits_long(sockets, wanted) => Severity::Critical,
         (true, 0) if limit >= BUSY_LIMIT_MIN => Severity::Warning,
         _ => return None,
     };
@@ -98,13 +101,15 @@ fn saturated(
 }
 
 /// Does the first in the queue wait for longer than a hand-over takes? Where its time is not known: whoever is seen
-/// waiting is taken to wait.
-fn waits_long(sockets: &Sockets, port: u16) -> bool {
-    let listeners = view::listeners_on(sockets, port);
+/// waiting at a public port is taken to wait.
+fn waits_long(sockets: &Sockets, wanted: &WantedListener) -> bool {
+    let internal = wanted.purpose == Purpose::Internal;
+    let slow = if internal { SLOW_INTERNAL_MS } else { SLOW_MS };
+    let listeners = view::listeners_on(sockets, wanted.port);
     listeners
         .iter()
         .filter_map(|(_, listener)| listener.queue.value())
-        .any(|queue| queue.waiting > 0 && queue.oldest_ms.value().is_none_or(|oldest| *oldest >= SLOW_MS))
+        .any(|queue| queue.waiting > 0 && queue.oldest_ms.value().map_or(!internal, |oldest| *oldest >= slow))
 }
 
 fn fixes(words: &Words<'_>, finding: Finding, wanted: &WantedListener, name: &str, limit: u32) -> Finding {
@@ -123,11 +128,11 @@ fn fixes(words: &Words<'_>, finding: Finding, wanted: &WantedListener, name: &st
             .command(format!("mxray sockets --port {} --by remote", wanted.port)),
         )
         .fix(
-            Fix::here("Allow more processes.")
+            Fix::here("Allow more processes; RECV-Q of the listener, the number of those who wait, then falls to 0.")
                 .command(words.set_service(name, "process_limit", &more.to_string()))
                 .command(words.reload())
                 .config(wanted.at.file.clone(), line, text)
                 .undo(words.set_service(name, "process_limit", &limit.to_string()))
-                .verify(format!("mxray sockets --listening --port {}: nobody waits", wanted.port)),
+                .verify(view::look_again(wanted.port)),
         )
 }
