@@ -164,11 +164,14 @@ fn healthy(evidence: &Evidence) -> String {
 
 fn described(instance: &str, server: &Server) -> String {
     let version = server.version.value().map_or_else(String::new, |version| format!(" {version}"));
-    let mut ports: Vec<u16> =
-        server.wanted.values().filter(|wanted| wanted.purpose != Purpose::Other).map(|wanted| wanted.port).collect();
-    ports.sort_unstable();
-    ports.dedup();
-    let ports: Vec<String> = ports.iter().map(ToString::to_string).collect();
+    // Whether anybody else can reach a port decides what "listens" is worth.
+    let mut public: BTreeMap<u16, bool> = BTreeMap::new();
+    for wanted in server.wanted.values().filter(|wanted| wanted.purpose != Purpose::Other) {
+        *public.entry(wanted.port).or_default() |= !wanted.is_loopback_only();
+    }
+    let told =
+        |(port, public): (&u16, &bool)| if *public { port.to_string() } else { format!("{port} (loopback only)") };
+    let ports: Vec<String> = public.iter().map(told).collect();
     let listens = if ports.is_empty() {
         "it takes no mail over the network".to_owned()
     } else {
@@ -179,7 +182,27 @@ fn described(instance: &str, server: &Server) -> String {
 
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn a_port_that_only_this_machine_reaches_is_told_as_such() {
+        let wanted = |port: u16, address: &str| WantedListener {
+            service: port.to_string(),
+            command: "smtpd".to_owned(),
+            port,
+            addresses: vec![address.parse().unwrap()],
+            purpose: Purpose::Submission,
+            tls: TlsMode::None,
+            process_limit: None,
+            multiplexed: false,
+            overrides: BTreeMap::new(),
+            at: FileLine { file: "/etc/postfix/master.cf".to_owned(), line: 1 },
+        };
+        let both = [("a", wanted(587, "127.0.0.1")), ("b", wanted(25, "127.0.0.1")), ("c", wanted(25, "0.0.0.0"))];
+        let server = Server { wanted: both.map(|(key, wanted)| (key.to_owned(), wanted)).into(), ..Server::default() };
+        assert_eq!(described("postfix", &server), "postfix runs and listens on 25, 587 (loopback only)");
+    }
+
     use super::*;
+    use mxray_model::evidence::{FileLine, TlsMode, WantedListener};
 
     fn question() -> Question {
         Question { command: "doctor".to_owned(), targets: Vec::new() }

@@ -81,13 +81,15 @@ pub type InodeMap<V> = HashMap<u32, V, BuildHasherDefault<InodeHasher>>;
 
 /// Finds who holds `inodes`: `first_pids` in their order, then the other processes by pid, until each inode is found.
 ///
-/// All holders within one process table entry are seen; a holder behind the last one that was needed is not. So the
-/// list of a shared socket begins with those of `first_pids` and need not be complete.
+/// Children of a holder are looked at, too: a worker holds what its parent opened, and whether the socket is served
+/// depends on it. An unrelated holder behind the last process that was needed is not seen; the list of a shared socket
+/// begins with those of `first_pids`.
 pub fn owners(table: &Table, inodes: &BTreeSet<u64>, first_pids: &[u32]) -> BTreeMap<u64, Seen<Vec<Owner>>> {
     let wanted: Vec<u32> = inodes.iter().filter_map(|inode| u32::try_from(*inode).ok()).collect();
     let order: Vec<u32> =
         first_pids.iter().copied().chain(table.rows.keys().copied().filter(|pid| !first_pids.contains(pid))).collect();
-    let holders = walk(&order, &wanted, table.all_visible);
+    let parent_of = |pid: u32| table.rows.get(&pid).map(|row| row.parent);
+    let holders = walk(&order, &wanted, table.all_visible, &parent_of);
     inodes
         .iter()
         .map(|inode| {
@@ -111,9 +113,9 @@ pub fn owners(table: &Table, inodes: &BTreeSet<u64>, first_pids: &[u32]) -> BTre
 /// `inodes` may hold 0, which nobody holds. If `pids` is given, `blind` speaks of these alone.
 pub fn holders(inodes: &[u32], among: Option<&[u32]>) -> Holders {
     match among {
-        Some(pids) => walk(pids, inodes, true),
+        Some(pids) => walk(pids, inodes, true, &|_| None),
         None => match pids() {
-            Ok(pids) => walk(&pids, inodes, super::all_visible()),
+            Ok(pids) => walk(&pids, inodes, super::all_visible(), &|_| None),
             Err(blind) => Holders { by_inode: InodeMap::default(), found: Vec::new(), blind: Some(blind) },
         },
     }
@@ -129,7 +131,7 @@ struct Walk {
     failed: Option<Blind>,
 }
 
-fn walk(order: &[u32], inodes: &[u32], all_visible: bool) -> Holders {
+fn walk(order: &[u32], inodes: &[u32], all_visible: bool, parent_of: &dyn Fn(u32) -> Option<u32>) -> Holders {
     let mut wanted = InodeMap::default();
     wanted.reserve(inodes.len());
     wanted.extend(inodes.iter().filter(|inode| **inode != 0).map(|inode| (*inode, (NOBODY, NOBODY))));
@@ -137,19 +139,26 @@ fn walk(order: &[u32], inodes: &[u32], all_visible: bool) -> Holders {
     let mut walk = Walk { wanted, missing, found: Vec::with_capacity(missing), before: 0, refused: None, failed: None };
     let counted = kernel_counts_descriptors();
     let mut listing = Vec::with_capacity(LISTING_BYTES);
+    let mut rest = order.iter();
+    while walk.missing > 0
+        && let Some(pid) = rest.next()
+    {
+        walk.process(*pid, counted, counted, &mut listing);
+    }
     // The quick pass may miss a descriptor while its process opens others; before anything is called missing, every
     // directory is listed.
-    for quick in [counted, false] {
+    if counted && walk.missing > 0 {
         walk.before = walk.found.len();
         for pid in order {
             if walk.missing == 0 {
                 break;
             }
-            walk.process(*pid, counted, quick, &mut listing);
+            walk.process(*pid, counted, false, &mut listing);
         }
-        if !counted {
-            break;
-        }
+    }
+    let parents: BTreeSet<u32> = walk.found.iter().map(|holder| holder.pid).collect();
+    for pid in rest.filter(|pid| parent_of(**pid).is_some_and(|parent| parents.contains(&parent))) {
+        walk.process(*pid, counted, counted, &mut listing);
     }
     let blind = if walk.missing == 0 { None } else { walk.blind(all_visible) };
     Holders { by_inode: walk.wanted, found: walk.found, blind }
@@ -353,6 +362,21 @@ mod tests {
         let found = found(&[inode(&listener), 0, u32::MAX]);
         assert_eq!(found.of(inode(&listener)).collect::<Vec<_>>(), [std::process::id()]);
         assert_eq!((found.of(0).count(), found.of(u32::MAX).count()), (0, 0));
+    }
+
+    #[test]
+    fn a_child_behind_the_first_holder_is_found() {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        rustix::io::fcntl_setfd(&listener, rustix::io::FdFlags::empty()).unwrap();
+        let mut child = std::process::Command::new("cat").stdin(std::process::Stdio::piped()).spawn().unwrap();
+        let (own, inode) = (std::process::id(), inode(&listener));
+        let order = [own, child.id()];
+        let with_children = walk(&order, &[inode], true, &|pid| (pid == order[1]).then_some(own));
+        let first_alone = walk(&order, &[inode], true, &|_| None);
+        drop(child.stdin.take());
+        child.wait().unwrap();
+        assert_eq!(with_children.of(inode).collect::<Vec<_>>(), order);
+        assert_eq!(first_alone.of(inode).collect::<Vec<_>>(), [own]);
     }
 
     #[test]
