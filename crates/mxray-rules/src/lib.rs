@@ -16,7 +16,7 @@ mod pages;
 
 pub use causes::fold;
 pub use precedence::{LINKS, Link, NEAREST_FIRST, explains};
-pub use rule::{Judgement, Rule};
+pub use rule::{Judgement, Rule, Said};
 
 use mxray_model::{Evidence, Finding, Row, RuledOut, Unseen};
 
@@ -44,7 +44,7 @@ pub struct Judged {
 
 /// Runs every rule, folds consequences under their causes, and ranks the causes.
 pub fn examine(evidence: &Evidence) -> Judged {
-    let judgements: Vec<(&Rule, Judgement)> = catalogue().iter().map(|rule| (rule, (rule.check)(evidence))).collect();
+    let judgements: Vec<(&Rule, Judgement)> = catalogue().iter().map(|rule| (rule, rule.judge(evidence))).collect();
     let findings = judgements.iter().flat_map(|(_, judgement)| judgement.findings.clone()).collect();
     let (findings, causes) = fold(findings);
 

@@ -16,10 +16,15 @@ pub struct Rule {
     pub summary: &'static str,
     /// What, why it matters, how to fix, how to verify, data keys, and samples, which are its tests.
     pub page: &'static str,
-    pub check: fn(&Evidence) -> Judgement,
+    pub check: fn(&Evidence) -> Said,
 }
 
 impl Rule {
+    /// What the rule says of this evidence.
+    pub fn judge(&self, evidence: &Evidence) -> Judgement {
+        (self.check)(evidence).unwrap_or_else(|early| early)
+    }
+
     /// A finding of this rule with its usual severity.
     pub fn finding(&self, subject: Subject, summary: impl Into<String>) -> Finding {
         self.finding_as(self.severity, subject, summary)
@@ -35,6 +40,10 @@ impl Rule {
         Unseen { what: self.code.to_owned(), why: blind.why(), needs: blind.needs() }
     }
 }
+
+/// What a rule's check gives. `Err` is no failure: it is what the rule says early, where a fact that it cannot do without
+/// is missing, so that `?` hands it on.
+pub type Said = Result<Judgement, Judgement>;
 
 /// What one rule says. All of it may stand side by side: one listener is missing, of another we cannot tell.
 #[derive(Debug, Clone, Default, PartialEq)]

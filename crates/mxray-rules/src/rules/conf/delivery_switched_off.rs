@@ -1,6 +1,6 @@
 //! CONF101: a switch in the mail server's configuration keeps mail from being accepted or delivered.
 
-use crate::rule::{Judgement, Rule};
+use crate::rule::{Judgement, Rule, Said};
 use crate::view::{self, Words};
 use mxray_model::evidence::{Server, WantedListener};
 use mxray_model::{Evidence, Finding, Fix, Severity, Subject};
@@ -28,11 +28,8 @@ struct Switch<'a> {
     ports: Vec<u16>,
 }
 
-fn check(evidence: &Evidence) -> Judgement {
-    let servers = match view::servers(evidence, &RULE) {
-        Ok(servers) => servers,
-        Err(judgement) => return judgement,
-    };
+fn check(evidence: &Evidence) -> Said {
+    let servers = view::servers(evidence, &RULE)?;
     let mut judgement = Judgement::nothing();
     for (instance, server) in servers {
         if !server.enabled {
@@ -56,7 +53,7 @@ fn check(evidence: &Evidence) -> Judgement {
             judgement.find(finding(instance, server, &switch, &Words::new(evidence, server)));
         }
     }
-    judgement
+    Ok(judgement)
 }
 
 /// With their defaults (postconf(5)).

@@ -1,6 +1,6 @@
 //! CONF105: the configuration lets everybody send to everybody.
 
-use crate::rule::{Judgement, Rule};
+use crate::rule::{Judgement, Rule, Said};
 use crate::view::{self, Words};
 use mxray_model::Prefix;
 use mxray_model::evidence::{Server, WantedListener};
@@ -24,11 +24,8 @@ const WORLD_V6_BITS: u8 = 15;
 const WIDE_V4_BITS: u8 = 15;
 const WIDE_V6_BITS: u8 = 28;
 
-fn check(evidence: &Evidence) -> Judgement {
-    let servers = match view::servers(evidence, &RULE) {
-        Ok(servers) => servers,
-        Err(judgement) => return judgement,
-    };
+fn check(evidence: &Evidence) -> Said {
+    let servers = view::servers(evidence, &RULE)?;
     let mut judgement = Judgement::nothing();
     for (instance, server) in view::enabled(servers).filter(|(_, server)| server.software == "postfix") {
         let public: Vec<(&String, &WantedListener)> = server
@@ -67,7 +64,7 @@ fn check(evidence: &Evidence) -> Judgement {
             None => judgement.well(format!("{instance}: relay rules and mynetworks keep strangers out")),
         }
     }
-    judgement
+    Ok(judgement)
 }
 
 /// How far a network reaches.

@@ -1,6 +1,6 @@
 //! CONF103: users are expected to send through this server, and no submission service is enabled.
 
-use crate::rule::{Judgement, Rule};
+use crate::rule::{Judgement, Rule, Said};
 use crate::view::{self, Words};
 use mxray_model::evidence::{Purpose, Server};
 use mxray_model::{Evidence, Finding, Fix, Seen, Severity, Subject};
@@ -17,15 +17,9 @@ pub const RULE: Rule = Rule {
 
 const SUBMISSION_PORTS: [u16; 2] = [587, 465];
 
-fn check(evidence: &Evidence) -> Judgement {
-    let servers = match view::servers(evidence, &RULE) {
-        Ok(servers) => servers,
-        Err(judgement) => return judgement,
-    };
-    let sockets = match view::sockets(evidence, &RULE) {
-        Ok(sockets) => sockets,
-        Err(judgement) => return judgement,
-    };
+fn check(evidence: &Evidence) -> Said {
+    let servers = view::servers(evidence, &RULE)?;
+    let sockets = view::sockets(evidence, &RULE)?;
     // Users may be told any port; only logins on port 25 alone are another matter.
     let submits = |server: &Server| {
         server.wanted.values().any(|w| match w.purpose {
@@ -40,7 +34,7 @@ fn check(evidence: &Evidence) -> Judgement {
     let mut judgement = Judgement::nothing();
     if enabled || served {
         judgement.well("submission is enabled");
-        return judgement;
+        return Ok(judgement);
     }
     for (instance, server) in view::enabled(servers) {
         // A service that is there and switched off is CONF101's.
@@ -52,7 +46,7 @@ fn check(evidence: &Evidence) -> Judgement {
             None => judgement.well(format!("{instance}: nothing says that users send through it")),
         }
     }
-    judgement
+    Ok(judgement)
 }
 
 /// What says that users are meant to send here.

@@ -1,7 +1,7 @@
 //! HOST101: the file system of queue, mailboxes or logs is full.
 
 use super::{by_mount_point, uses};
-use crate::rule::{Judgement, Rule};
+use crate::rule::{Judgement, Rule, Said};
 use crate::view;
 use mxray_model::evidence::FileSystem;
 use mxray_model::{Evidence, Finding, Fix, Severity, Subject};
@@ -25,7 +25,7 @@ struct Need {
     why: String,
 }
 
-fn check(evidence: &Evidence) -> Judgement {
+fn check(evidence: &Evidence) -> Said {
     let mut judgement = Judgement::nothing();
     super::blind_spots(evidence, &RULE, &mut judgement);
     for (mount, directories) in by_mount_point(&evidence.file_systems) {
@@ -43,7 +43,7 @@ fn check(evidence: &Evidence) -> Judgement {
         }
         judgement.find(full(evidence, mount, directory, fs, &uses, &need));
     }
-    judgement
+    Ok(judgement)
 }
 
 /// Postfix refuses mail while less than 1.5 times `message_size_limit` is free, or less than `queue_minfree`

@@ -1,7 +1,7 @@
 //! HOST102: the file system has room, and no inode for one more file.
 
 use super::{by_mount_point, uses};
-use crate::rule::{Judgement, Rule};
+use crate::rule::{Judgement, Rule, Said};
 use crate::view;
 use mxray_model::{Evidence, Fix, Severity, Subject};
 
@@ -18,7 +18,7 @@ pub const RULE: Rule = Rule {
 /// One message in the queue needs a handful of files; with fewer inodes than this the next burst fails.
 const INODES_MIN: u64 = 16;
 
-fn check(evidence: &Evidence) -> Judgement {
+fn check(evidence: &Evidence) -> Said {
     let mut judgement = Judgement::nothing();
     super::blind_spots(evidence, &RULE, &mut judgement);
     for (mount, directories) in by_mount_point(&evidence.file_systems) {
@@ -65,5 +65,5 @@ fn check(evidence: &Evidence) -> Judgement {
         }
         judgement.find(super::start_again(evidence, mount).into_iter().fold(finding, mxray_model::Finding::fix));
     }
-    judgement
+    Ok(judgement)
 }

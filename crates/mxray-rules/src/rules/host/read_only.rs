@@ -1,7 +1,7 @@
 //! HOST111: the file system of queue, mailboxes or logs cannot be written at all.
 
 use super::{by_mount_point, uses};
-use crate::rule::{Judgement, Rule};
+use crate::rule::{Judgement, Rule, Said};
 use crate::view;
 use mxray_model::{Evidence, Fix, Severity, Subject};
 
@@ -15,7 +15,7 @@ pub const RULE: Rule = Rule {
     check,
 };
 
-fn check(evidence: &Evidence) -> Judgement {
+fn check(evidence: &Evidence) -> Said {
     let mut judgement = Judgement::nothing();
     super::blind_spots(evidence, &RULE, &mut judgement);
     for (mount, directories) in by_mount_point(&evidence.file_systems) {
@@ -60,5 +60,5 @@ fn check(evidence: &Evidence) -> Judgement {
         }
         judgement.find(super::start_again(evidence, mount).into_iter().fold(finding, mxray_model::Finding::fix));
     }
-    judgement
+    Ok(judgement)
 }

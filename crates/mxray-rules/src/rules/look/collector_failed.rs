@@ -1,6 +1,6 @@
 //! LOOK010: a part of the examination crashed or was cut off.
 
-use crate::rule::{Judgement, Rule};
+use crate::rule::{Judgement, Rule, Said};
 use crate::view;
 use mxray_model::evidence::PartOutcome;
 use mxray_model::{Evidence, Fix, Severity, Subject};
@@ -15,7 +15,7 @@ pub const RULE: Rule = Rule {
     check,
 };
 
-fn check(evidence: &Evidence) -> Judgement {
+fn check(evidence: &Evidence) -> Said {
     let mut judgement = Judgement::nothing();
     for (name, part) in &evidence.parts {
         let (what, fix) = match &part.outcome {
@@ -45,5 +45,5 @@ fn check(evidence: &Evidence) -> Judgement {
     if judgement.findings.is_empty() && !evidence.parts.is_empty() {
         judgement.well(format!("all {} parts of the examination came back", evidence.parts.len()));
     }
-    judgement
+    Ok(judgement)
 }

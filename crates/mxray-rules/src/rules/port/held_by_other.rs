@@ -1,6 +1,6 @@
 //! PORT101: another process holds the port that a mail service is configured for.
 
-use crate::rule::{Judgement, Rule};
+use crate::rule::{Judgement, Rule, Said};
 use crate::view::{self, Words};
 use mxray_model::evidence::{Listener, Owner, Process, Server, WantedListener};
 use mxray_model::{Blind, Evidence, Finding, Fix, Seen, Severity, Subject};
@@ -28,15 +28,9 @@ enum Holder {
     Hidden(Blind),
 }
 
-fn check(evidence: &Evidence) -> Judgement {
-    let servers = match view::servers(evidence, &RULE) {
-        Ok(servers) => servers,
-        Err(judgement) => return judgement,
-    };
-    let sockets = match view::sockets(evidence, &RULE) {
-        Ok(sockets) => sockets,
-        Err(judgement) => return judgement,
-    };
+fn check(evidence: &Evidence) -> Said {
+    let servers = view::servers(evidence, &RULE)?;
+    let sockets = view::sockets(evidence, &RULE)?;
     let mut judgement = Judgement::nothing();
     for (instance, server) in view::enabled(servers) {
         for (key, wanted) in &server.wanted {
@@ -60,7 +54,7 @@ fn check(evidence: &Evidence) -> Judgement {
             }
         }
     }
-    judgement
+    Ok(judgement)
 }
 
 fn holder(evidence: &Evidence, server: &Server, listener: &Listener) -> Holder {

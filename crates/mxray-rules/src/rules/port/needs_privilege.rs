@@ -1,6 +1,6 @@
 //! PORT109: a port that is reserved for privileged processes, and a mail server without the privilege.
 
-use crate::rule::{Judgement, Rule};
+use crate::rule::{Judgement, Rule, Said};
 use crate::view::{self, Words};
 use mxray_model::evidence::{Server, UnitLimits};
 use mxray_model::{Evidence, Finding, Fix, Seen, Severity, Subject};
@@ -25,17 +25,14 @@ struct Lack {
     fix: Fix,
 }
 
-fn check(evidence: &Evidence) -> Judgement {
-    let servers = match view::servers(evidence, &RULE) {
-        Ok(servers) => servers,
-        Err(judgement) => return judgement,
-    };
-    let start = match view::known(&evidence.kernel.unprivileged_port_start, &RULE) {
-        Ok(start) => *start,
-        Err(judgement) => return judgement,
-    };
+fn check(evidence: &Evidence) -> Said {
+    let servers = view::servers(evidence, &RULE)?;
+    let start = *view::known(&evidence.kernel.unprivileged_port_start, &RULE)?;
     let Some(sockets) = evidence.sockets.value() else {
-        return evidence.sockets.blind().map_or_else(Judgement::nothing, |blind| Judgement::cannot_tell(&RULE, blind));
+        return Ok(evidence
+            .sockets
+            .blind()
+            .map_or_else(Judgement::nothing, |blind| Judgement::cannot_tell(&RULE, blind)));
     };
     let mut judgement = Judgement::nothing();
     for (instance, server) in view::enabled(servers) {
@@ -58,7 +55,7 @@ fn check(evidence: &Evidence) -> Judgement {
             Seen::Unknown(blind) => judgement.blind(&RULE, &blind),
         }
     }
-    judgement
+    Ok(judgement)
 }
 
 /// A running server shows what it has; of one that does not run, what the next start would get is what counts.

@@ -1,6 +1,6 @@
 //! SOCK104: connections are lost because nobody accepts them fast enough.
 
-use crate::rule::{Judgement, Rule};
+use crate::rule::{Judgement, Rule, Said};
 use crate::view;
 use mxray_model::evidence::Listener;
 use mxray_model::{Evidence, Finding, Fix, Seen, Severity};
@@ -15,11 +15,8 @@ pub const RULE: Rule = Rule {
     check,
 };
 
-fn check(evidence: &Evidence) -> Judgement {
-    let sockets = match view::sockets(evidence, &RULE) {
-        Ok(sockets) => sockets,
-        Err(judgement) => return judgement,
-    };
+fn check(evidence: &Evidence) -> Said {
+    let sockets = view::sockets(evidence, &RULE)?;
     let mut judgement = Judgement::nothing();
     let mut blind = None;
     let mut looked = 0;
@@ -48,7 +45,7 @@ fn check(evidence: &Evidence) -> Judgement {
     if looked > 0 && blind.is_none() && judgement.findings.is_empty() {
         judgement.well(format!("accept queues of {looked} mail listeners have room"));
     }
-    judgement
+    Ok(judgement)
 }
 
 fn overflow(evidence: &Evidence, key: &str, listener: &Listener) -> Option<Finding> {

@@ -1,6 +1,6 @@
 //! SOCK106: one address or network holds an outlying share of a service's connections.
 
-use crate::rule::{Judgement, Rule};
+use crate::rule::{Judgement, Rule, Said};
 use crate::view::{self, Words};
 use mxray_model::evidence::{AcceptQueue, Count, Load, Purpose, Server, Sockets, WantedListener};
 use mxray_model::{Evidence, Finding, Fix, Severity, Subject};
@@ -23,11 +23,8 @@ const CONNECTIONS_MIN: u32 = 50;
 /// usually in `mynetworks`, and few of them hold this many at once.
 const CONNECTIONS_MIN_UNHARMED: u32 = 200;
 
-fn check(evidence: &Evidence) -> Judgement {
-    let sockets = match view::sockets(evidence, &RULE) {
-        Ok(sockets) => sockets,
-        Err(judgement) => return judgement,
-    };
+fn check(evidence: &Evidence) -> Said {
+    let sockets = view::sockets(evidence, &RULE)?;
     let mut judgement = Judgement::nothing();
     let mut looked = 0;
     for (port, load) in sockets.services.iter().filter(|(port, _)| view::is_mail_port(evidence, **port)) {
@@ -39,7 +36,7 @@ fn check(evidence: &Evidence) -> Judgement {
     if looked > 0 && judgement.findings.is_empty() {
         judgement.well("no single address or network crowds out the others");
     }
-    judgement
+    Ok(judgement)
 }
 
 /// What the crowd does to the service.

@@ -1,6 +1,6 @@
 //! SOCK109: a mail process is near its limit of open files.
 
-use crate::rule::{Judgement, Rule};
+use crate::rule::{Judgement, Rule, Said};
 use crate::view;
 use mxray_model::evidence::{Descriptors, Process};
 use mxray_model::{Blind, Evidence, Finding, Fix, Seen, Severity, Subject, SubjectKind};
@@ -22,11 +22,8 @@ const NEAR_PERCENT: u64 = 90;
 /// fs.nr_open as the kernel sets it: no limit can be raised above it.
 const RAISED_MAX: u64 = 1_048_576;
 
-fn check(evidence: &Evidence) -> Judgement {
-    let processes = match view::known(&evidence.processes, &RULE) {
-        Ok(processes) => processes,
-        Err(judgement) => return judgement,
-    };
+fn check(evidence: &Evidence) -> Said {
+    let processes = view::known(&evidence.processes, &RULE)?;
     let mut judgement = Judgement::nothing();
     let mut worst: BTreeMap<(&str, &str), (u32, &Process, Descriptors)> = BTreeMap::new();
     let (mut seen, mut blind) = (0, None);
@@ -67,7 +64,7 @@ fn check(evidence: &Evidence) -> Judgement {
         }
         None => {}
     }
-    judgement
+    Ok(judgement)
 }
 
 fn is_near(descriptors: Descriptors) -> bool {

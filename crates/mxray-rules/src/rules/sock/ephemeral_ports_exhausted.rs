@@ -1,6 +1,6 @@
 //! SOCK108: no local port is left towards one destination.
 
-use crate::rule::{Judgement, Rule};
+use crate::rule::{Judgement, Rule, Said};
 use crate::view::{self, Words};
 use mxray_model::evidence::{Endpoint, Kernel, PortRange, Server, Towards};
 use mxray_model::{Evidence, Finding, Fix, Seen, Severity, Subject};
@@ -18,15 +18,9 @@ pub const RULE: Rule = Rule {
 /// Where mail goes out: relay, submission, LMTP.
 const MAIL_OUT: [u16; 5] = [25, 587, 465, 24, 2525];
 
-fn check(evidence: &Evidence) -> Judgement {
-    let sockets = match view::sockets(evidence, &RULE) {
-        Ok(sockets) => sockets,
-        Err(judgement) => return judgement,
-    };
-    let range = match view::known(&evidence.kernel.local_ports, &RULE) {
-        Ok(range) => *range,
-        Err(judgement) => return judgement,
-    };
+fn check(evidence: &Evidence) -> Said {
+    let sockets = view::sockets(evidence, &RULE)?;
+    let range = *view::known(&evidence.kernel.local_ports, &RULE)?;
     let usable = usable_ports(range, &evidence.kernel);
     let mut judgement = Judgement::nothing();
     let (mut most, mut blind) = (0, None);
@@ -50,7 +44,7 @@ fn check(evidence: &Evidence) -> Judgement {
         }
         None => {}
     }
-    judgement
+    Ok(judgement)
 }
 
 /// Two in a hundred is what is gone before the next look; of a tiny range it is none at all.

@@ -1,6 +1,6 @@
 //! SOCK114: a local service that the mail server depends on does not answer.
 
-use crate::rule::{Judgement, Rule};
+use crate::rule::{Judgement, Rule, Said};
 use crate::view;
 use mxray_model::evidence::{Helper, HelperKind, Server};
 use mxray_model::{Blind, Evidence, Finding, Fix, Seen, Severity, Subject};
@@ -37,11 +37,8 @@ const USUAL_PROVIDERS: [(&str, &str); 17] = [
     ("saslauthd", "saslauthd"),
 ];
 
-fn check(evidence: &Evidence) -> Judgement {
-    let servers = match view::servers(evidence, &RULE) {
-        Ok(servers) => servers,
-        Err(judgement) => return judgement,
-    };
+fn check(evidence: &Evidence) -> Said {
+    let servers = view::servers(evidence, &RULE)?;
     let systemd = evidence.vantage.service_manager == Seen::Value("systemd".to_owned());
     let mut judgement = Judgement::nothing();
     for (instance, server) in view::enabled(servers) {
@@ -76,7 +73,7 @@ fn check(evidence: &Evidence) -> Judgement {
         }
         down.into_values().for_each(|finding| judgement.find(finding));
     }
-    judgement
+    Ok(judgement)
 }
 
 /// The same reason, saying which helper it is about.

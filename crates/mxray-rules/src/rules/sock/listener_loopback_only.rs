@@ -1,6 +1,6 @@
 //! SOCK102: a public service listens only on loopback.
 
-use crate::rule::{Judgement, Rule};
+use crate::rule::{Judgement, Rule, Said};
 use crate::view::{self, Words};
 use mxray_model::evidence::{Purpose, Server, Sockets, WantedListener};
 use mxray_model::{Blind, Evidence, Finding, Fix, Severity, Subject};
@@ -15,15 +15,9 @@ pub const RULE: Rule = Rule {
     check,
 };
 
-fn check(evidence: &Evidence) -> Judgement {
-    let servers = match view::servers(evidence, &RULE) {
-        Ok(servers) => servers,
-        Err(judgement) => return judgement,
-    };
-    let sockets = match view::sockets(evidence, &RULE) {
-        Ok(sockets) => sockets,
-        Err(judgement) => return judgement,
-    };
+fn check(evidence: &Evidence) -> Said {
+    let servers = view::servers(evidence, &RULE)?;
+    let sockets = view::sockets(evidence, &RULE)?;
     let mut judgement = Judgement::nothing();
     for (instance, server) in view::enabled(servers) {
         let on_loopback: Vec<(&String, &WantedListener)> = server
@@ -48,7 +42,7 @@ fn check(evidence: &Evidence) -> Judgement {
             judgement.well(format!("{instance}: what others must reach does not listen on loopback alone"));
         }
     }
-    judgement
+    Ok(judgement)
 }
 
 /// A host that only sends often has its domain in `mydestination`, too; so has one whose way in was closed by mistake.

@@ -1,6 +1,6 @@
 //! SOCK101: a mail service that is configured or expected has no listener.
 
-use crate::rule::{Judgement, Rule};
+use crate::rule::{Judgement, Rule, Said};
 use crate::view::{self, Words};
 use mxray_model::evidence::{Purpose, Server, Sockets, WantedListener};
 use mxray_model::{Blind, Evidence, Finding, Fix, Seen, Severity, Subject};
@@ -16,15 +16,9 @@ pub const RULE: Rule = Rule {
     check,
 };
 
-fn check(evidence: &Evidence) -> Judgement {
-    let servers = match view::servers(evidence, &RULE) {
-        Ok(servers) => servers,
-        Err(judgement) => return judgement,
-    };
-    let sockets = match view::sockets(evidence, &RULE) {
-        Ok(sockets) => sockets,
-        Err(judgement) => return judgement,
-    };
+fn check(evidence: &Evidence) -> Said {
+    let servers = view::servers(evidence, &RULE)?;
+    let sockets = view::sockets(evidence, &RULE)?;
     let mut judgement = Judgement::nothing();
     for (instance, server) in view::enabled(servers) {
         let words = Words::new(evidence, server);
@@ -45,7 +39,7 @@ fn check(evidence: &Evidence) -> Judgement {
             Expected::No => {}
         }
     }
-    judgement
+    Ok(judgement)
 }
 
 /// The addresses on which a connection would find nobody. For a service on all addresses it is enough that one family

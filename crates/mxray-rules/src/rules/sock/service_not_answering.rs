@@ -1,6 +1,6 @@
 //! SOCK111: the port accepts, nobody greets: the process is stopped or stuck.
 
-use crate::rule::{Judgement, Rule};
+use crate::rule::{Judgement, Rule, Said};
 use crate::rules::conf::relay_open_by_config;
 use crate::view::{self, Words};
 use mxray_model::evidence::{Children, Listener, Master, Process, Processes, Server, WantedListener};
@@ -21,7 +21,7 @@ pub const RULE: Rule = Rule {
 /// nobody of the queue served meanwhile, waits for a program that does nothing.
 const STUCK_MS: u64 = 10_000;
 
-fn check(evidence: &Evidence) -> Judgement {
+fn check(evidence: &Evidence) -> Said {
     let mut judgement = Judgement::nothing();
     let mut stopped_ports = Vec::new();
     match &evidence.servers {
@@ -56,7 +56,7 @@ fn check(evidence: &Evidence) -> Judgement {
         }
     }
     listeners(evidence, &mut judgement, &stopped_ports);
-    judgement
+    Ok(judgement)
 }
 
 fn master_stopped(evidence: &Evidence, instance: &str, server: &Server, master: &Master) -> Finding {

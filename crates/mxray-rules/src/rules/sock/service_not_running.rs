@@ -1,6 +1,6 @@
 //! SOCK112: the mail server itself does not run.
 
-use crate::rule::{Judgement, Rule};
+use crate::rule::{Judgement, Rule, Said};
 use crate::view::{self, Words};
 use mxray_model::evidence::Server;
 use mxray_model::{Evidence, Finding, Fix, Seen, Severity, Subject};
@@ -16,11 +16,8 @@ pub const RULE: Rule = Rule {
     check,
 };
 
-fn check(evidence: &Evidence) -> Judgement {
-    let servers = match view::servers(evidence, &RULE) {
-        Ok(servers) => servers,
-        Err(judgement) => return judgement,
-    };
+fn check(evidence: &Evidence) -> Said {
+    let servers = view::servers(evidence, &RULE)?;
     let mut judgement = Judgement::nothing();
     for (instance, server) in view::enabled(servers) {
         match &server.master {
@@ -40,7 +37,7 @@ fn check(evidence: &Evidence) -> Judgement {
             },
         }
     }
-    judgement
+    Ok(judgement)
 }
 
 /// The ports that a server asks for, where it has none of them. One missing port may have other reasons: several

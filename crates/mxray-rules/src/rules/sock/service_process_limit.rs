@@ -1,6 +1,6 @@
 //! SOCK110: a service has as many processes as it may have, and all are busy.
 
-use crate::rule::{Judgement, Rule};
+use crate::rule::{Judgement, Rule, Said};
 use crate::view::{self, Words};
 use mxray_model::evidence::{Purpose, Server, Sockets, WantedListener};
 use mxray_model::{Evidence, Finding, Fix, Seen, Severity, Subject};
@@ -24,15 +24,9 @@ const SLOW_MS: u64 = 1000;
 /// the other, and takes its time for each.
 const SLOW_INTERNAL_MS: u64 = 60_000;
 
-fn check(evidence: &Evidence) -> Judgement {
-    let servers = match view::servers(evidence, &RULE) {
-        Ok(servers) => servers,
-        Err(judgement) => return judgement,
-    };
-    let sockets = match view::sockets(evidence, &RULE) {
-        Ok(sockets) => sockets,
-        Err(judgement) => return judgement,
-    };
+fn check(evidence: &Evidence) -> Said {
+    let servers = view::servers(evidence, &RULE)?;
+    let sockets = view::sockets(evidence, &RULE)?;
     let mut judgement = Judgement::nothing();
     for (instance, server) in view::enabled(servers) {
         if let Seen::Unknown(reason) = &server.children {
@@ -49,7 +43,7 @@ fn check(evidence: &Evidence) -> Judgement {
         }
         found.into_iter().for_each(|finding| judgement.find(finding));
     }
-    judgement
+    Ok(judgement)
 }
 
 fn saturated(

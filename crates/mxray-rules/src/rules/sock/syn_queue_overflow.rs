@@ -1,6 +1,6 @@
 //! SOCK105: half-open connections fill the backlog.
 
-use crate::rule::{Judgement, Rule};
+use crate::rule::{Judgement, Rule, Said};
 use crate::view;
 use mxray_model::evidence::{AcceptQueue, Load};
 use mxray_model::{Evidence, Finding, Fix, Severity};
@@ -18,11 +18,8 @@ pub const RULE: Rule = Rule {
 /// Fewer half-open connections than this are everyday loss on slow links, however small the backlog.
 const HALF_OPEN_MIN: u32 = 16;
 
-fn check(evidence: &Evidence) -> Judgement {
-    let sockets = match view::sockets(evidence, &RULE) {
-        Ok(sockets) => sockets,
-        Err(judgement) => return judgement,
-    };
+fn check(evidence: &Evidence) -> Said {
+    let sockets = view::sockets(evidence, &RULE)?;
     let mut judgement = Judgement::nothing();
     let (mut most, mut blind) = (0, None);
     for (port, load) in &sockets.services {
@@ -41,13 +38,13 @@ fn check(evidence: &Evidence) -> Judgement {
         }
     }
     if !judgement.findings.is_empty() {
-        return judgement;
+        return Ok(judgement);
     }
     match blind {
         Some(reason) => judgement.blind(&RULE, reason),
         None => judgement.well(format!("no backlog is filled by half-open connections (most: {most})")),
     }
-    judgement
+    Ok(judgement)
 }
 
 fn flood(evidence: &Evidence, port: u16, load: &Load, key: &str, queue: &AcceptQueue) -> Option<Finding> {
