@@ -48,6 +48,17 @@ pub fn is_steering(c: char) -> bool {
             '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{061c}')
 }
 
+/// One word of a shell command: as it is where it is plain, else quoted.
+pub fn shell_word(text: &str) -> String {
+    let plain =
+        |c: char| c.is_ascii_alphanumeric() || matches!(c, '/' | '.' | '_' | '-' | '@' | ':' | '+' | ',' | '%' | '=');
+    if !text.is_empty() && !text.starts_with('-') && text.chars().all(plain) {
+        text.to_owned()
+    } else {
+        shell_quoted(text)
+    }
+}
+
 /// One word of a shell command, quoted: what stands in a configuration file may be anything, and a suggested command is
 /// copied and run by root.
 pub fn shell_quoted(text: &str) -> String {
@@ -79,5 +90,15 @@ mod tests {
     fn a_quoted_word_is_one_word() {
         assert_eq!(shell_quoted("mynetworks = 127.0.0.0/8"), "'mynetworks = 127.0.0.0/8'");
         assert_eq!(shell_quoted("x'; reboot; '"), r"'x'\''; reboot; '\'''");
+    }
+
+    #[test]
+    fn only_what_needs_quotes_gets_them() {
+        assert_eq!(shell_word("/var/spool/postfix"), "/var/spool/postfix");
+        assert_eq!(shell_word("postfix@-.service"), "postfix@-.service");
+        assert_eq!(shell_word("/mnt/two words"), "'/mnt/two words'");
+        assert_eq!(shell_word("$(reboot)"), "'$(reboot)'");
+        assert_eq!(shell_word("--help"), "'--help'");
+        assert_eq!(shell_word(""), "''");
     }
 }

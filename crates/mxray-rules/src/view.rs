@@ -3,6 +3,7 @@
 
 use crate::rule::{Judgement, Rule};
 use mxray_model::evidence::{Children, Listener, Purpose, Server, Sockets, WantedListener};
+use mxray_model::text::{shell_quoted, shell_word};
 use mxray_model::{Evidence, Fix, Prefix, Seen, Subject};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -286,7 +287,7 @@ impl<'a> Words<'a> {
     }
 
     fn directory(&self) -> String {
-        if self.is_default_instance() { String::new() } else { format!(" -c {}", self.server.config_dir) }
+        if self.is_default_instance() { String::new() } else { format!(" -c {}", shell_word(&self.server.config_dir)) }
     }
 
     fn unit(&self) -> String {
@@ -321,7 +322,7 @@ impl<'a> Words<'a> {
         if self.systemd {
             format!("journalctl -n 2000 | grep -E '{WORDS}' | tail -n 5")
         } else {
-            format!("grep -rhsE '{WORDS}' {log} | tail -n 5")
+            format!("grep -rhsE '{WORDS}' {} | tail -n 5", shell_word(log))
         }
     }
 
@@ -332,7 +333,7 @@ impl<'a> Words<'a> {
 
     /// Sets a main.cf parameter.
     pub fn set(&self, parameter: &str, value: &str) -> String {
-        format!("postconf{} -e '{parameter} = {value}'", self.directory())
+        format!("postconf{} -e {}", self.directory(), shell_quoted(&format!("{parameter} = {value}")))
     }
 
     /// Shows a main.cf parameter.
@@ -342,27 +343,28 @@ impl<'a> Words<'a> {
 
     /// Sets a field of a master.cf service.
     pub fn set_service(&self, service: &str, field: &str, value: &str) -> String {
-        format!("postconf{} -F '{service}/{field} = {value}'", self.directory())
+        format!("postconf{} -F {}", self.directory(), shell_quoted(&format!("{service}/{field} = {value}")))
     }
 
     /// Sets a `-o` override of a master.cf service to a list. `postconf -P` takes no white space in a value.
     pub fn set_override(&self, service: &str, parameter: &str, value: &str) -> String {
-        format!("postconf{} -P '{service}/{parameter}={}'", self.directory(), list(value).join(","))
+        let setting = format!("{service}/{parameter}={}", list(value).join(","));
+        format!("postconf{} -P {}", self.directory(), shell_quoted(&setting))
     }
 
     /// Shows a `-o` override of a master.cf service.
     pub fn show_override(&self, service: &str, parameter: &str) -> String {
-        format!("postconf{} -P {service}/{parameter}", self.directory())
+        format!("postconf{} -P {}", self.directory(), shell_word(&format!("{service}/{parameter}")))
     }
 
     /// Adds or replaces a master.cf service.
     pub fn set_service_line(&self, service: &str, line: &str) -> String {
-        format!("postconf{} -M '{service}={line}'", self.directory())
+        format!("postconf{} -M {}", self.directory(), shell_quoted(&format!("{service}={line}")))
     }
 
     /// Takes a service out of master.cf.
     pub fn remove_service(&self, service: &str) -> String {
-        format!("postconf{} -MX {service}", self.directory())
+        format!("postconf{} -MX {}", self.directory(), shell_word(service))
     }
 
     pub fn main_cf(&self) -> String {

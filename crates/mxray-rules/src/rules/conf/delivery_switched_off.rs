@@ -3,6 +3,7 @@
 use crate::rule::{Judgement, Rule, Said};
 use crate::view::{self, Words};
 use mxray_model::evidence::{Server, WantedListener};
+use mxray_model::text::shell_word;
 use mxray_model::{Evidence, Finding, Fix, Severity, Subject};
 
 pub const RULE: Rule = Rule {
@@ -79,6 +80,7 @@ const LISTS: [&str; 8] = [
 /// An instance may be disabled on purpose: retired, or not set up yet. Not so one that is there to receive mail, while
 /// nobody listens on a port of it.
 fn disabled_instance(evidence: &Evidence, instance: &str, server: &Server) -> Finding {
+    let name = shell_word(instance);
     let unserved = server.wanted.values().filter(|wanted| !wanted.is_loopback_only()).find(|wanted| {
         let sockets = evidence.sockets.value();
         sockets.is_some_and(|sockets| view::listeners_on(sockets, wanted.port).is_empty())
@@ -103,10 +105,10 @@ fn disabled_instance(evidence: &Evidence, instance: &str, server: &Server) -> Fi
     .data("value", "no")
     .fix(
         Fix::here("If it should run, enable and start it.")
-            .command(format!("postmulti -i {instance} -e enable"))
-            .command(format!("postmulti -i {instance} -p start"))
-            .undo(format!("postmulti -i {instance} -p stop; postmulti -i {instance} -e disable"))
-            .verify(format!("postmulti -i {instance} -p status")),
+            .command(format!("postmulti -i {name} -e enable"))
+            .command(format!("postmulti -i {name} -p start"))
+            .undo(format!("postmulti -i {name} -p stop; postmulti -i {name} -e disable"))
+            .verify(format!("postmulti -i {name} -p status")),
     )
     .reference("postmulti(1)")
 }

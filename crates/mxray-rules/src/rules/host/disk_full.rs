@@ -4,6 +4,7 @@ use super::{by_mount_point, uses};
 use crate::rule::{Judgement, Rule, Said};
 use crate::view;
 use mxray_model::evidence::FileSystem;
+use mxray_model::text::shell_word;
 use mxray_model::{Evidence, Finding, Fix, Severity, Subject};
 
 pub const RULE: Rule = Rule {
@@ -75,6 +76,7 @@ fn need(evidence: &Evidence, uses: &[String]) -> Need {
 }
 
 fn full(evidence: &Evidence, mount: &str, directory: &str, fs: &FileSystem, uses: &[String], need: &Need) -> Finding {
+    let place = shell_word(mount);
     let only_logs = uses.iter().all(|u| u == "log");
     let severity = if only_logs { Severity::Error } else { Severity::Critical };
     let effect = if only_logs { "nothing can be logged" } else { "mail is refused or stays undelivered" };
@@ -101,8 +103,8 @@ fn full(evidence: &Evidence, mount: &str, directory: &str, fs: &FileSystem, uses
         .data("needed_bytes", need.bytes)
         .fix(
             Fix::here("See what fills it, and make room; a server that runs then takes mail again by itself.")
-                .command(format!("du -xh --max-depth=2 {mount} | sort -h | tail -n 20"))
-                .verify(format!("df -h {mount}")),
+                .command(format!("du -xh --max-depth=2 {place} | sort -h | tail -n 20"))
+                .verify(format!("df -h {place}")),
         )
         .reference("postconf(5), queue_minfree")
         .reference("RFC 5321 section 4.2.3, reply 452");

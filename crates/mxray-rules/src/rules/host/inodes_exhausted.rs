@@ -3,6 +3,7 @@
 use super::{by_mount_point, uses};
 use crate::rule::{Judgement, Rule, Said};
 use crate::view;
+use mxray_model::text::shell_word;
 use mxray_model::{Evidence, Fix, Severity, Subject};
 
 pub const RULE: Rule = Rule {
@@ -29,6 +30,7 @@ fn check(evidence: &Evidence) -> Said {
             continue;
         }
         let uses = uses(&directories);
+        let place = shell_word(mount);
         if fs.inodes_available >= INODES_MIN {
             judgement.well(format!("{mount} ({}): {} inodes free", uses.join(", "), fs.inodes_available));
             continue;
@@ -56,8 +58,8 @@ fn check(evidence: &Evidence) -> Said {
             .data("inodes_total", fs.inodes_total)
             .fix(
                 Fix::here("Find the directories with the most files, and clear them.")
-                    .command(format!("du -x --inodes {mount} | sort -n | tail -n 20"))
-                    .verify(format!("df -i {mount}")),
+                    .command(format!("du -x --inodes {place} | sort -n | tail -n 20"))
+                    .verify(format!("df -i {place}")),
             )
             .reference("statvfs(3)");
         for name in super::servers_with_queue_on(evidence, mount) {

@@ -3,6 +3,7 @@
 use super::{by_mount_point, uses};
 use crate::rule::{Judgement, Rule, Said};
 use crate::view;
+use mxray_model::text::shell_word;
 use mxray_model::{Evidence, Fix, Severity, Subject};
 
 pub const RULE: Rule = Rule {
@@ -25,6 +26,7 @@ fn check(evidence: &Evidence) -> Said {
             judgement.well(format!("{mount} ({}) can be written", uses.join(", ")));
             continue;
         }
+        let place = shell_word(mount);
         let only_logs = uses.iter().all(|u| u == "log");
         let severity = if only_logs { Severity::Error } else { Severity::Critical };
         let mut finding = RULE
@@ -45,13 +47,13 @@ fn check(evidence: &Evidence) -> Said {
             .fix(
                 Fix::here("Find out why first: Linux does this by itself after an error of the disk or the file system.")
                     .command("dmesg --level=err,warn | tail -n 50")
-                    .command(format!("grep ' {mount} ' /etc/fstab")),
+                    .command(format!("findmnt --fstab --target {place}")),
             )
             .fix(
                 Fix::here("If the disk is well (after a file system check, where errors stand in the log), make it writable again.")
-                    .command(format!("mount -o remount,rw {mount}"))
-                    .undo(format!("mount -o remount,ro {mount}"))
-                    .verify(format!("findmnt -no OPTIONS {mount}")),
+                    .command(format!("mount -o remount,rw {place}"))
+                    .undo(format!("mount -o remount,ro {place}"))
+                    .verify(format!("findmnt -no OPTIONS {place}")),
             )
             .reference("mount(8)")
             .reference("ext4(5), errors=remount-ro");

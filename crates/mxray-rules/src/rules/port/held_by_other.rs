@@ -3,6 +3,7 @@
 use crate::rule::{Judgement, Rule, Said};
 use crate::view::{self, Words};
 use mxray_model::evidence::{Listener, Owner, Process, Server, WantedListener};
+use mxray_model::text::shell_word;
 use mxray_model::{Blind, Evidence, Finding, Fix, Seen, Severity, Subject};
 
 pub const RULE: Rule = Rule {
@@ -215,8 +216,8 @@ fn stop(
         let container = scope.map_or("NAME", |id| id.get(..12).unwrap_or(id));
         return Fix::here("A container publishes the port: stop it, or publish another port of this host.")
             .command(format!("docker ps --filter publish={port}"))
-            .command(format!("docker stop {container}"))
-            .undo(format!("docker start {container}"));
+            .command(format!("docker stop {}", shell_word(container)))
+            .undo(format!("docker start {}", shell_word(container)));
     }
     if let Some(owner) = owner.filter(|owner| is_leftover(evidence, owner)) {
         return Fix::here("A worker that outlived its master: end it. Its unit is the mail server's own, leave that.")
@@ -225,8 +226,8 @@ fn stop(
     let managed = evidence.vantage.service_manager == Seen::Value("systemd".to_owned());
     match (unit.filter(|unit| managed && unit.ends_with(".service")), owner) {
         (Some(unit), _) => Fix::here("Stop it, and keep it from coming back at the next start of the machine.")
-            .command(format!("systemctl disable --now {unit}"))
-            .undo(format!("systemctl enable --now {unit}")),
+            .command(format!("systemctl disable --now {}", shell_word(unit)))
+            .undo(format!("systemctl enable --now {}", shell_word(unit))),
         (None, Some(owner)) => {
             Fix::here("End it, and take it out of whatever starts it.").command(format!("kill {}", owner.pid))
         }

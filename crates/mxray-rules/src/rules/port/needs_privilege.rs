@@ -3,6 +3,7 @@
 use crate::rule::{Judgement, Rule, Said};
 use crate::view::{self, Words};
 use mxray_model::evidence::{Server, UnitLimits};
+use mxray_model::text::shell_word;
 use mxray_model::{Evidence, Finding, Fix, Seen, Severity, Subject};
 
 pub const RULE: Rule = Rule {
@@ -120,7 +121,8 @@ fn lack_by_unit(instance: &str, unit: &UnitLimits) -> Option<Lack> {
             "AmbientCapabilities=CAP_NET_BIND_SERVICE",
         )
     };
-    let mut fix = Fix::here("Give the unit the capability.").command(format!("systemctl edit {}", unit.unit));
+    let mut fix =
+        Fix::here("Give the unit the capability.").command(format!("systemctl edit {}", shell_word(&unit.unit)));
     fix = match &unit.at {
         Some(at) => fix.config(at.file.clone(), Some(at.line), line),
         None => {

@@ -3,6 +3,7 @@
 use crate::rule::{Judgement, Rule, Said};
 use crate::view;
 use mxray_model::evidence::{Descriptors, Process};
+use mxray_model::text::shell_word;
 use mxray_model::{Blind, Evidence, Finding, Fix, Seen, Severity, Subject, SubjectKind};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -111,13 +112,13 @@ fn near(evidence: &Evidence, software: &str, pid: u32, process: &Process, descri
     match unit {
         Some(unit) => finding.fix(
             Fix::here("Make it last across restarts.")
-                .command(format!("systemctl edit {unit}"))
+                .command(format!("systemctl edit {}", shell_word(unit)))
                 .config(
                     format!("/etc/systemd/system/{unit}.d/override.conf"),
                     None,
                     format!("[Service]\nLimitNOFILE={raised}"),
                 )
-                .command(format!("systemctl restart {unit}")),
+                .command(format!("systemctl restart {}", shell_word(unit))),
         ),
         None => finding.fix(Fix::here(format!(
             "Make it last: raise the limit (ulimit -n {raised}) in whatever starts {software}."
