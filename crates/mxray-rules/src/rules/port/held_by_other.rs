@@ -178,14 +178,23 @@ fn held(
 }
 
 /// A worker of a mail server whose configuration we read, and whose master is gone: it now belongs to init.
-fn is_leftover(evidence: &Evidence, owner: &Owner) -> bool {
-    let process = evidence.processes.value().and_then(|processes| processes.mail.get(&owner.pid));
+fn is_leftover(evidence: &Evidence, process: &Process) -> bool {
     let mut servers = evidence.servers.value().into_iter().flat_map(|servers| servers.values());
-    process.is_some_and(|process| {
-        process.parent == 1
-            && process.name != "master"
-            && servers.any(|server| process.software == Seen::Value(server.software.clone()))
-    })
+    process.parent == 1
+        && process.name != "master"
+        && servers.any(|server| process.software == Seen::Value(server.software.clone()))
+}
+
+/// All of them that run the same program as this holder, if it is one: they hold the port together, and each alone is
+/// enough to keep it.
+fn leftovers(evidence: &Evidence, owner: &Owner) -> Option<String> {
+    let processes = evidence.processes.value()?;
+    let holder = processes.mail.get(&owner.pid).filter(|process| is_leftover(evidence, process))?;
+    let others = processes
+        .mail
+        .iter()
+        .filter(|(pid, process)| **pid == owner.pid || (process.name == holder.name && is_leftover(evidence, process)));
+    Some(others.map(|(pid, _)| pid.to_string()).collect::<Vec<_>>().join(" "))
 }
 
 /// How the holder is made to let go. What serves others besides (init, a container engine) is never ended for it.
@@ -219,9 +228,11 @@ fn stop(
             .command(format!("docker stop {}", shell_word(container)))
             .undo(format!("docker start {}", shell_word(container)));
     }
-    if let Some(owner) = owner.filter(|owner| is_leftover(evidence, owner)) {
-        return Fix::here("A worker that outlived its master: end it. Its unit is the mail server's own, leave that.")
-            .command(format!("kill {0}; kill -CONT {0}", owner.pid));
+    if let Some(pids) = owner.and_then(|owner| leftovers(evidence, owner)) {
+        return Fix::here(
+            "Workers that outlived their master: end them. Their unit is the mail server's own, leave that.",
+        )
+        .command(format!("kill {pids}; kill -CONT {pids}"));
     }
     let managed = evidence.vantage.service_manager == Seen::Value("systemd".to_owned());
     match (unit.filter(|unit| managed && unit.ends_with(".service")), owner) {
