@@ -92,7 +92,7 @@ mod tests {
         since: "0.1.0",
         summary: "a service | has no listener",
         page: "# SOCK101: nobody listens\n\nWhy.\n",
-        check: |_| Judgement::nothing(),
+        check: |_| Ok(Judgement::nothing()),
     };
 
     #[test]
