@@ -5,6 +5,7 @@
 //! time, judges and prints. Nothing of the product depends on this crate, and it depends on nothing of the product:
 //! it sees what a user sees, the binary and its JSON.
 
+pub mod changed;
 pub mod doctor;
 pub mod fault;
 pub mod host;

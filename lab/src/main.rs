@@ -7,7 +7,7 @@ use lab::runner::{self, Plan};
 use lab::{fault, host, preflight, table};
 use std::io::{self, Write};
 use std::path::PathBuf;
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 
 const USAGE: &str = "\
 usage: lab all | share | changed | FAULT… | host:NAME…   run faults and healthy hosts, print the table
@@ -132,7 +132,7 @@ fn plan(asked: &Asked) -> io::Result<Plan> {
     let mut plan = match asked.words.first().map(String::as_str) {
         Some("all") => runner::everything()?,
         Some("share") => runner::share()?,
-        Some("changed") => changed()?,
+        Some("changed") => lab::changed::plan()?,
         _ => named(&asked.words)?,
     };
     plan.circumstances = asked.circumstances;
@@ -151,33 +151,6 @@ fn named(words: &[String]) -> io::Result<Plan> {
             plan.faults.insert(word.clone(), fault.clone());
         } else {
             return Err(io::Error::other(format!("neither a fault nor host:NAME of a healthy host: {word}")));
-        }
-    }
-    Ok(plan)
-}
-
-/// The share, and every fault and host whose file differs from the branch point with `$LAB_BASE` (default: main).
-fn changed() -> io::Result<Plan> {
-    let base = std::env::var("LAB_BASE").unwrap_or_else(|_| "main".to_owned());
-    let git = |arguments: &[&str]| -> io::Result<String> {
-        let output = Command::new("git").arg("-C").arg(env!("CARGO_MANIFEST_DIR")).args(arguments).output()?;
-        if output.status.success() {
-            return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
-        }
-        let error = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-        Err(io::Error::other(format!("git {}: {error}", arguments.join(" "))))
-    };
-    let from = git(&["merge-base", "HEAD", &base])?;
-    let mut names = git(&["diff", "--name-only", "--relative", from.trim(), "--", "faults", "hosts"])?;
-    names.push_str(&git(&["ls-files", "--others", "--exclude-standard", "--", "faults", "hosts"])?);
-    let everything = runner::everything()?;
-    let mut plan = runner::share()?;
-    for path in names.lines().map(PathBuf::from) {
-        let slug = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
-        if path.starts_with("faults") {
-            plan.faults.extend(everything.faults.get_key_value(slug).map(|(k, v)| (k.clone(), v.clone())));
-        } else {
-            plan.healthy.extend(everything.healthy.get_key_value(slug).map(|(k, v)| (k.clone(), v.clone())));
         }
     }
     Ok(plan)

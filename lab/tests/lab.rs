@@ -1,4 +1,4 @@
-//! The lab as cargo tests: the fixed share, and that a diagnosis changes nothing.
+//! The lab as cargo tests: the fixed share with what the change touches, and that a diagnosis changes nothing.
 //!
 //! Where namespaces are not permitted, or a package is missing, each test prints `skipped: N lab cases: REASON` and
 //! shows nothing else: a skip must never look like a pass.
@@ -32,8 +32,11 @@ fn mxray() -> PathBuf {
 }
 
 #[test]
-fn the_share_is_answered_right() {
-    let plan = runner::share().unwrap();
+fn the_share_and_the_change_are_answered_right() {
+    let plan = lab::changed::plan().unwrap_or_else(|error| {
+        say(&format!("what the change touches is not known, so only the share runs: {error}"));
+        runner::share().unwrap()
+    });
     assert!(!plan.faults.is_empty() && !plan.healthy.is_empty());
     if !possible(plan.faults.len() + plan.healthy.len()) {
         return;
