@@ -66,14 +66,23 @@ fn check(evidence: &Evidence) -> Said {
             };
             let finding = is_down(instance, server, key, helper, what, systemd);
             let endpoint = helper.endpoint.to_string();
-            match down.remove(&endpoint) {
-                Some(other) if other.severity >= finding.severity => down.insert(endpoint, other),
-                _ => down.insert(endpoint, finding),
+            let kept = match down.remove(&endpoint) {
+                Some(other) if other.severity >= finding.severity => also_named(other, finding),
+                Some(other) => also_named(finding, other),
+                None => finding,
             };
+            down.insert(endpoint, kept);
         }
         down.into_values().for_each(|finding| judgement.find(finding));
     }
     Ok(judgement)
+}
+
+/// One finding of two about one endpoint: the worse one, saying who else names it.
+fn also_named(mut kept: Finding, other: Finding) -> Finding {
+    let behind_first = 1.min(kept.because.len());
+    kept.because.splice(behind_first..behind_first, other.because.into_iter().take(1));
+    kept
 }
 
 /// The same reason, saying which helper it is about.
