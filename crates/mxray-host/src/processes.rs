@@ -158,8 +158,8 @@ fn row(pid: u32) -> io::Result<Row> {
     let malformed = || io::Error::from(io::ErrorKind::InvalidData);
     let stat = Stat::parse(&stat).ok_or_else(malformed)?;
     let uid = read::status_field(&status, "Uid").and_then(|ids| number(ids.split(u8::is_ascii_whitespace).next()?));
-    // Only its name decides what a process is where the command line cannot be read.
-    let command = read::bounded(&file(pid, "cmdline"), COMMAND_BYTES_MAX).unwrap_or_default();
+    // A master is known by its command line: unread, it would look like a server that does not run.
+    let command = read::bounded(&file(pid, "cmdline"), COMMAND_BYTES_MAX)?;
     let cgroup = file(pid, "cgroup");
     let unit = match read::bounded(&cgroup, read::SMALL_BYTES_MAX) {
         Ok(text) => cgroup::of_process(&text),
