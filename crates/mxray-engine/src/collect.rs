@@ -29,6 +29,8 @@ pub struct Options {
 }
 
 type Servers = Seen<BTreeMap<String, Server>>;
+/// Software whose configuration could not be read, and why.
+type Unread = BTreeMap<String, Blind>;
 type Owners = BTreeMap<u64, Seen<Vec<Owner>>>;
 type Counters = Seen<BTreeMap<String, u64>>;
 
@@ -41,11 +43,12 @@ pub fn collect(options: &Options, progress: Progress<'_>) -> Evidence {
     let first = parts.start("sockets", sockets::sample);
     let table = parts.start("processes", processes::table);
     let programs = Programs::new(parts.margin());
-    let readers: Vec<Pending<Servers>> = mta::readers()
+    let readers: Vec<(&str, Pending<Servers>)> = mta::readers()
         .into_iter()
         .map(|reader| {
             let programs = programs.clone();
-            parts.start(&format!("configuration of {}", reader.software()), move || reader.servers(&programs))
+            let software = reader.software();
+            (software, parts.start(&format!("configuration of {software}"), move || reader.servers(&programs)))
         })
         .collect();
 
@@ -53,7 +56,7 @@ pub fn collect(options: &Options, progress: Progress<'_>) -> Evidence {
     let table: Arc<Seen<Table>> = Arc::new(flat(parts.wait(table)));
     let owners = start_owners(&mut parts, &first, &table);
 
-    let mut servers = wait_for_servers(&mut parts, readers);
+    let (mut servers, unread) = wait_for_servers(&mut parts, readers);
     programs.end();
     attach(&mut parts, &mut servers, &table);
     let file_systems = start_file_systems(&mut parts, &servers);
@@ -77,6 +80,7 @@ pub fn collect(options: &Options, progress: Progress<'_>) -> Evidence {
         vantage: parts.wait(vantage).unwrap_or_else(|blind| vantage::without_files(&blind)),
         declared: options.declared.clone(),
         kernel: kernel_settings,
+        unread,
         ..Evidence::default()
     };
     evidence.kernel.counters = kernel::window(&counters_first, &counters_last);
@@ -116,21 +120,24 @@ fn start_owners(
     Some((inodes, pending))
 }
 
-/// One reader that failed leaves its software unknown; all of it is unknown only where nobody saw anything.
-fn wait_for_servers(parts: &mut Parts<'_>, readers: Vec<Pending<Servers>>) -> Servers {
-    let mut all = Seen::Absent;
-    for pending in readers {
-        all = match (all, flat(parts.wait(pending))) {
-            (Seen::Value(mut known), Seen::Value(more)) => {
-                known.extend(more);
-                Seen::Value(known)
+/// What one reader could not read leaves its software unknown; all of it is unknown only where nobody saw anything.
+fn wait_for_servers(parts: &mut Parts<'_>, readers: Vec<(&'static str, Pending<Servers>)>) -> (Servers, Unread) {
+    let (mut known, mut unread) = (BTreeMap::new(), Unread::new());
+    for (software, pending) in readers {
+        match flat(parts.wait(pending)) {
+            Seen::Value(more) => known.extend(more),
+            Seen::Absent => {}
+            Seen::Unknown(blind) => {
+                unread.insert(software.to_owned(), blind);
             }
-            (Seen::Value(known), _) | (_, Seen::Value(known)) => Seen::Value(known),
-            (Seen::Unknown(blind), _) | (_, Seen::Unknown(blind)) => Seen::Unknown(blind),
-            (Seen::Absent, Seen::Absent) => Seen::Absent,
-        };
+        }
     }
-    all
+    let servers = match unread.values().next() {
+        _ if !known.is_empty() => Seen::Value(known),
+        Some(blind) => Seen::Unknown(blind.clone()),
+        None => Seen::Absent,
+    };
+    (servers, unread)
 }
 
 fn attach(parts: &mut Parts<'_>, servers: &mut Servers, table: &Arc<Seen<Table>>) {
@@ -190,7 +197,7 @@ fn join_servers(evidence: &mut Evidence, servers: Servers, first: &Seen<Sample>,
     if let Seen::Value(sockets) = &mut evidence.sockets {
         thin::listeners(sockets, &known);
     }
-    evidence.others = mta::others(table);
+    evidence.others = mta::others(table, &known);
     evidence.processes = describe(table, &known, &evidence.sockets);
     name_listeners(evidence);
     if !known.is_empty() {

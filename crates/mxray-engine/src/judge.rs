@@ -92,7 +92,10 @@ fn side_notes(evidence: &Evidence) -> Vec<Unseen> {
         });
     }
     if evidence.servers.value().is_some() {
-        for (software, other) in &evidence.others {
+        for (software, blind) in &evidence.unread {
+            notes.push(Unseen { what: format!("configuration of {software}"), why: blind.why(), needs: blind.needs() });
+        }
+        for (software, other) in evidence.others.iter().filter(|(name, _)| !evidence.unread.contains_key(*name)) {
             notes.push(Unseen {
                 what: format!("configuration of {software}"),
                 why: format!("not read by this version ({})", other.found),

@@ -1,6 +1,8 @@
 //! Names for numbers: services by port (`/etc/services`), users by id (`/etc/passwd`). Read once by whoever asks.
 
 use crate::read;
+use mxray_model::Seen;
+use mxray_model::evidence::Account;
 use mxray_model::text::untrusted;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -76,6 +78,18 @@ impl Services {
 /// Local user names by id; empty where `/etc/passwd` cannot be read.
 pub fn users() -> BTreeMap<u32, String> {
     passwd(&read::bounded(Path::new("/etc/passwd"), PASSWD_BYTES_MAX).unwrap_or_default())
+}
+
+/// A local user by name. `Absent`: `/etc/passwd` has no such user; NSS behind it is not asked.
+pub fn account(name: &str) -> Seen<Account> {
+    let path = Path::new("/etc/passwd");
+    match read::bounded(path, PASSWD_BYTES_MAX) {
+        Ok(text) => {
+            let found = passwd(&text).into_iter().find(|(_, other)| other == name);
+            found.map_or(Seen::Absent, |(uid, name)| Seen::Value(Account { name, uid }))
+        }
+        Err(error) => Seen::Unknown(read::blind("read", path, &error, "root")),
+    }
 }
 
 fn passwd(text: &[u8]) -> BTreeMap<u32, String> {

@@ -10,6 +10,7 @@ mod precedence;
 mod rule;
 mod rules;
 mod view;
+mod words;
 
 #[cfg(test)]
 mod pages;

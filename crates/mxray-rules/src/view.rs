@@ -1,10 +1,8 @@
-//! How rules look at evidence: the joins that several of them need, and the words in which a mail server is told what
-//! to do. No judgement lives here.
+//! How rules look at evidence: the joins that several of them need. No judgement lives here.
 
 use crate::rule::{Judgement, Rule};
 use mxray_model::evidence::{Children, Listener, Purpose, Server, Sockets, WantedListener};
-use mxray_model::text::{shell_quoted, shell_word};
-use mxray_model::{Evidence, Fix, Prefix, Seen, Subject};
+use mxray_model::{Evidence, Prefix, Seen, Subject};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
@@ -270,144 +268,6 @@ pub fn is_disabled(server: &Server, service: &str) -> bool {
     false
 }
 
-/// The daemon's own words for what an admin does with it.
-pub struct Words<'a> {
-    server: &'a Server,
-    systemd: bool,
-}
-
-impl<'a> Words<'a> {
-    pub fn new(evidence: &Evidence, server: &'a Server) -> Self {
-        let systemd = evidence.vantage.service_manager == Seen::Value("systemd".to_owned());
-        Words { server, systemd }
-    }
-
-    fn is_default_instance(&self) -> bool {
-        matches!(self.server.config_dir.as_str(), "" | "/etc/postfix")
-    }
-
-    fn directory(&self) -> String {
-        if self.is_default_instance() { String::new() } else { format!(" -c {}", shell_word(&self.server.config_dir)) }
-    }
-
-    fn unit(&self) -> String {
-        let name = self.server.config_dir.rsplit('/').next().unwrap_or_default();
-        if self.is_default_instance() { "postfix".to_owned() } else { format!("postfix@{name}") }
-    }
-
-    pub fn start(&self) -> String {
-        if self.systemd {
-            format!("systemctl start {}", self.unit())
-        } else {
-            format!("postfix{} start", self.directory())
-        }
-    }
-
-    /// Stop and start: what a change of `inet_interfaces` or `inet_protocols` needs.
-    pub fn restart(&self) -> String {
-        if self.systemd {
-            format!("systemctl restart {}", self.unit())
-        } else {
-            format!("postfix{0} stop; postfix{0} start", self.directory())
-        }
-    }
-
-    pub fn reload(&self) -> String {
-        format!("postfix{} reload", self.directory())
-    }
-
-    /// Shows what the server said last before it gave up.
-    pub fn last_words(&self, log: &str) -> String {
-        const WORDS: &str = "postfix.*(fatal|panic|error):";
-        if self.systemd {
-            format!("journalctl -n 2000 | grep -E '{WORDS}' | tail -n 5")
-        } else {
-            format!("grep -rhsE '{WORDS}' {} | tail -n 5", shell_word(log))
-        }
-    }
-
-    /// Checks the configuration without starting anything.
-    pub fn check(&self) -> String {
-        format!("postfix{} check", self.directory())
-    }
-
-    /// Sets a main.cf parameter.
-    pub fn set(&self, parameter: &str, value: &str) -> String {
-        format!("postconf{} -e {}", self.directory(), shell_quoted(&format!("{parameter} = {value}")))
-    }
-
-    /// Shows a main.cf parameter.
-    pub fn show(&self, parameter: &str) -> String {
-        format!("postconf{} {parameter}", self.directory())
-    }
-
-    /// Sets a field of a master.cf service.
-    pub fn set_service(&self, service: &str, field: &str, value: &str) -> String {
-        format!("postconf{} -F {}", self.directory(), shell_quoted(&format!("{service}/{field} = {value}")))
-    }
-
-    /// Sets a `-o` override of a master.cf service to a list. `postconf -P` takes no white space in a value.
-    pub fn set_override(&self, service: &str, parameter: &str, value: &str) -> String {
-        let setting = format!("{service}/{parameter}={}", list(value).join(","));
-        format!("postconf{} -P {}", self.directory(), shell_quoted(&setting))
-    }
-
-    /// Shows a `-o` override of a master.cf service.
-    pub fn show_override(&self, service: &str, parameter: &str) -> String {
-        format!("postconf{} -P {}", self.directory(), shell_word(&format!("{service}/{parameter}")))
-    }
-
-    /// Adds or replaces a master.cf service.
-    pub fn set_service_line(&self, service: &str, line: &str) -> String {
-        format!("postconf{} -M {}", self.directory(), shell_quoted(&format!("{service}={line}")))
-    }
-
-    /// Takes a service out of master.cf.
-    pub fn remove_service(&self, service: &str) -> String {
-        format!("postconf{} -MX {}", self.directory(), shell_word(service))
-    }
-
-    pub fn main_cf(&self) -> String {
-        format!("{}/main.cf", self.server.config_dir)
-    }
-
-    pub fn master_cf(&self) -> String {
-        format!("{}/master.cf", self.server.config_dir)
-    }
-
-    /// A step that sets a parameter where one service overrides it. What `postconf -P` cannot write (white space within
-    /// an entry) is left to the editor.
-    pub fn override_fix(&self, text: &str, wanted: &WantedListener, parameter: &str, value: &str) -> Fix {
-        let service = format!("{}/inet", wanted.service);
-        let old = wanted.overrides.get(parameter).map_or("", String::as_str);
-        let writable = |value: &str| !list(value).iter().any(|entry| entry.contains(char::is_whitespace));
-        let line = |value: &str| format!("-o {{ {parameter} = {value} }}");
-        let fix = Fix::here(text).config(wanted.at.file.clone(), Some(wanted.at.line), line(value));
-        let fix = if writable(value) { fix.command(self.set_override(&service, parameter, value)) } else { fix };
-        let undo = if writable(old) {
-            self.set_override(&service, parameter, old)
-        } else {
-            format!("put {} back below {}", line(old), wanted.at)
-        };
-        fix.undo(undo).verify(self.show_override(&service, parameter))
-    }
-
-    /// A step that sets a parameter, names the line that sets it today, and says how to go back.
-    pub fn setting_fix(&self, text: &str, parameter: &str, value: &str) -> Fix {
-        let at = self.server.set_at(parameter);
-        let file = at.map_or_else(|| self.main_cf(), |at| at.file.clone());
-        let undo = match at {
-            Some(_) => self.set(parameter, self.server.setting(parameter)),
-            None => format!("postconf{} -X {parameter}", self.directory()),
-        };
-        Fix::here(text)
-            .command(self.set(parameter, value))
-            .config(file, at.map(|at| at.line), format!("{parameter} = {value}"))
-            .undo(undo)
-            .verify(self.show(parameter))
-    }
-}
-
 /// Ports on which mail is accepted or fetched, by the IANA registry.
 pub const MAIL_PORTS: [u16; 10] = [24, 25, 110, 143, 465, 587, 993, 995, 2525, 4190];
 
@@ -517,14 +377,6 @@ mod tests {
         assert!(is_disabled(&server("!smtp/inet, inet"), "submission"));
         assert!(!is_disabled(&server("!smtp/inet, inet"), "smtp"));
         assert!(!is_disabled(&server("unix"), "smtp"));
-    }
-
-    #[test]
-    fn an_override_carries_no_white_space() {
-        let server = Server { config_dir: "/etc/postfix-out".to_owned(), ..Server::default() };
-        let set =
-            Words::new(&Evidence::default(), &server).set_override("smtp/inet", "mynetworks", "192.0.2.1, [::1]/128");
-        assert_eq!(set, "postconf -c /etc/postfix-out -P 'smtp/inet/mynetworks=192.0.2.1,[::1]/128'");
     }
 
     #[test]

@@ -5,8 +5,8 @@
 
 use super::postfix;
 use crate::processes::{Row, Table};
+use mxray_model::Seen;
 use mxray_model::evidence::{OtherServer, Server};
-use mxray_model::{Blind, Seen};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
@@ -101,11 +101,14 @@ const SERVICES: &[(&str, &str)] = &[
 /// Programs that run a script, which is what counts then.
 const INTERPRETERS: &[&str] = &["python", "perl", "node", "ruby", "php", "sh", "bash", "dash", "java"];
 
-/// Mail servers that are here and whose configuration is not read: running, or installed. Their listeners are for the
-/// caller to add, who knows the sockets.
-pub fn others(table: &Seen<Table>) -> BTreeMap<String, OtherServer> {
+/// Mail servers that are here and are not among `servers`, whose configuration was read: running, or installed. Their
+/// listeners are for the caller to add, who knows the sockets.
+pub fn others(table: &Seen<Table>, servers: &BTreeMap<String, Server>) -> BTreeMap<String, OtherServer> {
     let mut found = BTreeMap::new();
     for known in SERVERS {
+        if servers.values().any(|server| server.software == known.software) {
+            continue;
+        }
         let process = table.value().and_then(|table| first_process(table, known));
         let program = known.programs.iter().find(|path| Path::new(path).exists());
         let text = match (&process, program) {
@@ -128,10 +131,7 @@ pub fn others(table: &Seen<Table>) -> BTreeMap<String, OtherServer> {
 fn not_running(table: &Seen<Table>) -> Seen<bool> {
     match table {
         Seen::Value(table) if table.all_visible => Seen::Value(false),
-        Seen::Value(_) => Seen::Unknown(Blind::NotPermitted {
-            what: "see other users' processes (/proc is mounted with hidepid)".to_owned(),
-            needs: "root".to_owned(),
-        }),
+        Seen::Value(_) => Seen::Unknown(super::daemon::hidden()),
         Seen::Absent => Seen::not_attempted("no process table"),
         Seen::Unknown(blind) => Seen::Unknown(blind.clone()),
     }
@@ -276,7 +276,7 @@ mod tests {
         let rows =
             [row("rspamd", &["rspamd: main process"]), Row { pid: 9, ..row("kumod", &["/opt/kumomta/sbin/kumod"]) }];
         let table = Table { all_visible: true, rows: rows.into_iter().map(|row| (row.pid, row)).collect() };
-        let found = others(&Seen::Value(table));
+        let found = others(&Seen::Value(table), &BTreeMap::new());
         assert!(!found.contains_key("rspamd"));
         assert_eq!(found["kumomta"].found, "process 9 (kumod)");
         assert_eq!(found["kumomta"].running, Seen::Value(true));

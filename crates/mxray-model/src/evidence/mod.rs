@@ -12,8 +12,9 @@ mod socket;
 pub use host::{Counter, FileSystem, Kernel, PortRange, Vantage};
 pub use process::{Descriptors, Owner, Process, Processes};
 pub use server::{
-    Children, Endpoint, FileLine, Helper, HelperKind, HelperState, Master, OtherServer, Problem, Purpose, Server,
-    Setting, TlsMode, UnitLimits, WantedListener,
+    Account, CertificateFiles, Children, Configured, DomainKind, Egress, Endpoint, FileLine, Helper, HelperKind,
+    HelperState, MailDomain, Master, OtherServer, Problem, Purpose, Server, Setting, TlsMode, UnitLimits,
+    WantedListener,
 };
 pub use socket::{AcceptQueue, Count, Drops, Listener, Load, Sockets, TOP_KEPT, Towards};
 
@@ -34,6 +35,8 @@ pub struct Evidence {
     pub processes: Seen<Processes>,
     /// Mail servers whose configuration we read, by instance name. `Absent`: searched for, none installed.
     pub servers: Seen<BTreeMap<String, Server>>,
+    /// Mail servers that are here and whose configuration could not be read, by software name.
+    pub unread: BTreeMap<String, Blind>,
     /// Mail software that is here and whose configuration is not read, by software name.
     pub others: BTreeMap<String, OtherServer>,
     /// File systems behind the directories that mail needs, by directory.

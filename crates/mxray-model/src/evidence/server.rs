@@ -42,6 +42,15 @@ pub struct Server {
     pub wanted: BTreeMap<String, WantedListener>,
     /// Local services that it depends on, by `smtpd_milters unix:/run/opendkim/opendkim.sock`.
     pub helpers: BTreeMap<String, Helper>,
+    /// How its mail leaves this host.
+    pub egress: Egress,
+    /// Domains whose mail it takes as its own or relays by choice; a table that cannot be enumerated stands as it is
+    /// written.
+    pub domains: Vec<Configured<MailDomain>>,
+    /// Certificates that it presents or logs in with, and their keys.
+    pub certificates: Vec<CertificateFiles>,
+    /// The largest message that it takes, in bytes. `Absent`: no limit.
+    pub size_limit: Seen<Configured<u64>>,
     /// Directories that it needs, by use: `queue`, `mailboxes`, `log`; a part of one that is a file system of its own as
     /// `queue/deferred`.
     pub directories: BTreeMap<String, String>,
@@ -79,6 +88,78 @@ pub struct Setting {
     /// With all `$name` expanded.
     pub value: String,
     pub at: Option<FileLine>,
+}
+
+/// A value of the configuration, the setting that holds it, and where that stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(rename = "Configured_{T}"))]
+pub struct Configured<T> {
+    pub value: T,
+    /// `smtp_bind_address`, in the daemon's own words.
+    pub setting: String,
+    /// `None`: the daemon's default.
+    pub at: Option<FileLine>,
+}
+
+/// How a server's mail leaves this host: what the kernel's routing, by user and by source address, is asked about.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(default)]
+pub struct Egress {
+    /// Carries mail to other hosts at all; not so for a mailbox server.
+    pub sends: bool,
+    /// The user whose processes open the connections.
+    pub account: Seen<Account>,
+    /// Addresses that outgoing connections are bound to. Empty: the kernel chooses.
+    pub sources: Vec<Configured<IpAddr>>,
+    /// Everything leaves through these hosts, as configured (`[smtp.example.com]:587`). Empty: by MX.
+    pub smarthosts: Vec<Configured<String>>,
+    /// The root directory that the processes which resolve names see, where that is not `/` by configuration.
+    pub root: Option<Configured<String>>,
+}
+
+/// A user of this host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Account {
+    pub name: String,
+    pub uid: u32,
+}
+
+/// A domain that a server is responsible for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct MailDomain {
+    pub name: String,
+    pub kind: DomainKind,
+}
+
+/// What becomes of mail to a domain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum DomainKind {
+    /// Delivered to users of this system.
+    Local,
+    /// Delivered to mailboxes or aliases that are no system users.
+    Virtual,
+    /// Handed to the next host.
+    Relay,
+}
+
+/// A certificate and the key that belongs to it, as the configuration names them. One file may hold both.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct CertificateFiles {
+    /// The certificate, with its chain.
+    pub chain: Configured<String>,
+    pub key: Configured<String>,
+    /// The services that present it, by the keys of `wanted`; empty: all of them.
+    pub services: BTreeSet<String>,
+    /// Presented to servers that we connect to, not to clients.
+    pub as_client: bool,
+    /// Only for clients that ask for these names (SNI); empty: for all.
+    pub names: BTreeSet<String>,
 }
 
 /// What a listener is for.

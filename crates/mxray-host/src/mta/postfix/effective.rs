@@ -164,6 +164,13 @@ pub(crate) enum Item<'a> {
 }
 
 impl<'a> Item<'a> {
+    /// As written, without the braces.
+    pub fn text(self) -> &'a str {
+        match self {
+            Item::Word(text) | Item::Group(text) => text,
+        }
+    }
+
     /// The first word, and the `name = value` settings behind it in a group.
     pub fn head_and_settings(self) -> (&'a str, Vec<(&'a str, &'a str)>) {
         match self {

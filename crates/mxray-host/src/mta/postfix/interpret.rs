@@ -4,6 +4,7 @@
 use super::defaults::UNCERTAIN;
 use super::depends::{Sources, helpers};
 use super::effective::{Item, Values, items};
+use super::facts;
 use super::lines::{Trouble, logical};
 use super::listeners::{is_disabled, wanted};
 use super::main_cf::{MainCf, clip, clip_to};
@@ -165,7 +166,21 @@ pub(crate) fn server(input: &Input<'_>) -> Server {
         read: input.read,
     };
     let helpers = helpers(&sources);
+    let keys = wanted.keys().cloned().collect();
+    let facts = facts::Sources {
+        values: &values,
+        main: &input.main,
+        master: &master,
+        settings: &settings,
+        main_file: &main_file,
+        master_file: &master_file,
+        wanted: &keys,
+    };
     Server {
+        egress: facts::egress(&facts),
+        domains: facts::domains(&facts),
+        certificates: facts::certificates(&facts),
+        size_limit: facts::size_limit(&facts),
         software: "postfix".to_owned(),
         version: input.version.clone(),
         config_dir: input.config_dir.to_owned(),

@@ -3,10 +3,12 @@
 //! This file is the rim that touches the machine. `lines`, `main_cf`, `master_cf`, `expand`, `effective`, `listeners`,
 //! `depends` and `interpret` are pure.
 
+mod attach;
 mod defaults;
 mod depends;
 mod effective;
 mod expand;
+mod facts;
 mod interpret;
 mod lines;
 pub(crate) mod listeners;
@@ -20,8 +22,9 @@ pub(crate) use effective::{Item, items};
 
 use super::Reader;
 use super::machine::Machine;
+use crate::processes::Table;
 use crate::programs::Programs;
-use crate::{read, units};
+use crate::{names, read, units};
 use interpret::{Input, server};
 use lines::Trouble;
 use mxray_model::evidence::{FileLine, Problem, Server};
@@ -80,6 +83,10 @@ impl Reader for Postfix {
         };
         let machine = Machine::look();
         Installed { postconf, version, machine, programs }.all(&config_dir)
+    }
+
+    fn attach(&self, servers: &mut BTreeMap<String, Server>, table: &Table) {
+        attach::attach(servers, table);
     }
 }
 
@@ -208,6 +215,7 @@ impl Installed<'_> {
             server.directories.insert(format!("queue/{name}"), directory);
         }
         server.unit = unit(&server, primary);
+        server.egress.account = names::account(server.setting("mail_owner"));
         Ok(server)
     }
 }

@@ -1,7 +1,8 @@
 //! CONF101: a switch in the mail server's configuration keeps mail from being accepted or delivered.
 
 use crate::rule::{Judgement, Rule, Said};
-use crate::view::{self, Words};
+use crate::view;
+use crate::words::Words;
 use mxray_model::evidence::{Server, WantedListener};
 use mxray_model::text::shell_word;
 use mxray_model::{Evidence, Finding, Fix, Severity, Subject};

@@ -1,7 +1,8 @@
 //! CONF105: the configuration lets everybody send to everybody.
 
 use crate::rule::{Judgement, Rule, Said};
-use crate::view::{self, Words};
+use crate::view;
+use crate::words::Words;
 use mxray_model::Prefix;
 use mxray_model::evidence::{Server, WantedListener};
 use mxray_model::{Blind, Evidence, Finding, Fix, Severity, Subject};

@@ -1,7 +1,8 @@
 //! CONF103: users are expected to send through this server, and no submission service is enabled.
 
 use crate::rule::{Judgement, Rule, Said};
-use crate::view::{self, Words};
+use crate::view;
+use crate::words::Words;
 use mxray_model::evidence::{Purpose, Server};
 use mxray_model::{Evidence, Finding, Fix, Seen, Severity, Subject};
 

@@ -5,7 +5,7 @@ pub mod inodes_exhausted;
 pub mod read_only;
 
 use crate::rule::{Judgement, Rule};
-use crate::view::Words;
+use crate::words::Words;
 use mxray_model::evidence::{FileSystem, Server};
 use mxray_model::{Blind, Evidence, Fix, Seen};
 use std::collections::BTreeMap;

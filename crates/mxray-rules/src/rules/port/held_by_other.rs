@@ -1,7 +1,8 @@
 //! PORT101: another process holds the port that a mail service is configured for.
 
 use crate::rule::{Judgement, Rule, Said};
-use crate::view::{self, Words};
+use crate::view;
+use crate::words::Words;
 use mxray_model::evidence::{Listener, Owner, Process, Server, WantedListener};
 use mxray_model::text::shell_word;
 use mxray_model::{Blind, Evidence, Finding, Fix, Seen, Severity, Subject};

@@ -1,7 +1,8 @@
 //! PORT109: a port that is reserved for privileged processes, and a mail server without the privilege.
 
 use crate::rule::{Judgement, Rule, Said};
-use crate::view::{self, Words};
+use crate::view;
+use crate::words::Words;
 use mxray_model::evidence::{Server, UnitLimits};
 use mxray_model::text::shell_word;
 use mxray_model::{Evidence, Finding, Fix, Seen, Severity, Subject};

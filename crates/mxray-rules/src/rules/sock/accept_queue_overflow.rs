@@ -2,6 +2,7 @@
 
 use crate::rule::{Judgement, Rule, Said};
 use crate::view;
+use crate::words::Words;
 use mxray_model::evidence::Listener;
 use mxray_model::{Evidence, Finding, Fix, Seen, Severity};
 
@@ -99,7 +100,7 @@ fn fixes(evidence: &Evidence, finding: Finding, port: u16, limit: u32) -> Findin
         _ => match view::service_on(evidence, port) {
             // postscreen is one process and must stay one; its backlog is the default limit (master(8) takes the larger).
             Some((_, server, wanted)) if wanted.multiplexed => {
-                let words = view::Words::new(evidence, server);
+                let words = Words::new(evidence, server);
                 let limit = server.setting("default_process_limit").trim().parse::<u32>().unwrap_or(100);
                 words
                     .setting_fix(
@@ -110,7 +111,7 @@ fn fixes(evidence: &Evidence, finding: Finding, port: u16, limit: u32) -> Findin
                     .command(words.restart())
             }
             Some((_, server, wanted)) => {
-                let words = view::Words::new(evidence, server);
+                let words = Words::new(evidence, server);
                 let service = format!("{}/inet", wanted.service);
                 let processes = wanted.process_limit.unwrap_or(100).saturating_mul(2);
                 Fix::here("Let more processes serve the port; its backlog follows the process limit.")

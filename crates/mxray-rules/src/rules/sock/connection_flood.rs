@@ -1,7 +1,8 @@
 //! SOCK106: one address or network holds an outlying share of a service's connections.
 
 use crate::rule::{Judgement, Rule, Said};
-use crate::view::{self, Words};
+use crate::view;
+use crate::words::Words;
 use mxray_model::evidence::{AcceptQueue, Count, Load, Purpose, Server, Sockets, WantedListener};
 use mxray_model::{Evidence, Finding, Fix, Severity, Subject};
 use std::net::IpAddr;

@@ -1,7 +1,8 @@
 //! SOCK108: no local port is left towards one destination.
 
 use crate::rule::{Judgement, Rule, Said};
-use crate::view::{self, Words};
+use crate::view;
+use crate::words::Words;
 use mxray_model::evidence::{Endpoint, Kernel, PortRange, Server, Towards};
 use mxray_model::{Evidence, Finding, Fix, Seen, Severity, Subject};
 

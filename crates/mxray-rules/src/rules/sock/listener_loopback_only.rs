@@ -1,7 +1,8 @@
 //! SOCK102: a public service listens only on loopback.
 
 use crate::rule::{Judgement, Rule, Said};
-use crate::view::{self, Words};
+use crate::view;
+use crate::words::Words;
 use mxray_model::evidence::{Purpose, Server, Sockets, WantedListener};
 use mxray_model::{Blind, Evidence, Finding, Fix, Severity, Subject};
 

@@ -2,7 +2,8 @@
 
 use crate::rule::{Judgement, Rule, Said};
 use crate::rules::conf::relay_open_by_config;
-use crate::view::{self, Words};
+use crate::view;
+use crate::words::Words;
 use mxray_model::evidence::{Children, Listener, Master, Process, Processes, Server, WantedListener};
 use mxray_model::{Blind, Evidence, Finding, Fix, Seen, Severity, Subject};
 use std::collections::BTreeSet;

@@ -1,7 +1,8 @@
 //! SOCK112: the mail server itself does not run.
 
 use crate::rule::{Judgement, Rule, Said};
-use crate::view::{self, Words};
+use crate::view;
+use crate::words::Words;
 use mxray_model::evidence::Server;
 use mxray_model::{Evidence, Finding, Fix, Seen, Severity, Subject};
 use std::collections::BTreeSet;

@@ -1,7 +1,8 @@
 //! SOCK110: a service has as many processes as it may have, and all are busy.
 
 use crate::rule::{Judgement, Rule, Said};
-use crate::view::{self, Words};
+use crate::view;
+use crate::words::Words;
 use mxray_model::evidence::{Purpose, Server, Sockets, WantedListener};
 use mxray_model::{Evidence, Finding, Fix, Seen, Severity, Subject};
 

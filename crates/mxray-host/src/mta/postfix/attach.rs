@@ -1,8 +1,7 @@
-//! Which processes belong to which configured server: Postfix's master by its lock or its working directory, and the
-//! workers below it.
+//! Which processes belong to which instance: the master by its lock or its working directory, and the workers below it.
 
-use super::postfix::master_cf::{MasterCf, ProcessLimit, Service};
-use super::postfix::{self};
+use super::master_cf::{MasterCf, ProcessLimit, Service};
+use crate::mta::daemon::{hidden, is_elsewhere};
 use crate::processes::{Row, Table};
 use crate::{files, read};
 use mxray_model::evidence::{Children, Master, Server};
@@ -17,23 +16,15 @@ const LOCKS_BYTES_MAX: u64 = 16 << 20;
 /// A file's identity: device and inode.
 type FileId = (u64, u64);
 
-/// Fills in `master` and `children` of every Postfix instance.
-pub fn attach(servers: &mut BTreeMap<String, Server>, table: &Seen<Table>) {
-    let table = match table {
-        Seen::Value(table) => table,
-        Seen::Absent => return unknown(servers, &Blind::NotAttempted { why: "no process table".to_owned() }),
-        Seen::Unknown(blind) => return unknown(servers, blind),
-    };
+/// Fills in `master` and `children` of every instance.
+pub(crate) fn attach(servers: &mut BTreeMap<String, Server>, table: &Table) {
     let locks = match read::kernel(Path::new("/proc/locks"), LOCKS_BYTES_MAX) {
         Seen::Value(content) => locks(&String::from_utf8_lossy(&content.bytes)),
         Seen::Absent | Seen::Unknown(_) => Vec::new(),
     };
     let identities: Vec<Identity> = servers.values().map(Identity::look).collect();
-    let instances = servers.values().filter(|server| server.software == "postfix").count();
+    let instances = servers.len();
     for (server, own) in servers.values_mut().zip(&identities) {
-        if server.software != "postfix" {
-            continue;
-        }
         let candidates: Vec<&Row> = table.rows.values().filter(|row| is_master(row, server)).collect();
         let only = instances == 1 && candidates.len() == 1;
         let ties = candidates.iter().map(|row| {
@@ -42,19 +33,12 @@ pub fn attach(servers: &mut BTreeMap<String, Server>, table: &Seen<Table>) {
         });
         server.master = decide(ties.collect(), table.all_visible);
         server.children = match &server.master {
-            Seen::Value(master) => postfix::services(server).map(|services| {
+            Seen::Value(master) => super::services(server).map(|services| {
                 children(server, &services, table.rows.values().filter(|row| row.parent == master.pid))
             }),
             Seen::Absent => Seen::Absent,
             Seen::Unknown(blind) => Seen::Unknown(blind.clone()),
         };
-    }
-}
-
-fn unknown(servers: &mut BTreeMap<String, Server>, blind: &Blind) {
-    for server in servers.values_mut().filter(|server| server.software == "postfix") {
-        server.master = Seen::Unknown(blind.clone());
-        server.children = Seen::Unknown(blind.clone());
     }
 }
 
@@ -192,18 +176,6 @@ fn names_config(environment: &[u8], config_dir: &str) -> bool {
     settings.any(|setting| setting.strip_prefix(b"MAIL_CONFIG=").is_some_and(|dir| dir == config_dir.as_bytes()))
 }
 
-/// In a container that we are not in, as far as its unit tells.
-fn is_elsewhere(row: &Row, table: &Table) -> bool {
-    const SIGNS: &[&str] =
-        &["docker", "libpod", "podman", "lxc", "containerd", "crio", "machine-", "nspawn", "container"];
-    let ours = table.rows.get(&std::process::id()).map(|own| &own.unit);
-    match &row.unit {
-        Seen::Value(unit) => ours != Some(&row.unit) && SIGNS.iter().any(|sign| unit.contains(sign)),
-        Seen::Absent => false,
-        Seen::Unknown(_) => true,
-    }
-}
-
 fn decide(ties: Vec<(&Row, Tie)>, all_visible: bool) -> Seen<Master> {
     let mut unproven = None;
     for (row, tie) in ties {
@@ -216,10 +188,7 @@ fn decide(ties: Vec<(&Row, Tie)>, all_visible: bool) -> Seen<Master> {
     match unproven {
         Some(blind) => Seen::Unknown(blind),
         None if all_visible => Seen::Absent,
-        None => Seen::Unknown(Blind::NotPermitted {
-            what: "see other users' processes (/proc is mounted with hidepid)".to_owned(),
-            needs: "root".to_owned(),
-        }),
+        None => Seen::Unknown(hidden()),
     }
 }
 
@@ -372,7 +341,7 @@ mod tests {
     fn attached(rows: Vec<Row>, all_visible: bool) -> Server {
         let mut servers = BTreeMap::from([("postfix".to_owned(), server())]);
         let table = Table { all_visible, rows: rows.into_iter().map(|row| (row.pid, row)).collect() };
-        attach(&mut servers, &Seen::Value(table));
+        attach(&mut servers, &table);
         servers.remove("postfix").unwrap()
     }
 
@@ -382,13 +351,6 @@ mod tests {
         assert!(attached(foreign(), true).master.is_absent());
         assert!(attached(foreign(), true).children.is_absent());
         assert!(attached(foreign(), false).master.blind().is_some());
-    }
-
-    #[test]
-    fn without_a_table_nothing_is_claimed() {
-        let mut servers = BTreeMap::from([("postfix".to_owned(), server())]);
-        attach(&mut servers, &Seen::Unknown(Blind::TimedOut { what: "processes".into(), after_ms: 1 }));
-        assert!(servers["postfix"].master.blind().is_some() && servers["postfix"].children.blind().is_some());
     }
 
     #[test]
@@ -405,7 +367,7 @@ mod tests {
 
     #[test]
     fn workers_are_counted_by_service() {
-        use crate::mta::postfix::master_cf::parse;
+        use super::super::master_cf::parse;
         use mxray_model::evidence::{FileLine, Purpose, TlsMode, WantedListener};
         let services =
             parse(b"smtp inet n - y - 1 postscreen\nsmtpd pass - - y - 2 smtpd\nqmgr unix n - n 300 1 qmgr\n");

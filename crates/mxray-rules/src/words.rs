@@ -1,0 +1,245 @@
+//! The daemon's own words for what an admin does with it: start, reload, check, set a value.
+//!
+//! What every mail server can be told is in [`DAEMONS`], one row each; what only Postfix can be told (`postconf`) is said by
+//! rules that have made sure that it is Postfix.
+
+use crate::view::list;
+use mxray_model::evidence::{Server, WantedListener};
+use mxray_model::text::{shell_quoted, shell_word};
+use mxray_model::{Evidence, Fix, Seen};
+
+/// How one software is handled.
+struct Daemon {
+    software: &'static str,
+    /// Debian's unit.
+    unit: &'static str,
+    /// Without systemd.
+    start: &'static str,
+    restart: &'static str,
+    /// Empty: it has to be restarted.
+    reload: &'static str,
+    check: &'static str,
+    /// What its lines look like in the log when it gives up.
+    last_words: &'static str,
+}
+
+const DAEMONS: &[Daemon] = &[
+    Daemon {
+        software: "dovecot",
+        unit: "dovecot",
+        start: "dovecot",
+        restart: "doveadm stop; dovecot",
+        reload: "doveadm reload",
+        check: "doveconf >/dev/null",
+        last_words: "dovecot.*(Fatal|Panic|Error):",
+    },
+    Daemon {
+        software: "exim",
+        unit: "exim4",
+        start: "service exim4 start",
+        restart: "service exim4 restart",
+        reload: "service exim4 reload",
+        check: "exim4 -bV",
+        last_words: "exim.*(panic|failed|Failed)|unable to|could not",
+    },
+    Daemon {
+        software: "opensmtpd",
+        unit: "opensmtpd",
+        start: "service opensmtpd start",
+        restart: "service opensmtpd restart",
+        reload: "",
+        check: "smtpd -n",
+        last_words: "smtpd.*(fatal|warn)",
+    },
+    Daemon {
+        software: "sendmail",
+        unit: "sendmail",
+        start: "service sendmail start",
+        restart: "service sendmail restart",
+        reload: "service sendmail reload",
+        check: "sendmail -bt -d0.1 </dev/null",
+        last_words: "(sendmail|sm-mta).*(NOQUEUE: SYSERR|fatal|cannot)",
+    },
+];
+
+/// The daemon's own words for what an admin does with it.
+pub struct Words<'a> {
+    server: &'a Server,
+    systemd: bool,
+}
+
+impl<'a> Words<'a> {
+    pub fn new(evidence: &Evidence, server: &'a Server) -> Self {
+        let systemd = evidence.vantage.service_manager == Seen::Value("systemd".to_owned());
+        Words { server, systemd }
+    }
+
+    fn is_default_instance(&self) -> bool {
+        matches!(self.server.config_dir.as_str(), "" | "/etc/postfix")
+    }
+
+    fn directory(&self) -> String {
+        if self.is_default_instance() { String::new() } else { format!(" -c {}", shell_word(&self.server.config_dir)) }
+    }
+
+    fn unit(&self) -> String {
+        let name = self.server.config_dir.rsplit('/').next().unwrap_or_default();
+        if self.is_default_instance() { "postfix".to_owned() } else { format!("postfix@{name}") }
+    }
+
+    /// What starts, stops and checks this software, where it is not Postfix.
+    fn daemon(&self) -> Option<&'static Daemon> {
+        DAEMONS.iter().find(|daemon| daemon.software == self.server.software)
+    }
+
+    pub fn start(&self) -> String {
+        match self.daemon() {
+            Some(daemon) if self.systemd => format!("systemctl start {}", self.unit_or(daemon)),
+            Some(daemon) => daemon.start.to_owned(),
+            None if self.systemd => format!("systemctl start {}", self.unit()),
+            None => format!("postfix{} start", self.directory()),
+        }
+    }
+
+    /// Stop and start: what a change of the addresses that it listens on needs.
+    pub fn restart(&self) -> String {
+        match self.daemon() {
+            Some(daemon) if self.systemd => format!("systemctl restart {}", self.unit_or(daemon)),
+            Some(daemon) => daemon.restart.to_owned(),
+            None if self.systemd => format!("systemctl restart {}", self.unit()),
+            None => format!("postfix{0} stop; postfix{0} start", self.directory()),
+        }
+    }
+
+    /// Has the running server read its configuration anew.
+    pub fn reload(&self) -> String {
+        match self.daemon() {
+            Some(Daemon { reload: "", .. }) => self.restart(),
+            Some(daemon) => daemon.reload.to_owned(),
+            None => format!("postfix{} reload", self.directory()),
+        }
+    }
+
+    /// Shows what the server said last before it gave up.
+    pub fn last_words(&self, log: &str) -> String {
+        let words = self.daemon().map_or("postfix.*(fatal|panic|error):", |daemon| daemon.last_words);
+        if self.systemd {
+            format!("journalctl -n 2000 | grep -E {} | tail -n 5", shell_quoted(words))
+        } else {
+            format!("grep -rhsE {} {} | tail -n 5", shell_quoted(words), shell_word(log))
+        }
+    }
+
+    /// Checks the configuration without starting anything.
+    pub fn check(&self) -> String {
+        self.daemon().map_or_else(|| format!("postfix{} check", self.directory()), |daemon| daemon.check.to_owned())
+    }
+
+    /// The unit that is known to start it, else the one that packages bring.
+    fn unit_or(&self, daemon: &Daemon) -> String {
+        let known = self.server.unit.value().map(|unit| unit.unit.as_str());
+        shell_word(known.unwrap_or(daemon.unit).trim_end_matches(".service"))
+    }
+
+    /// Sets a main.cf parameter.
+    pub fn set(&self, parameter: &str, value: &str) -> String {
+        format!("postconf{} -e {}", self.directory(), shell_quoted(&format!("{parameter} = {value}")))
+    }
+
+    /// Shows a main.cf parameter.
+    pub fn show(&self, parameter: &str) -> String {
+        format!("postconf{} {parameter}", self.directory())
+    }
+
+    /// Sets a field of a master.cf service.
+    pub fn set_service(&self, service: &str, field: &str, value: &str) -> String {
+        format!("postconf{} -F {}", self.directory(), shell_quoted(&format!("{service}/{field} = {value}")))
+    }
+
+    /// Sets a `-o` override of a master.cf service to a list. `postconf -P` takes no white space in a value.
+    pub fn set_override(&self, service: &str, parameter: &str, value: &str) -> String {
+        let setting = format!("{service}/{parameter}={}", list(value).join(","));
+        format!("postconf{} -P {}", self.directory(), shell_quoted(&setting))
+    }
+
+    /// Shows a `-o` override of a master.cf service.
+    pub fn show_override(&self, service: &str, parameter: &str) -> String {
+        format!("postconf{} -P {}", self.directory(), shell_word(&format!("{service}/{parameter}")))
+    }
+
+    /// Adds or replaces a master.cf service.
+    pub fn set_service_line(&self, service: &str, line: &str) -> String {
+        format!("postconf{} -M {}", self.directory(), shell_quoted(&format!("{service}={line}")))
+    }
+
+    /// Takes a service out of master.cf.
+    pub fn remove_service(&self, service: &str) -> String {
+        format!("postconf{} -MX {}", self.directory(), shell_word(service))
+    }
+
+    pub fn main_cf(&self) -> String {
+        format!("{}/main.cf", self.server.config_dir)
+    }
+
+    pub fn master_cf(&self) -> String {
+        format!("{}/master.cf", self.server.config_dir)
+    }
+
+    /// A step that sets a parameter where one service overrides it. What `postconf -P` cannot write (white space within
+    /// an entry) is left to the editor.
+    pub fn override_fix(&self, text: &str, wanted: &WantedListener, parameter: &str, value: &str) -> Fix {
+        let service = format!("{}/inet", wanted.service);
+        let old = wanted.overrides.get(parameter).map_or("", String::as_str);
+        let writable = |value: &str| !list(value).iter().any(|entry| entry.contains(char::is_whitespace));
+        let line = |value: &str| format!("-o {{ {parameter} = {value} }}");
+        let fix = Fix::here(text).config(wanted.at.file.clone(), Some(wanted.at.line), line(value));
+        let fix = if writable(value) { fix.command(self.set_override(&service, parameter, value)) } else { fix };
+        let undo = if writable(old) {
+            self.set_override(&service, parameter, old)
+        } else {
+            format!("put {} back below {}", line(old), wanted.at)
+        };
+        fix.undo(undo).verify(self.show_override(&service, parameter))
+    }
+
+    /// A step that sets a parameter, names the line that sets it today, and says how to go back.
+    pub fn setting_fix(&self, text: &str, parameter: &str, value: &str) -> Fix {
+        let at = self.server.set_at(parameter);
+        let file = at.map_or_else(|| self.main_cf(), |at| at.file.clone());
+        let undo = match at {
+            Some(_) => self.set(parameter, self.server.setting(parameter)),
+            None => format!("postconf{} -X {parameter}", self.directory()),
+        };
+        Fix::here(text)
+            .command(self.set(parameter, value))
+            .config(file, at.map(|at| at.line), format!("{parameter} = {value}"))
+            .undo(undo)
+            .verify(self.show(parameter))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_override_carries_no_white_space() {
+        let server = Server { config_dir: "/etc/postfix-out".to_owned(), ..Server::default() };
+        let set =
+            Words::new(&Evidence::default(), &server).set_override("smtp/inet", "mynetworks", "192.0.2.1, [::1]/128");
+        assert_eq!(set, "postconf -c /etc/postfix-out -P 'smtp/inet/mynetworks=192.0.2.1,[::1]/128'");
+    }
+
+    #[test]
+    fn each_software_is_told_in_its_own_words() {
+        let said = |software: &str| {
+            let server = Server { software: software.to_owned(), ..Server::default() };
+            let evidence = Evidence::default();
+            let words = Words::new(&evidence, &server);
+            (words.start(), words.reload(), words.check())
+        };
+        assert_eq!(said("dovecot").1, "doveadm reload");
+        assert_eq!(said("opensmtpd").1, "service opensmtpd restart");
+        assert_eq!(said("postfix").2, "postfix check");
+    }
+}
