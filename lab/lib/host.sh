@@ -146,6 +146,17 @@ make_certificate() {
     chmod 600 /etc/ssl/mail/key.pem
 }
 
+# What systemd leaves for others to see: the mark of sd_booted(3), and for each unit the link that enables it. The unit
+# files are those of the packages; postfix@-.service is what Debian's generator makes.
+systemd_units() {
+    local unit wants=/etc/systemd/system/multi-user.target.wants generated=/run/systemd/generator
+    mkdir -p /run/systemd/system "$wants" "$generated/postfix.service.wants"
+    for unit in postfix dovecot opendkim rsyslog; do
+        ln -sf "/lib/systemd/system/$unit.service" "$wants/$unit.service"
+    done
+    ln -sf /lib/systemd/system/postfix@.service "$generated/postfix.service.wants/postfix@-.service"
+}
+
 # --- Postfix ---------------------------------------------------------------------------------------------------
 
 # The files as Debian's package installs them, whatever this machine has in /etc/postfix.

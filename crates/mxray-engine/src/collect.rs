@@ -3,6 +3,7 @@
 //! Two looks at sockets and counters, half a second apart, tell what rises from what merely is. Everything that can
 //! hang has its own part; every file system, too.
 
+use crate::namespaces;
 use crate::parts::{Parts, Pending, Progress};
 use crate::thin;
 use mxray_host::processes::Table;
@@ -60,6 +61,7 @@ pub fn collect(options: &Options, progress: Progress<'_>) -> Evidence {
     programs.end();
     attach(&mut parts, &mut servers, &table);
     let file_systems = start_file_systems(&mut parts, &servers);
+    let namespaces = namespaces::start(&mut parts, &table, &servers);
 
     let waiting = first.value().is_some_and(Sample::anyone_waits);
     parts.rest_until(begun + if waiting { WINDOW_WHILE_WAITING } else { WINDOW });
@@ -88,6 +90,7 @@ pub fn collect(options: &Options, progress: Progress<'_>) -> Evidence {
     evidence.sockets = summarise(&first, last.as_ref(), &owners);
     join_servers(&mut evidence, servers, &first, &owners, &table);
     evidence.file_systems = file_systems.into_iter().map(|(name, pending)| (name, flat(parts.wait(pending)))).collect();
+    evidence.namespaces = namespaces::finish(&mut parts, namespaces, &table);
     evidence.parts = parts.finish();
     evidence
 }

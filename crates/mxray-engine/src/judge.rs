@@ -59,6 +59,9 @@ fn gaps(evidence: &Evidence) -> Vec<Unseen> {
                 if let Some(blind) = server.master.blind() {
                     gap(&format!("whether {instance} runs"), blind);
                 }
+                if let Some(blind) = crate::namespaces::hides(evidence, instance) {
+                    gap(&format!("the sockets of {instance}"), &blind);
+                }
             }
         }
     }
@@ -135,6 +138,7 @@ fn side_notes(evidence: &Evidence) -> Vec<Unseen> {
             needs: "a run on the container's host".to_owned(),
         });
     }
+    notes.extend(crate::namespaces::notes(evidence));
     notes
 }
 

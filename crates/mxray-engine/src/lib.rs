@@ -6,6 +6,7 @@
 
 mod collect;
 mod judge;
+mod namespaces;
 mod parts;
 mod thin;
 

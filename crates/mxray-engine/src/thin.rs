@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 /// open thousands.
 const LISTENERS_MAX: usize = 500;
 /// The ports of mail, kept also where no configuration that we read names them.
-const MAIL_PORTS: &[u16] = &[24, 25, 110, 143, 465, 587, 993, 995, 2525, 4190];
+pub(crate) const MAIL_PORTS: &[u16] = &[24, 25, 110, 143, 465, 587, 993, 995, 2525, 4190];
 /// How many processes of one kind (`postfix` `smtpd`) the evidence keeps.
 const OF_ONE_KIND_MAX: usize = 12;
 /// How many kinds: a process may call itself anything.

@@ -1,5 +1,6 @@
 //! PORT101: another process holds the port that a mail service is configured for.
 
+use crate::place;
 use crate::rule::{Judgement, Rule, Said};
 use crate::view;
 use crate::words::Words;
@@ -34,7 +35,7 @@ fn check(evidence: &Evidence) -> Said {
     let servers = view::servers(evidence, &RULE)?;
     let sockets = view::sockets(evidence, &RULE)?;
     let mut judgement = Judgement::nothing();
-    for (instance, server) in view::enabled(servers) {
+    for (instance, server) in place::here(evidence, servers, &RULE, &mut judgement) {
         for (key, wanted) in &server.wanted {
             let mut clean = true;
             for (listener_key, listener) in view::listeners_of(sockets, wanted) {

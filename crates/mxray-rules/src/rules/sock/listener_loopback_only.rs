@@ -1,5 +1,6 @@
 //! SOCK102: a public service listens only on loopback.
 
+use crate::place;
 use crate::rule::{Judgement, Rule, Said};
 use crate::view;
 use crate::words::Words;
@@ -20,7 +21,7 @@ fn check(evidence: &Evidence) -> Said {
     let servers = view::servers(evidence, &RULE)?;
     let sockets = view::sockets(evidence, &RULE)?;
     let mut judgement = Judgement::nothing();
-    for (instance, server) in view::enabled(servers) {
+    for (instance, server) in place::here(evidence, servers, &RULE, &mut judgement) {
         let on_loopback: Vec<(&String, &WantedListener)> = server
             .wanted
             .iter()

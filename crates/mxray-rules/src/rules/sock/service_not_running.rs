@@ -1,5 +1,6 @@
 //! SOCK112: the mail server itself does not run.
 
+use crate::place;
 use crate::rule::{Judgement, Rule, Said};
 use crate::view;
 use crate::words::Words;
@@ -28,7 +29,7 @@ fn check(evidence: &Evidence) -> Said {
                 "/proc",
                 view::server_pointer(instance, &["master"]),
             )),
-            Seen::Unknown(blind) => match silent_ports(evidence, server) {
+            Seen::Unknown(blind) => match silent_ports(evidence, instance, server) {
                 Some(ports) => judgement.find(not_running(evidence, instance, server).confidence(0.8).because(
                     format!("Its processes are hidden, but nothing listens on any of its ports ({ports})."),
                     "sock_diag",
@@ -43,7 +44,10 @@ fn check(evidence: &Evidence) -> Said {
 
 /// The ports that a server asks for, where it has none of them. One missing port may have other reasons: several
 /// at once say that nobody is there to open them.
-fn silent_ports(evidence: &Evidence, server: &Server) -> Option<String> {
+fn silent_ports(evidence: &Evidence, instance: &str, server: &Server) -> Option<String> {
+    if place::elsewhere(evidence, instance, server).is_some() {
+        return None;
+    }
     let sockets = evidence.sockets.value()?;
     let ports: BTreeSet<u16> = server.wanted.values().map(|wanted| wanted.port).collect();
     let silent = server.wanted.values().all(|wanted| view::listeners_of(sockets, wanted).is_empty());
