@@ -42,6 +42,7 @@ pub fn collect(options: &Options, progress: Progress<'_>) -> Evidence {
     let vantage = parts.start("vantage", vantage::look);
     let settings = parts.start("kernel", || (kernel::settings(), kernel::counters()));
     let first = parts.start("sockets", sockets::sample);
+    let addresses = parts.start("addresses", mta::addresses);
     let table = parts.start("processes", processes::table);
     let programs = Programs::new(parts.margin());
     let readers: Vec<(&str, Pending<Servers>)> = mta::readers()
@@ -90,6 +91,7 @@ pub fn collect(options: &Options, progress: Progress<'_>) -> Evidence {
     evidence.sockets = summarise(&first, last.as_ref(), &owners);
     join_servers(&mut evidence, servers, &first, &owners, &table);
     evidence.file_systems = file_systems.into_iter().map(|(name, pending)| (name, flat(parts.wait(pending)))).collect();
+    evidence.addresses = flat(parts.wait(addresses));
     evidence.namespaces = namespaces::finish(&mut parts, namespaces, &table);
     evidence.parts = parts.finish();
     evidence

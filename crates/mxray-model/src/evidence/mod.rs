@@ -24,7 +24,8 @@ pub use unit::{SocketUnit, Unit, UnitListen, Units};
 
 use crate::{Blind, Seen};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
 /// All facts of one examination.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -45,6 +46,9 @@ pub struct Evidence {
     pub others: BTreeMap<String, OtherServer>,
     /// File systems behind the directories that mail needs, by directory.
     pub file_systems: BTreeMap<String, Seen<FileSystem>>,
+    /// Addresses of this network namespace's interfaces that connections can come to: those that IPv6 still checks for
+    /// duplicates, or has found to be one, are left out.
+    pub addresses: Seen<BTreeSet<IpAddr>>,
     /// Network namespaces besides the one that was looked at.
     pub namespaces: Seen<Namespaces>,
     /// Units of systemd that bear on mail. `Absent`: systemd does not start services here.
