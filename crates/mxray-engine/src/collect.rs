@@ -3,8 +3,8 @@
 //! Two looks at sockets and counters, half a second apart, tell what rises from what merely is. Everything that can
 //! hang has its own part; every file system, too.
 
-use crate::namespaces;
 use crate::parts::{Parts, Pending, Progress};
+use crate::surroundings;
 use crate::thin;
 use mxray_host::processes::Table;
 use mxray_host::programs::Programs;
@@ -62,7 +62,8 @@ pub fn collect(options: &Options, progress: Progress<'_>) -> Evidence {
     programs.end();
     attach(&mut parts, &mut servers, &table);
     let file_systems = start_file_systems(&mut parts, &servers);
-    let namespaces = namespaces::start(&mut parts, &table, &servers);
+    let namespaces = surroundings::start(&mut parts, &table, &servers);
+    let units = surroundings::start_units(&mut parts, &table, &servers);
 
     let waiting = first.value().is_some_and(Sample::anyone_waits);
     parts.rest_until(begun + if waiting { WINDOW_WHILE_WAITING } else { WINDOW });
@@ -92,7 +93,8 @@ pub fn collect(options: &Options, progress: Progress<'_>) -> Evidence {
     join_servers(&mut evidence, servers, &first, &owners, &table);
     evidence.file_systems = file_systems.into_iter().map(|(name, pending)| (name, flat(parts.wait(pending)))).collect();
     evidence.addresses = flat(parts.wait(addresses));
-    evidence.namespaces = namespaces::finish(&mut parts, namespaces, &table);
+    evidence.namespaces = surroundings::finish(&mut parts, namespaces, &table);
+    evidence.units = flat(parts.wait(units));
     evidence.parts = parts.finish();
     evidence
 }

@@ -6,8 +6,8 @@
 
 mod collect;
 mod judge;
-mod namespaces;
 mod parts;
+mod surroundings;
 mod thin;
 
 pub use collect::{Options, collect};

@@ -27,8 +27,9 @@ pub struct Unit {
     pub file: String,
     /// A link to /dev/null, or an empty file: systemd refuses to start it.
     pub masked: bool,
-    /// Something pulls it in at boot: a link in a `.wants` or `.requires` directory. `Absent`: nothing does.
-    pub enabled: Seen<FileLine>,
+    /// Something pulls it in at boot: the link in a `.wants` or `.requires` directory. `Absent`: nothing
+    /// does.
+    pub enabled: Seen<String>,
     /// Its cgroup holds processes. `Absent`: no such cgroup, or an empty one.
     pub active: Seen<u32>,
     /// Assignments that bear on mail, by key as in the file (`PrivateNetwork`); the last one where several stand.

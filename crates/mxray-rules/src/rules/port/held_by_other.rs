@@ -2,6 +2,7 @@
 
 use crate::place;
 use crate::rule::{Judgement, Rule, Said};
+use crate::service_units;
 use crate::view;
 use crate::words::Words;
 use mxray_model::evidence::{Listener, Owner, Process, Server, WantedListener};
@@ -64,6 +65,10 @@ fn holder(evidence: &Evidence, server: &Server, listener: &Listener) -> Holder {
     let processes = evidence.processes.value();
     let process = |pid: u32| processes.and_then(|processes| processes.mail.get(&pid));
     let unit = listener.unit.value().cloned();
+    // Opened by systemd for this very server, and handed over when it starts.
+    if service_units::holds(evidence, server, listener).is_some() {
+        return Holder::Ours;
+    }
     if let Seen::Value(owners) = &listener.owners {
         if owners.iter().any(|owner| is_ours(server, owner.pid, process(owner.pid))) {
             return Holder::Ours;

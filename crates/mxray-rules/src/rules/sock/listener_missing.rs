@@ -208,7 +208,8 @@ fn expected(evidence: &Evidence, instance: &str, server: &Server, sockets: &Sock
     if way_in || disabled || server.master.value().is_none() {
         return Expected::No;
     }
-    if !mailboxes_here {
+    // Such a host may have its mail fetched, or handed over by whoever it sends through.
+    if !mailboxes_here || view::has_relayhost(server) {
         return Expected::Open(format!(
             "{instance} takes no mail from other hosts, and {domains}: whether it should stands in the domain's MX records, which are not looked up"
         ));

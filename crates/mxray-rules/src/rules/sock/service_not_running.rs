@@ -2,6 +2,7 @@
 
 use crate::place;
 use crate::rule::{Judgement, Rule, Said};
+use crate::service_units;
 use crate::view;
 use crate::words::Words;
 use mxray_model::evidence::Server;
@@ -24,6 +25,10 @@ fn check(evidence: &Evidence) -> Said {
     for (instance, server) in view::enabled(servers) {
         match &server.master {
             Seen::Value(master) => judgement.well(format!("{instance} runs (process {})", master.pid)),
+            Seen::Absent if service_units::waits_for_a_client(evidence, server).is_some() => {
+                let unit = service_units::waits_for_a_client(evidence, server).map_or("", String::as_str);
+                judgement.well(format!("{instance} starts when somebody connects ({unit})"));
+            }
             Seen::Absent => judgement.find(not_running(evidence, instance, server).confidence(0.95).because(
                 "Its master process was looked for among all processes and is not there.",
                 "/proc",
@@ -58,23 +63,37 @@ fn silent_ports(evidence: &Evidence, instance: &str, server: &Server) -> Option<
 fn not_running(evidence: &Evidence, instance: &str, server: &Server) -> Finding {
     let words = Words::new(evidence, server);
     let log = server.directories.get("log").map_or("/var/log", String::as_str);
-    RULE.finding(
+    let mut finding = RULE.finding(
         Subject::service(instance),
         format!("{instance} does not run: no mail is accepted or delivered by it."),
-    )
-    .because(
-        format!("{} is configured in {}.", server.software, server.config_dir),
-        server.configured_by.clone(),
-        view::server_pointer(instance, &["config_dir"]),
-    )
-    .data("software", server.software.clone())
-    .data("config_dir", server.config_dir.clone())
-    .fix(
-        Fix::here("Check the configuration, start the server, and read in its log why it ended.")
-            .command(words.check())
-            .command(words.start())
-            .command(words.last_words(log))
-            .verify("mxray doctor"),
-    )
-    .reference("postfix(1)")
+    );
+    if let Some((name, unit)) = service_units::masked(evidence, server) {
+        finding = finding
+            .because(
+                format!("{name} is masked: systemd refuses to start it."),
+                unit.file.clone(),
+                view::pointer(["units", "value", "services", name]),
+            )
+            .fix(
+                Fix::here("Unmask the unit.")
+                    .command(format!("systemctl unmask {name}"))
+                    .undo(format!("systemctl mask {name}")),
+            );
+    }
+    finding
+        .because(
+            format!("{} is configured in {}.", server.software, server.config_dir),
+            server.configured_by.clone(),
+            view::server_pointer(instance, &["config_dir"]),
+        )
+        .data("software", server.software.clone())
+        .data("config_dir", server.config_dir.clone())
+        .fix(
+            Fix::here("Check the configuration, start the server, and read in its log why it ended.")
+                .command(words.check())
+                .command(words.start())
+                .command(words.last_words(log))
+                .verify("mxray doctor"),
+        )
+        .reference("postfix(1)")
 }

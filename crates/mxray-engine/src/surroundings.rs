@@ -1,10 +1,12 @@
-//! The other network namespaces: when they are looked for, and what a report says of those it did not examine.
+//! What stands around the examined services: the other network namespaces, and the units that start them. When they are
+//! looked for, and what a report says of what was not examined because of them.
 
 use crate::parts::{Parts, Pending};
 use crate::thin;
 use mxray_host::namespaces::{self, Interest};
 use mxray_host::processes::Table;
-use mxray_model::evidence::{Evidence, Namespace, Namespaces, Place, Server};
+use mxray_host::{mta, units};
+use mxray_model::evidence::{Evidence, Namespace, Namespaces, Place, Server, Units};
 use mxray_model::text::shell_word;
 use mxray_model::{Blind, Seen, Unseen};
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,11 +21,31 @@ pub fn start(
     table.value()?;
     let (table, servers) = (Arc::clone(table), servers.value().cloned().unwrap_or_default());
     Some(parts.start("network namespaces", move || {
-        let wanted = servers.values().flat_map(|server| server.wanted.values().map(|wanted| wanted.port));
-        let ports: BTreeSet<u16> = thin::MAIL_PORTS.iter().copied().chain(wanted).collect();
+        let ports = ports(&servers);
         let interest = Interest { servers: &servers, ports: &ports, all: false };
         table.value().map_or(Seen::Absent, |table| namespaces::look(table, &interest))
     }))
+}
+
+/// Starts reading the units.
+pub fn start_units(
+    parts: &mut Parts<'_>,
+    table: &Arc<Seen<Table>>,
+    servers: &Seen<BTreeMap<String, Server>>,
+) -> Pending<Seen<Units>> {
+    let (table, servers) = (Arc::clone(table), servers.value().cloned().unwrap_or_default());
+    parts.start("units", move || {
+        let of_mail = table.value().into_iter().flat_map(|table| table.rows.values());
+        let of_mail = of_mail.filter(|row| mta::software_of(row, &servers).value().is_some());
+        let also: BTreeSet<String> = of_mail.filter_map(|row| row.unit.value().cloned()).collect();
+        units::look(&table, &also, &ports(&servers))
+    })
+}
+
+/// On these a listener bears on mail.
+fn ports(servers: &BTreeMap<String, Server>) -> BTreeSet<u16> {
+    let wanted = servers.values().flat_map(|server| server.wanted.values().map(|wanted| wanted.port));
+    thin::MAIL_PORTS.iter().copied().chain(wanted).collect()
 }
 
 /// What was found.
