@@ -2,7 +2,6 @@
 //! looked for, and what a report says of what was not examined because of them.
 
 use crate::parts::{Parts, Pending};
-use crate::thin;
 use mxray_host::namespaces::{self, Interest};
 use mxray_host::processes::Table;
 use mxray_host::{mta, units};
@@ -45,7 +44,7 @@ pub fn start_units(
 /// On these a listener bears on mail.
 fn ports(servers: &BTreeMap<String, Server>) -> BTreeSet<u16> {
     let wanted = servers.values().flat_map(|server| server.wanted.values().map(|wanted| wanted.port));
-    thin::MAIL_PORTS.iter().copied().chain(wanted).collect()
+    namespaces::MAIL_PORTS.iter().copied().chain(wanted).collect()
 }
 
 /// What was found.
@@ -81,9 +80,19 @@ pub fn notes(evidence: &Evidence) -> Vec<Unseen> {
     let note = |(key, other): (&String, &Namespace)| Unseen {
         what: format!("mail listeners in network namespace {key}: {}", listed(other)),
         why: format!("the examination saw the sockets of one network namespace, its own{ours}"),
-        needs: format!("mxray --netns {} doctor", shell_word(key)),
+        needs: needs(key, other),
     };
     listening.map(note).collect()
+}
+
+/// A container has its own files, too: another namespace's sockets beside our files would be compared with the wrong
+/// configuration.
+fn needs(key: &str, other: &Namespace) -> String {
+    let key = shell_word(key);
+    if other.units.iter().any(|unit| unit.contains(':')) {
+        return format!("mxray --netns {key} sockets --listening for its sockets, a run inside the container for all else");
+    }
+    format!("mxray --netns {key} doctor")
 }
 
 /// `port 25, 587 of postfix (system-postfix.slice)`

@@ -16,6 +16,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+/// The ports of mail, whatever a configuration says.
+pub const MAIL_PORTS: &[u16] = &[24, 25, 110, 143, 465, 587, 993, 995, 2525, 4190];
 /// Where `ip netns add` keeps its namespaces (ip-netns(8)).
 const NAMED: &str = "/run/netns";
 /// Names that are looked at. Routers in software have some hundred.
@@ -83,6 +85,24 @@ pub fn look(table: &Table, interest: &Interest<'_>) -> Seen<Namespaces> {
         .map(|(instance, master)| (instance, master_place(master.map(|master| master.pid), own, &of_process, &keys)))
         .collect();
     Seen::Value(result)
+}
+
+/// The namespace of the calling thread, described like the others.
+pub fn own(table: &Table, interest: &Interest<'_>) -> Namespace {
+    let net = Path::new("/proc/thread-self/net");
+    let Ok(own) = identity(net) else { return Namespace::default() };
+    let mut found = Found::default();
+    for row in table.rows.values().filter(|row| lives(row)) {
+        if identity(&net_of(row.pid)).is_ok_and(|identity| identity == own) {
+            note(&mut found, row, interest);
+        }
+    }
+    let mut namespace = look_into(found, interest);
+    namespace.inode = std::fs::metadata("/proc/thread-self/ns/net").map_or_else(
+        |error| read::refused("look at", Path::new("/proc/thread-self/ns/net"), &error),
+        |data| Seen::Value(data.ino()),
+    );
+    namespace
 }
 
 /// Kernel threads, and the dead that wait for their parent, live nowhere.

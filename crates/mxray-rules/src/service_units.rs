@@ -142,7 +142,7 @@ pub fn holds<'a>(evidence: &'a Evidence, server: &'a Server, listener: &Listener
         socket.listens.iter().any(|listen| listen.protocol == listener.protocol && listen.port == listener.port)
     };
     let mut units = activates(evidence.units.value()?, server).filter(|(_, socket)| opens(socket));
-    units.next().filter(|_| by_systemd).map(|(name, _)| name)
+    units.find(|(name, _)| by_systemd || listener.unit.value() == Some(*name)).map(|(name, _)| name)
 }
 
 /// The socket unit that starts this server when somebody connects, with a listener to show for it.

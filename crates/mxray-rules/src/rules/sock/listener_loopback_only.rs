@@ -34,6 +34,7 @@ fn check(evidence: &Evidence) -> Said {
             judgement.find(stale(instance, &against_it, &words));
         } else if by_configuration.iter().any(|(_, wanted)| wanted.purpose == Purpose::Relay) {
             match (view::receives_mail(evidence, server), view::names_domain(server)) {
+                (Some(domains), _) if may_be_fetched(server) => judgement.blind(&RULE, &undecided(instance, &domains)),
                 (Some(domains), _) => judgement.find(configured(instance, server, &by_configuration, &domains, &words)),
                 (None, Some(domain)) => judgement.blind(&RULE, &undecided(instance, &domain)),
                 (None, None) => judgement
@@ -45,6 +46,13 @@ fn check(evidence: &Evidence) -> Said {
         }
     }
     Ok(judgement)
+}
+
+/// Mail that is fetched elsewhere is handed over on loopback; such a host sends through its provider, and its users do not
+/// submit here.
+fn may_be_fetched(server: &Server) -> bool {
+    let submits = |wanted: &WantedListener| matches!(wanted.purpose, Purpose::Submission | Purpose::Submissions);
+    view::has_relayhost(server) && !server.wanted.values().any(submits)
 }
 
 /// A host that only sends often has its domain in `mydestination`, too; so has one whose way in was closed by mistake.
