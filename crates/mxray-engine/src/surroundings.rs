@@ -90,7 +90,9 @@ pub fn notes(evidence: &Evidence) -> Vec<Unseen> {
 fn needs(key: &str, other: &Namespace) -> String {
     let key = shell_word(key);
     if other.units.iter().any(|unit| unit.contains(':')) {
-        return format!("mxray --netns {key} sockets --listening for its sockets, a run inside the container for all else");
+        return format!(
+            "mxray --netns {key} sockets --listening for its sockets, a run inside the container for all else"
+        );
     }
     format!("mxray --netns {key} doctor")
 }

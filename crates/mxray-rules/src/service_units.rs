@@ -145,6 +145,18 @@ pub fn holds<'a>(evidence: &'a Evidence, server: &'a Server, listener: &Listener
     units.find(|(name, _)| by_systemd || listener.unit.value() == Some(*name)).map(|(name, _)| name)
 }
 
+/// The socket unit that has systemd open a TCP port.
+pub fn opens(evidence: &Evidence, port: u16) -> Option<(&String, &SocketUnit)> {
+    let seen = evidence.units.value()?.sockets.iter().filter_map(|(name, socket)| Some((name, socket.value()?)));
+    let in_effect = |socket: &SocketUnit| !socket.unit.masked && !socket.unit.enabled.is_absent();
+    let mut found: Vec<_> = seen
+        .filter(|(_, socket)| socket.listens.iter().any(|listen| listen.protocol == "tcp" && listen.port == port))
+        .collect();
+    // One that nothing pulls in may have been started by hand.
+    found.sort_by_key(|(_, socket)| !in_effect(socket));
+    found.into_iter().next()
+}
+
 /// The socket unit that starts this server when somebody connects, with a listener to show for it.
 pub fn waits_for_a_client<'a>(evidence: &'a Evidence, server: &'a Server) -> Option<&'a String> {
     evidence.sockets.value()?.listeners.values().find_map(|listener| holds(evidence, server, listener))

@@ -221,6 +221,19 @@ fn stop(
         .config(wanted.at.file.clone(), Some(wanted.at.line), format!("# {} inet …", wanted.service));
     }
     let name = owner.map_or("", |owner| owner.name.as_str());
+    if owner.is_some_and(|owner| owner.pid == 1)
+        && let Some((name, socket)) = service_units::opens(evidence, port)
+    {
+        let at = socket.listens.iter().find(|listen| listen.port == port).map(|listen| listen.at.to_string());
+        let name = shell_word(name);
+        return Fix::here(format!(
+            "systemd holds it for {name} ({}), which starts {}: disable that socket unit.",
+            at.unwrap_or_else(|| socket.unit.file.clone()),
+            socket.service
+        ))
+        .command(format!("systemctl disable --now {name}"))
+        .undo(format!("systemctl enable --now {name}"));
+    }
     if owner.is_some_and(|owner| owner.pid == 1) {
         return Fix::here("systemd holds it for a socket unit: find the unit that names the port, and disable that.")
             .command(format!("systemctl list-sockets --all | grep -w {port}"))

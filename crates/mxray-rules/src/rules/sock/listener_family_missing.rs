@@ -2,10 +2,11 @@
 
 use crate::place;
 use crate::rule::{Judgement, Rule, Said};
+use crate::service_units;
 use crate::view;
 use crate::words::Words;
 use mxray_model::evidence::{Listener, Purpose, Server, Sockets, WantedListener};
-use mxray_model::{Blind, Evidence, Finding, Fix, Prefix, Seen, Severity, Subject};
+use mxray_model::{Blind, Evidence, Finding, Fix, Prefix, Severity, Subject};
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
@@ -178,7 +179,7 @@ fn finding(
         finding = finding.touches(view::port_scope(*port));
     }
     let first = ports.first().copied().unwrap_or(25);
-    match by_unit(evidence, first) {
+    match by_unit(evidence, server, first) {
         Some((unit, file)) => finding.fix(
             Fix::here(format!("systemd opens the port for {unit}, which names one family only: add the other one."))
                 .config(file, None, "[Socket]\nListenStream=[::]:PORT\nListenStream=0.0.0.0:PORT\nBindIPv6Only=ipv6-only")
@@ -194,15 +195,10 @@ fn finding(
     }
 }
 
-/// The socket unit that opens this port, and where its drop-in belongs.
-fn by_unit(evidence: &Evidence, port: u16) -> Option<(&str, String)> {
-    let sockets = &evidence.units.value()?.sockets;
-    sockets.iter().find_map(|(name, socket)| match socket {
-        Seen::Value(socket) if socket.unit.active.value().is_some() || socket.unit.enabled.value().is_some() => socket
-            .listens
-            .iter()
-            .any(|listen| listen.port == port && listen.protocol == "tcp")
-            .then(|| (name.as_str(), format!("/etc/systemd/system/{name}.d/families.conf"))),
-        _ => None,
-    })
+/// The socket unit that opens this port for the server, and where its drop-in belongs.
+fn by_unit<'a>(evidence: &'a Evidence, server: &'a Server, port: u16) -> Option<(&'a str, String)> {
+    let sockets = evidence.sockets.value()?;
+    let (_, listener) = view::listeners_on(sockets, port).into_iter().next()?;
+    let name = service_units::holds(evidence, server, listener)?;
+    Some((name.as_str(), format!("/etc/systemd/system/{name}.d/families.conf")))
 }
