@@ -22,6 +22,8 @@ pub const MAIL_PORTS: &[u16] = &[24, 25, 110, 143, 465, 587, 993, 995, 2525, 419
 const NAMED: &str = "/run/netns";
 /// Names that are looked at. Routers in software have some hundred.
 const NAMES_MAX: usize = 1024;
+/// Namespaces whose sockets are read; half a millisecond each.
+const LOOKED_INTO_MAX: usize = 512;
 /// Namespaces of which evidence keeps a description; a container host may have a thousand.
 const KEPT_MAX: usize = 64;
 /// Units and programs named of each.
@@ -76,6 +78,12 @@ pub fn look(table: &Table, interest: &Interest<'_>) -> Seen<Namespaces> {
             Err(error) => result.complete &= has_ended(&error),
         }
     }
+    let mut found: Vec<(Identity, Found)> = found.into_iter().collect();
+    // Those with mail software first: they are looked into and kept whatever else there is.
+    found.sort_by_key(|(_, found)| found.namespace.software.is_empty());
+    let left_out = found.len().saturating_sub(LOOKED_INTO_MAX);
+    result.left_out = u32::try_from(left_out).unwrap_or(u32::MAX);
+    found.truncate(LOOKED_INTO_MAX);
     let mut others: Vec<(Identity, Namespace)> =
         found.into_iter().map(|(identity, found)| (identity, look_into(found, interest))).collect();
     let empty = add_names(&mut others);

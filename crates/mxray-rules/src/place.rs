@@ -4,6 +4,7 @@
 //! [`here`]: of a server that runs in another namespace it cannot tell, and says which command can.
 
 use crate::rule::{Judgement, Rule};
+use crate::service_units;
 use crate::view;
 use mxray_model::evidence::{Endpoint, Namespace, Place, Server, Setting};
 use mxray_model::text::shell_word;
@@ -77,10 +78,18 @@ fn namespace_of<'a>(evidence: &'a Evidence, instance: &str, server: &Server) -> 
                 namespace.software.contains(&server.software)
                     && ports.into_iter().any(|port| server.wanted.values().any(|wanted| wanted.port == port))
             };
-            let (key, _) = namespaces.others.iter().find(|(_, namespace)| serves(namespace))?;
-            Some((key, false))
+            let seen = namespaces.others.iter().find(|(_, namespace)| serves(namespace)).map(|(key, _)| key.as_str());
+            Some((seen.or_else(|| by_unit(evidence, server))?, false))
         }
     }
+}
+
+/// The namespace that the unit of this software is started in, by its name (NetworkNamespacePath=, systemd.exec(5)).
+fn by_unit<'a>(evidence: &'a Evidence, server: &Server) -> Option<&'a str> {
+    let of_it = |name: &str| service_units::belongs_to(name, &server.software);
+    let units = evidence.units.value()?.services.iter().filter(|(name, _)| of_it(name));
+    let paths = units.filter_map(|(_, unit)| unit.value()?.settings.get("NetworkNamespacePath"));
+    paths.map(|setting| setting.value.as_str()).find_map(|path| path.rsplit('/').next().filter(|name| !name.is_empty()))
 }
 
 /// The port of `tcp/0.0.0.0:25`.

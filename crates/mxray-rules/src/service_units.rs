@@ -121,12 +121,14 @@ fn stem(name: &str) -> &str {
     name.split(['@', '.']).next().unwrap_or(name)
 }
 
+/// Is this a unit of this software, `postfix@-.service` of `postfix`?
+pub fn belongs_to(unit: &str, software: &str) -> bool {
+    main_units(software).iter().any(|main| stem(main) == stem(unit))
+}
+
 /// Socket units that start this server, or a process of it for each connection.
 fn activates<'a>(units: &'a Units, server: &'a Server) -> impl Iterator<Item = (&'a String, &'a SocketUnit)> {
-    let is_its = move |socket: &&SocketUnit| {
-        let service = stem(&socket.service);
-        !socket.unit.masked && main_units(&server.software).iter().any(|unit| stem(unit) == service)
-    };
+    let is_its = move |socket: &&SocketUnit| !socket.unit.masked && belongs_to(&socket.service, &server.software);
     let seen = units.sockets.iter().filter_map(|(name, socket)| Some((name, socket.value()?)));
     seen.filter(move |(_, socket)| is_its(socket))
 }

@@ -16,7 +16,7 @@ pub struct Namespaces {
     pub servers: BTreeMap<String, Seen<Place>>,
     /// The others that bear on mail or have a name, by what `--netns` takes: a name of `ip netns`, or a process id.
     pub others: BTreeMap<String, Namespace>,
-    /// Further ones that were left out; none of them runs mail software or listens on a port of mail.
+    /// Further ones that were left out. Those with mail software are kept before all others.
     pub left_out: u32,
     /// Every process could be looked at, so that no namespace with a process in it is missing.
     pub complete: bool,
