@@ -189,7 +189,8 @@ pub(super) fn of_kind(root: &Path, suffix: &str) -> BTreeSet<String> {
         // What may not be listed is found by name only.
         let Ok(entries) = std::fs::read_dir(below(root, directory)) else { continue };
         let names = entries.flatten().take(ENTRIES_MAX).filter_map(|entry| entry.file_name().into_string().ok());
-        found.extend(names.filter(|name| name.ends_with(suffix)));
+        // systemd itself takes no other characters in a name than plain ones (systemd.unit(5)).
+        found.extend(names.filter(|name| name.ends_with(suffix) && text::untrusted(name.as_bytes()) == *name));
     }
     found
 }
