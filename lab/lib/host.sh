@@ -14,6 +14,8 @@ PEER6=2001:db8:113::9
 FAR4=198.51.100.25
 FAR6=2001:db8:51::25
 
+. $LAB/foreign.sh
+
 # until_true SECONDS COMMAND…: waits until the command succeeds.
 until_true() {
     local limit=$1 end=$((SECONDS + $1))
@@ -144,6 +146,17 @@ make_certificate() {
     openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 365 -subj "/CN=$1" \
         -addext "subjectAltName=DNS:$1" -keyout /etc/ssl/mail/key.pem -out /etc/ssl/mail/cert.pem 2>/dev/null
     chmod 600 /etc/ssl/mail/key.pem
+}
+
+# What systemd leaves for others to see: the mark of sd_booted(3), and for each unit the link that enables it. The unit
+# files are those of the packages; postfix@-.service is what Debian's generator makes.
+systemd_units() {
+    local unit wants=/etc/systemd/system/multi-user.target.wants generated=/run/systemd/generator
+    mkdir -p /run/systemd/system "$wants" "$generated/postfix.service.wants"
+    for unit in postfix dovecot opendkim rsyslog; do
+        ln -sf "/lib/systemd/system/$unit.service" "$wants/$unit.service"
+    done
+    ln -sf /lib/systemd/system/postfix@.service "$generated/postfix.service.wants/postfix@-.service"
 }
 
 # --- Postfix ---------------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@
 //! hang has its own part; every file system, too.
 
 use crate::parts::{Parts, Pending, Progress};
+use crate::surroundings;
 use crate::thin;
 use mxray_host::processes::Table;
 use mxray_host::programs::Programs;
@@ -41,6 +42,7 @@ pub fn collect(options: &Options, progress: Progress<'_>) -> Evidence {
     let vantage = parts.start("vantage", vantage::look);
     let settings = parts.start("kernel", || (kernel::settings(), kernel::counters()));
     let first = parts.start("sockets", sockets::sample);
+    let addresses = parts.start("addresses", mta::addresses);
     let table = parts.start("processes", processes::table);
     let programs = Programs::new(parts.margin());
     let readers: Vec<(&str, Pending<Servers>)> = mta::readers()
@@ -60,6 +62,8 @@ pub fn collect(options: &Options, progress: Progress<'_>) -> Evidence {
     programs.end();
     attach(&mut parts, &mut servers, &table);
     let file_systems = start_file_systems(&mut parts, &servers);
+    let namespaces = surroundings::start(&mut parts, &table, &servers);
+    let units = surroundings::start_units(&mut parts, &table, &servers);
 
     let waiting = first.value().is_some_and(Sample::anyone_waits);
     parts.rest_until(begun + if waiting { WINDOW_WHILE_WAITING } else { WINDOW });
@@ -88,6 +92,9 @@ pub fn collect(options: &Options, progress: Progress<'_>) -> Evidence {
     evidence.sockets = summarise(&first, last.as_ref(), &owners);
     join_servers(&mut evidence, servers, &first, &owners, &table);
     evidence.file_systems = file_systems.into_iter().map(|(name, pending)| (name, flat(parts.wait(pending)))).collect();
+    evidence.addresses = flat(parts.wait(addresses));
+    evidence.namespaces = surroundings::finish(&mut parts, namespaces, &table);
+    evidence.units = flat(parts.wait(units));
     evidence.parts = parts.finish();
     evidence
 }

@@ -7,13 +7,16 @@ use std::collections::BTreeMap;
 /// Runs the rules and makes the report.
 pub fn judge(question: Question, evidence: Evidence, started: String, took_ms: u64) -> Report {
     let judged = mxray_rules::examine(&evidence);
-    let gaps = gaps(&evidence);
+    let in_charge = mxray_rules::in_charge(&evidence);
+    let gaps = gaps(&in_charge);
     let verdict = verdict(&judged.causes, !gaps.is_empty());
     let mut unseen = judged.unseen;
     unseen.extend(side_notes(&evidence));
     unseen.extend(gaps.iter().cloned());
     unseen.sort();
     unseen.dedup();
+    let summary = summary(verdict, &judged.causes, &gaps, &in_charge);
+    drop(in_charge);
     Report {
         schema: REPORT_SCHEMA.to_owned(),
         tool: Tool { name: "mxray".to_owned(), version: env!("CARGO_PKG_VERSION").to_owned() },
@@ -21,7 +24,7 @@ pub fn judge(question: Question, evidence: Evidence, started: String, took_ms: u
         took_ms,
         question,
         verdict,
-        summary: summary(verdict, &judged.causes, &gaps, &evidence),
+        summary,
         causes: judged.causes,
         findings: judged.findings,
         ruled_out: judged.ruled_out,
@@ -54,10 +57,18 @@ fn gaps(evidence: &Evidence) -> Vec<Unseen> {
     match &evidence.servers {
         Seen::Unknown(blind) => gap("configuration of the mail server", blind),
         Seen::Absent => gaps.push(no_server(evidence)),
+        Seen::Value(servers) if servers.values().all(|server| !server.enabled) => gaps.push(Unseen {
+            what: "the mail server in charge".to_owned(),
+            why: "none of those that are configured here is meant to run".to_owned(),
+            needs: "a run where the mail is handled: on another host, in a container, or with --netns".to_owned(),
+        }),
         Seen::Value(servers) => {
             for (instance, server) in servers.iter().filter(|(_, server)| server.enabled) {
                 if let Some(blind) = server.master.blind() {
                     gap(&format!("whether {instance} runs"), blind);
+                }
+                if let Some(blind) = crate::surroundings::hides(evidence, instance) {
+                    gap(&format!("the sockets of {instance}"), &blind);
                 }
             }
         }
@@ -135,6 +146,7 @@ fn side_notes(evidence: &Evidence) -> Vec<Unseen> {
             needs: "a run on the container's host".to_owned(),
         });
     }
+    notes.extend(crate::surroundings::notes(evidence));
     notes
 }
 

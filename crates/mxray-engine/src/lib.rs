@@ -7,6 +7,7 @@
 mod collect;
 mod judge;
 mod parts;
+mod surroundings;
 mod thin;
 
 pub use collect::{Options, collect};

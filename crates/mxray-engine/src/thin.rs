@@ -9,8 +9,6 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Listeners that evidence keeps besides those that bear on mail. A large host has a few hundred; any local user can
 /// open thousands.
 const LISTENERS_MAX: usize = 500;
-/// The ports of mail, kept also where no configuration that we read names them.
-const MAIL_PORTS: &[u16] = &[24, 25, 110, 143, 465, 587, 993, 995, 2525, 4190];
 /// How many processes of one kind (`postfix` `smtpd`) the evidence keeps.
 const OF_ONE_KIND_MAX: usize = 12;
 /// How many kinds: a process may call itself anything.
@@ -21,7 +19,7 @@ pub fn listeners(sockets: &mut Sockets, servers: &BTreeMap<String, Server>) {
     if sockets.listeners.len() <= LISTENERS_MAX {
         return;
     }
-    let mut ports: BTreeSet<u16> = MAIL_PORTS.iter().copied().collect();
+    let mut ports: BTreeSet<u16> = mxray_host::namespaces::MAIL_PORTS.iter().copied().collect();
     for server in servers.values() {
         ports.extend(server.wanted.values().map(|wanted| wanted.port));
         ports.extend(server.helpers.values().filter_map(|helper| match helper.endpoint {

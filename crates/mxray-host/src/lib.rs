@@ -10,6 +10,7 @@ pub mod kernel;
 mod mounts;
 pub mod mta;
 pub mod names;
+pub mod namespaces;
 pub mod processes;
 pub mod programs;
 mod read;

@@ -83,6 +83,8 @@ pub enum Blind {
     NotAttempted { why: String },
     /// Looking failed: the step, and what the system said.
     Failed { step: String, error: String },
+    /// It is visible from another place only: why, and the command that looks there.
+    Elsewhere { why: String, look: String },
     /// Something was read and could not be understood.
     NotUnderstood { what: String, text: String },
 }
@@ -95,6 +97,7 @@ impl Blind {
             Blind::TimedOut { what, after_ms } => format!("{what}: no answer within {after_ms} ms"),
             Blind::NotAttempted { why } => why.clone(),
             Blind::Failed { step, error } => format!("{step}: {error}"),
+            Blind::Elsewhere { why, .. } => why.clone(),
             Blind::NotUnderstood { what, text } => format!("{what} not understood: {text}"),
         }
     }
@@ -106,6 +109,7 @@ impl Blind {
             Blind::TimedOut { .. } => "a longer --deadline, or the cause of the delay removed".to_owned(),
             Blind::NotAttempted { .. } => String::new(),
             Blind::Failed { .. } => "the failing step repaired; please report it if the system is well".to_owned(),
+            Blind::Elsewhere { look, .. } => look.clone(),
             Blind::NotUnderstood { .. } => "the line corrected, or a report to mxray with that line".to_owned(),
         }
     }

@@ -6,9 +6,11 @@
 #![deny(clippy::disallowed_methods, clippy::disallowed_macros)]
 
 mod causes;
+mod place;
 mod precedence;
 mod rule;
 mod rules;
+mod service_units;
 mod view;
 mod words;
 
@@ -18,6 +20,7 @@ mod pages;
 pub use causes::fold;
 pub use precedence::{LINKS, Link, NEAREST_FIRST, explains};
 pub use rule::{Judgement, Rule, Said};
+pub use service_units::in_charge;
 
 use mxray_model::{Evidence, Finding, Row, RuledOut, Unseen};
 
@@ -45,11 +48,12 @@ pub struct Judged {
 
 /// Runs every rule, folds consequences under their causes, and ranks the causes.
 pub fn examine(evidence: &Evidence) -> Judged {
-    let judgements: Vec<(&Rule, Judgement)> = catalogue().iter().map(|rule| (rule, rule.judge(evidence))).collect();
+    let judged = in_charge(evidence);
+    let judgements: Vec<(&Rule, Judgement)> = catalogue().iter().map(|rule| (rule, rule.judge(&judged))).collect();
     let findings = judgements.iter().flat_map(|(_, judgement)| judgement.findings.clone()).collect();
     let (findings, causes) = fold(findings);
 
-    let mut judged = Judged { findings, causes, ..Judged::default() };
+    let mut judged = Judged { findings, causes, unseen: service_units::notes(evidence), ..Judged::default() };
     for (rule, judgement) in judgements {
         judged.unseen.extend(judgement.unseen);
         if !judgement.findings.is_empty() {

@@ -15,7 +15,7 @@ pub const NEAREST_FIRST: &[&str] = &[
     "SOCK111", // it runs, and is stopped or stuck
     "SOCK106", // somebody takes it all
     "SOCK109", "SOCK110", // a limit is reached
-    "SOCK102", "SOCK105", "SOCK114", "SOCK108", "SOCK101", "SOCK104", "LOOK010",
+    "SOCK102", "SOCK113", "SOCK105", "SOCK114", "SOCK108", "SOCK101", "SOCK104", "LOOK010",
 ];
 
 /// On what two findings must agree for one to explain the other.

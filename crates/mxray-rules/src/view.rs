@@ -198,11 +198,15 @@ pub fn names_domain(server: &Server) -> Option<String> {
     Some(format!("mydestination contains {domain}"))
 }
 
+/// Its mail to others leaves through another server.
+pub fn has_relayhost(server: &Server) -> bool {
+    !server.setting("relayhost").trim().is_empty()
+}
+
 /// The domains in `mydestination`; none where mail from outside is not expected at all: behind a relayhost, and where
 /// mail to others is an error (Debian's "Local only").
 fn local_domains(server: &Server) -> Vec<&str> {
-    let sends_by_another = !server.setting("relayhost").trim().is_empty();
-    if sends_by_another || transport_name(server.setting("default_transport")) == "error" {
+    if has_relayhost(server) || transport_name(server.setting("default_transport")) == "error" {
         return Vec::new();
     }
     list(server.setting("mydestination")).into_iter().filter(|entry| is_domain(entry)).collect()

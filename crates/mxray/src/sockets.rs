@@ -8,6 +8,7 @@ mod group;
 mod json;
 mod line;
 mod look;
+mod namespaces;
 mod overview;
 mod plan;
 mod text;
@@ -64,6 +65,10 @@ pub struct SocketsArgs {
     /// Sum up by remote address, network (/24, /64), service, state, unit or process.
     #[arg(long, value_enum, value_name = "KEY")]
     pub by: Option<By>,
+    /// List the network namespaces of this machine instead, with who lives in them and their listeners on ports of mail
+    /// (and of --port). What stands first in a row is what --netns takes.
+    #[arg(long, conflicts_with_all = ["listening", "state", "peer", "unit", "process", "direction", "tcp", "udp", "unix", "by", "sort", "limit", "all", "pids", "info", "watch"])]
+    pub namespaces: bool,
     /// Order of the rows. Without it: listeners first, then by local port and peer; over 10,000 rows into a pipe, as
     /// the kernel gives them.
     #[arg(long, value_enum, value_name = "KEY")]
@@ -99,6 +104,7 @@ Examples:
   mxray sockets --unit 'postfix*' --info --sort rtt  slowest paths of Postfix
   mxray sockets --peer 192.0.2.0/24 --json      everything towards one network, for programs
   mxray sockets --by service --watch            inbound and outbound load, live
+  mxray sockets --namespaces                    where else on this machine mail is served (containers, ip netns)
 
 In JSON, a unit of null is a socket created in the root cgroup; a unit that is left out is unknown, and \"unseen\" says
 why. On a listener, Recv-Q and Send-Q are connections: those waiting to be accepted, and their limit.";
@@ -172,6 +178,9 @@ pub fn run(
             return Ok(exit::USAGE);
         }
     };
+    if args.namespaces {
+        return namespaces::run(&plan.query.ports, plan.format, out);
+    }
     match plan.watch {
         Some(every) => watch::run(&plan, every, out),
         None => once(&plan, out),

@@ -24,6 +24,25 @@ const PORTS: &[(&str, u16)] = &[
     ("qmqp", 628),
 ];
 
+/// Addresses that connections can come to; see [`mxray_model::Evidence::addresses`].
+pub fn addresses() -> Seen<BTreeSet<IpAddr>> {
+    let text = |path: &str| {
+        read::kernel(Path::new(path), FILE_BYTES_MAX)
+            .map(|content| String::from_utf8_lossy(&content.bytes).into_owned())
+    };
+    // A kernel or a container without IPv6 has no such table.
+    let six = match text("/proc/thread-self/net/if_inet6") {
+        Seen::Value(table) => if_inet6_usable(&table),
+        Seen::Absent => BTreeSet::new(),
+        Seen::Unknown(blind) => return Seen::Unknown(blind),
+    };
+    match text("/proc/thread-self/net/fib_trie") {
+        Seen::Value(table) => Seen::Value(fib_trie(&table).into_iter().chain(six).collect()),
+        Seen::Absent => Seen::not_attempted("/proc/net/fib_trie is not there: the IPv4 addresses are not told"),
+        Seen::Unknown(blind) => Seen::Unknown(blind),
+    }
+}
+
 /// The machine as configuration sees it.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Machine {
@@ -42,8 +61,8 @@ impl Machine {
             Seen::Value(content) => String::from_utf8_lossy(&content.bytes).into_owned(),
             Seen::Absent | Seen::Unknown(_) => String::new(),
         };
-        let four = read::kernel(Path::new("/proc/net/fib_trie"), FILE_BYTES_MAX);
-        let six = read::kernel(Path::new("/proc/net/if_inet6"), FILE_BYTES_MAX);
+        let four = read::kernel(Path::new("/proc/thread-self/net/fib_trie"), FILE_BYTES_MAX);
+        let six = read::kernel(Path::new("/proc/thread-self/net/if_inet6"), FILE_BYTES_MAX);
         let ipv6 = !six.is_absent();
         let six_addresses = match &six {
             Seen::Value(content) => if_inet6(&String::from_utf8_lossy(&content.bytes)),
@@ -154,6 +173,17 @@ fn if_inet6(text: &str) -> BTreeSet<IpAddr> {
         .collect()
 }
 
+/// The same without those that are tentative or duplicates (`IFA_F_TENTATIVE`, `IFA_F_DADFAILED` of linux/if_addr.h; the
+/// fifth column).
+fn if_inet6_usable(text: &str) -> BTreeSet<IpAddr> {
+    const TENTATIVE_OR_FAILED: u32 = 0x40 | 0x08;
+    let usable = |line: &&str| {
+        let flags = line.split_whitespace().nth(4).and_then(|flags| u32::from_str_radix(flags, 16).ok());
+        flags.is_some_and(|flags| flags & TENTATIVE_OR_FAILED == 0)
+    };
+    text.lines().filter(usable).flat_map(if_inet6).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -166,6 +196,10 @@ mod tests {
         assert_eq!(found.iter().map(ToString::to_string).collect::<Vec<_>>(), ["127.0.0.1", "192.0.2.2"]);
         let six = if_inet6("fd000000000000000000000000000002 04 40 00 82     eth0\nshort 1\n");
         assert_eq!(six.iter().map(ToString::to_string).collect::<Vec<_>>(), ["fd00::2"]);
+        let three = "fd000000000000000000000000000002 04 40 00 82 eth0\nfd000000000000000000000000000003 04 40 00 48 eth0\n\
+                     fd000000000000000000000000000004 04 40 00\n";
+        let usable = if_inet6_usable(three);
+        assert_eq!(usable.iter().map(ToString::to_string).collect::<Vec<_>>(), ["fd00::2"]);
     }
 
     #[test]

@@ -10,6 +10,7 @@ mod others;
 mod postfix;
 
 pub use helpers::join_helpers;
+pub use machine::addresses;
 pub use others::{others, software_of};
 
 use crate::processes::Table;

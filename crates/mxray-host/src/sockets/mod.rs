@@ -24,7 +24,7 @@ use crate::cgroup::Units;
 use crate::read;
 use dump::Keep;
 use mxray_model::text::untrusted;
-use mxray_model::{Blind, Prefix};
+use mxray_model::{Blind, Prefix, Seen};
 use std::collections::HashSet;
 use std::io;
 use std::path::Path;
@@ -192,6 +192,42 @@ fn from_proc(net: &Path, query: &Query, snapshot: &mut Snapshot) -> Result<(), B
         })?;
     }
     Ok(())
+}
+
+/// TCP listeners of another network namespace, from a process's `net` directory (`/proc/812/net`); this needs no
+/// privilege.
+///
+/// The kernel lists listeners before connections: a table that is cut behind the first connection is whole for us.
+pub(crate) fn listeners_below(net: &Path) -> Seen<Vec<Socket>> {
+    /// Some 25,000 listeners.
+    const BYTES_MAX: u64 = 4 << 20;
+    let mut found = Vec::new();
+    for name in ["tcp", "tcp6"] {
+        let path = net.join(name);
+        let mut content = match read::kernel(&path, BYTES_MAX) {
+            Seen::Value(content) => content,
+            Seen::Absent if name == "tcp6" => continue,
+            Seen::Absent => return Seen::Absent,
+            Seen::Unknown(blind) => return Seen::Unknown(blind),
+        };
+        if content.cut {
+            let whole = content.bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+            content.bytes.truncate(whole);
+        }
+        let mut connections = false;
+        let read = procnet::inet(Protocol::Tcp, &content.bytes, |socket| match socket.state {
+            State::Listen => found.push(socket),
+            _ => connections = true,
+        });
+        if let Err(bad) = read {
+            let what = format!("{} line {}", path.display(), bad.line);
+            return Seen::Unknown(Blind::NotUnderstood { what, text: untrusted(&bad.text) });
+        }
+        if content.cut && !connections {
+            return Seen::not_attempted(&format!("{} is longer than {BYTES_MAX} bytes", path.display()));
+        }
+    }
+    Seen::Value(found)
 }
 
 impl Query {

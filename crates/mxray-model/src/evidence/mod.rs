@@ -5,11 +5,14 @@
 //! fail to see is a [`Seen`]. All text from outside has gone through [`crate::text::untrusted`].
 
 mod host;
+mod namespace;
 mod process;
 mod server;
 mod socket;
+mod unit;
 
 pub use host::{Counter, FileSystem, Kernel, PortRange, Vantage};
+pub use namespace::{Namespace, Namespaces, Place};
 pub use process::{Descriptors, Owner, Process, Processes};
 pub use server::{
     Account, CertificateFiles, Children, Configured, DomainKind, Egress, Endpoint, FileLine, Helper, HelperKind,
@@ -17,10 +20,12 @@ pub use server::{
     WantedListener,
 };
 pub use socket::{AcceptQueue, Count, Drops, Listener, Load, Sockets, TOP_KEPT, Towards};
+pub use unit::{SocketUnit, Unit, UnitListen, Units};
 
 use crate::{Blind, Seen};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
 /// All facts of one examination.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -41,6 +46,13 @@ pub struct Evidence {
     pub others: BTreeMap<String, OtherServer>,
     /// File systems behind the directories that mail needs, by directory.
     pub file_systems: BTreeMap<String, Seen<FileSystem>>,
+    /// Addresses of this network namespace's interfaces that connections can come to: those that IPv6 still checks for
+    /// duplicates, or has found to be one, are left out.
+    pub addresses: Seen<BTreeSet<IpAddr>>,
+    /// Network namespaces besides the one that was looked at.
+    pub namespaces: Seen<Namespaces>,
+    /// Units of systemd that bear on mail. `Absent`: systemd does not start services here.
+    pub units: Seen<Units>,
     /// How each part of the examination went, by its name.
     pub parts: BTreeMap<String, Part>,
 }

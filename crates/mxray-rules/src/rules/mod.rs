@@ -34,5 +34,6 @@ catalogue! {
     sock::service_process_limit,
     sock::service_not_answering,
     sock::service_not_running,
+    sock::listener_family_missing,
     sock::helper_service_down,
 }

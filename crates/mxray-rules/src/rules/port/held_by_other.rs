@@ -1,6 +1,8 @@
 //! PORT101: another process holds the port that a mail service is configured for.
 
+use crate::place;
 use crate::rule::{Judgement, Rule, Said};
+use crate::service_units;
 use crate::view;
 use crate::words::Words;
 use mxray_model::evidence::{Listener, Owner, Process, Server, WantedListener};
@@ -34,7 +36,7 @@ fn check(evidence: &Evidence) -> Said {
     let servers = view::servers(evidence, &RULE)?;
     let sockets = view::sockets(evidence, &RULE)?;
     let mut judgement = Judgement::nothing();
-    for (instance, server) in view::enabled(servers) {
+    for (instance, server) in place::here(evidence, servers, &RULE, &mut judgement) {
         for (key, wanted) in &server.wanted {
             let mut clean = true;
             for (listener_key, listener) in view::listeners_of(sockets, wanted) {
@@ -63,6 +65,10 @@ fn holder(evidence: &Evidence, server: &Server, listener: &Listener) -> Holder {
     let processes = evidence.processes.value();
     let process = |pid: u32| processes.and_then(|processes| processes.mail.get(&pid));
     let unit = listener.unit.value().cloned();
+    // Opened by systemd for this very server, and handed over when it starts.
+    if service_units::holds(evidence, server, listener).is_some() {
+        return Holder::Ours;
+    }
     if let Seen::Value(owners) = &listener.owners {
         if owners.iter().any(|owner| is_ours(server, owner.pid, process(owner.pid))) {
             return Holder::Ours;
@@ -215,6 +221,19 @@ fn stop(
         .config(wanted.at.file.clone(), Some(wanted.at.line), format!("# {} inet …", wanted.service));
     }
     let name = owner.map_or("", |owner| owner.name.as_str());
+    if owner.is_some_and(|owner| owner.pid == 1)
+        && let Some((name, socket)) = service_units::opens(evidence, port)
+    {
+        let at = socket.listens.iter().find(|listen| listen.port == port).map(|listen| listen.at.to_string());
+        let name = shell_word(name);
+        return Fix::here(format!(
+            "systemd holds it for {name} ({}), which starts {}: disable that socket unit.",
+            at.unwrap_or_else(|| socket.unit.file.clone()),
+            socket.service
+        ))
+        .command(format!("systemctl disable --now {name}"))
+        .undo(format!("systemctl enable --now {name}"));
+    }
     if owner.is_some_and(|owner| owner.pid == 1) {
         return Fix::here("systemd holds it for a socket unit: find the unit that names the port, and disable that.")
             .command(format!("systemctl list-sockets --all | grep -w {port}"))

@@ -1,5 +1,6 @@
 //! PORT109: a port that is reserved for privileged processes, and a mail server without the privilege.
 
+use crate::place;
 use crate::rule::{Judgement, Rule, Said};
 use crate::view;
 use crate::words::Words;
@@ -37,7 +38,7 @@ fn check(evidence: &Evidence) -> Said {
             .map_or_else(Judgement::nothing, |blind| Judgement::cannot_tell(&RULE, blind)));
     };
     let mut judgement = Judgement::nothing();
-    for (instance, server) in view::enabled(servers) {
+    for (instance, server) in place::here(evidence, servers, &RULE, &mut judgement) {
         // What is bound needs no privilege any more.
         let unbound: Vec<u16> = server
             .wanted

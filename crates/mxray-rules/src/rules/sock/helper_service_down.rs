@@ -1,5 +1,6 @@
 //! SOCK114: a local service that the mail server depends on does not answer.
 
+use crate::place;
 use crate::rule::{Judgement, Rule, Said};
 use crate::view;
 use mxray_model::evidence::{Helper, HelperKind, Server};
@@ -45,7 +46,12 @@ fn check(evidence: &Evidence) -> Said {
         // Two parameters may name one endpoint: it is down once.
         let mut down: BTreeMap<String, Finding> = BTreeMap::new();
         for (key, helper) in &server.helpers {
+            let foreign = place::helper_blind(evidence, instance, server, &helper.endpoint);
             let what = match &helper.state {
+                _ if foreign.is_some() => {
+                    foreign.iter().for_each(|blind| judgement.blind(&RULE, &named(helper, blind)));
+                    continue;
+                }
                 Seen::Absent => "nothing listens there",
                 Seen::Value(state) if state.stopped == Seen::Value(true) => "its process is stopped",
                 Seen::Value(state) if state.queue.value().is_some_and(mxray_model::evidence::AcceptQueue::is_full) => {

@@ -1,5 +1,6 @@
 //! SOCK102: a public service listens only on loopback.
 
+use crate::place;
 use crate::rule::{Judgement, Rule, Said};
 use crate::view;
 use crate::words::Words;
@@ -20,7 +21,7 @@ fn check(evidence: &Evidence) -> Said {
     let servers = view::servers(evidence, &RULE)?;
     let sockets = view::sockets(evidence, &RULE)?;
     let mut judgement = Judgement::nothing();
-    for (instance, server) in view::enabled(servers) {
+    for (instance, server) in place::here(evidence, servers, &RULE, &mut judgement) {
         let on_loopback: Vec<(&String, &WantedListener)> = server
             .wanted
             .iter()
@@ -33,6 +34,7 @@ fn check(evidence: &Evidence) -> Said {
             judgement.find(stale(instance, &against_it, &words));
         } else if by_configuration.iter().any(|(_, wanted)| wanted.purpose == Purpose::Relay) {
             match (view::receives_mail(evidence, server), view::names_domain(server)) {
+                (Some(domains), _) if may_be_fetched(server) => judgement.blind(&RULE, &undecided(instance, &domains)),
                 (Some(domains), _) => judgement.find(configured(instance, server, &by_configuration, &domains, &words)),
                 (None, Some(domain)) => judgement.blind(&RULE, &undecided(instance, &domain)),
                 (None, None) => judgement
@@ -44,6 +46,13 @@ fn check(evidence: &Evidence) -> Said {
         }
     }
     Ok(judgement)
+}
+
+/// Mail that is fetched elsewhere is handed over on loopback; such a host sends through its provider, and its users do not
+/// submit here.
+fn may_be_fetched(server: &Server) -> bool {
+    let submits = |wanted: &WantedListener| matches!(wanted.purpose, Purpose::Submission | Purpose::Submissions);
+    view::has_relayhost(server) && !server.wanted.values().any(submits)
 }
 
 /// A host that only sends often has its domain in `mydestination`, too; so has one whose way in was closed by mistake.

@@ -1,9 +1,11 @@
 //! SOCK101: a mail service that is configured or expected has no listener.
 
+use crate::place;
 use crate::rule::{Judgement, Rule, Said};
 use crate::view;
 use crate::words::Words;
 use mxray_model::evidence::{Purpose, Server, Sockets, WantedListener};
+use mxray_model::text::shell_word;
 use mxray_model::{Blind, Evidence, Finding, Fix, Seen, Severity, Subject};
 use std::net::IpAddr;
 
@@ -22,6 +24,9 @@ fn check(evidence: &Evidence) -> Said {
     let sockets = view::sockets(evidence, &RULE)?;
     let mut judgement = Judgement::nothing();
     for (instance, server) in view::enabled(servers) {
+        cut_off(evidence, instance, server).into_iter().for_each(|finding| judgement.find(finding));
+    }
+    for (instance, server) in place::here(evidence, servers, &RULE, &mut judgement) {
         let words = Words::new(evidence, server);
         for (key, wanted) in &server.wanted {
             let missing = missing_addresses(sockets, wanted);
@@ -108,6 +113,74 @@ fn configured(
     .reference("master(5)")
 }
 
+/// A server that others are to reach, in a network namespace that has no interface but loopback: what it listens on
+/// there, nobody finds. What asks for loopback alone is well served by that.
+fn cut_off(evidence: &Evidence, instance: &str, server: &Server) -> Option<Finding> {
+    let (key, _) = place::cut_off(evidence, instance, server)?;
+    // A socket that the service manager opened here and handed in is reached all the same.
+    let served_here = |wanted: &WantedListener| {
+        evidence.sockets.value().is_some_and(|sockets| !view::listeners_of(sockets, wanted).is_empty())
+    };
+    let unreached: Vec<&WantedListener> = server
+        .wanted
+        .values()
+        .filter(|wanted| view::is_public_smtp(wanted) && !wanted.is_loopback_only() && !served_here(wanted))
+        .collect();
+    let first = unreached.iter().find(|wanted| wanted.purpose == Purpose::Relay).or_else(|| unreached.first())?;
+    let words = Words::new(evidence, server);
+    let services: Vec<String> = unreached.iter().map(|wanted| view::service_text(wanted)).collect();
+    let mut finding = RULE
+        .finding(
+            view::port_scope(first.port),
+            format!(
+                "{instance} runs in a network namespace without any interface but loopback: nobody reaches {}.",
+                services.join(", ")
+            ),
+        )
+        .confidence(0.95)
+        .touches(Subject::service(instance))
+        .because(
+            format!("The namespace of its first process ({key}) has the interface lo and no other."),
+            format!("/proc/{}/net/dev", server.master.value().map_or(0, |master| master.pid)),
+            view::pointer(["namespaces", "value", "others", key, "interfaces"]),
+        )
+        .data("port", first.port)
+        .data("service", first.service.clone())
+        .data("addresses", Vec::<String>::new())
+        .data("expected_from", "configuration")
+        .data("namespace", key)
+        .reference("systemd.exec(5), PrivateNetwork=")
+        .reference("network_namespaces(7)");
+    for wanted in unreached.iter().filter(|wanted| wanted.port != first.port) {
+        finding = finding.touches(view::port_scope(wanted.port));
+    }
+    Some(match place::private_network(evidence, server) {
+        Some((unit, setting)) => {
+            let at = setting.at.as_ref();
+            let source = at.map_or_else(|| unit.to_owned(), ToString::to_string);
+            finding
+                .because(
+                    format!("PrivateNetwork={} of {unit} takes the network away.", setting.value),
+                    source,
+                    view::pointer(["units", "value", "services", unit, "value", "settings", "PrivateNetwork"]),
+                )
+                .fix(
+                    Fix::here("Take PrivateNetwork= out of the unit, and restart the service.")
+                        .config(at.map_or_else(String::new, |at| at.file.clone()), at.map(|at| at.line), "PrivateNetwork=no")
+                        .command("systemctl daemon-reload")
+                        .command(words.restart())
+                        .verify(view::look_again(first.port)),
+                )
+        }
+        None => finding.fix(
+            Fix::here("Start it in the namespace that has the addresses: find what starts it, and take the namespace out there.")
+                .command(format!("mxray --netns {} sockets --listening --pids", shell_word(key)))
+                .command(words.restart())
+                .verify(view::look_again(first.port)),
+        ),
+    })
+}
+
 /// Is mail from outside expected, where nothing takes it?
 enum Expected {
     Found(Box<Finding>),
@@ -135,7 +208,8 @@ fn expected(evidence: &Evidence, instance: &str, server: &Server, sockets: &Sock
     if way_in || disabled || server.master.value().is_none() {
         return Expected::No;
     }
-    if !mailboxes_here {
+    // Such a host may have its mail fetched, or handed over by whoever it sends through.
+    if !mailboxes_here || view::has_relayhost(server) {
         return Expected::Open(format!(
             "{instance} takes no mail from other hosts, and {domains}: whether it should stands in the domain's MX records, which are not looked up"
         ));

@@ -5,6 +5,7 @@ pub mod connection_flood;
 pub mod descriptor_limit_near;
 pub mod ephemeral_ports_exhausted;
 pub mod helper_service_down;
+pub mod listener_family_missing;
 pub mod listener_loopback_only;
 pub mod listener_missing;
 pub mod service_not_answering;

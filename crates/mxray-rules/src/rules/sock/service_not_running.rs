@@ -1,6 +1,8 @@
 //! SOCK112: the mail server itself does not run.
 
+use crate::place;
 use crate::rule::{Judgement, Rule, Said};
+use crate::service_units;
 use crate::view;
 use crate::words::Words;
 use mxray_model::evidence::Server;
@@ -23,12 +25,16 @@ fn check(evidence: &Evidence) -> Said {
     for (instance, server) in view::enabled(servers) {
         match &server.master {
             Seen::Value(master) => judgement.well(format!("{instance} runs (process {})", master.pid)),
+            Seen::Absent if service_units::waits_for_a_client(evidence, server).is_some() => {
+                let unit = service_units::waits_for_a_client(evidence, server).map_or("", String::as_str);
+                judgement.well(format!("{instance} starts when somebody connects ({unit})"));
+            }
             Seen::Absent => judgement.find(not_running(evidence, instance, server).confidence(0.95).because(
                 "Its master process was looked for among all processes and is not there.",
                 "/proc",
                 view::server_pointer(instance, &["master"]),
             )),
-            Seen::Unknown(blind) => match silent_ports(evidence, server) {
+            Seen::Unknown(blind) => match silent_ports(evidence, instance, server) {
                 Some(ports) => judgement.find(not_running(evidence, instance, server).confidence(0.8).because(
                     format!("Its processes are hidden, but nothing listens on any of its ports ({ports})."),
                     "sock_diag",
@@ -43,7 +49,10 @@ fn check(evidence: &Evidence) -> Said {
 
 /// The ports that a server asks for, where it has none of them. One missing port may have other reasons: several
 /// at once say that nobody is there to open them.
-fn silent_ports(evidence: &Evidence, server: &Server) -> Option<String> {
+fn silent_ports(evidence: &Evidence, instance: &str, server: &Server) -> Option<String> {
+    if place::elsewhere(evidence, instance, server).is_some() {
+        return None;
+    }
     let sockets = evidence.sockets.value()?;
     let ports: BTreeSet<u16> = server.wanted.values().map(|wanted| wanted.port).collect();
     let silent = server.wanted.values().all(|wanted| view::listeners_of(sockets, wanted).is_empty());
@@ -54,23 +63,37 @@ fn silent_ports(evidence: &Evidence, server: &Server) -> Option<String> {
 fn not_running(evidence: &Evidence, instance: &str, server: &Server) -> Finding {
     let words = Words::new(evidence, server);
     let log = server.directories.get("log").map_or("/var/log", String::as_str);
-    RULE.finding(
+    let mut finding = RULE.finding(
         Subject::service(instance),
         format!("{instance} does not run: no mail is accepted or delivered by it."),
-    )
-    .because(
-        format!("{} is configured in {}.", server.software, server.config_dir),
-        server.configured_by.clone(),
-        view::server_pointer(instance, &["config_dir"]),
-    )
-    .data("software", server.software.clone())
-    .data("config_dir", server.config_dir.clone())
-    .fix(
-        Fix::here("Check the configuration, start the server, and read in its log why it ended.")
-            .command(words.check())
-            .command(words.start())
-            .command(words.last_words(log))
-            .verify("mxray doctor"),
-    )
-    .reference("postfix(1)")
+    );
+    if let Some((name, unit)) = service_units::masked(evidence, server) {
+        finding = finding
+            .because(
+                format!("{name} is masked: systemd refuses to start it."),
+                unit.file.clone(),
+                view::pointer(["units", "value", "services", name]),
+            )
+            .fix(
+                Fix::here("Unmask the unit.")
+                    .command(format!("systemctl unmask {name}"))
+                    .undo(format!("systemctl mask {name}")),
+            );
+    }
+    finding
+        .because(
+            format!("{} is configured in {}.", server.software, server.config_dir),
+            server.configured_by.clone(),
+            view::server_pointer(instance, &["config_dir"]),
+        )
+        .data("software", server.software.clone())
+        .data("config_dir", server.config_dir.clone())
+        .fix(
+            Fix::here("Check the configuration, start the server, and read in its log why it ended.")
+                .command(words.check())
+                .command(words.start())
+                .command(words.last_words(log))
+                .verify("mxray doctor"),
+        )
+        .reference("postfix(1)")
 }
