@@ -8,7 +8,9 @@
 //! says" (that is `mxray-rules`).
 #![deny(clippy::disallowed_methods, clippy::disallowed_macros)]
 
+mod base64;
 mod lines;
+pub mod sasl;
 pub mod scenario;
 mod secret;
 pub mod smtp;

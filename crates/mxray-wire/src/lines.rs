@@ -18,7 +18,7 @@ const ANOMALIES_MAX: usize = 200;
 /// A complete line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Line {
-    /// Without its ending.
+    /// Without its ending, and with secrets masked.
     pub text: Vec<u8>,
     /// Its place in the transcript.
     pub entry: u32,
@@ -96,6 +96,7 @@ impl Lines {
         self.judge(&bytes, entry);
         let text = bytes.strip_suffix(b"\n").unwrap_or(&bytes);
         let text = text.strip_suffix(b"\r").unwrap_or(text).to_vec();
+        let text = self.secrets.masked(&text);
         Ok(Some(Line { text, entry, at: now }))
     }
 

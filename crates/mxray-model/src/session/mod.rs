@@ -8,5 +8,7 @@ mod smtp;
 mod transcript;
 
 pub use raw::{BadEscape, Raw};
-pub use smtp::{Depth, Enhanced, Extension, Hello, Recipient, Reply, SmtpSession, Stage, StarttlsOutcome, Transaction};
+pub use smtp::{
+    AuthAttempt, Depth, Enhanced, Extension, Hello, Recipient, Reply, SmtpSession, Stage, StarttlsOutcome, Transaction,
+};
 pub use transcript::{Anomaly, AnomalyKind, Ending, Entry, Limit, Mark, Transcript, What};

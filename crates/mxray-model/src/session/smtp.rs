@@ -128,6 +128,31 @@ pub enum StarttlsOutcome {
     Injected(Reply),
 }
 
+/// A login that was tried. The secret is nowhere in it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct AuthAttempt {
+    /// By its registered name.
+    pub mechanism: String,
+    pub tls: bool,
+    /// Challenges that the server sent.
+    pub challenges: u32,
+    /// The last reply: 235 for success (RFC 4954 section 6).
+    pub reply: Seen<Reply>,
+    /// What the server said of the failure in the mechanism's own way (OAuth's JSON, SCRAM's reason).
+    pub server_said: Option<String>,
+    /// SCRAM: whether the server has proven that it knows the password.
+    pub server_proved_itself: Option<bool>,
+    /// Why we cancelled it.
+    pub cancelled: Option<String>,
+}
+
+impl AuthAttempt {
+    pub fn succeeded(&self) -> bool {
+        self.reply.value().is_some_and(Reply::is_positive) && self.cancelled.is_none()
+    }
+}
+
 /// One recipient, and what the server said of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -163,6 +188,8 @@ pub struct SmtpSession {
     pub hellos: Vec<Hello>,
     /// `Absent`: not announced. Unknown: nobody asked, or the announcement was not seen.
     pub starttls: Seen<StarttlsOutcome>,
+    /// `Absent`: the server announces no AUTH.
+    pub auth: Seen<AuthAttempt>,
     pub transaction: Option<Transaction>,
     pub quit: Seen<Reply>,
     /// How far it came, and how it ended there.

@@ -3,10 +3,12 @@
 //! A command is in `awaited` from the moment it is queued; a reply belongs to the first one there, and only if that was
 //! written already. Whatever else comes is recorded as unasked.
 
+use super::auth::{Attempt, Message, NotTried};
 use super::extensions::announced;
 use super::plan::{Dialect, Plan, Starttls};
 use super::reply::Replies;
 use crate::lines::{Line, Lines, millis};
+use crate::sasl::Binding;
 use crate::secret::Secret;
 use crate::{Moment, Want};
 use mxray_model::session::{
@@ -25,6 +27,7 @@ enum Asked {
     Ehlo,
     Helo,
     Starttls,
+    Auth,
     Mail,
     Rcpt(usize),
     Data,
@@ -41,6 +44,7 @@ impl Asked {
             Asked::Ehlo => Stage::Ehlo,
             Asked::Helo => Stage::Helo,
             Asked::Starttls => Stage::Starttls,
+            Asked::Auth => Stage::Auth,
             Asked::Mail => Stage::Mail,
             Asked::Rcpt(_) => Stage::Rcpt,
             Asked::Data => Stage::Data,
@@ -56,6 +60,7 @@ impl Asked {
             Asked::Ehlo => "the reply to EHLO",
             Asked::Helo => "the reply to HELO",
             Asked::Starttls => "the reply to STARTTLS",
+            Asked::Auth => "the reply to AUTH",
             Asked::Mail => "the reply to MAIL",
             Asked::Rcpt(_) => "the reply to RCPT",
             Asked::Data => "the reply to DATA",
@@ -93,6 +98,8 @@ pub struct Client {
     out: Vec<u8>,
     out_masked: Vec<u8>,
     awaited: VecDeque<Awaited>,
+    attempt: Option<Attempt>,
+    binding: Option<Binding>,
 }
 
 impl Client {
@@ -106,6 +113,8 @@ impl Client {
             out: Vec::new(),
             out_masked: Vec::new(),
             awaited: VecDeque::new(),
+            attempt: None,
+            binding: None,
             plan,
         };
         client.lines.mark(Mark::Connected, Moment::ZERO);
@@ -148,7 +157,7 @@ impl Client {
         }
         if let Err(limit) = self.lines.receive(bytes, now).and_then(|()| self.read_lines(now)) {
             self.lines.mark(Mark::LimitReached, now);
-            self.stop(Ending::Limit { limit }, now);
+            self.stop(Ending::Limit { limit });
         }
     }
 
@@ -156,14 +165,14 @@ impl Client {
     pub fn on_closed(&mut self, now: Moment) {
         self.lines.flush(now);
         self.lines.mark(Mark::PeerClosed, now);
-        self.interrupted(Ending::PeerClosed, now);
+        self.interrupted(Ending::PeerClosed);
     }
 
     /// The connection broke: reset, or what the system says.
     pub fn on_broken(&mut self, error: &str, now: Moment) {
         self.lines.flush(now);
         self.lines.mark(Mark::Broke, now);
-        self.interrupted(Ending::Broke { error: error.to_owned() }, now);
+        self.interrupted(Ending::Broke { error: error.to_owned() });
     }
 
     /// The moment of `Want::Read` is over. Also for the whole session's own deadline, which may come earlier.
@@ -171,7 +180,12 @@ impl Client {
         self.lines.flush(now);
         self.lines.mark(Mark::Deadline, now);
         let since = self.awaited.front().and_then(|awaited| awaited.since).unwrap_or_default();
-        self.interrupted(Ending::Deadline { waited_ms: millis(now.saturating_sub(since)) }, now);
+        self.interrupted(Ending::Deadline { waited_ms: millis(now.saturating_sub(since)) });
+    }
+
+    /// What a login can be bound to the TLS channel with; before `on_tls`.
+    pub fn bind(&mut self, binding: Binding) {
+        self.binding = Some(binding);
     }
 
     /// The handshake's outcome; what was negotiated, or what failed, is the driver's evidence.
@@ -257,7 +271,7 @@ impl Client {
                 self.on_reply(awaited.asked, reply, now);
             }
             // A server may say at any time that it goes away (RFC 5321 section 3.8).
-            _ if reply.code == 421 => self.interrupted(Ending::Refused, now),
+            _ if reply.code == 421 => self.interrupted(Ending::Refused),
             _ => self.lines.odd(AnomalyKind::Unasked, reply.entry),
         }
         Ok(())
@@ -268,6 +282,7 @@ impl Client {
             Asked::Greeting => self.on_greeting(reply),
             Asked::Ehlo | Asked::Helo => self.on_hello(asked, reply),
             Asked::Starttls => self.on_starttls(reply, now),
+            Asked::Auth => self.on_auth(&reply),
             Asked::Quit => {
                 self.session.quit = Seen::Value(reply);
                 self.end(Ending::Finished);
@@ -375,6 +390,50 @@ impl Client {
 
     /// The extensions that hold are known; on with what the plan asks for.
     fn after_tls(&mut self) {
+        let Some(auth) = self.plan.auth.clone().filter(|_| self.plan.depth >= Depth::Auth) else {
+            return self.after_auth();
+        };
+        let tls = self.lines.is_tls();
+        match Attempt::begin(&auth, self.session.extensions(), tls, self.binding.as_ref()) {
+            Ok((attempt, message)) => {
+                self.session.auth = Seen::Value(attempt.facts.clone());
+                self.attempt = Some(attempt);
+                self.ask_secretly(&message);
+            }
+            Err(NotTried::NotAnnounced) => {
+                self.session.auth = Seen::Absent;
+                self.after_auth();
+            }
+            Err(NotTried::Because(blind)) => {
+                self.session.auth = Seen::Unknown(blind);
+                self.after_auth();
+            }
+        }
+    }
+
+    fn on_auth(&mut self, reply: &Reply) {
+        let Some(attempt) = &mut self.attempt else { return };
+        let next = attempt.next(reply);
+        self.session.auth = Seen::Value(attempt.facts.clone());
+        match next {
+            Some(message) => self.ask_secretly(&message),
+            None if reply.code == 334 => self.stop(Ending::Distrusted),
+            None if reply.is_positive() => self.after_auth(),
+            None => {
+                self.end(Ending::Refused);
+                self.quit();
+            }
+        }
+    }
+
+    fn ask_secretly(&mut self, message: &Message) {
+        for form in &message.hide {
+            self.lines.hide(form.expose());
+        }
+        self.ask_masked(Asked::Auth, message.bytes.expose(), &message.masked);
+    }
+
+    fn after_auth(&mut self) {
         let Some(envelope) = self.plan.envelope.clone().filter(|_| self.plan.depth >= Depth::Rcpt) else {
             return self.quit();
         };
@@ -501,12 +560,16 @@ impl Client {
     }
 
     fn ask(&mut self, asked: Asked, command: &str) {
+        self.ask_masked(asked, command.as_bytes(), command.as_bytes());
+    }
+
+    fn ask_masked(&mut self, asked: Asked, command: &[u8], masked: &[u8]) {
         if self.session.ending == Ending::Open {
             self.session.stage = asked.stage();
         }
         self.awaited.push_back(Awaited { asked, since: None });
-        self.out.extend_from_slice(command.as_bytes());
-        self.out_masked.extend_from_slice(command.as_bytes());
+        self.out.extend_from_slice(command);
+        self.out_masked.extend_from_slice(masked);
     }
 
     /// The first end is the one that counts; what comes behind it is good manners.
@@ -517,7 +580,7 @@ impl Client {
     }
 
     /// Nothing more can be read, or nothing more will be waited for.
-    fn interrupted(&mut self, ending: Ending, now: Moment) {
+    fn interrupted(&mut self, ending: Ending) {
         if matches!(self.state, State::Closing | State::Done) {
             return;
         }
@@ -527,7 +590,7 @@ impl Client {
         }
         // Behind QUIT nothing is owed to us.
         let ending = if first == Some(Asked::Quit) { Ending::Finished } else { ending };
-        self.stop(ending, now);
+        self.stop(ending);
     }
 
     fn unknown(&mut self, asked: Asked, ending: &Ending) {
@@ -545,6 +608,11 @@ impl Client {
                 session.starttls = Seen::Unknown(blind);
             }
             (Asked::Quit, _) => session.quit = Seen::Unknown(blind),
+            (Asked::Auth, _) => {
+                if let Seen::Value(attempt) = &mut session.auth {
+                    attempt.reply = Seen::Unknown(blind);
+                }
+            }
             (Asked::Mail, Some(transaction)) => transaction.mail = Seen::Unknown(blind),
             (Asked::Rcpt(place), Some(transaction)) => {
                 if let Some(recipient) = transaction.recipients.get_mut(place) {
@@ -563,7 +631,7 @@ impl Client {
     }
 
     /// Says goodbye where that can be heard, and closes.
-    fn stop(&mut self, ending: Ending, _now: Moment) {
+    fn stop(&mut self, ending: Ending) {
         let can_hear = matches!(ending, Ending::Deadline { .. } | Ending::Limit { .. } | Ending::Refused);
         let greeted = self.session.greeting.value().is_some();
         let within_message = matches!(self.session.stage, Stage::Message | Stage::Handshake);

@@ -1,6 +1,7 @@
 //! What a session is to do. Addresses and names are checked here, so that nothing in a plan can add a line of its own.
 
 use crate::Moment;
+use crate::sasl::{Login, Mechanism};
 use mxray_model::session::Depth;
 use std::fmt;
 
@@ -181,6 +182,41 @@ impl Message {
     }
 }
 
+/// A login to try.
+#[derive(Debug, Clone)]
+pub struct Auth {
+    pub login: Login,
+    /// The first of these that the server announces is used.
+    pub mechanisms: Vec<Mechanism>,
+    /// For SCRAM: fresh for every session, printable ASCII without a comma.
+    pub nonce: String,
+    /// A secret may go over the wire without TLS. Only for a connection that nobody else can read.
+    pub in_clear: bool,
+    /// Send the first message with the command (RFC 4954 section 4).
+    pub initial_response: bool,
+}
+
+impl Auth {
+    /// All mechanisms that need no more than a password, the strongest first.
+    pub fn with_password(login: Login, nonce: &str) -> Self {
+        Auth {
+            login,
+            mechanisms: vec![
+                Mechanism::ScramSha256Plus,
+                Mechanism::ScramSha1Plus,
+                Mechanism::ScramSha256,
+                Mechanism::ScramSha1,
+                Mechanism::CramMd5,
+                Mechanism::Plain,
+                Mechanism::Login,
+            ],
+            nonce: nonce.to_owned(),
+            in_clear: false,
+            initial_response: true,
+        }
+    }
+}
+
 /// What a session is to do.
 #[derive(Debug, Clone)]
 pub struct Plan {
@@ -191,6 +227,8 @@ pub struct Plan {
     /// TLS from the first byte (port 465).
     pub implicit_tls: bool,
     pub starttls: Starttls,
+    /// For the depths from `Auth` on.
+    pub auth: Option<Auth>,
     /// For the depths from `Rcpt` on.
     pub envelope: Option<Envelope>,
     /// For `Message`.
@@ -212,6 +250,7 @@ impl Plan {
             name: parameter(name)?,
             implicit_tls: false,
             starttls: Starttls::IfOffered,
+            auth: None,
             envelope: None,
             message: None,
             pipelining: false,
