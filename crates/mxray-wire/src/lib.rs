@@ -2,7 +2,7 @@
 //!
 //! Bytes and time come in, wants go out; a driver (`mxray-net`) owns the socket, the clock and TLS. What a session was is a
 //! value of `mxray-model` (`session`): every byte with its direction and time, the replies, what was odd, where it ended.
-//! Start reading at [`Want`], then [`smtp::Client`].
+//! Start reading at [`Want`] and [`Machine`], then `talk.rs`, then [`smtp`].
 //!
 //! What must not live here: sockets, clocks, TLS, name lookups, and any judgement beyond "this is not what the protocol
 //! says" (that is `mxray-rules`).
@@ -14,8 +14,10 @@ pub mod sasl;
 pub mod scenario;
 mod secret;
 pub mod smtp;
+mod talk;
 
 pub use secret::Secret;
+pub use talk::Client;
 
 use std::time::Duration;
 
@@ -35,4 +37,32 @@ pub enum Want {
     Close,
     /// It is over.
     Done,
+}
+
+/// What a driver runs: a client of any protocol.
+pub trait Machine {
+    /// What the session was.
+    type Session;
+
+    /// What to do next.
+    fn want(&mut self, now: Moment) -> Want;
+
+    /// Bytes came.
+    fn on_bytes(&mut self, bytes: &[u8], now: Moment);
+
+    /// The peer closed its side in order.
+    fn on_closed(&mut self, now: Moment);
+
+    /// The connection broke: reset, or what the system says.
+    fn on_broken(&mut self, error: &str, now: Moment);
+
+    /// The moment of `Want::Read` is over. Also for the driver's own deadline, which may come earlier.
+    fn on_deadline(&mut self, now: Moment);
+
+    /// The handshake's outcome; what was negotiated, or what failed, is the driver's evidence.
+    fn on_tls(&mut self, established: bool, now: Moment);
+
+    fn is_over(&self) -> bool;
+
+    fn into_session(self) -> Self::Session;
 }

@@ -17,7 +17,7 @@ const ANOMALIES_MAX: usize = 200;
 
 /// A complete line.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Line {
+pub struct Line {
     /// Without its ending, and with secrets masked.
     pub text: Vec<u8>,
     /// Its place in the transcript.
@@ -27,7 +27,7 @@ pub(crate) struct Line {
 
 /// Reads lines and writes the transcript.
 #[derive(Debug)]
-pub(crate) struct Lines {
+pub struct Lines {
     transcript: Transcript,
     secrets: Secrets,
     pending: Vec<u8>,

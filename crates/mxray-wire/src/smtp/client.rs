@@ -7,12 +7,13 @@ use super::auth::{Attempt, Message, NotTried};
 use super::extensions::announced;
 use super::plan::{Dialect, Plan, Starttls};
 use super::reply::Replies;
-use crate::lines::{Line, Lines, millis};
+use crate::Moment;
+use crate::lines::Line;
 use crate::sasl::Binding;
-use crate::secret::Secret;
-use crate::{Moment, Want};
+use crate::talk::{Client, Protocol, Talk};
 use mxray_model::session::{
-    AnomalyKind, Depth, Ending, Hello, Limit, Mark, Recipient, Reply, SmtpSession, Stage, StarttlsOutcome, Transaction,
+    AnomalyKind, Depth, Ending, Hello, Limit, Recipient, Reply, SmtpSession, Stage, StarttlsOutcome, Transaction,
+    Transcript,
 };
 use mxray_model::{Blind, Seen};
 use std::collections::VecDeque;
@@ -78,187 +79,53 @@ struct Awaited {
     since: Option<Moment>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
-    Talking,
-    Handshake,
-    Closing,
-    Done,
-}
-
-/// One SMTP or LMTP session.
+/// SMTP's and LMTP's own half of a client.
 #[derive(Debug)]
-pub struct Client {
+pub struct Smtp {
     plan: Plan,
-    lines: Lines,
     replies: Replies,
     session: SmtpSession,
-    state: State,
-    /// Bytes to be written, and the same with secrets masked.
-    out: Vec<u8>,
-    out_masked: Vec<u8>,
     awaited: VecDeque<Awaited>,
     attempt: Option<Attempt>,
     binding: Option<Binding>,
 }
 
-impl Client {
+impl Client<Smtp> {
     /// The connection stands; nothing was read or written on it.
     pub fn new(plan: Plan) -> Self {
-        let mut client = Client {
-            lines: Lines::new(REPLY_LINE_BYTES),
+        let implicit_tls = plan.implicit_tls;
+        let smtp = Smtp {
+            plan,
             replies: Replies::default(),
             session: SmtpSession::default(),
-            state: if plan.implicit_tls { State::Handshake } else { State::Talking },
-            out: Vec::new(),
-            out_masked: Vec::new(),
             awaited: VecDeque::new(),
             attempt: None,
             binding: None,
-            plan,
         };
-        client.lines.mark(Mark::Connected, Moment::ZERO);
-        match client.state {
-            State::Handshake => client.session.stage = Stage::Handshake,
-            _ => client.await_greeting(Moment::ZERO),
+        let mut client = Client::begin(smtp, REPLY_LINE_BYTES, implicit_tls);
+        let (smtp, talk) = client.halves();
+        if implicit_tls {
+            smtp.session.stage = Stage::Handshake;
+        } else {
+            smtp.await_greeting(talk, Moment::ZERO);
         }
         client
     }
 
-    /// What to do next.
-    pub fn want(&mut self, now: Moment) -> Want {
-        if !self.out.is_empty() {
-            let masked = std::mem::take(&mut self.out_masked);
-            self.lines.sent(&masked, now);
-            for awaited in &mut self.awaited {
-                awaited.since.get_or_insert(now);
-            }
-            return Want::Write(Secret::new(std::mem::take(&mut self.out)));
-        }
-        match self.state {
-            State::Handshake => {
-                self.lines.mark(Mark::TlsBegan, now);
-                Want::StartTls
-            }
-            State::Talking => Want::Read { until: self.deadline() },
-            State::Closing => {
-                self.lines.mark(Mark::Closed, now);
-                self.state = State::Done;
-                Want::Close
-            }
-            State::Done => Want::Done,
-        }
-    }
-
-    /// Bytes came.
-    pub fn on_bytes(&mut self, bytes: &[u8], now: Moment) {
-        if self.state != State::Talking {
-            return;
-        }
-        if let Err(limit) = self.lines.receive(bytes, now).and_then(|()| self.read_lines(now)) {
-            self.lines.mark(Mark::LimitReached, now);
-            self.stop(Ending::Limit { limit });
-        }
-    }
-
-    /// The peer closed its side in order.
-    pub fn on_closed(&mut self, now: Moment) {
-        self.lines.flush(now);
-        self.lines.mark(Mark::PeerClosed, now);
-        self.interrupted(Ending::PeerClosed);
-    }
-
-    /// The connection broke: reset, or what the system says.
-    pub fn on_broken(&mut self, error: &str, now: Moment) {
-        self.lines.flush(now);
-        self.lines.mark(Mark::Broke, now);
-        self.interrupted(Ending::Broke { error: error.to_owned() });
-    }
-
-    /// The moment of `Want::Read` is over. Also for the whole session's own deadline, which may come earlier.
-    pub fn on_deadline(&mut self, now: Moment) {
-        self.lines.flush(now);
-        self.lines.mark(Mark::Deadline, now);
-        let since = self.awaited.front().and_then(|awaited| awaited.since).unwrap_or_default();
-        self.interrupted(Ending::Deadline { waited_ms: millis(now.saturating_sub(since)) });
-    }
-
     /// What a login can be bound to the TLS channel with; before `on_tls`.
     pub fn bind(&mut self, binding: Binding) {
-        self.binding = Some(binding);
+        self.halves().0.binding = Some(binding);
     }
+}
 
-    /// The handshake's outcome; what was negotiated, or what failed, is the driver's evidence.
-    pub fn on_tls(&mut self, established: bool, now: Moment) {
-        if self.state != State::Handshake {
-            return;
-        }
-        self.lines.mark(if established { Mark::TlsEstablished } else { Mark::TlsFailed }, now);
-        if let Seen::Value(StarttlsOutcome::Established(reply)) = &self.session.starttls
-            && !established
-        {
-            self.session.starttls = Seen::Value(StarttlsOutcome::HandshakeFailed(reply.clone()));
-        }
-        if !established {
-            self.end(Ending::TlsFailed);
-            self.state = State::Done;
-            return;
-        }
-        self.state = State::Talking;
-        if self.plan.implicit_tls && self.session.hellos.is_empty() && self.awaited.is_empty() {
-            self.await_greeting(now);
-        } else {
-            // What was announced in clear counts for nothing (RFC 3207 section 4.2).
-            self.hello(Asked::Ehlo);
-        }
-    }
+impl Protocol for Smtp {
+    type Session = SmtpSession;
 
-    pub fn is_over(&self) -> bool {
-        self.state == State::Done
-    }
-
-    /// What the session was.
-    pub fn into_session(mut self) -> SmtpSession {
-        self.session.transcript = self.lines.into_transcript();
-        self.session
-    }
-
-    fn deadline(&self) -> Moment {
-        let patience = &self.plan.patience;
-        let Some(awaited) = self.awaited.front() else { return Moment::ZERO };
-        let most = match awaited.asked {
-            Asked::Greeting => patience.greeting,
-            Asked::Message(_) => patience.message,
-            Asked::Quit => patience.quit,
-            _ => patience.reply,
-        };
-        awaited.since.unwrap_or_default() + most
-    }
-
-    fn await_greeting(&mut self, now: Moment) {
-        self.session.stage = Stage::Greeting;
-        self.awaited.push_back(Awaited { asked: Asked::Greeting, since: Some(now) });
-        if self.plan.depth == Depth::Connect {
-            self.end(Ending::Finished);
-            self.awaited.clear();
-            self.state = State::Closing;
-        }
-    }
-
-    fn read_lines(&mut self, now: Moment) -> Result<(), Limit> {
-        while self.state == State::Talking
-            && let Some(line) = self.lines.take(now)?
-        {
-            self.on_line(&line, now)?;
-        }
-        Ok(())
-    }
-
-    fn on_line(&mut self, line: &Line, now: Moment) -> Result<(), Limit> {
+    fn on_line(&mut self, line: &Line, talk: &mut Talk, now: Moment) -> Result<(), Limit> {
         let first = self.awaited.front().copied();
         let since = first.and_then(|awaited| awaited.since);
         let greeting = first.is_some_and(|awaited| awaited.asked == Asked::Greeting);
-        let Some(reply) = self.replies.add(line, since.unwrap_or(now), greeting, &mut self.lines)? else {
+        let Some(reply) = self.replies.add(line, since.unwrap_or(now), greeting, &mut talk.lines)? else {
             return Ok(());
         };
         match first {
@@ -268,48 +135,120 @@ impl Client {
                 if let Some(next) = self.awaited.front_mut() {
                     next.since = next.since.map(|_| now);
                 }
-                self.on_reply(awaited.asked, reply, now);
+                self.on_reply(awaited.asked, reply, talk, now);
             }
             // A server may say at any time that it goes away (RFC 5321 section 3.8).
-            _ if reply.code == 421 => self.interrupted(Ending::Refused),
-            _ => self.lines.odd(AnomalyKind::Unasked, reply.entry),
+            _ if reply.code == 421 => self.told_to_go(talk),
+            _ => talk.lines.odd(AnomalyKind::Unasked, reply.entry),
         }
         Ok(())
     }
 
-    fn on_reply(&mut self, asked: Asked, reply: Reply, now: Moment) {
-        match asked {
-            Asked::Greeting => self.on_greeting(reply),
-            Asked::Ehlo | Asked::Helo => self.on_hello(asked, reply),
-            Asked::Starttls => self.on_starttls(reply, now),
-            Asked::Auth => self.on_auth(&reply),
-            Asked::Quit => {
-                self.session.quit = Seen::Value(reply);
-                self.end(Ending::Finished);
-                self.state = State::Closing;
-            }
-            Asked::Rset => self.quit(),
-            Asked::Mail | Asked::Rcpt(_) | Asked::Data | Asked::Message(_) => self.on_transaction(asked, reply),
+    fn on_written(&mut self, now: Moment) {
+        for awaited in &mut self.awaited {
+            awaited.since.get_or_insert(now);
         }
     }
 
-    fn on_greeting(&mut self, reply: Reply) {
+    fn waits(&self) -> (Moment, Moment) {
+        let patience = &self.plan.patience;
+        let Some(awaited) = self.awaited.front() else { return (Moment::ZERO, Moment::ZERO) };
+        let most = match awaited.asked {
+            Asked::Greeting => patience.greeting,
+            Asked::Message(_) => patience.message,
+            Asked::Quit => patience.quit,
+            _ => patience.reply,
+        };
+        let since = awaited.since.unwrap_or_default();
+        (since, since + most)
+    }
+
+    fn on_tls(&mut self, talk: &mut Talk, now: Moment) {
+        if self.session.greeting.value().is_none() {
+            self.await_greeting(talk, now);
+        } else {
+            // What was announced in clear counts for nothing (RFC 3207 section 4.2).
+            self.hello(Asked::Ehlo, talk);
+        }
+    }
+
+    fn on_tls_failed(&mut self) {
+        if let Seen::Value(StarttlsOutcome::Established(reply)) = &self.session.starttls {
+            self.session.starttls = Seen::Value(StarttlsOutcome::HandshakeFailed(reply.clone()));
+        }
+    }
+
+    fn on_interrupted(&mut self, ending: Ending) -> Ending {
+        let first = self.awaited.front().map(|awaited| awaited.asked);
+        if let Some(asked) = first {
+            self.unknown(asked, &ending);
+        }
+        if first == Some(Asked::Quit) { Ending::Finished } else { ending }
+    }
+
+    fn goodbye(&mut self) -> Option<Vec<u8>> {
+        let greeted = self.session.greeting.value().is_some();
+        let said = self.awaited.iter().any(|awaited| awaited.asked == Asked::Quit);
+        // Within a message QUIT would be a line of it.
+        (greeted && !said && self.session.stage != Stage::Message).then(|| b"QUIT\r\n".to_vec())
+    }
+
+    fn into_session(mut self, ending: Ending, transcript: Transcript) -> SmtpSession {
+        self.session.ending = ending;
+        self.session.transcript = transcript;
+        self.session
+    }
+}
+
+impl Smtp {
+    fn await_greeting(&mut self, talk: &mut Talk, now: Moment) {
+        self.session.stage = Stage::Greeting;
+        self.awaited.push_back(Awaited { asked: Asked::Greeting, since: Some(now) });
+        if self.plan.depth == Depth::Connect {
+            self.awaited.clear();
+            talk.close(Ending::Finished);
+        }
+    }
+
+    fn told_to_go(&mut self, talk: &mut Talk) {
+        talk.end(Ending::Refused);
+        talk.unsay();
+        self.awaited.clear();
+        self.quit(talk);
+    }
+
+    fn on_reply(&mut self, asked: Asked, reply: Reply, talk: &mut Talk, now: Moment) {
+        match asked {
+            Asked::Greeting => self.on_greeting(reply, talk),
+            Asked::Ehlo | Asked::Helo => self.on_hello(asked, reply, talk),
+            Asked::Starttls => self.on_starttls(reply, now, talk),
+            Asked::Auth => self.on_auth(&reply, talk),
+            Asked::Quit => {
+                self.session.quit = Seen::Value(reply);
+                talk.close(Ending::Finished);
+            }
+            Asked::Rset => self.quit(talk),
+            Asked::Mail | Asked::Rcpt(_) | Asked::Data | Asked::Message(_) => self.on_transaction(asked, reply, talk),
+        }
+    }
+
+    fn on_greeting(&mut self, reply: Reply, talk: &mut Talk) {
         let welcome = reply.code == 220;
         self.session.greeting = Seen::Value(reply);
         if !welcome {
-            self.end(Ending::Refused);
-            self.quit();
+            talk.end(Ending::Refused);
+            self.quit(talk);
         } else if self.plan.depth <= Depth::Greeting {
-            self.quit();
+            self.quit(talk);
         } else {
-            self.hello(Asked::Ehlo);
+            self.hello(Asked::Ehlo, talk);
         }
     }
 
-    fn hello(&mut self, asked: Asked) {
+    fn hello(&mut self, asked: Asked, talk: &mut Talk) {
         let verb = self.verb(asked);
         let command = format!("{verb} {}\r\n", self.plan.name());
-        self.ask(asked, &command);
+        self.ask(asked, &command, talk);
     }
 
     fn verb(&self, asked: Asked) -> &'static str {
@@ -320,7 +259,7 @@ impl Client {
         }
     }
 
-    fn on_hello(&mut self, asked: Asked, reply: Reply) {
+    fn on_hello(&mut self, asked: Asked, reply: Reply, talk: &mut Talk) {
         let extensions = match asked {
             Asked::Helo => Seen::Absent,
             _ if reply.code == 250 => Seen::Value(announced(&reply)),
@@ -328,15 +267,15 @@ impl Client {
         };
         let (code, permanent) = (reply.code, reply.is_permanent());
         let verb = self.verb(asked).to_owned();
-        self.session.hellos.push(Hello { verb, tls: self.lines.is_tls(), reply, extensions });
+        self.session.hellos.push(Hello { verb, tls: talk.is_tls(), reply, extensions });
         if code == 250 {
-            self.after_hello();
+            self.after_hello(talk);
         } else if asked == Asked::Ehlo && permanent && self.plan.dialect == Dialect::Smtp {
             // RFC 5321 section 3.2: an old server is asked in the old way.
-            self.hello(Asked::Helo);
+            self.hello(Asked::Helo, talk);
         } else {
-            self.end(Ending::Refused);
-            self.quit();
+            talk.end(Ending::Refused);
+            self.quit(talk);
         }
     }
 
@@ -345,8 +284,8 @@ impl Client {
         last.and_then(|hello| hello.extensions.value()).is_some_and(|extensions| extensions.contains_key(keyword))
     }
 
-    fn after_hello(&mut self) {
-        if !self.lines.is_tls() && self.session.starttls.blind().is_some() {
+    fn after_hello(&mut self, talk: &mut Talk) {
+        if !talk.is_tls() && self.session.starttls.blind().is_some() {
             let announced = self.announces("STARTTLS");
             if !announced && self.session.hellos.last().is_some_and(|hello| hello.extensions.value().is_some()) {
                 self.session.starttls = Seen::Absent;
@@ -357,85 +296,83 @@ impl Client {
                 Starttls::Required => true,
             };
             if asks && self.plan.depth >= Depth::Tls {
-                return self.ask(Asked::Starttls, "STARTTLS\r\n");
+                return self.ask(Asked::Starttls, "STARTTLS\r\n", talk);
             }
         }
-        self.after_tls();
+        self.after_tls(talk);
     }
 
-    fn on_starttls(&mut self, reply: Reply, now: Moment) {
-        let behind = self.lines.pending_bytes();
+    fn on_starttls(&mut self, reply: Reply, now: Moment, talk: &mut Talk) {
+        let behind = talk.lines.pending_bytes();
         if reply.code != 220 {
             self.session.starttls = Seen::Value(StarttlsOutcome::Refused(reply));
             if self.plan.starttls == Starttls::Required {
-                self.end(Ending::Refused);
-                return self.quit();
+                talk.end(Ending::Refused);
+                return self.quit(talk);
             }
-            return self.after_tls();
+            return self.after_tls(talk);
         }
         if behind > 0 {
             let bytes = u32::try_from(behind).unwrap_or(u32::MAX);
-            self.lines.odd(AnomalyKind::TextBeforeTls { bytes }, reply.entry);
+            talk.lines.odd(AnomalyKind::TextBeforeTls { bytes }, reply.entry);
             self.session.starttls = Seen::Value(StarttlsOutcome::Injected(reply));
-            self.lines.flush(now);
-            self.end(Ending::Distrusted);
-            self.state = State::Closing;
-            return;
+            talk.lines.flush(now);
+            return talk.close(Ending::Distrusted);
         }
         // Until the handshake says otherwise.
         self.session.starttls = Seen::Value(StarttlsOutcome::Established(reply));
         self.session.stage = Stage::Handshake;
-        self.state = State::Handshake;
+        talk.begin_tls();
     }
 
     /// The extensions that hold are known; on with what the plan asks for.
-    fn after_tls(&mut self) {
+    fn after_tls(&mut self, talk: &mut Talk) {
         let Some(auth) = self.plan.auth.clone().filter(|_| self.plan.depth >= Depth::Auth) else {
-            return self.after_auth();
+            return self.after_auth(talk);
         };
-        let tls = self.lines.is_tls();
+        let tls = talk.is_tls();
         match Attempt::begin(&auth, self.session.extensions(), tls, self.binding.as_ref()) {
             Ok((attempt, message)) => {
                 self.session.auth = Seen::Value(attempt.facts.clone());
                 self.attempt = Some(attempt);
-                self.ask_secretly(&message);
+                self.ask_secretly(&message, talk);
             }
             Err(NotTried::NotAnnounced) => {
                 self.session.auth = Seen::Absent;
-                self.after_auth();
+                self.after_auth(talk);
             }
             Err(NotTried::Because(blind)) => {
                 self.session.auth = Seen::Unknown(blind);
-                self.after_auth();
+                self.after_auth(talk);
             }
         }
     }
 
-    fn on_auth(&mut self, reply: &Reply) {
+    fn on_auth(&mut self, reply: &Reply, talk: &mut Talk) {
         let Some(attempt) = &mut self.attempt else { return };
         let next = attempt.next(reply);
         self.session.auth = Seen::Value(attempt.facts.clone());
         match next {
-            Some(message) => self.ask_secretly(&message),
-            None if reply.code == 334 => self.stop(Ending::Distrusted),
-            None if reply.is_positive() => self.after_auth(),
+            Some(message) => self.ask_secretly(&message, talk),
+            None if reply.code == 334 => talk.close(Ending::Distrusted),
+            None if reply.is_positive() => self.after_auth(talk),
             None => {
-                self.end(Ending::Refused);
-                self.quit();
+                talk.end(Ending::Refused);
+                self.quit(talk);
             }
         }
     }
 
-    fn ask_secretly(&mut self, message: &Message) {
+    fn ask_secretly(&mut self, message: &Message, talk: &mut Talk) {
         for form in &message.hide {
-            self.lines.hide(form.expose());
+            talk.lines.hide(form.expose());
         }
-        self.ask_masked(Asked::Auth, message.bytes.expose(), &message.masked);
+        self.ask_masked(Asked::Auth, message.bytes.expose(), &message.masked, talk);
     }
 
-    fn after_auth(&mut self) {
+    fn after_auth(&mut self, talk: &mut Talk) {
         let Some(envelope) = self.plan.envelope.clone().filter(|_| self.plan.depth >= Depth::Rcpt) else {
-            return self.quit();
+            return self.quit(talk);
         };
         let recipient = |address: &String| Recipient {
             address: address.clone(),
@@ -449,24 +386,24 @@ impl Client {
             data: Seen::not_attempted("DATA was not sent"),
             accepted: Seen::not_attempted("no message was handed over"),
         });
-        self.ask(Asked::Mail, &envelope.mail_command());
+        self.ask(Asked::Mail, &envelope.mail_command(), talk);
         if self.plan.pipelining && self.announces("PIPELINING") {
             for place in 0..envelope.recipients().len() {
-                self.ask_rcpt(place);
+                self.ask_rcpt(place, talk);
             }
         }
     }
 
-    fn ask_rcpt(&mut self, place: usize) -> bool {
+    fn ask_rcpt(&mut self, place: usize, talk: &mut Talk) -> bool {
         let command = self.plan.envelope.as_ref().and_then(|envelope| envelope.rcpt_command(place));
         let asks = command.is_some();
         if let Some(command) = command {
-            self.ask(Asked::Rcpt(place), &command);
+            self.ask(Asked::Rcpt(place), &command, talk);
         }
         asks
     }
 
-    fn on_transaction(&mut self, asked: Asked, reply: Reply) {
+    fn on_transaction(&mut self, asked: Asked, reply: Reply, talk: &mut Talk) {
         let (positive, code) = (reply.is_positive(), reply.code);
         let Some(transaction) = &mut self.session.transaction else { return };
         match asked {
@@ -488,20 +425,20 @@ impl Client {
             return;
         }
         match asked {
-            Asked::Mail if !positive => self.give_up(),
+            Asked::Mail if !positive => self.give_up(talk),
             Asked::Mail => {
-                if !self.ask_rcpt(0) {
-                    self.reset();
+                if !self.ask_rcpt(0, talk) {
+                    self.reset(talk);
                 }
             }
             Asked::Rcpt(place) => {
-                if !self.ask_rcpt(place + 1) {
-                    self.after_recipients();
+                if !self.ask_rcpt(place + 1, talk) {
+                    self.after_recipients(talk);
                 }
             }
-            Asked::Data if code == 354 => self.send_message(),
-            Asked::Data => self.give_up(),
-            _ => self.quit(),
+            Asked::Data if code == 354 => self.send_message(talk),
+            Asked::Data => self.give_up(talk),
+            _ => self.quit(talk),
         }
     }
 
@@ -511,22 +448,22 @@ impl Client {
         accepted.map(|(place, _)| place).collect()
     }
 
-    fn after_recipients(&mut self) {
+    fn after_recipients(&mut self, talk: &mut Talk) {
         let sender_refused =
             self.session.transaction.as_ref().is_some_and(|t| !t.mail.value().is_some_and(Reply::is_positive));
         if self.plan.depth < Depth::Message || self.plan.message.is_none() {
-            self.reset();
+            self.reset(talk);
         } else if sender_refused || self.accepted().is_empty() {
-            self.give_up();
+            self.give_up(talk);
         } else if self.plan.message.as_ref().is_some_and(|m| m.chunking) && self.announces("CHUNKING") {
-            self.send_message();
+            self.send_message(talk);
         } else {
-            self.ask(Asked::Data, "DATA\r\n");
+            self.ask(Asked::Data, "DATA\r\n", talk);
         }
     }
 
-    fn send_message(&mut self) {
-        let Some(message) = self.plan.message.clone() else { return self.quit() };
+    fn send_message(&mut self, talk: &mut Talk) {
+        let Some(message) = self.plan.message.clone() else { return self.quit(talk) };
         let chunk = message.chunking && self.announces("CHUNKING");
         let bytes = if chunk {
             let mut bytes = format!("BDAT {} LAST\r\n", message.bytes().len()).into_bytes();
@@ -541,56 +478,33 @@ impl Client {
         };
         self.session.stage = Stage::Message;
         self.awaited.extend(awaited.into_iter().map(|asked| Awaited { asked, since: None }));
-        self.out_masked.extend_from_slice(&bytes);
-        self.out.extend_from_slice(&bytes);
+        talk.write(&bytes, &bytes);
     }
 
-    fn reset(&mut self) {
-        self.ask(Asked::Rset, "RSET\r\n");
+    fn reset(&mut self, talk: &mut Talk) {
+        self.ask(Asked::Rset, "RSET\r\n", talk);
     }
 
     /// The server said no to something that the rest needs.
-    fn give_up(&mut self) {
-        self.end(Ending::Refused);
-        self.reset();
+    fn give_up(&mut self, talk: &mut Talk) {
+        talk.end(Ending::Refused);
+        self.reset(talk);
     }
 
-    fn quit(&mut self) {
-        self.ask(Asked::Quit, "QUIT\r\n");
+    fn quit(&mut self, talk: &mut Talk) {
+        self.ask(Asked::Quit, "QUIT\r\n", talk);
     }
 
-    fn ask(&mut self, asked: Asked, command: &str) {
-        self.ask_masked(asked, command.as_bytes(), command.as_bytes());
+    fn ask(&mut self, asked: Asked, command: &str, talk: &mut Talk) {
+        self.ask_masked(asked, command.as_bytes(), command.as_bytes(), talk);
     }
 
-    fn ask_masked(&mut self, asked: Asked, command: &[u8], masked: &[u8]) {
-        if self.session.ending == Ending::Open {
+    fn ask_masked(&mut self, asked: Asked, command: &[u8], masked: &[u8], talk: &mut Talk) {
+        if !talk.has_ended() {
             self.session.stage = asked.stage();
         }
         self.awaited.push_back(Awaited { asked, since: None });
-        self.out.extend_from_slice(command);
-        self.out_masked.extend_from_slice(masked);
-    }
-
-    /// The first end is the one that counts; what comes behind it is good manners.
-    fn end(&mut self, ending: Ending) {
-        if self.session.ending == Ending::Open {
-            self.session.ending = ending;
-        }
-    }
-
-    /// Nothing more can be read, or nothing more will be waited for.
-    fn interrupted(&mut self, ending: Ending) {
-        if matches!(self.state, State::Closing | State::Done) {
-            return;
-        }
-        let first = self.awaited.front().map(|awaited| awaited.asked);
-        if let Some(asked) = first {
-            self.unknown(asked, &ending);
-        }
-        // Behind QUIT nothing is owed to us.
-        let ending = if first == Some(Asked::Quit) { Ending::Finished } else { ending };
-        self.stop(ending);
+        talk.write(command, masked);
     }
 
     fn unknown(&mut self, asked: Asked, ending: &Ending) {
@@ -628,22 +542,5 @@ impl Client {
             }
             _ => {}
         }
-    }
-
-    /// Says goodbye where that can be heard, and closes.
-    fn stop(&mut self, ending: Ending) {
-        let can_hear = matches!(ending, Ending::Deadline { .. } | Ending::Limit { .. } | Ending::Refused);
-        let greeted = self.session.greeting.value().is_some();
-        let within_message = matches!(self.session.stage, Stage::Message | Stage::Handshake);
-        let said = self.awaited.iter().any(|awaited| awaited.asked == Asked::Quit);
-        self.end(ending);
-        self.out.clear();
-        self.out_masked.clear();
-        self.awaited.clear();
-        if can_hear && greeted && !within_message && !said {
-            self.out.extend_from_slice(b"QUIT\r\n");
-            self.out_masked.extend_from_slice(b"QUIT\r\n");
-        }
-        self.state = State::Closing;
     }
 }

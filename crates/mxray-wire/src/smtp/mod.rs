@@ -8,5 +8,5 @@ mod reply;
 #[cfg(test)]
 mod tests;
 
-pub use client::Client;
+pub use client::Smtp;
 pub use plan::{Auth, BadAddress, Dialect, Envelope, Message, Patience, Plan, Starttls};

@@ -1,10 +1,10 @@
 //! Plays every file in `scenarios/*.smtp` (from the workspace's root) against the machine, whole and cut at every byte.
 
-use super::{Auth, Client, Dialect, Envelope, Message, Plan, Starttls};
+use super::{Auth, Dialect, Envelope, Message, Plan, Starttls};
 use crate::base64;
 use crate::sasl::{Login, Mechanism};
 use crate::scenario::{Scenario, Step};
-use crate::{Moment, Secret, Want};
+use crate::{Client, Machine, Moment, Secret, Want};
 use mxray_model::session::{Depth, SmtpSession};
 use proptest::prelude::*;
 use std::path::{Path, PathBuf};
@@ -119,7 +119,7 @@ fn check_written<'a>(steps: &mut std::iter::Peekable<impl Iterator<Item = &'a St
 }
 
 fn read<'a>(
-    client: &mut Client,
+    client: &mut Client<super::Smtp>,
     steps: &mut std::iter::Peekable<impl Iterator<Item = &'a Step>>,
     written: &mut Vec<u8>,
     cut: &dyn Fn(&[u8]) -> Vec<Vec<u8>>,
@@ -222,10 +222,10 @@ fn any_cut_of_the_bytes_gives_the_same_session() {
                 let (head, tail) = bytes.split_at(at.min(bytes.len()));
                 [head, tail].into_iter().filter(|piece| !piece.is_empty()).map(<[u8]>::to_vec).collect()
             };
-            assert_eq!(play(&scenario, &cut), expected, "{} cut at {at}", path.display());
+            assert!(play(&scenario, &cut) == expected, "{} cut at {at}", path.display());
         }
         let single = |bytes: &[u8]| bytes.iter().map(|byte| vec![*byte]).collect();
-        assert_eq!(play(&scenario, &single), expected, "{} byte by byte", path.display());
+        assert!(play(&scenario, &single) == expected, "{} byte by byte", path.display());
     }
 }
 
