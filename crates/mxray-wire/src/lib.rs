@@ -8,6 +8,7 @@
 //! says" (that is `mxray-rules`).
 #![deny(clippy::disallowed_methods, clippy::disallowed_macros)]
 
+mod auth;
 mod base64;
 mod lines;
 pub mod sasl;
@@ -16,6 +17,7 @@ mod secret;
 pub mod smtp;
 mod talk;
 
+pub use auth::Auth;
 pub use secret::Secret;
 pub use talk::Client;
 
@@ -23,6 +25,16 @@ use std::time::Duration;
 
 /// Time since the session began, by a clock that only goes forward.
 pub type Moment = Duration;
+
+/// Whether STARTTLS is asked for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Starttls {
+    Never,
+    #[default]
+    IfOffered,
+    /// Also where it is not announced, and nothing goes on without it.
+    Required,
+}
 
 /// What a machine needs next. The driver does it, tells the machine what came of it, and asks again.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -3,12 +3,14 @@
 //! `mxray-wire` writes these, rules and renderers read them. All bytes are kept as they came ([`Raw`]); every judgement that
 //! is in here (an anomaly, the end of a session) points at the bytes that it was made from.
 
+mod mailbox;
+mod parts;
 mod raw;
 mod smtp;
 mod transcript;
 
+pub use mailbox::{Answer, Capabilities, MailboxProtocol, MailboxSession, MailboxStage};
+pub use parts::{AuthAttempt, Extension, StarttlsOutcome};
 pub use raw::{BadEscape, Raw};
-pub use smtp::{
-    AuthAttempt, Depth, Enhanced, Extension, Hello, Recipient, Reply, SmtpSession, Stage, StarttlsOutcome, Transaction,
-};
+pub use smtp::{Depth, Enhanced, Hello, Recipient, Reply, SmtpSession, Stage, Transaction};
 pub use transcript::{Anomaly, AnomalyKind, Ending, Entry, Limit, Mark, Transcript, What};

@@ -1,6 +1,6 @@
 //! An SMTP or LMTP session: its replies, its extensions, how far it came.
 
-use super::{Ending, Raw, Transcript};
+use super::{AuthAttempt, Ending, Extension, Raw, StarttlsOutcome, Transcript};
 use crate::Seen;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -91,16 +91,6 @@ impl std::fmt::Display for Enhanced {
     }
 }
 
-/// One service extension, as announced.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub struct Extension {
-    /// The words behind the keyword. A keyword that was announced twice has all of them.
-    pub parameters: Vec<String>,
-    /// Its (first) line's place in the transcript.
-    pub entry: u32,
-}
-
 /// One EHLO, LHLO or HELO, and what it was answered.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -111,46 +101,6 @@ pub struct Hello {
     /// By keyword in upper case. Unknown where the reply was not positive: a server that says "come again" has not said
     /// that it lacks an extension. `Absent`: HELO, which announces none.
     pub extensions: Seen<BTreeMap<String, Extension>>,
-}
-
-/// What became of STARTTLS.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "snake_case")]
-pub enum StarttlsOutcome {
-    /// Announced, agreed, and the handshake succeeded.
-    Established(Reply),
-    /// Announced and agreed; the handshake failed.
-    HandshakeFailed(Reply),
-    /// Announced, and then refused.
-    Refused(Reply),
-    /// Announced and agreed; there were bytes behind the reply, so no handshake was begun.
-    Injected(Reply),
-}
-
-/// A login that was tried. The secret is nowhere in it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub struct AuthAttempt {
-    /// By its registered name.
-    pub mechanism: String,
-    pub tls: bool,
-    /// Challenges that the server sent.
-    pub challenges: u32,
-    /// The last reply: 235 for success (RFC 4954 section 6).
-    pub reply: Seen<Reply>,
-    /// What the server said of the failure in the mechanism's own way (OAuth's JSON, SCRAM's reason).
-    pub server_said: Option<String>,
-    /// SCRAM: whether the server has proven that it knows the password.
-    pub server_proved_itself: Option<bool>,
-    /// Why we cancelled it.
-    pub cancelled: Option<String>,
-}
-
-impl AuthAttempt {
-    pub fn succeeded(&self) -> bool {
-        self.reply.value().is_some_and(Reply::is_positive) && self.cancelled.is_none()
-    }
 }
 
 /// One recipient, and what the server said of it.
@@ -187,9 +137,9 @@ pub struct SmtpSession {
     /// In order: before TLS, after TLS, HELO where EHLO was refused.
     pub hellos: Vec<Hello>,
     /// `Absent`: not announced. Unknown: nobody asked, or the announcement was not seen.
-    pub starttls: Seen<StarttlsOutcome>,
+    pub starttls: Seen<StarttlsOutcome<Reply>>,
     /// `Absent`: the server announces no AUTH.
-    pub auth: Seen<AuthAttempt>,
+    pub auth: Seen<AuthAttempt<Reply>>,
     pub transaction: Option<Transaction>,
     pub quit: Seen<Reply>,
     /// How far it came, and how it ended there.

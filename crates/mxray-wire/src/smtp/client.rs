@@ -3,14 +3,16 @@
 //! A command is in `awaited` from the moment it is queued; a reply belongs to the first one there, and only if that was
 //! written already. Whatever else comes is recorded as unasked.
 
-use super::auth::{Attempt, Message, NotTried};
 use super::extensions::announced;
-use super::plan::{Dialect, Plan, Starttls};
+use super::plan::{Dialect, Plan};
+
 use super::reply::Replies;
-use crate::Moment;
+use crate::auth::{Attempt, Payload};
 use crate::lines::Line;
 use crate::sasl::Binding;
+use crate::secret::MASK;
 use crate::talk::{Client, Protocol, Talk};
+use crate::{Moment, Starttls};
 use mxray_model::session::{
     AnomalyKind, Depth, Ending, Hello, Limit, Recipient, Reply, SmtpSession, Stage, StarttlsOutcome, Transaction,
     Transcript,
@@ -20,6 +22,9 @@ use std::collections::VecDeque;
 
 /// RFC 5321 section 4.5.3.1.5: a reply line has at most 512 bytes, its ending included.
 const REPLY_LINE_BYTES: usize = 512;
+
+/// RFC 4954 section 4: a command line with an initial response has to fit into 512 bytes.
+const INITIAL_BYTES_MAX: usize = 480;
 
 /// What the next reply answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -330,18 +335,27 @@ impl Smtp {
         let Some(auth) = self.plan.auth.clone().filter(|_| self.plan.depth >= Depth::Auth) else {
             return self.after_auth(talk);
         };
-        let tls = talk.is_tls();
-        match Attempt::begin(&auth, self.session.extensions(), tls, self.binding.as_ref()) {
-            Ok((attempt, message)) => {
-                self.session.auth = Seen::Value(attempt.facts.clone());
+        let announced = match self.session.extensions() {
+            Seen::Value(extensions) => extensions.get("AUTH").map(|auth| auth.parameters.clone()),
+            Seen::Absent => None,
+            Seen::Unknown(blind) => {
+                self.session.auth = Seen::Unknown(blind.clone());
+                return self.after_auth(talk);
+            }
+        };
+        let Some(announced) = announced else {
+            self.session.auth = Seen::Absent;
+            return self.after_auth(talk);
+        };
+        match Attempt::begin(&auth, &announced, talk.is_tls(), self.binding.as_ref(), INITIAL_BYTES_MAX) {
+            Ok((attempt, payload)) => {
+                self.session.auth = Seen::Value(attempt.facts(Seen::not_attempted("AUTH was not answered")));
+                attempt.forms().iter().for_each(|form| talk.lines.hide(form.expose()));
+                let command = format!("AUTH {}", attempt.mechanism());
                 self.attempt = Some(attempt);
-                self.ask_secretly(&message, talk);
+                self.ask_secretly(&command, payload.as_ref(), talk);
             }
-            Err(NotTried::NotAnnounced) => {
-                self.session.auth = Seen::Absent;
-                self.after_auth(talk);
-            }
-            Err(NotTried::Because(blind)) => {
+            Err(blind) => {
                 self.session.auth = Seen::Unknown(blind);
                 self.after_auth(talk);
             }
@@ -350,24 +364,42 @@ impl Smtp {
 
     fn on_auth(&mut self, reply: &Reply, talk: &mut Talk) {
         let Some(attempt) = &mut self.attempt else { return };
-        let next = attempt.next(reply);
-        self.session.auth = Seen::Value(attempt.facts.clone());
-        match next {
-            Some(message) => self.ask_secretly(&message, talk),
-            None if reply.code == 334 => talk.close(Ending::Distrusted),
-            None if reply.is_positive() => self.after_auth(talk),
-            None => {
-                talk.end(Ending::Refused);
-                self.quit(talk);
+        if reply.code != 334 {
+            self.session.auth = Seen::Value(attempt.facts(Seen::Value(reply.clone())));
+            if reply.is_positive() {
+                return self.after_auth(talk);
             }
+            talk.end(Ending::Refused);
+            return self.quit(talk);
+        }
+        if attempt.is_cancelled() {
+            return talk.close(Ending::Distrusted);
+        }
+        let challenge = reply.lines.first().map(|line| line.0.as_slice()).unwrap_or_default();
+        let answer = attempt.next(challenge);
+        self.session.auth = Seen::Value(attempt.facts(Seen::not_attempted("AUTH was not answered")));
+        match answer {
+            Some(payload) => self.ask_secretly("", Some(&payload), talk),
+            None => self.ask(Asked::Auth, "*\r\n", talk),
         }
     }
 
-    fn ask_secretly(&mut self, message: &Message, talk: &mut Talk) {
-        for form in &message.hide {
-            talk.lines.hide(form.expose());
+    /// A line that ends with a message of the login; the transcript shows it only where it tells nothing.
+    fn ask_secretly(&mut self, command: &str, payload: Option<&Payload>, talk: &mut Talk) {
+        let mut bytes = command.as_bytes().to_vec();
+        let mut masked = bytes.clone();
+        if let Some(payload) = payload {
+            payload.forms().for_each(|form| talk.lines.hide(form));
+            let blank: &[u8] = if command.is_empty() { b"" } else { b" " };
+            // An empty initial response is `=` (RFC 4954 section 4); an empty line is one.
+            let coded = if payload.coded.is_empty() && !command.is_empty() { "=" } else { &payload.coded };
+            let shown = if payload.telling { MASK } else { coded.as_bytes() };
+            bytes.extend([blank, coded.as_bytes()].concat());
+            masked.extend([blank, shown].concat());
         }
-        self.ask_masked(Asked::Auth, message.bytes.expose(), &message.masked, talk);
+        bytes.extend_from_slice(b"\r\n");
+        masked.extend_from_slice(b"\r\n");
+        self.ask_masked(Asked::Auth, &bytes, &masked, talk);
     }
 
     fn after_auth(&mut self, talk: &mut Talk) {

@@ -1,6 +1,5 @@
 //! SMTP and LMTP from the client's side (RFC 5321, RFC 2033), one session to the depth that the plan says.
 
-mod auth;
 mod client;
 mod extensions;
 mod plan;
@@ -9,4 +8,4 @@ mod reply;
 mod tests;
 
 pub use client::Smtp;
-pub use plan::{Auth, BadAddress, Dialect, Envelope, Message, Patience, Plan, Starttls};
+pub use plan::{BadAddress, Dialect, Envelope, Message, Patience, Plan};

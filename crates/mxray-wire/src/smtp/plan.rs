@@ -1,7 +1,8 @@
 //! What a session is to do. Addresses and names are checked here, so that nothing in a plan can add a line of its own.
 
 use crate::Moment;
-use crate::sasl::{Login, Mechanism};
+use crate::Starttls;
+use crate::auth::Auth;
 use mxray_model::session::Depth;
 use std::fmt;
 
@@ -12,16 +13,6 @@ pub enum Dialect {
     Smtp,
     /// RFC 2033: LHLO, and a reply for each recipient behind the message.
     Lmtp,
-}
-
-/// Whether STARTTLS is asked for.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Starttls {
-    Never,
-    #[default]
-    IfOffered,
-    /// Also where it is not announced, and nothing goes on without it.
-    Required,
 }
 
 /// How long each step is waited for.
@@ -179,41 +170,6 @@ impl Message {
         }
         out.extend_from_slice(b".\r\n");
         out
-    }
-}
-
-/// A login to try.
-#[derive(Debug, Clone)]
-pub struct Auth {
-    pub login: Login,
-    /// The first of these that the server announces is used.
-    pub mechanisms: Vec<Mechanism>,
-    /// For SCRAM: fresh for every session, printable ASCII without a comma.
-    pub nonce: String,
-    /// A secret may go over the wire without TLS. Only for a connection that nobody else can read.
-    pub in_clear: bool,
-    /// Send the first message with the command (RFC 4954 section 4).
-    pub initial_response: bool,
-}
-
-impl Auth {
-    /// All mechanisms that need no more than a password, the strongest first.
-    pub fn with_password(login: Login, nonce: &str) -> Self {
-        Auth {
-            login,
-            mechanisms: vec![
-                Mechanism::ScramSha256Plus,
-                Mechanism::ScramSha1Plus,
-                Mechanism::ScramSha256,
-                Mechanism::ScramSha1,
-                Mechanism::CramMd5,
-                Mechanism::Plain,
-                Mechanism::Login,
-            ],
-            nonce: nonce.to_owned(),
-            in_clear: false,
-            initial_response: true,
-        }
     }
 }
 

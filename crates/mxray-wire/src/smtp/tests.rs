@@ -1,10 +1,10 @@
 //! Plays every file in `scenarios/*.smtp` (from the workspace's root) against the machine, whole and cut at every byte.
 
-use super::{Auth, Dialect, Envelope, Message, Plan, Starttls};
+use super::{Dialect, Envelope, Message, Plan};
 use crate::base64;
 use crate::sasl::{Login, Mechanism};
 use crate::scenario::{Scenario, Step};
-use crate::{Client, Machine, Moment, Secret, Want};
+use crate::{Auth, Client, Machine, Moment, Secret, Starttls, Want};
 use mxray_model::session::{Depth, SmtpSession};
 use proptest::prelude::*;
 use std::path::{Path, PathBuf};
