@@ -1,8 +1,8 @@
-//! Protocol machines without I/O: SMTP and LMTP clients, and the reader of lines that all of them share.
+//! Protocol machines without I/O: clients of SMTP, LMTP, IMAP, POP3 and ManageSieve, and SASL.
 //!
 //! Bytes and time come in, wants go out; a driver (`mxray-net`) owns the socket, the clock and TLS. What a session was is a
 //! value of `mxray-model` (`session`): every byte with its direction and time, the replies, what was odd, where it ended.
-//! Start reading at [`Want`] and [`Machine`], then `talk.rs`, then [`smtp`].
+//! Start reading at [`Want`] and [`Machine`], then `talk.rs`, then [`smtp`] and [`mailbox`].
 //!
 //! What must not live here: sockets, clocks, TLS, name lookups, and any judgement beyond "this is not what the protocol
 //! says" (that is `mxray-rules`).
@@ -11,6 +11,9 @@
 mod auth;
 mod base64;
 mod lines;
+pub mod mailbox;
+#[cfg(test)]
+mod play;
 pub mod sasl;
 pub mod scenario;
 mod secret;

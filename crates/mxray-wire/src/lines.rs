@@ -23,6 +23,8 @@ pub struct Line {
     /// Its place in the transcript.
     pub entry: u32,
     pub at: Moment,
+    /// Its length on the wire, ending included.
+    pub bytes: usize,
 }
 
 /// Reads lines and writes the transcript.
@@ -97,7 +99,7 @@ impl Lines {
         let text = bytes.strip_suffix(b"\n").unwrap_or(&bytes);
         let text = text.strip_suffix(b"\r").unwrap_or(text).to_vec();
         let text = self.secrets.masked(&text);
-        Ok(Some(Line { text, entry, at: now }))
+        Ok(Some(Line { text, entry, at: now, bytes: bytes.len() }))
     }
 
     /// Bytes that are no complete line yet.

@@ -97,7 +97,7 @@ pub struct Smtp {
 
 impl Client<Smtp> {
     /// The connection stands; nothing was read or written on it.
-    pub fn new(plan: Plan) -> Self {
+    pub fn smtp(plan: Plan) -> Self {
         let implicit_tls = plan.implicit_tls;
         let smtp = Smtp {
             plan,
