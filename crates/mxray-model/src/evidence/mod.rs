@@ -4,11 +4,14 @@
 //! pointer keeps its meaning from run to run, and a test can change one entry by name. Every leaf that a collector may
 //! fail to see is a [`Seen`]. All text from outside has gone through [`crate::text::untrusted`].
 
+mod certificate;
 mod host;
 mod process;
 mod server;
+mod signer;
 mod socket;
 
+pub use certificate::{Certificate, CertificatePair, ChainFile, KeyFile, PrivateKey, PublicKey};
 pub use host::{Counter, FileSystem, Kernel, PortRange, Vantage};
 pub use process::{Descriptors, Owner, Process, Processes};
 pub use server::{
@@ -16,6 +19,7 @@ pub use server::{
     HelperState, MailDomain, Master, OtherServer, Problem, Purpose, Server, Setting, TlsMode, UnitLimits,
     WantedListener,
 };
+pub use signer::{KeyUse, Signer, SignerMode};
 pub use socket::{AcceptQueue, Count, Drops, Listener, Load, Sockets, TOP_KEPT, Towards};
 
 use crate::{Blind, Seen};
@@ -39,6 +43,11 @@ pub struct Evidence {
     pub unread: BTreeMap<String, Blind>,
     /// Mail software that is here and whose configuration is not read, by software name.
     pub others: BTreeMap<String, OtherServer>,
+    /// What the files of all servers' `certificates` hold, by `CHAIN-FILE KEY-FILE`. What an older report does not carry was
+    /// not looked at.
+    pub certificates: BTreeMap<String, CertificatePair>,
+    /// Software of this host that signs or checks signatures, by software name. `Absent`: looked for, none installed.
+    pub signers: Seen<BTreeMap<String, Signer>>,
     /// File systems behind the directories that mail needs, by directory.
     pub file_systems: BTreeMap<String, Seen<FileSystem>>,
     /// How each part of the examination went, by its name.

@@ -17,6 +17,7 @@ macro_rules! catalogue {
 catalogue! {
     conf::delivery_switched_off,
     conf::service_not_enabled,
+    conf::certificate_key_mismatch,
     conf::relay_open_by_config,
     host::disk_full,
     host::inodes_exhausted,

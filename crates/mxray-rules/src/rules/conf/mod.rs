@@ -1,5 +1,6 @@
 //! The mail server's own configuration.
 
+pub mod certificate_key_mismatch;
 pub mod delivery_switched_off;
 pub mod relay_open_by_config;
 pub mod service_not_enabled;
