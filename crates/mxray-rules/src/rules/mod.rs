@@ -19,6 +19,7 @@ catalogue! {
     conf::service_not_enabled,
     conf::certificate_key_mismatch,
     conf::relay_open_by_config,
+    conf::signer_not_wired,
     host::disk_full,
     host::inodes_exhausted,
     host::read_only,

@@ -52,6 +52,7 @@ pub(crate) const SETTINGS: &[&str] = &[
     "queue_directory",
     "queue_minfree",
     "postscreen_upstream_proxy_protocol",
+    "receive_override_options",
     "relay_domains",
     "relay_transport",
     "relayhost",

@@ -4,3 +4,4 @@ pub mod certificate_key_mismatch;
 pub mod delivery_switched_off;
 pub mod relay_open_by_config;
 pub mod service_not_enabled;
+pub mod signer_not_wired;
