@@ -6,12 +6,19 @@ use super::listeners::seen_by;
 use super::main_cf::MainCf;
 use super::master_cf::{MasterCf, Service};
 use mxray_model::Seen;
-use mxray_model::evidence::{CertificateFiles, Configured, DomainKind, Egress, FileLine, MailDomain, Setting};
+use mxray_model::evidence::{
+    CertificateFiles, Configured, DomainKind, Egress, FileLine, MailDomain, Setting, SmtpClient,
+};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 /// Most domains that a report carries; hosting platforms keep theirs in tables, which count as one.
 const DOMAINS_MAX: usize = 10_000;
+
+/// Most sending services that a report carries; platforms have one for each of some hundred addresses.
+const CLIENTS_MAX: usize = 1_000;
+/// Most tables of one list.
+const TABLES_MAX: usize = 100;
 
 /// What the facts are read from.
 pub(crate) struct Sources<'a> {
@@ -121,6 +128,53 @@ pub(crate) fn size_limit(sources: &Sources<'_>) -> Seen<Configured<u64>> {
         Ok(value) => Seen::Value(Configured { value, setting: limit.setting, at: limit.at }),
         Err(_) => Seen::not_attempted(&format!("message_size_limit is no number: {}", limit.value)),
     }
+}
+
+/// The limits of local(8) and virtual(8), where mail is handed to them.
+pub(crate) fn mailbox_limits(sources: &Sources<'_>) -> BTreeMap<String, Configured<u64>> {
+    let mut found = BTreeMap::new();
+    for (transport, domains) in [("local_transport", "mydestination"), ("virtual_transport", "virtual_mailbox_domains")]
+    {
+        if items(&sources.values.plain(domains)).is_empty() {
+            continue;
+        }
+        let transport = sources.values.plain(transport);
+        let name = transport.split(':').next().unwrap_or_default().trim();
+        let Some(service) = sources.master.services.get(&format!("{name}/unix")) else { continue };
+        let setting = match service.daemon() {
+            "local" => "mailbox_size_limit",
+            "virtual" => "virtual_mailbox_limit",
+            _ => continue,
+        };
+        let limit = sources.of(service, setting);
+        if let Ok(value @ 1..) = limit.value.trim().parse::<u64>() {
+            found.insert(service.key(), Configured { value, setting: limit.setting, at: limit.at });
+        }
+    }
+    found
+}
+
+/// What the services that deliver to other hosts ask of TLS.
+pub(crate) fn clients(sources: &Sources<'_>) -> BTreeMap<String, SmtpClient> {
+    let client = |service: &Service| {
+        let mut tls_level = sources.of(service, "smtp_tls_security_level");
+        tls_level.value = tls_level.value.trim().to_ascii_lowercase();
+        let mut dns_support = sources.of(service, "smtp_dns_support_level");
+        dns_support.value = dns_support.value.trim().to_ascii_lowercase();
+        let maps = sources.of(service, "smtp_tls_policy_maps");
+        let names = items(&maps.value).into_iter().map(|item| {
+            let name = item.text();
+            // What an inline table holds is no name.
+            if name.contains('{') {
+                "inline:".to_owned()
+            } else {
+                name.strip_prefix("proxy:").unwrap_or(name).to_owned()
+            }
+        });
+        let value = names.take(TABLES_MAX).collect();
+        SmtpClient { tls_level, dns_support, policy_tables: Configured { value, setting: maps.setting, at: maps.at } }
+    };
+    sources.senders().take(CLIENTS_MAX).map(|service| (service.key(), client(service))).collect()
 }
 
 /// Certificate and key parameters; the key's default is the certificate's file (postconf(5)).
