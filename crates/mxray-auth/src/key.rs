@@ -29,9 +29,12 @@ pub(crate) enum Secret {
     Strange(String),
 }
 
+/// Reads the contents of a block of one form; `None`: they are of another.
+type Reading = fn(&[u8]) -> Option<Secret>;
+
 /// The private key that a block holds. `None`: the block is something else.
 pub(crate) fn private(block: &Block) -> Option<Private> {
-    let (form, read): (_, fn(&[u8]) -> Option<Secret>) = match block.label.as_str() {
+    let (form, read): (_, Reading) = match block.label.as_str() {
         "PRIVATE KEY" => ("PKCS#8", pkcs8),
         "ENCRYPTED PRIVATE KEY" => return Some(Private { form: "PKCS#8", secret: Secret::Encrypted }),
         "RSA PRIVATE KEY" => ("PKCS#1", |der| rsa(der).map(Secret::Known)),

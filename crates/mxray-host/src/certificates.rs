@@ -37,6 +37,11 @@ pub fn wanted(servers: &BTreeMap<String, Server>) -> Wanted {
             if wanted.len() == PAIRS_MAX {
                 break;
             }
+            // What a daemon puts together for each connection (`${tls_in_sni}.pem`), or keeps elsewhere, is no file to read.
+            let is_path = |path: &str| path.starts_with('/') && !path.contains('$');
+            if !is_path(&files.chain.value) || !is_path(&files.key.value) {
+                continue;
+            }
             let is_list = files.chain.setting.ends_with("tls_chain_files");
             let behind = server.certificates.get(number + 1..).unwrap_or_default();
             let same_list = |other: &&CertificateFiles| {
@@ -129,5 +134,6 @@ mod tests {
         let found = read(&wanted(&server(vec![files("a", "/dev/zero", "/does/not/exist")])));
         let pair = &found["/dev/zero /does/not/exist"];
         assert!(pair.chain.blind().is_some() && pair.key.is_absent() && pair.belongs.blind().is_some());
+        assert!(read(&wanted(&server(vec![files("a", "/etc/${tls_in_sni}.pem", "cert.pem")]))).is_empty());
     }
 }

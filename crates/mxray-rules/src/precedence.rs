@@ -11,7 +11,7 @@ pub const NEAREST_FIRST: &[&str] = &[
     "HOST111", "HOST101", "HOST102", // nothing can be written: what fails after that is a consequence
     "PORT109", "PORT101", // the port cannot be had: the service cannot start
     "CONF101", "CONF105", "CONF103", // switches in files
-    "CONF104", "CONF108", "CONF107", "CONF110", // files and sockets that a switch names
+    "CONF104", "CONF108", "CONF109", "CONF107", "CONF110", // files and sockets that a switch names
     "SOCK112", // nothing runs
     "SOCK111", // it runs, and is stopped or stuck
     "SOCK106", // somebody takes it all

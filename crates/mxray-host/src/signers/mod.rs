@@ -6,7 +6,7 @@
 mod opendkim;
 
 use crate::certificates::content;
-use crate::mta::daemon::hidden;
+use crate::mta::daemon::{hidden, is_elsewhere};
 use crate::processes::{Row, Table};
 use mxray_model::evidence::{KeyUse, Signer};
 use mxray_model::{Blind, Seen};
@@ -42,7 +42,8 @@ fn process(table: &Seen<Table>, name: &str) -> Seen<Row> {
     };
     let is_it = |row: &&Row| {
         let program = row.command.first().and_then(|word| word.rsplit('/').next());
-        !matches!(row.state, 'Z' | 'X') && row.name == name && program == Some(name)
+        // What runs in a container of its own has its configuration there, too.
+        !matches!(row.state, 'Z' | 'X') && row.name == name && program == Some(name) && !is_elsewhere(row, table)
     };
     match table.rows.values().find(is_it) {
         Some(row) => Seen::Value(row.clone()),

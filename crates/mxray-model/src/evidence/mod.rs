@@ -16,8 +16,8 @@ pub use host::{Counter, FileSystem, Kernel, PortRange, Vantage};
 pub use process::{Descriptors, Owner, Process, Processes};
 pub use server::{
     Account, CertificateFiles, Children, Configured, DomainKind, Egress, Endpoint, FileLine, Helper, HelperKind,
-    HelperState, MailDomain, Master, OtherServer, Problem, Purpose, Server, Setting, SmtpClient, Table, TlsMode,
-    UnitLimits, WantedListener,
+    HelperState, MailDomain, Master, OtherServer, Problem, Purpose, Rewrite, Server, Setting, SmtpClient, Table,
+    TlsMode, UnitLimits, WantedListener,
 };
 pub use signer::{KeyUse, Signer, SignerMode};
 pub use socket::{AcceptQueue, Count, Drops, Listener, Load, Sockets, TOP_KEPT, Towards};

@@ -58,6 +58,9 @@ pub struct Server {
     pub clients: BTreeMap<String, SmtpClient>,
     /// Tables that rules look at, by `hash:/etc/postfix/tls_policy`.
     pub tables: BTreeMap<String, Table>,
+    /// What the tables say that `clients` change content by, by `regexp:/etc/postfix/smtp_header_checks`. `Absent`: there is no
+    /// such file.
+    pub rewrites: BTreeMap<String, Seen<Vec<Rewrite>>>,
     /// Directories that it needs, by use: `queue`, `mailboxes`, `log`; a part of one that is a file system of its own as
     /// `queue/deferred`.
     pub directories: BTreeMap<String, String>,
@@ -118,6 +121,20 @@ pub struct SmtpClient {
     pub dns_support: Configured<String>,
     /// The tables with a policy for single destinations, by the keys of `tables` where they are files.
     pub policy_tables: Configured<Vec<String>>,
+    /// The tables by which it changes content on its way out, by the keys of `rewrites`.
+    #[serde(default)]
+    pub rewriting: Vec<Configured<String>>,
+}
+
+/// One entry of a table by which content is changed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Rewrite {
+    pub line: u32,
+    /// The expression or the key that has to match.
+    pub pattern: String,
+    /// `REPLACE`, `IGNORE`, … in upper case; of a table of addresses `ADDRESS`.
+    pub action: String,
 }
 
 /// A lookup table in a file.

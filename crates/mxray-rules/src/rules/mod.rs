@@ -21,6 +21,7 @@ catalogue! {
     conf::relay_open_by_config,
     conf::size_limit_local,
     conf::signer_not_wired,
+    conf::rewrite_after_signing,
     conf::policy_without_effect,
     host::disk_full,
     host::inodes_exhausted,

@@ -7,7 +7,7 @@ use super::main_cf::MainCf;
 use super::master_cf::{MasterCf, Service};
 use mxray_model::Seen;
 use mxray_model::evidence::{
-    CertificateFiles, Configured, DomainKind, Egress, FileLine, MailDomain, Setting, SmtpClient,
+    CertificateFiles, Configured, DomainKind, Egress, FileLine, MailDomain, Server, Setting, SmtpClient,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -58,8 +58,24 @@ impl Sources<'_> {
     }
 }
 
+/// All of them, in a server that knows nothing else.
+pub(crate) fn common(sources: &Sources<'_>) -> Server {
+    Server {
+        egress: egress(sources),
+        domains: domains(sources),
+        certificates: certificates(sources),
+        size_limit: size_limit(sources),
+        mailbox_limits: mailbox_limits(sources),
+        clients: clients(sources),
+        master: Seen::not_attempted("processes were not looked at"),
+        children: Seen::not_attempted("processes were not looked at"),
+        unit: Seen::not_attempted("units were not looked at"),
+        ..Server::default()
+    }
+}
+
 /// How mail leaves. Who the account is, is for the caller to look up.
-pub(crate) fn egress(sources: &Sources<'_>) -> Egress {
+fn egress(sources: &Sources<'_>) -> Egress {
     let mut bound = Vec::new();
     for service in sources.senders() {
         for name in ["smtp_bind_address", "smtp_bind_address6"] {
@@ -98,7 +114,7 @@ fn root(sources: &Sources<'_>) -> Option<Configured<String>> {
     })
 }
 
-pub(crate) fn domains(sources: &Sources<'_>) -> Vec<Configured<MailDomain>> {
+fn domains(sources: &Sources<'_>) -> Vec<Configured<MailDomain>> {
     const LISTS: [(&str, DomainKind); 4] = [
         ("mydestination", DomainKind::Local),
         ("virtual_mailbox_domains", DomainKind::Virtual),
@@ -121,7 +137,7 @@ pub(crate) fn domains(sources: &Sources<'_>) -> Vec<Configured<MailDomain>> {
     found
 }
 
-pub(crate) fn size_limit(sources: &Sources<'_>) -> Seen<Configured<u64>> {
+fn size_limit(sources: &Sources<'_>) -> Seen<Configured<u64>> {
     let limit = sources.common("message_size_limit");
     match limit.value.trim().parse() {
         Ok(0) => Seen::Absent,
@@ -131,7 +147,7 @@ pub(crate) fn size_limit(sources: &Sources<'_>) -> Seen<Configured<u64>> {
 }
 
 /// The limits of local(8) and virtual(8), where mail is handed to them.
-pub(crate) fn mailbox_limits(sources: &Sources<'_>) -> BTreeMap<String, Configured<u64>> {
+fn mailbox_limits(sources: &Sources<'_>) -> BTreeMap<String, Configured<u64>> {
     let mut found = BTreeMap::new();
     for (transport, domains) in [("local_transport", "mydestination"), ("virtual_transport", "virtual_mailbox_domains")]
     {
@@ -155,7 +171,7 @@ pub(crate) fn mailbox_limits(sources: &Sources<'_>) -> BTreeMap<String, Configur
 }
 
 /// What the services that deliver to other hosts ask of TLS.
-pub(crate) fn clients(sources: &Sources<'_>) -> BTreeMap<String, SmtpClient> {
+fn clients(sources: &Sources<'_>) -> BTreeMap<String, SmtpClient> {
     let client = |service: &Service| {
         let mut tls_level = sources.of(service, "smtp_tls_security_level");
         tls_level.value = tls_level.value.trim().to_ascii_lowercase();
@@ -172,16 +188,40 @@ pub(crate) fn clients(sources: &Sources<'_>) -> BTreeMap<String, SmtpClient> {
             }
         });
         let value = names.take(TABLES_MAX).collect();
-        SmtpClient { tls_level, dns_support, policy_tables: Configured { value, setting: maps.setting, at: maps.at } }
+        let policy_tables = Configured { value, setting: maps.setting, at: maps.at };
+        SmtpClient { tls_level, dns_support, policy_tables, rewriting: rewriting(sources, service) }
     };
     sources.senders().take(CLIENTS_MAX).map(|service| (service.key(), client(service))).collect()
+}
+
+/// The tables by which smtp(8) changes headers, bodies and addresses of what it sends.
+const REWRITING: [&str; 5] = [
+    "smtp_header_checks",
+    "smtp_mime_header_checks",
+    "smtp_nested_header_checks",
+    "smtp_body_checks",
+    "smtp_generic_maps",
+];
+
+fn rewriting(sources: &Sources<'_>, service: &Service) -> Vec<Configured<String>> {
+    let mut found = Vec::new();
+    for name in REWRITING {
+        let list = sources.of(service, name);
+        // What stands in the list itself is no file.
+        for item in items(&list.value).into_iter().take(TABLES_MAX).filter(|item| !item.text().contains('{')) {
+            let table = item.text();
+            let value = table.strip_prefix("proxy:").unwrap_or(table).to_owned();
+            found.push(Configured { value, ..list.clone() });
+        }
+    }
+    found
 }
 
 /// Certificate and key parameters; the key's default is the certificate's file (postconf(5)).
 const PAIRS: [(&str, &str); 3] =
     [("tls_cert_file", "tls_key_file"), ("tls_eccert_file", "tls_eckey_file"), ("tls_dcert_file", "tls_dkey_file")];
 
-pub(crate) fn certificates(sources: &Sources<'_>) -> Vec<CertificateFiles> {
+fn certificates(sources: &Sources<'_>) -> Vec<CertificateFiles> {
     let mut found: Vec<CertificateFiles> = Vec::new();
     let servers = sources.master.services.values().filter(|service| matches!(service.daemon(), "smtpd" | "tlsproxy"));
     for service in servers {

@@ -58,6 +58,7 @@ pub(crate) const SETTINGS: &[&str] = &[
     "relayhost",
     "smtp_bind_address",
     "smtp_bind_address6",
+    "smtp_header_checks",
     "smtp_tls_policy_maps",
     "smtp_tls_security_level",
     "smtpd_client_connection_count_limit",
@@ -167,25 +168,16 @@ pub(crate) fn server(input: &Input<'_>) -> Server {
         saslauthd: input.saslauthd.as_deref(),
         read: input.read,
     };
-    let helpers = helpers(&sources);
-    let keys = wanted.keys().cloned().collect();
-    let facts = facts::Sources {
+    let common = facts::common(&facts::Sources {
         values: &values,
         main: &input.main,
         master: &master,
         settings: &settings,
         main_file: &main_file,
         master_file: &master_file,
-        wanted: &keys,
-    };
+        wanted: &wanted.keys().cloned().collect(),
+    });
     Server {
-        egress: facts::egress(&facts),
-        domains: facts::domains(&facts),
-        certificates: facts::certificates(&facts),
-        size_limit: facts::size_limit(&facts),
-        mailbox_limits: facts::mailbox_limits(&facts),
-        clients: facts::clients(&facts),
-        tables: BTreeMap::new(),
         software: "postfix".to_owned(),
         version: input.version.clone(),
         config_dir: input.config_dir.to_owned(),
@@ -193,13 +185,11 @@ pub(crate) fn server(input: &Input<'_>) -> Server {
         configured_by: configured_by.to_owned(),
         host_name: values.plain("myhostname"),
         directories: directories(&values),
+        helpers: helpers(&sources),
         settings,
         wanted,
-        helpers,
-        master: Seen::not_attempted("processes were not looked at"),
-        children: Seen::not_attempted("processes were not looked at"),
-        unit: Seen::not_attempted("units were not looked at"),
         problems: problems.list,
+        ..common
     }
 }
 

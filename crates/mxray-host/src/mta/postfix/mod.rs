@@ -216,6 +216,7 @@ impl Installed<'_> {
             server.directories.insert(format!("queue/{name}"), directory);
         }
         server.tables = tables::look(&server);
+        server.rewrites = tables::rewrites(&server);
         server.unit = unit(&server, primary);
         server.egress.account = names::account(server.setting("mail_owner"));
         Ok(server)

@@ -2,9 +2,10 @@
 //! beside it says. Only tables that a rule looks at.
 
 use super::lines::logical;
-use crate::read;
+use super::main_cf::clip_to;
+use crate::{read, secrets};
 use mxray_model::Seen;
-use mxray_model::evidence::{Server, Table};
+use mxray_model::evidence::{Rewrite, Server, Table};
 use std::collections::BTreeMap;
 use std::fs::Metadata;
 use std::path::Path;
@@ -13,6 +14,13 @@ use std::path::Path;
 const COMPARED_BYTES_MAX: u64 = 256 * 1024;
 /// Most entries that are looked for in an index.
 const ENTRIES_MAX: usize = 200;
+/// Tables of expressions are kilobytes.
+const REWRITES_BYTES_MAX: u64 = 1 << 20;
+/// Most entries of such a table that a report carries.
+const REWRITES_MAX: usize = 1_000;
+/// Longest expression or key that is kept, and longest action; real ones are shorter.
+const PATTERN_CHARS_MAX: usize = 500;
+const ACTION_CHARS_MAX: usize = 20;
 /// Keys that are told; the first ones say enough.
 const TOLD_MAX: usize = 5;
 
@@ -32,6 +40,57 @@ fn suffix(kind: &str) -> Option<&'static str> {
 pub(crate) fn look(server: &Server) -> BTreeMap<String, Table> {
     let names = server.clients.values().flat_map(|client| &client.policy_tables.value);
     names.filter_map(|name| Some((name.clone(), table(name)?))).collect()
+}
+
+/// The tables by which mail is changed on its way out, as far as they are text, or text lies beside the index.
+pub(crate) fn rewrites(server: &Server) -> BTreeMap<String, Seen<Vec<Rewrite>>> {
+    let tables = server.clients.values().flat_map(|client| &client.rewriting);
+    tables.map(|table| (table.value.clone(), rewrite(&table.value))).collect()
+}
+
+fn rewrite(name: &str) -> Seen<Vec<Rewrite>> {
+    let (kind, path) = name.split_once(':').unwrap_or_default();
+    if suffix(kind).is_none() || !path.starts_with('/') {
+        let name = secrets::text(name);
+        return Seen::not_attempted(&format!("what {name} changes is not read: only tables in files are"));
+    }
+    let text = match read::file(Path::new(path), REWRITES_BYTES_MAX) {
+        Seen::Value(content) => content.bytes,
+        Seen::Absent => return Seen::Absent,
+        Seen::Unknown(blind) => return Seen::Unknown(blind),
+    };
+    Seen::Value(entries(kind, &text))
+}
+
+fn entries(kind: &str, text: &[u8]) -> Vec<Rewrite> {
+    let by_expression = matches!(kind, "regexp" | "pcre");
+    let entries = logical(text).0.into_iter().filter_map(|line| {
+        let (pattern, action) = if by_expression { rule(&line.text)? } else { address(&line.text)? };
+        let pattern = secrets::text(&clip_to(pattern, PATTERN_CHARS_MAX));
+        Some(Rewrite { line: line.line, pattern, action: clip_to(action, ACTION_CHARS_MAX).to_ascii_uppercase() })
+    });
+    entries.take(REWRITES_MAX).collect()
+}
+
+/// `/expression/flags ACTION …`; what stands between `if` and `endif`, and what is negated, is left out
+/// (regexp_table(5)).
+fn rule(line: &str) -> Option<(&str, &str)> {
+    let delimiter = line.chars().next().filter(|c| !c.is_alphanumeric() && *c != '!')?;
+    let rest = line.get(delimiter.len_utf8()..)?;
+    let mut escaped = false;
+    let end = rest.char_indices().find_map(|(at, c)| {
+        let ends = c == delimiter && !escaped;
+        escaped = c == '\\' && !escaped;
+        ends.then_some(at)
+    })?;
+    let behind = rest.get(end + delimiter.len_utf8()..)?;
+    let action = behind.split_once(char::is_whitespace)?.1.split_whitespace().next()?;
+    Some((rest.get(..end)?, action))
+}
+
+fn address(line: &str) -> Option<(&str, &str)> {
+    let (key, _) = line.split_once(char::is_whitespace)?;
+    Some((key, "ADDRESS"))
 }
 
 fn table(name: &str) -> Option<Table> {
@@ -111,6 +170,22 @@ mod tests {
         assert_eq!(missing(b"elsewhere.example none\n", index), Seen::Value(vec!["elsewhere.example".to_owned()]));
         assert_eq!(missing(b"", index), Seen::Value(vec![]));
         assert!(missing("a b\n".repeat(ENTRIES_MAX + 1).as_bytes(), index).blind().is_some());
+    }
+
+    #[test]
+    fn rules_are_taken_apart_at_their_own_delimiter() {
+        assert_eq!(rule("/^Subject: (.*)/i REPLACE Subject: [x] $1"), Some(("^Subject: (.*)", "REPLACE")));
+        assert_eq!(rule(r"|^X-A: a\|b| IGNORE"), Some((r"^X-A: a\|b", "IGNORE")));
+        for other in ["if /^To:/", "endif", "!/^From:/ REPLACE x", "/never closed", "/no action/", ""] {
+            assert_eq!(rule(other), None, "{other}");
+        }
+        let text = b"# remark\n/^Received:/ ignore\n/^Subject: (.*)/\n  REPLACE Subject: $1\n";
+        let found = entries("regexp", text);
+        let short: Vec<_> = found.iter().map(|e| (e.line, e.pattern.as_str(), e.action.as_str())).collect();
+        assert_eq!(short, [(2, "^Received:", "IGNORE"), (3, "^Subject: (.*)", "REPLACE")]);
+        assert_eq!(entries("hash", b"a@b.example c@d.example\n")[0].pattern, "a@b.example");
+        assert!(rewrite("mysql:/etc/postfix/generic.cf").blind().is_some());
+        assert!(rewrite("regexp:/does/not/exist").is_absent());
     }
 
     #[test]

@@ -44,7 +44,7 @@ fn check(evidence: &Evidence) -> Said {
     Ok(judgement)
 }
 
-/// DANE needs answers of which DNSSEC has shown that they are genuine (RFC 7672 section 2.2); Postfix asks for these
+/// DANE needs answers of which DNSSEC has shown that they are genuine (RFC 7672 section 2.1); Postfix asks for these
 /// only where it is told to.
 fn dane(evidence: &Evidence, instance: &str, server: &Server) -> Vec<Finding> {
     let mut findings = Vec::new();
@@ -116,7 +116,7 @@ fn without_dnssec(
     .fix(fix.verify(words.show("smtp_dns_support_level")))
     .fix(Fix::here("Let the running server read it.").command(words.reload()))
     .reference("postconf(5), smtp_dns_support_level")
-    .reference("RFC 7672 section 2.2")
+    .reference("RFC 7672 section 2.1")
 }
 
 /// A table of a server, and the list that names it.

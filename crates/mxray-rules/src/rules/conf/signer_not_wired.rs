@@ -69,7 +69,7 @@ fn check(evidence: &Evidence) -> Said {
 }
 
 /// The socket of a signer that runs and signs. `Absent`: it does not.
-fn in_use(signer: &Signer) -> Seen<&Endpoint> {
+pub(super) fn in_use(signer: &Signer) -> Seen<&Endpoint> {
     let signs = match &signer.mode {
         Seen::Value(mode) => mode.signs,
         Seen::Absent => false,
@@ -199,7 +199,7 @@ fn filter<'a>(server: &'a Server, way: Way<'a>) -> Option<&'a str> {
 }
 
 /// Is this milter the signer? `Absent`: nothing listens there.
-fn is_signer(helper: &Helper, signer: &Signer, socket: &Endpoint) -> Seen<bool> {
+pub(super) fn is_signer(helper: &Helper, signer: &Signer, socket: &Endpoint) -> Seen<bool> {
     if same(&helper.endpoint, socket) {
         return Seen::Value(true);
     }

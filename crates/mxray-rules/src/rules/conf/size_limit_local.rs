@@ -29,6 +29,8 @@ fn check(evidence: &Evidence) -> Said {
         let limit = match &server.size_limit {
             Seen::Value(limit) => Some(limit),
             Seen::Absent => None,
+            // A mailbox server takes no messages that a limit could refuse.
+            Seen::Unknown(_) if !server.wanted.values().any(view::is_public_smtp) => continue,
             Seen::Unknown(blind) => {
                 judgement.blind(&RULE, &about(instance, blind));
                 continue;
