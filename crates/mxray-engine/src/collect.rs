@@ -9,8 +9,10 @@ use crate::thin;
 use mxray_host::processes::Table;
 use mxray_host::programs::Programs;
 use mxray_host::sockets::Sample;
-use mxray_host::{files, kernel, mta, processes, sockets, vantage};
-use mxray_model::evidence::{Declared, Evidence, FileSystem, Owner, Processes, Server, Sockets};
+use mxray_host::{certificates, files, kernel, mta, processes, signers, sockets, vantage};
+use mxray_model::evidence::{
+    CertificatePair, Declared, Evidence, FileSystem, Owner, Processes, Server, Signer, Sockets,
+};
 use mxray_model::{Blind, Seen};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -59,6 +61,8 @@ pub fn collect(options: &Options, progress: Progress<'_>) -> Evidence {
     let owners = start_owners(&mut parts, &first, &table);
 
     let (mut servers, unread) = wait_for_servers(&mut parts, readers);
+    let certificates = start_certificates(&mut parts, &servers);
+    let signers = start_signers(&mut parts, &table);
     programs.end();
     attach(&mut parts, &mut servers, &table);
     let file_systems = start_file_systems(&mut parts, &servers);
@@ -95,6 +99,9 @@ pub fn collect(options: &Options, progress: Progress<'_>) -> Evidence {
     evidence.addresses = flat(parts.wait(addresses));
     evidence.namespaces = surroundings::finish(&mut parts, namespaces, &table);
     evidence.units = flat(parts.wait(units));
+    let (wanted, pending) = certificates;
+    evidence.certificates = parts.wait(pending).unwrap_or_else(|blind| certificates::unread(&wanted, &blind));
+    evidence.signers = flat(parts.wait(signers));
     evidence.parts = parts.finish();
     evidence
 }
@@ -163,6 +170,20 @@ fn attach(parts: &mut Parts<'_>, servers: &mut Servers, table: &Arc<Seen<Table>>
             }
         }
     }
+}
+
+type Certificates = BTreeMap<String, CertificatePair>;
+
+fn start_certificates(parts: &mut Parts<'_>, servers: &Servers) -> (certificates::Wanted, Pending<Certificates>) {
+    let wanted = servers.value().map(certificates::wanted).unwrap_or_default();
+    let own = wanted.clone();
+    let pending = parts.start("certificates", move || certificates::read(&own));
+    (wanted, pending)
+}
+
+fn start_signers(parts: &mut Parts<'_>, table: &Arc<Seen<Table>>) -> Pending<Seen<BTreeMap<String, Signer>>> {
+    let table = Arc::clone(table);
+    parts.start("signers", move || signers::look(&table))
 }
 
 fn start_file_systems(parts: &mut Parts<'_>, servers: &Servers) -> Vec<(String, Pending<Seen<FileSystem>>)> {

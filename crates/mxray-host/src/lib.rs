@@ -4,6 +4,7 @@
 //! Every collector returns [`mxray_model::Seen`] with the true reason where it could not look. Text from outside is
 //! escaped here, once. What must not live here: any judgement (`mxray-rules`), any connection to another machine.
 
+pub mod certificates;
 mod cgroup;
 pub mod files;
 pub mod kernel;
@@ -15,6 +16,7 @@ pub mod processes;
 pub mod programs;
 mod read;
 mod secrets;
+pub mod signers;
 pub mod sockets;
 pub mod units;
 pub mod vantage;

@@ -11,6 +11,7 @@ pub const NEAREST_FIRST: &[&str] = &[
     "HOST111", "HOST101", "HOST102", // nothing can be written: what fails after that is a consequence
     "PORT109", "PORT101", // the port cannot be had: the service cannot start
     "CONF101", "CONF105", "CONF103", // switches in files
+    "CONF104", "CONF108", "CONF109", "CONF107", "CONF110", // files and sockets that a switch names
     "SOCK112", // nothing runs
     "SOCK111", // it runs, and is stopped or stuck
     "SOCK106", // somebody takes it all
@@ -44,6 +45,8 @@ pub const LINKS: &[(&str, &str, Link)] = &[
     ("PORT101", "SOCK111", Link::SharedScope),
     // A service that its own configuration disables.
     ("CONF101", "SOCK101", Link::SharedScope),
+    // The socket that is asked is not the one on which the signer listens.
+    ("CONF108", "SOCK114", Link::SharedScope),
     // No server, no listeners.
     ("SOCK112", "SOCK101", Link::SharedScope),
     ("SOCK112", "SOCK102", Link::SharedScope),

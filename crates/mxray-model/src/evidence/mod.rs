@@ -4,21 +4,25 @@
 //! pointer keeps its meaning from run to run, and a test can change one entry by name. Every leaf that a collector may
 //! fail to see is a [`Seen`]. All text from outside has gone through [`crate::text::untrusted`].
 
+mod certificate;
 mod host;
 mod namespace;
 mod process;
 mod server;
+mod signer;
 mod socket;
 mod unit;
 
+pub use certificate::{Certificate, CertificatePair, ChainFile, KeyFile, PrivateKey, PublicKey};
 pub use host::{Counter, FileSystem, Kernel, PortRange, Vantage};
 pub use namespace::{Namespace, Namespaces, Place};
 pub use process::{Descriptors, Owner, Process, Processes};
 pub use server::{
     Account, CertificateFiles, Children, Configured, DomainKind, Egress, Endpoint, FileLine, Helper, HelperKind,
-    HelperState, MailDomain, Master, OtherServer, Problem, Purpose, Server, Setting, TlsMode, UnitLimits,
-    WantedListener,
+    HelperState, MailDomain, Master, OtherServer, Problem, Purpose, Rewrite, Server, Setting, SmtpClient, Table,
+    TlsMode, UnitLimits, WantedListener,
 };
+pub use signer::{KeyUse, Signer, SignerMode};
 pub use socket::{AcceptQueue, Count, Drops, Listener, Load, Sockets, TOP_KEPT, Towards};
 pub use unit::{SocketUnit, Unit, UnitListen, Units};
 
@@ -44,6 +48,11 @@ pub struct Evidence {
     pub unread: BTreeMap<String, Blind>,
     /// Mail software that is here and whose configuration is not read, by software name.
     pub others: BTreeMap<String, OtherServer>,
+    /// What the files of all servers' `certificates` hold, by `CHAIN-FILE KEY-FILE`. What an older report does not carry was
+    /// not looked at.
+    pub certificates: BTreeMap<String, CertificatePair>,
+    /// Software of this host that signs or checks signatures, by software name. `Absent`: looked for, none installed.
+    pub signers: Seen<BTreeMap<String, Signer>>,
     /// File systems behind the directories that mail needs, by directory.
     pub file_systems: BTreeMap<String, Seen<FileSystem>>,
     /// Addresses of this network namespace's interfaces that connections can come to: those that IPv6 still checks for

@@ -51,6 +51,16 @@ pub struct Server {
     pub certificates: Vec<CertificateFiles>,
     /// The largest message that it takes, in bytes. `Absent`: no limit.
     pub size_limit: Seen<Configured<u64>>,
+    /// The largest mailbox file that its own delivery writes, in bytes, by `local/unix`; those without a limit do not stand
+    /// here.
+    pub mailbox_limits: BTreeMap<String, Configured<u64>>,
+    /// What its services that connect to other servers ask of TLS, by `smtp/unix`.
+    pub clients: BTreeMap<String, SmtpClient>,
+    /// Tables that rules look at, by `hash:/etc/postfix/tls_policy`.
+    pub tables: BTreeMap<String, Table>,
+    /// What the tables say that `clients` change content by, by `regexp:/etc/postfix/smtp_header_checks`. `Absent`: there is no
+    /// such file.
+    pub rewrites: BTreeMap<String, Seen<Vec<Rewrite>>>,
     /// Directories that it needs, by use: `queue`, `mailboxes`, `log`; a part of one that is a file system of its own as
     /// `queue/deferred`.
     pub directories: BTreeMap<String, String>,
@@ -99,6 +109,46 @@ pub struct Configured<T> {
     pub setting: String,
     /// `None`: the daemon's default.
     pub at: Option<FileLine>,
+}
+
+/// What a service that connects to other servers asks of TLS and DNS.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct SmtpClient {
+    /// `may`, `encrypt`, `dane`, `dane-only`, …; empty: not set.
+    pub tls_level: Configured<String>,
+    /// `dnssec`, `enabled`, `disabled`; empty: not set.
+    pub dns_support: Configured<String>,
+    /// The tables with a policy for single destinations, by the keys of `tables` where they are files.
+    pub policy_tables: Configured<Vec<String>>,
+    /// The tables by which it changes content on its way out, by the keys of `rewrites`.
+    #[serde(default)]
+    pub rewriting: Vec<Configured<String>>,
+}
+
+/// One entry of a table by which content is changed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Rewrite {
+    pub line: u32,
+    /// The expression or the key that has to match.
+    pub pattern: String,
+    /// `REPLACE`, `IGNORE`, … in upper case; of a table of addresses `ADDRESS`.
+    pub action: String,
+}
+
+/// A lookup table in a file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Table {
+    /// The file that is opened for it: the text itself, or the index made of it.
+    pub file: String,
+    /// Its size in bytes. `Absent`: there is no such file.
+    pub bytes: Seen<u64>,
+    /// The text that the index is made of. `Absent`: the table has no index, or no text lies beside it.
+    pub text: Seen<String>,
+    /// Keys of the text whose entry the index does not hold, where the text is the younger file; at most a few.
+    pub not_indexed: Seen<Vec<String>>,
 }
 
 /// How a server's mail leaves this host: what the kernel's routing, by user and by source address, is asked about.

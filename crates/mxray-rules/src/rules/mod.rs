@@ -17,7 +17,12 @@ macro_rules! catalogue {
 catalogue! {
     conf::delivery_switched_off,
     conf::service_not_enabled,
+    conf::certificate_key_mismatch,
     conf::relay_open_by_config,
+    conf::size_limit_local,
+    conf::signer_not_wired,
+    conf::rewrite_after_signing,
+    conf::policy_without_effect,
     host::disk_full,
     host::inodes_exhausted,
     host::read_only,

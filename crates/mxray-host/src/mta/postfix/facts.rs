@@ -7,13 +7,18 @@ use super::main_cf::MainCf;
 use super::master_cf::{MasterCf, Service};
 use mxray_model::Seen;
 use mxray_model::evidence::{
-    CertificateFiles, Configured, DomainKind, Egress, FileLine, MailDomain, Server, Setting, WantedListener,
+    CertificateFiles, Configured, DomainKind, Egress, FileLine, MailDomain, Server, Setting, SmtpClient,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 /// Most domains that a report carries; hosting platforms keep theirs in tables, which count as one.
 const DOMAINS_MAX: usize = 10_000;
+
+/// Most sending services that a report carries; platforms have one for each of some hundred addresses.
+const CLIENTS_MAX: usize = 1_000;
+/// Most tables of one list.
+const TABLES_MAX: usize = 100;
 
 /// What the facts are read from.
 pub(crate) struct Sources<'a> {
@@ -24,7 +29,7 @@ pub(crate) struct Sources<'a> {
     pub main_file: &'a str,
     pub master_file: &'a str,
     /// The services that listen for clients, as the keys of `wanted`.
-    pub wanted: &'a BTreeMap<String, WantedListener>,
+    pub wanted: &'a BTreeSet<String>,
 }
 
 impl Sources<'_> {
@@ -53,13 +58,18 @@ impl Sources<'_> {
     }
 }
 
-/// A server with these facts and nothing else.
-pub(crate) fn facts(sources: &Sources<'_>) -> Server {
+/// All of them, in a server that knows nothing else.
+pub(crate) fn common(sources: &Sources<'_>) -> Server {
     Server {
         egress: egress(sources),
         domains: domains(sources),
         certificates: certificates(sources),
         size_limit: size_limit(sources),
+        mailbox_limits: mailbox_limits(sources),
+        clients: clients(sources),
+        master: Seen::not_attempted("processes were not looked at"),
+        children: Seen::not_attempted("processes were not looked at"),
+        unit: Seen::not_attempted("units were not looked at"),
         ..Server::default()
     }
 }
@@ -136,6 +146,77 @@ fn size_limit(sources: &Sources<'_>) -> Seen<Configured<u64>> {
     }
 }
 
+/// The limits of local(8) and virtual(8), where mail is handed to them.
+fn mailbox_limits(sources: &Sources<'_>) -> BTreeMap<String, Configured<u64>> {
+    let mut found = BTreeMap::new();
+    for (transport, domains) in [("local_transport", "mydestination"), ("virtual_transport", "virtual_mailbox_domains")]
+    {
+        if items(&sources.values.plain(domains)).is_empty() {
+            continue;
+        }
+        let transport = sources.values.plain(transport);
+        let name = transport.split(':').next().unwrap_or_default().trim();
+        let Some(service) = sources.master.services.get(&format!("{name}/unix")) else { continue };
+        let setting = match service.daemon() {
+            "local" => "mailbox_size_limit",
+            "virtual" => "virtual_mailbox_limit",
+            _ => continue,
+        };
+        let limit = sources.of(service, setting);
+        if let Ok(value @ 1..) = limit.value.trim().parse::<u64>() {
+            found.insert(service.key(), Configured { value, setting: limit.setting, at: limit.at });
+        }
+    }
+    found
+}
+
+/// What the services that deliver to other hosts ask of TLS.
+fn clients(sources: &Sources<'_>) -> BTreeMap<String, SmtpClient> {
+    let client = |service: &Service| {
+        let mut tls_level = sources.of(service, "smtp_tls_security_level");
+        tls_level.value = tls_level.value.trim().to_ascii_lowercase();
+        let mut dns_support = sources.of(service, "smtp_dns_support_level");
+        dns_support.value = dns_support.value.trim().to_ascii_lowercase();
+        let maps = sources.of(service, "smtp_tls_policy_maps");
+        let names = items(&maps.value).into_iter().map(|item| {
+            let name = item.text();
+            // What an inline table holds is no name.
+            if name.contains('{') {
+                "inline:".to_owned()
+            } else {
+                name.strip_prefix("proxy:").unwrap_or(name).to_owned()
+            }
+        });
+        let value = names.take(TABLES_MAX).collect();
+        let policy_tables = Configured { value, setting: maps.setting, at: maps.at };
+        SmtpClient { tls_level, dns_support, policy_tables, rewriting: rewriting(sources, service) }
+    };
+    sources.senders().take(CLIENTS_MAX).map(|service| (service.key(), client(service))).collect()
+}
+
+/// The tables by which smtp(8) changes headers, bodies and addresses of what it sends.
+const REWRITING: [&str; 5] = [
+    "smtp_header_checks",
+    "smtp_mime_header_checks",
+    "smtp_nested_header_checks",
+    "smtp_body_checks",
+    "smtp_generic_maps",
+];
+
+fn rewriting(sources: &Sources<'_>, service: &Service) -> Vec<Configured<String>> {
+    let mut found = Vec::new();
+    for name in REWRITING {
+        let list = sources.of(service, name);
+        // What stands in the list itself is no file.
+        for item in items(&list.value).into_iter().take(TABLES_MAX).filter(|item| !item.text().contains('{')) {
+            let table = item.text();
+            let value = table.strip_prefix("proxy:").unwrap_or(table).to_owned();
+            found.push(Configured { value, ..list.clone() });
+        }
+    }
+    found
+}
+
 /// Certificate and key parameters; the key's default is the certificate's file (postconf(5)).
 const PAIRS: [(&str, &str); 3] =
     [("tls_cert_file", "tls_key_file"), ("tls_eccert_file", "tls_eckey_file"), ("tls_dcert_file", "tls_dkey_file")];
@@ -145,7 +226,7 @@ fn certificates(sources: &Sources<'_>) -> Vec<CertificateFiles> {
     let servers = sources.master.services.values().filter(|service| matches!(service.daemon(), "smtpd" | "tlsproxy"));
     for service in servers {
         for mut files in of_service(sources, service, "smtpd", false) {
-            files.services = [service.key()].into_iter().filter(|key| sources.wanted.contains_key(key)).collect();
+            files.services = [service.key()].into_iter().filter(|key| sources.wanted.contains(key)).collect();
             add(&mut found, files);
         }
     }
@@ -225,13 +306,7 @@ mod tests {
             settings: &settings,
             main_file: "main.cf",
             master_file: "master.cf",
-            wanted: &super::super::listeners::wanted(
-                &values,
-                &master,
-                &Machine::default(),
-                "master.cf",
-                &mut Vec::new(),
-            ),
+            wanted: &master.services.keys().filter(|key| key.ends_with("/inet")).cloned().collect(),
         })
     }
 

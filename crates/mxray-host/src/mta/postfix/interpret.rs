@@ -52,11 +52,14 @@ pub(crate) const SETTINGS: &[&str] = &[
     "queue_directory",
     "queue_minfree",
     "postscreen_upstream_proxy_protocol",
+    "receive_override_options",
     "relay_domains",
     "relay_transport",
     "relayhost",
     "smtp_bind_address",
     "smtp_bind_address6",
+    "smtp_header_checks",
+    "smtp_tls_policy_maps",
     "smtp_tls_security_level",
     "smtpd_client_connection_count_limit",
     "smtpd_client_restrictions",
@@ -156,15 +159,14 @@ pub(crate) fn server(input: &Input<'_>) -> Server {
         saslauthd: input.saslauthd.as_deref(),
         read: input.read,
     };
-    let helpers = helpers(&sources);
-    let common = facts::facts(&facts::Sources {
+    let common = facts::common(&facts::Sources {
         values: &values,
         main: &input.main,
         master: &master,
         settings: &settings,
         main_file: &main_file,
         master_file: &master_file,
-        wanted: &wanted,
+        wanted: &wanted.keys().cloned().collect(),
     });
     Server {
         software: "postfix".to_owned(),
@@ -174,12 +176,9 @@ pub(crate) fn server(input: &Input<'_>) -> Server {
         configured_by: configured_by.to_owned(),
         host_name: values.plain("myhostname"),
         directories: directories(&values),
+        helpers: helpers(&sources),
         settings,
         wanted,
-        helpers,
-        master: Seen::not_attempted("processes were not looked at"),
-        children: Seen::not_attempted("processes were not looked at"),
-        unit: Seen::not_attempted("units were not looked at"),
         problems: problems.list,
         ..common
     }

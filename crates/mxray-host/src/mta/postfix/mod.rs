@@ -15,6 +15,7 @@ pub(crate) mod listeners;
 pub(crate) mod main_cf;
 pub(crate) mod master_cf;
 mod postconf;
+mod tables;
 #[cfg(test)]
 mod tests;
 
@@ -214,6 +215,8 @@ impl Installed<'_> {
         for (name, directory) in crate::files::mounted_below(server.setting("queue_directory"), QUEUE_PARTS) {
             server.directories.insert(format!("queue/{name}"), directory);
         }
+        server.tables = tables::look(&server);
+        server.rewrites = tables::rewrites(&server);
         server.unit = unit(&server, primary);
         server.egress.account = names::account(server.setting("mail_owner"));
         Ok(server)

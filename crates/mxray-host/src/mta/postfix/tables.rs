@@ -1,0 +1,203 @@
+//! Lookup tables in files (DATABASE_README): is the file that Postfix opens there, and does an index hold what the text
+//! beside it says. Only tables that a rule looks at.
+
+use super::lines::logical;
+use super::main_cf::clip_to;
+use crate::{read, secrets};
+use mxray_model::Seen;
+use mxray_model::evidence::{Rewrite, Server, Table};
+use std::collections::BTreeMap;
+use std::fs::Metadata;
+use std::path::Path;
+
+/// A text and its index of this size are compared; a policy for single destinations has some dozen lines.
+const COMPARED_BYTES_MAX: u64 = 256 * 1024;
+/// Most entries that are looked for in an index.
+const ENTRIES_MAX: usize = 200;
+/// Tables of expressions are kilobytes.
+const REWRITES_BYTES_MAX: u64 = 1 << 20;
+/// Most entries of such a table that a report carries.
+const REWRITES_MAX: usize = 1_000;
+/// Longest expression or key that is kept, and longest action; real ones are shorter.
+const PATTERN_CHARS_MAX: usize = 500;
+const ACTION_CHARS_MAX: usize = 20;
+/// Keys that are told; the first ones say enough.
+const TOLD_MAX: usize = 5;
+
+/// How a type of table names its file (DATABASE_README, postmap(1)). `None`: not in a file, or not known.
+fn suffix(kind: &str) -> Option<&'static str> {
+    match kind {
+        "hash" | "btree" => Some(".db"),
+        "lmdb" => Some(".lmdb"),
+        "cdb" => Some(".cdb"),
+        "dbm" | "sdbm" => Some(".pag"),
+        "texthash" | "regexp" | "pcre" | "cidr" => Some(""),
+        _ => None,
+    }
+}
+
+/// The tables of TLS policies.
+pub(crate) fn look(server: &Server) -> BTreeMap<String, Table> {
+    let names = server.clients.values().flat_map(|client| &client.policy_tables.value);
+    names.filter_map(|name| Some((name.clone(), table(name)?))).collect()
+}
+
+/// The tables by which mail is changed on its way out, as far as they are text, or text lies beside the index.
+pub(crate) fn rewrites(server: &Server) -> BTreeMap<String, Seen<Vec<Rewrite>>> {
+    let tables = server.clients.values().flat_map(|client| &client.rewriting);
+    tables.map(|table| (table.value.clone(), rewrite(&table.value))).collect()
+}
+
+fn rewrite(name: &str) -> Seen<Vec<Rewrite>> {
+    let (kind, path) = name.split_once(':').unwrap_or_default();
+    if suffix(kind).is_none() || !path.starts_with('/') {
+        let name = secrets::text(name);
+        return Seen::not_attempted(&format!("what {name} changes is not read: only tables in files are"));
+    }
+    let text = match read::file(Path::new(path), REWRITES_BYTES_MAX) {
+        Seen::Value(content) => content.bytes,
+        Seen::Absent => return Seen::Absent,
+        Seen::Unknown(blind) => return Seen::Unknown(blind),
+    };
+    Seen::Value(entries(kind, &text))
+}
+
+fn entries(kind: &str, text: &[u8]) -> Vec<Rewrite> {
+    let by_expression = matches!(kind, "regexp" | "pcre");
+    let entries = logical(text).0.into_iter().filter_map(|line| {
+        let (pattern, action) = if by_expression { rule(&line.text)? } else { address(&line.text)? };
+        let pattern = secrets::text(&clip_to(pattern, PATTERN_CHARS_MAX));
+        Some(Rewrite { line: line.line, pattern, action: clip_to(action, ACTION_CHARS_MAX).to_ascii_uppercase() })
+    });
+    entries.take(REWRITES_MAX).collect()
+}
+
+/// `/expression/flags ACTION …`; what stands between `if` and `endif`, and what is negated, is left out
+/// (regexp_table(5)).
+fn rule(line: &str) -> Option<(&str, &str)> {
+    let delimiter = line.chars().next().filter(|c| !c.is_alphanumeric() && *c != '!')?;
+    let rest = line.get(delimiter.len_utf8()..)?;
+    let mut escaped = false;
+    let end = rest.char_indices().find_map(|(at, c)| {
+        let ends = c == delimiter && !escaped;
+        escaped = c == '\\' && !escaped;
+        ends.then_some(at)
+    })?;
+    let behind = rest.get(end + delimiter.len_utf8()..)?;
+    let action = behind.split_once(char::is_whitespace)?.1.split_whitespace().next()?;
+    Some((rest.get(..end)?, action))
+}
+
+fn address(line: &str) -> Option<(&str, &str)> {
+    let (key, _) = line.split_once(char::is_whitespace)?;
+    Some((key, "ADDRESS"))
+}
+
+fn table(name: &str) -> Option<Table> {
+    let (kind, path) = name.split_once(':')?;
+    let suffix = suffix(kind).filter(|_| path.starts_with('/'))?;
+    let file = format!("{path}{suffix}");
+    let opened = metadata(&file);
+    let bytes = opened.as_ref().map(Metadata::len);
+    if suffix.is_empty() {
+        return Some(Table { file, bytes, text: Seen::Absent, not_indexed: Seen::Value(Vec::new()) });
+    }
+    let text = metadata(path);
+    let not_indexed = match (&opened, &text) {
+        (Seen::Value(index), Seen::Value(text)) => not_indexed(path, text, &file, index),
+        (Seen::Absent, _) | (_, Seen::Absent) => Seen::Absent,
+        (Seen::Unknown(blind), _) | (_, Seen::Unknown(blind)) => Seen::Unknown(blind.clone()),
+    };
+    Some(Table { file, bytes, text: text.map(|_| path.to_owned()), not_indexed })
+}
+
+fn metadata(path: &str) -> Seen<Metadata> {
+    match std::fs::metadata(path) {
+        Ok(data) => Seen::Value(data),
+        Err(error) => read::refused("look at", Path::new(path), &error),
+    }
+}
+
+fn not_indexed(path: &str, text: &Metadata, file: &str, index: &Metadata) -> Seen<Vec<String>> {
+    // A younger index was made of this text; Postfix itself compares no more than that.
+    if let (Ok(text), Ok(index)) = (text.modified(), index.modified())
+        && text <= index
+    {
+        return Seen::Value(Vec::new());
+    }
+    let whole = |path: &str| match read::file(Path::new(path), COMPARED_BYTES_MAX) {
+        Seen::Value(content) if content.cut => {
+            Seen::not_attempted(&format!("{path} is too large to be compared with its index"))
+        }
+        Seen::Value(content) => Seen::Value(content.bytes),
+        Seen::Absent => Seen::Absent,
+        Seen::Unknown(blind) => Seen::Unknown(blind),
+    };
+    match (whole(path), whole(file)) {
+        (Seen::Value(text), Seen::Value(index)) => missing(&text, &index),
+        (Seen::Unknown(blind), _) | (_, Seen::Unknown(blind)) => Seen::Unknown(blind),
+        _ => Seen::Absent,
+    }
+}
+
+/// Keys whose own bytes, or whose value's, stand nowhere in the index. All types store both as they are; postmap folds
+/// keys to lower case.
+fn missing(text: &[u8], index: &[u8]) -> Seen<Vec<String>> {
+    let lines = logical(text).0;
+    if lines.len() > ENTRIES_MAX {
+        return Seen::not_attempted("the table has too many entries to be compared with its index");
+    }
+    let holds =
+        |wanted: &str| wanted.is_empty() || index.windows(wanted.len()).any(|window| window == wanted.as_bytes());
+    let entries = lines.iter().filter_map(|line| line.text.split_once(char::is_whitespace));
+    let absent = entries.filter(|(key, value)| !(holds(&key.to_lowercase()) && holds(value.trim())));
+    Seen::Value(absent.map(|(key, _)| key.to_owned()).take(TOLD_MAX).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_index_holds_what_was_put_into_it() {
+        let index = b"\x00\x01encrypt\x00elsewhere.example\x00secure match=nexthop\x00.other.example\x00";
+        let text = b"# policies\nElsewhere.example   encrypt\n.other.example secure\n  match=nexthop\n";
+        assert_eq!(missing(b"elsewhere.example encrypt\n", index), Seen::Value(vec![]));
+        assert_eq!(
+            missing(text, b"encrypt"),
+            Seen::Value(vec!["Elsewhere.example".to_owned(), ".other.example".to_owned()])
+        );
+        assert_eq!(missing(b"elsewhere.example none\n", index), Seen::Value(vec!["elsewhere.example".to_owned()]));
+        assert_eq!(missing(b"", index), Seen::Value(vec![]));
+        assert!(missing("a b\n".repeat(ENTRIES_MAX + 1).as_bytes(), index).blind().is_some());
+    }
+
+    #[test]
+    fn rules_are_taken_apart_at_their_own_delimiter() {
+        assert_eq!(rule("/^Subject: (.*)/i REPLACE Subject: [x] $1"), Some(("^Subject: (.*)", "REPLACE")));
+        assert_eq!(rule(r"|^X-A: a\|b| IGNORE"), Some((r"^X-A: a\|b", "IGNORE")));
+        for other in ["if /^To:/", "endif", "!/^From:/ REPLACE x", "/never closed", "/no action/", ""] {
+            assert_eq!(rule(other), None, "{other}");
+        }
+        let text = b"# remark\n/^Received:/ ignore\n/^Subject: (.*)/\n  REPLACE Subject: $1\n";
+        let found = entries("regexp", text);
+        let short: Vec<_> = found.iter().map(|e| (e.line, e.pattern.as_str(), e.action.as_str())).collect();
+        assert_eq!(short, [(2, "^Received:", "IGNORE"), (3, "^Subject: (.*)", "REPLACE")]);
+        assert_eq!(entries("hash", b"a@b.example c@d.example\n")[0].pattern, "a@b.example");
+        assert!(rewrite("mysql:/etc/postfix/generic.cf").blind().is_some());
+        assert!(rewrite("regexp:/does/not/exist").is_absent());
+    }
+
+    #[test]
+    fn only_tables_in_files_are_looked_at() {
+        for name in
+            ["inline:", "static:may", "ldap:/etc/postfix/x.cf", "socketmap:inet:127.0.0.1:8461:p", "hash:relative"]
+        {
+            assert!(table(name).is_none(), "{name}");
+        }
+        let gone = table("hash:/does/not/exist").unwrap();
+        assert_eq!(gone.file, "/does/not/exist.db");
+        assert!(gone.bytes.is_absent() && gone.not_indexed.is_absent());
+        assert!(table("regexp:/does/not/exist").unwrap().bytes.is_absent());
+    }
+}

@@ -1,0 +1,361 @@
+//! OpenDKIM: opendkim.conf(5), the tables that it names, and what its command line overrides.
+
+use super::unread;
+use crate::processes::Row;
+use crate::{read, secrets};
+use mxray_model::evidence::{Endpoint, FileLine, KeyUse, Problem, Signer, SignerMode};
+use mxray_model::text::untrusted;
+use mxray_model::{Blind, Seen};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+const PROGRAMS: &[&str] = &["/usr/sbin/opendkim", "/usr/local/sbin/opendkim", "/usr/bin/opendkim"];
+/// The file of all packages, and where a self-built one looks (opendkim(8), -x).
+const CONFIG_FILES: &[&str] = &["/etc/opendkim.conf", "/usr/local/etc/opendkim.conf", "/etc/opendkim/opendkim.conf"];
+/// The configuration is kilobytes; a table of a hosting platform some megabytes.
+const FILE_BYTES_MAX: u64 = 16 << 20;
+/// opendkim.conf(5), Include.
+const INCLUDES_DEPTH_MAX: u32 = 5;
+/// Most entries of one table.
+const ENTRIES_MAX: usize = 100_000;
+/// Most problems that are told; the first ones say what is wrong.
+const PROBLEMS_MAX: usize = 20;
+
+/// Kinds of tables that are not files (opendkim(8), Data sets).
+const NOT_READ: &[&str] = &["db", "dsn", "ldap", "lua", "mlua", "memcache", "repute", "socket", "erlang"];
+
+/// One parameter, as written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Value {
+    text: String,
+    at: FileLine,
+}
+
+/// What was gathered.
+#[derive(Debug, Default)]
+struct Config {
+    /// By name in lower case; of several the last one holds.
+    values: BTreeMap<String, Value>,
+    problems: Vec<Problem>,
+}
+
+/// How files are read: the machine's, or a test's.
+type Reading<'a> = &'a dyn Fn(&str) -> Seen<Vec<u8>>;
+
+fn from_disk(path: &str) -> Seen<Vec<u8>> {
+    read::file(Path::new(path), FILE_BYTES_MAX).map(|content| content.bytes)
+}
+
+/// Its configuration. `Absent`: it is not installed.
+pub(super) fn read(process: &Seen<Row>) -> Seen<Signer> {
+    let command = process.value().map(|row| row.command.clone()).unwrap_or_default();
+    let is_there = |path: &&&str| !matches!(Path::new(path).try_exists(), Ok(false));
+    if command.is_empty() && !PROGRAMS.iter().any(|path| is_there(&path)) {
+        return Seen::Absent;
+    }
+    let options = options(command.get(1..).unwrap_or_default());
+    let named = options.get("-x").cloned();
+    let file = named.unwrap_or_else(|| {
+        let first = CONFIG_FILES.iter().find(is_there).unwrap_or(&CONFIG_FILES[0]);
+        (*first).to_owned()
+    });
+    signer(&file, &options, &from_disk)
+}
+
+/// `-p inet:8891`, `-pinet:8891`.
+fn options(words: &[String]) -> BTreeMap<&'static str, String> {
+    const TAKEN: [&str; 6] = ["-x", "-p", "-b", "-d", "-k", "-s"];
+    let mut found = BTreeMap::new();
+    let mut words = words.iter();
+    while let Some(word) = words.next() {
+        let Some(option) = TAKEN.into_iter().find(|option| word.starts_with(option)) else { continue };
+        let value = match word.strip_prefix(option) {
+            Some("") | None => words.next().cloned().unwrap_or_default(),
+            Some(joined) => joined.to_owned(),
+        };
+        found.insert(option, value);
+    }
+    found
+}
+
+fn signer(file: &str, options: &BTreeMap<&'static str, String>, reading: Reading<'_>) -> Seen<Signer> {
+    let mut config = Config::default();
+    match reading(file) {
+        Seen::Value(bytes) => config.add(file, &bytes, 0, reading),
+        // Installed and never configured: all at its defaults.
+        Seen::Absent => {}
+        Seen::Unknown(blind) => return Seen::Unknown(blind),
+    }
+    for (option, name) in [("-p", "socket"), ("-b", "mode"), ("-d", "domain"), ("-k", "keyfile"), ("-s", "selector")] {
+        if let Some(text) = options.get(option) {
+            let at = FileLine { file: format!("command line of opendkim, {option}"), line: 1 };
+            config.values.insert(name.to_owned(), Value { text: text.clone(), at });
+        }
+    }
+    let keys = config.keys(reading);
+    let (sockets, socket_at) = config.sockets();
+    Seen::Value(Signer {
+        software: "opendkim".to_owned(),
+        config_file: file.to_owned(),
+        mode: Seen::Value(config.mode()),
+        mode_at: config.values.get("mode").map(|value| value.at.clone()),
+        sockets,
+        socket_at,
+        domains: config.domains(reading),
+        keys,
+        running: Seen::not_attempted("processes were not looked at"),
+        enabled: Seen::not_attempted("units were not looked at"),
+        problems: config.problems,
+    })
+}
+
+/// A line without its comment: "truncated at the hash character" (opendkim.conf(5)).
+fn meaning(line: &[u8]) -> String {
+    let end = line.iter().position(|byte| *byte == b'#').unwrap_or(line.len());
+    let bare = line.get(..end).unwrap_or_default();
+    let blanks: Vec<u8> = bare.iter().map(|byte| if *byte == b'\t' { b' ' } else { *byte }).collect();
+    untrusted(blanks.trim_ascii())
+}
+
+fn lines(bytes: &[u8]) -> impl Iterator<Item = (u32, String)> {
+    let numbered = bytes.split(|byte| *byte == b'\n').zip(1_u32..);
+    numbered.map(|(line, number)| (number, meaning(line))).filter(|(_, text)| !text.is_empty())
+}
+
+impl Config {
+    fn add(&mut self, file: &str, bytes: &[u8], depth: u32, reading: Reading<'_>) {
+        for (line, text) in lines(bytes) {
+            let at = FileLine { file: file.to_owned(), line };
+            let Some((name, value)) = text.split_once(char::is_whitespace) else {
+                self.problem(&at, format!("{} has no value", secrets::text(&text)));
+                continue;
+            };
+            let value = value.trim().to_owned();
+            if !name.eq_ignore_ascii_case("include") {
+                self.values.insert(name.to_ascii_lowercase(), Value { text: value, at });
+                continue;
+            }
+            match reading(&value) {
+                Seen::Value(bytes) if depth < INCLUDES_DEPTH_MAX => self.add(&value, &bytes, depth + 1, reading),
+                Seen::Value(_) => self.problem(&at, "included too deep".to_owned()),
+                Seen::Absent => self.problem(&at, format!("{value} does not exist")),
+                Seen::Unknown(blind) => self.problem(&at, blind.why()),
+            }
+        }
+    }
+
+    fn problem(&mut self, at: &FileLine, text: String) {
+        if self.problems.len() < PROBLEMS_MAX {
+            self.problems.push(Problem { at: at.clone(), text });
+        }
+    }
+
+    fn has(&self, name: &str) -> bool {
+        self.values.contains_key(name)
+    }
+
+    /// It signs where the mode says so and there is something to sign with (opendkim.conf(5), Mode).
+    fn mode(&self) -> SignerMode {
+        let mode = self.values.get("mode").map_or("sv", |value| value.text.as_str());
+        let one_key = self.has("domain") && self.has("keyfile") && self.has("selector");
+        let tables = self.has("keytable") && (self.has("signingtable") || self.has("setuppolicyscript"));
+        SignerMode { signs: mode.contains('s') && (one_key || tables), verifies: mode.contains('v') }
+    }
+
+    fn sockets(&self) -> (Seen<Vec<Endpoint>>, Option<FileLine>) {
+        let Some(value) = self.values.get("socket") else {
+            return (Seen::Absent, None);
+        };
+        let root = self.values.get("changerootdirectory").map_or("", |value| value.text.trim_end_matches('/'));
+        let sockets = match endpoint(&value.text, root) {
+            Some(endpoint) => Seen::Value(vec![endpoint]),
+            None => Seen::Unknown(Blind::NotUnderstood {
+                what: format!("Socket at {}", value.at),
+                text: value.text.clone(),
+            }),
+        };
+        (sockets, Some(value.at.clone()))
+    }
+
+    fn domains(&self, reading: Reading<'_>) -> Seen<BTreeSet<String>> {
+        let Some((value, of_table)) = self
+            .values
+            .get("signingtable")
+            .map(|value| (value, true))
+            .or_else(|| self.values.get("domain").map(|value| (value, false)))
+        else {
+            return Seen::Absent;
+        };
+        dataset(value, reading).map(|entries| {
+            let domain = |(_, pattern): &(u32, String)| {
+                let first = pattern.split_whitespace().next().unwrap_or_default();
+                let domain = first.rsplit('@').next().unwrap_or_default();
+                if of_table && matches!(domain, "%" | "") { "*".to_owned() } else { domain.to_owned() }
+            };
+            entries.iter().map(domain).collect()
+        })
+    }
+
+    /// The key files. What is no path is a key itself, and is not kept.
+    fn keys(&mut self, reading: Reading<'_>) -> BTreeMap<String, KeyUse> {
+        let mut found = BTreeMap::new();
+        if let Some(table) = self.values.get("keytable").cloned() {
+            let entries = match dataset(&table, reading) {
+                Seen::Value(entries) => entries,
+                Seen::Absent => {
+                    self.problem(&table.at, format!("KeyTable: {} does not exist", table.text));
+                    return found;
+                }
+                Seen::Unknown(blind) => {
+                    self.problem(&table.at, format!("KeyTable: {}", blind.why()));
+                    return found;
+                }
+            };
+            let file = path_of(&table.text).unwrap_or(&table.at.file).to_owned();
+            for (line, entry) in entries {
+                let at = FileLine { file: file.clone(), line };
+                let fields: Vec<&str> = entry.split_whitespace().nth(1).unwrap_or_default().splitn(3, ':').collect();
+                let &[domain, selector, path] = fields.as_slice() else {
+                    self.problem(&at, "KeyTable: not DOMAIN:SELECTOR:KEY".to_owned());
+                    continue;
+                };
+                if path.starts_with('/') && !path.contains('%') {
+                    add_key(&mut found, path, domain, selector, at);
+                }
+            }
+            return found;
+        }
+        if let (Some(key), Some(selector)) = (self.values.get("keyfile"), self.values.get("selector")) {
+            for domain in self.domains(reading).value().into_iter().flatten() {
+                add_key(&mut found, &key.text, domain, &selector.text, key.at.clone());
+            }
+        }
+        found
+    }
+}
+
+fn add_key(found: &mut BTreeMap<String, KeyUse>, path: &str, domain: &str, selector: &str, at: FileLine) {
+    let key = found.entry(path.to_owned()).or_insert_with(|| unread(at));
+    key.names.insert(format!("{selector}._domainkey.{domain}"));
+}
+
+/// The file behind a dataset, where it is one: a path alone, `file:` or `refile:` (opendkim(8), Data sets).
+fn path_of(text: &str) -> Option<&str> {
+    let bare = text.strip_prefix("refile:").or_else(|| text.strip_prefix("file:")).unwrap_or(text);
+    bare.starts_with('/').then_some(bare)
+}
+
+/// The entries of a dataset with their lines. Databases and directories are not read.
+fn dataset(value: &Value, reading: Reading<'_>) -> Seen<Vec<(u32, String)>> {
+    if let Some(path) = path_of(&value.text) {
+        return reading(path).map(|bytes| lines(&bytes).take(ENTRIES_MAX).collect());
+    }
+    let list = value.text.strip_prefix("csl:").unwrap_or(&value.text);
+    if let Some((kind, _)) = list.split_once(':').filter(|(kind, _)| NOT_READ.contains(kind)) {
+        return Seen::not_attempted(&format!("tables of the kind {kind} are not read ({})", value.at));
+    }
+    Seen::Value(list.split(',').map(|item| (value.at.line, item.trim().to_owned())).collect())
+}
+
+/// `local:path`, `inet:port[@host]`, `inet6:port[@host]`; a bare path is a local one (opendkim.conf(5), Socket).
+fn endpoint(text: &str, root: &str) -> Option<Endpoint> {
+    let (kind, rest) = match text.split_once(':') {
+        Some((kind, rest)) => (kind, rest),
+        None if text.starts_with('/') => ("local", text),
+        None => return None,
+    };
+    match kind.to_ascii_lowercase().as_str() {
+        "local" | "unix" if rest.starts_with('/') => Some(Endpoint::Unix { path: format!("{root}{rest}") }),
+        family @ ("inet" | "inet6") => {
+            let (port, host) = rest.split_once('@').unwrap_or((rest, ""));
+            let host = host.trim_matches(['[', ']']);
+            let any = if family == "inet" { "0.0.0.0" } else { "::" };
+            let host = if host.is_empty() { any } else { host };
+            Some(Endpoint::Inet { host: host.to_owned(), port: port.parse().ok()? })
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(files: &[(&str, &str)], command: &[&str]) -> Signer {
+        let reading = |path: &str| match files.iter().find(|(name, _)| *name == path) {
+            Some((_, "forbidden")) => {
+                Seen::Unknown(Blind::NotPermitted { what: format!("read {path}"), needs: "root".into() })
+            }
+            Some((_, text)) => Seen::Value(text.as_bytes().to_vec()),
+            None => Seen::Absent,
+        };
+        let words: Vec<String> = command.iter().map(|word| (*word).to_owned()).collect();
+        let seen = signer("/etc/opendkim.conf", &options(&words), &reading);
+        seen.value().expect("a configuration").clone()
+    }
+
+    #[test]
+    fn one_key_in_the_main_file() {
+        let text = "# comment\nMode\tsv\nDomain example.org, example.net\nSelector  s2025 # the new one\n\
+                    KeyFile /etc/dkimkeys/s.private\nSocket local:/run/opendkim/opendkim.sock\n";
+        let signer = of(&[("/etc/opendkim.conf", text)], &[]);
+        assert_eq!(signer.mode, Seen::Value(SignerMode { signs: true, verifies: true }));
+        assert_eq!(signer.mode_at.unwrap().line, 2);
+        let path = "/run/opendkim/opendkim.sock".to_owned();
+        assert_eq!(signer.sockets, Seen::Value(vec![Endpoint::Unix { path }]));
+        let names = &signer.keys["/etc/dkimkeys/s.private"].names;
+        assert_eq!(
+            names.iter().map(String::as_str).collect::<Vec<_>>(),
+            ["s2025._domainkey.example.net", "s2025._domainkey.example.org"]
+        );
+        assert_eq!(signer.problems, []);
+    }
+
+    #[test]
+    fn tables_in_files_and_no_key_of_them_is_kept() {
+        let files = [
+            (
+                "/etc/opendkim.conf",
+                "KeyTable file:/etc/dkim/keys\nSigningTable refile:/etc/dkim/signing\nSocket inet:8891@localhost\n",
+            ),
+            ("/etc/dkim/keys", "a example.org:s1:/etc/dkim/a.private\nb\texample.net:s2:MIIEowIBAAK\nbroken\n"),
+            ("/etc/dkim/signing", "*@example.org a\n*@example.net b\n"),
+        ];
+        let signer = of(&files, &[]);
+        assert_eq!(signer.mode, Seen::Value(SignerMode { signs: true, verifies: true }));
+        assert_eq!(signer.keys.len(), 1);
+        assert_eq!(signer.keys["/etc/dkim/a.private"].at.to_string(), "/etc/dkim/keys:1");
+        assert_eq!(signer.problems[0].at.to_string(), "/etc/dkim/keys:3");
+        assert!(!format!("{signer:?}").contains("MIIEow"));
+        assert_eq!(signer.domains.value().unwrap().len(), 2);
+        assert_eq!(signer.sockets, Seen::Value(vec![Endpoint::Inet { host: "localhost".into(), port: 8891 }]));
+    }
+
+    #[test]
+    fn without_keys_or_in_mode_v_it_verifies_only() {
+        let signer = of(&[("/etc/opendkim.conf", "Socket inet:8891\n")], &[]);
+        assert_eq!(signer.mode, Seen::Value(SignerMode { signs: false, verifies: true }));
+        assert_eq!(signer.sockets, Seen::Value(vec![Endpoint::Inet { host: "0.0.0.0".into(), port: 8891 }]));
+        let text = "Mode v\nDomain a.example\nSelector s\nKeyFile /k\n";
+        assert!(!of(&[("/etc/opendkim.conf", text)], &[]).mode.value().unwrap().signs);
+        assert!(of(&[("/etc/opendkim.conf", text)], &["-b", "sv", "-p", "local:/s"]).mode.value().unwrap().signs);
+        assert!(of(&[], &[]).sockets.is_absent());
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_no_empty_table() {
+        let text =
+            "KeyTable /etc/dkim/keys\nSigningTable dsn:mysql://u:p@h/db/table\nSocket what:ever\nInclude /none\n";
+        let signer = of(&[("/etc/opendkim.conf", text), ("/etc/dkim/keys", "forbidden")], &[]);
+        assert!(signer.domains.blind().is_some() && signer.sockets.blind().is_some());
+        assert_eq!(signer.problems.len(), 2);
+        assert!(signer.problems.iter().any(|problem| problem.text.contains("not permitted")));
+    }
+
+    #[test]
+    fn a_chroot_stands_in_front_of_the_socket() {
+        let text = "Socket local:/run/o.sock\nChangeRootDirectory /var/spool/postfix/\n";
+        let path = "/var/spool/postfix/run/o.sock".to_owned();
+        assert_eq!(of(&[("/etc/opendkim.conf", text)], &[]).sockets, Seen::Value(vec![Endpoint::Unix { path }]));
+    }
+}
