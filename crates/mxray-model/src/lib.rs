@@ -10,6 +10,7 @@ mod finding;
 mod prefix;
 mod report;
 mod seen;
+pub mod special;
 mod subject;
 pub mod text;
 

@@ -11,9 +11,10 @@ pub const NEAREST_FIRST: &[&str] = &[
     "HOST111", "HOST101", "HOST102", // nothing can be written: what fails after that is a consequence
     "PORT109", "PORT101", // the port cannot be had: the service cannot start
     "CONF101", "CONF105", "CONF103", // switches in files
-    "SOCK112", // nothing runs
-    "SOCK111", // it runs, and is stopped or stuck
-    "SOCK106", // somebody takes it all
+    "ROUTE102", "ROUTE101", "ROUTE103", "ROUTE105", // nothing can leave, or not from there
+    "SOCK112",  // nothing runs
+    "SOCK111",  // it runs, and is stopped or stuck
+    "SOCK106",  // somebody takes it all
     "SOCK109", "SOCK110", // a limit is reached
     "SOCK102", "SOCK105", "SOCK114", "SOCK108", "SOCK101", "SOCK104", "LOOK010",
 ];

@@ -5,7 +5,7 @@
 
 mod daemon;
 mod helpers;
-mod machine;
+pub(crate) mod machine;
 mod others;
 mod postfix;
 

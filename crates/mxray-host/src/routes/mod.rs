@@ -6,11 +6,15 @@
 //! somebody else has found that out. What must not live here: judgement (that is `mxray-rules`), text for a person beyond
 //! ip(8)'s own words.
 
+mod examine;
+mod needs;
 mod table;
 mod talk;
 mod walk;
 mod wire;
 
+pub use examine::{errno_name, examine, refusal, refuser};
+pub use needs::Known;
 pub use table::{
     Action, Hop, Kind, LOCAL, Link, Links, LocalAddress, MAIN, Neighbour, Route, Rule, protocol_name, table_name,
 };

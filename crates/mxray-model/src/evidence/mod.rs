@@ -6,11 +6,16 @@
 
 mod host;
 mod process;
+mod routing;
 mod server;
 mod socket;
 
 pub use host::{Counter, FileSystem, Kernel, PortRange, Vantage};
 pub use process::{Descriptors, Owner, Process, Processes};
+pub use routing::{
+    AddressState, BoundSource, DefaultRoute, NextHop, OwnAddress, Refusal, Refuser, RouteAnswer, RouteOutcome,
+    RoutePurpose, RouteRefused, RouteTaken, Routing,
+};
 pub use server::{
     Account, CertificateFiles, Children, Configured, DomainKind, Egress, Endpoint, FileLine, Helper, HelperKind,
     HelperState, MailDomain, Master, OtherServer, Problem, Purpose, Server, Setting, TlsMode, UnitLimits,
@@ -41,6 +46,8 @@ pub struct Evidence {
     pub others: BTreeMap<String, OtherServer>,
     /// File systems behind the directories that mail needs, by directory.
     pub file_systems: BTreeMap<String, Seen<FileSystem>>,
+    /// Where the kernel sends what the mail servers send.
+    pub routing: Seen<Routing>,
     /// How each part of the examination went, by its name.
     pub parts: BTreeMap<String, Part>,
 }
