@@ -233,9 +233,9 @@ pub fn errno_name(errno: Errno) -> String {
 pub fn refuser(tables: &Tables, routes: &[Route], question: &Question, answer: &Answer) -> Seen<Refuser> {
     let walk = walk(&tables.rules, routes, question);
     if !walk.ends_as(answer.end()) {
-        return Seen::Unknown(Blind::NotUnderstood {
-            what: "which route or rule refuses".to_owned(),
-            text: "the way through rules and tables, as mxray goes it, ends elsewhere than the kernel's".to_owned(),
+        return Seen::Unknown(Blind::Failed {
+            step: "find the route or rule that refuses".to_owned(),
+            error: "the way through rules and tables, as mxray goes it, ends elsewhere than the kernel's".to_owned(),
         });
     }
     match (walk.rule, walk.route) {

@@ -22,7 +22,9 @@ pub use talk::TalkError;
 pub use walk::{Walk, walk};
 pub use wire::Question;
 
-use rustix::io::Errno;
+use crate::mta::machine::Machine;
+use mxray_model::Prefix;
+pub use rustix::io::Errno;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use talk::{Asker, Subject, dump};
@@ -166,6 +168,14 @@ fn rules() -> Result<Vec<Rule>, TalkError> {
 /// The list could not be had whole.
 pub fn neighbours() -> Result<Vec<Neighbour>, TalkError> {
     all("neighbours", wire::RTM_GETNEIGH, NEIGHBOURS_MAX, wire::neighbour)
+}
+
+/// The addresses of a literal, of a name in /etc/hosts, or the first of a network. `None`: only DNS could tell.
+pub fn resolve(text: &str) -> Option<Vec<IpAddr>> {
+    match text.parse::<Prefix>() {
+        Ok(prefix) => Some(vec![prefix.network().address]),
+        Err(_) => Machine::names().resolve(text).filter(|found| !found.is_empty()),
+    }
 }
 
 /// What the kernel would do with a packet.

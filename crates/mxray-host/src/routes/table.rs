@@ -343,7 +343,7 @@ impl Rule {
         text.trim_end().to_owned()
     }
 
-    fn command(&self, what: &str) -> String {
+    pub(crate) fn command(&self, what: &str) -> String {
         let family = if self.is_ipv4 { "" } else { "-6 " };
         format!("ip {family}rule {what} priority {} {}", self.priority, self.text())
     }

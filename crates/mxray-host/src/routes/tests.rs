@@ -40,6 +40,8 @@ rule add priority 20 fwmark 7 lookup 70
 rule add priority 30 uidrange 107-110 lookup 107
 rule add priority 40 from 203.0.113.26 lookup 26
 rule add priority 50 to 48.0.0.0/6 ipproto tcp dport 25 lookup 26
+route add unreachable default table 71
+rule add priority 55 to 52.0.0.0/6 lookup 71 suppress_prefixlength 0
 rule add priority 60 goto 70
 rule add priority 70 not from all fwmark 0 lookup main suppress_prefixlength 0
 ";
@@ -60,14 +62,17 @@ rule add priority 12 to 2f80::/9 blackhole
 rule add priority 20 fwmark 7 lookup 70
 rule add priority 30 uidrange 107-110 lookup 107
 rule add priority 40 from 2001:db8:1::26 lookup 26
+route add prohibit default table 71
+rule add priority 55 to 2a00::/8 lookup 71 suppress_prefixlength 0
+rule add priority 56 to 2800::/7 lookup 26 suppress_prefixlength 0
 ";
 
 /// A named namespace that goes with the value.
 struct Namespace(String);
 
 impl Namespace {
-    fn new() -> Result<Namespace, String> {
-        let name = format!("mxray-test-{}", std::process::id());
+    fn new(name: &str) -> Result<Namespace, String> {
+        let name = format!("mxray-{name}-{}", std::process::id());
         let done = Command::new("ip").args(["netns", "add", &name]).output().map_err(|error| error.to_string())?;
         let namespace = Namespace(name);
         if done.status.success() { Ok(namespace) } else { Err(String::from_utf8_lossy(&done.stderr).into_owned()) }
@@ -97,6 +102,33 @@ impl Drop for Namespace {
     fn drop(&mut self) {
         let _ = Command::new("ip").args(["netns", "del", &self.0]).output();
     }
+}
+
+/// A namespace with the routes and rules of this test, or a line that says why there is none.
+fn prepared(name: &str, test: &str) -> Option<Namespace> {
+    let namespace = match Namespace::new(name) {
+        Ok(namespace) => namespace,
+        Err(error) => {
+            let mut stderr = std::io::stderr();
+            let _ = writeln!(stderr, "skipped: {test}: no network namespace here: {}", error.trim());
+            return None;
+        }
+    };
+    for (options, lines) in [(&[] as &[&str], SETUP), (&["-6"], SETUP6)] {
+        let done = namespace.batch(options, lines);
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    }
+    Some(namespace)
+}
+
+/// Runs something in a thread of that namespace.
+fn inside<T: Send + 'static>(namespace: &Namespace, work: impl FnOnce() -> T + Send + 'static) -> T {
+    let name = NetworkNamespace::parse(&namespace.0).unwrap();
+    let thread = std::thread::spawn(move || {
+        name.enter().unwrap();
+        work()
+    });
+    thread.join().unwrap()
 }
 
 /// The same numbers each time (xorshift64).
@@ -189,19 +221,7 @@ fn compare(question: &Question, ours: &Answer, links: &Links, theirs: &Result<St
 #[test]
 fn a_thousand_destinations_as_ip_route_get_answers_them() {
     const COUNT: usize = 1000;
-    let namespace = match Namespace::new() {
-        Ok(namespace) => namespace,
-        Err(error) => {
-            let name = "a_thousand_destinations_as_ip_route_get_answers_them";
-            let mut stderr = std::io::stderr();
-            let _ = writeln!(stderr, "skipped: {name}: no network namespace here: {}", error.trim());
-            return;
-        }
-    };
-    for (options, lines) in [(&[] as &[&str], SETUP), (&["-6"], SETUP6)] {
-        let done = namespace.batch(options, lines);
-        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
-    }
+    let Some(namespace) = prepared("get", "a_thousand_destinations_as_ip_route_get_answers_them") else { return };
     // IPv4 first, in the order of addresses.
     let questions = questions(COUNT);
     let ask = |matched: bool| -> Vec<Result<String, String>> {
@@ -214,16 +234,12 @@ fn a_thousand_destinations_as_ip_route_get_answers_them() {
     };
     let (plain, matched) = (ask(false), ask(true));
 
-    let name = NetworkNamespace::parse(&namespace.0).unwrap();
-    let inside = questions.clone();
-    let (tables, answers) = std::thread::spawn(move || {
-        name.enter().unwrap();
+    let copies = questions.clone();
+    let (tables, answers) = inside(&namespace, move || {
         let mut looker = Looker::open().unwrap();
-        let answers: Vec<Answer> = inside.iter().map(|question| looker.lookup(question).unwrap()).collect();
+        let answers: Vec<Answer> = copies.iter().map(|question| looker.lookup(question).unwrap()).collect();
         (look().unwrap(), answers)
-    })
-    .join()
-    .unwrap();
+    });
 
     let mut ends: BTreeMap<String, usize> = BTreeMap::new();
     for ((question, ours), (plain, matched)) in questions.iter().zip(&answers).zip(plain.iter().zip(&matched)) {
@@ -245,4 +261,39 @@ fn a_thousand_destinations_as_ip_route_get_answers_them() {
     }
     // Each kind of end was among them, or nothing was compared.
     assert!(ends.len() >= 5 && ends.values().all(|count| *count >= 5), "{ends:?}");
+}
+
+/// What a finding tells an administrator to run.
+#[test]
+fn each_command_takes_its_route_or_rule_away_and_puts_it_back() {
+    let Some(namespace) = prepared("undo", "each_command_takes_its_route_or_rule_away_and_puts_it_back") else {
+        return;
+    };
+    let before = inside(&namespace, || look().unwrap());
+    let run = |command: &str| {
+        let words = command.strip_prefix("ip ").unwrap().split_whitespace();
+        let done = Command::new("ip").args(["-n", &namespace.0]).args(words).output().unwrap();
+        assert!(done.status.success(), "{command}: {}", String::from_utf8_lossy(&done.stderr));
+    };
+    // The order among equals may differ once one of them was put back.
+    let sorted = |tables: &Tables| {
+        let mut all: Vec<String> = tables.routes.iter().map(|route| route.text(&tables.links)).collect();
+        all.extend(tables.rules.iter().map(|rule| format!("{} {}", rule.is_ipv4, rule.command("add"))));
+        all.sort();
+        all
+    };
+    let made = before.routes.iter().filter(|route| route.protocol == 3);
+    let routes = made.map(|route| (route.delete(&before.links), route.add(&before.links)));
+    let rules = before.rules.iter().filter(|rule| (1..32766).contains(&rule.priority));
+    let commands: Vec<(String, String)> = routes.chain(rules.map(|rule| (rule.delete(), rule.add()))).collect();
+    assert!(commands.len() >= 35, "{commands:#?}");
+    for (delete, add) in &commands {
+        run(delete);
+        let without = inside(&namespace, || look().unwrap());
+        let count = |tables: &Tables| tables.routes.len() + tables.rules.len();
+        assert_eq!(count(&without) + 1, count(&before), "{delete}");
+        run(add);
+        let after = inside(&namespace, || look().unwrap());
+        assert_eq!(sorted(&after), sorted(&before), "{delete}; {add}");
+    }
 }

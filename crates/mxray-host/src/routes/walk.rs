@@ -58,7 +58,9 @@ fn best<'a>(rule: &Rule, routes: &'a [Route], question: &Question) -> Option<&'a
     if found.kind == Kind::Throw {
         return None;
     }
-    let suppressed = rule.suppress_prefix_length.is_some_and(|length| u32::from(found.destination.length) <= length);
+    // What refuses is never suppressed: the kernel returns its errno before it looks (fib_rules_lookup).
+    let suppressed = !found.kind.refuses()
+        && rule.suppress_prefix_length.is_some_and(|length| u32::from(found.destination.length) <= length);
     (!suppressed).then_some(found)
 }
 
