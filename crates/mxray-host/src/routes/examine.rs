@@ -156,7 +156,8 @@ fn sources_for(server: &Server, destination: IpAddr, routing: &Routing) -> Vec<O
         .sources
         .iter()
         .map(|source| source.value)
-        .filter(|source| source.is_ipv4() == destination.is_ipv4() && is_local(source))
+        // Nothing beyond this host is reached from loopback: that is ROUTE105's, or a service that only serves this host.
+        .filter(|source| source.is_ipv4() == destination.is_ipv4() && !source.is_loopback() && is_local(source))
         .map(Some)
         .take(SOURCES_MAX)
         .collect();

@@ -74,28 +74,28 @@ pub struct Known {
 pub(crate) fn of_server(server: &Server, known: &Known, tables: &Tables, machine: &Machine) -> Vec<Need> {
     let mut needs = Needs { all: Vec::new(), taken: BTreeSet::new(), families: families(server) };
     let is_postfix = server.software == "postfix";
-    let smarthosts = &server.egress.smarthosts;
-    for smarthost in smarthosts {
-        needs.named(RoutePurpose::Smarthost, &smarthost.value, is_postfix, smarthost.at.as_ref(), machine);
+    // One on this host itself is known as well, and needs no route.
+    let mut is_known = false;
+    for smarthost in &server.egress.smarthosts {
+        is_known |= needs.named(RoutePurpose::Smarthost, &smarthost.value, is_postfix, smarthost.at.as_ref(), machine);
     }
     let default = server.setting("default_transport");
     if is_postfix && default.contains('[') {
         let at = server.set_at("default_transport");
-        needs.named(RoutePurpose::Smarthost, default, true, at, machine);
+        is_known |= needs.named(RoutePurpose::Smarthost, default, true, at, machine);
     }
-    // A smarthost whose address only DNS knows is as far away as anything.
-    let is_known = !needs.all.is_empty();
     if is_postfix {
         for (file, line, next) in tables_of(server) {
-            needs.named(RoutePurpose::Transport, &next, true, Some(&FileLine { file, line }), machine);
+            let _ = needs.named(RoutePurpose::Transport, &next, true, Some(&FileLine { file, line }), machine);
         }
     }
     for target in &known.targets {
-        needs.named(RoutePurpose::Target, target, false, None, machine);
+        let _ = needs.named(RoutePurpose::Target, target, false, None, machine);
     }
     for (destination, port) in known.towards.iter().filter(|(_, port)| matches!(port, 25 | 465 | 587)) {
         needs.add(RoutePurpose::Connected, destination.to_canonical(), *port, "", None);
     }
+    // A smarthost whose address only DNS knows is as far away as anything.
     if !is_known && sends_by_mx(server) {
         for sample in SAMPLES4.map(IpAddr::V4).into_iter().chain(SAMPLES6.map(IpAddr::V6)) {
             needs.add(RoutePurpose::Sample, sample, 25, "", None);
@@ -112,12 +112,21 @@ struct Needs {
 }
 
 impl Needs {
-    /// Takes a next hop whose address is known here.
-    fn named(&mut self, purpose: RoutePurpose, text: &str, brackets: bool, at: Option<&FileLine>, machine: &Machine) {
-        let Some((host, port)) = next_hop(text, brackets) else { return };
-        for address in machine.resolve(host).unwrap_or_default() {
-            self.add(purpose, address, port, text, at);
+    /// Takes a next hop whose address is known here; false: it is not.
+    fn named(
+        &mut self,
+        purpose: RoutePurpose,
+        text: &str,
+        brackets: bool,
+        at: Option<&FileLine>,
+        machine: &Machine,
+    ) -> bool {
+        let found = next_hop(text, brackets).and_then(|(host, port)| Some((machine.resolve(host)?, port)));
+        let Some((addresses, port)) = found else { return false };
+        for address in &addresses {
+            self.add(purpose, *address, port, text, at);
         }
+        !addresses.is_empty()
     }
 
     fn add(&mut self, purpose: RoutePurpose, destination: IpAddr, port: u16, configured: &str, at: Option<&FileLine>) {

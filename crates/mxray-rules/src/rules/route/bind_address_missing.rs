@@ -53,6 +53,9 @@ fn one(
     judgement: &mut Judgement,
 ) {
     let text = source.value.to_string();
+    if source.value.is_loopback() {
+        return loopback(evidence, routing, (name, server), source, judgement);
+    }
     let address = routing.addresses.get(&text);
     let Some(bound) = routing.sources.get(&text) else {
         return judgement.blind(&RULE, &Blind::NotAttempted { why: format!("{text} was not asked about") });
@@ -81,6 +84,30 @@ fn one(
             judgement.find(finding(evidence, (name, server), source, why));
         }
     }
+}
+
+/// Nothing beyond this host is reached from a loopback address. A single service may well be for this host alone (a content
+/// filter's); the setting of all services is not.
+fn loopback(
+    evidence: &Evidence,
+    routing: &Routing,
+    (name, server): (&String, &Server),
+    source: &Configured<IpAddr>,
+    judgement: &mut Judgement,
+) {
+    let is_for_all = source.at.as_ref().is_some_and(|at| !at.file.ends_with("/master.cf"));
+    let leaves = routing.answers.values().any(|answer| answer.server == *name);
+    if is_for_all && leaves {
+        let why = format!("{} is a loopback address: nothing beyond this host is reached from it.", source.value);
+        let mut found = finding(evidence, (name, server), source, why);
+        // The address can be bound to, so nothing goes on without it.
+        found.severity = Severity::Critical;
+        found.summary =
+            format!("{name} is to send from {}, which reaches only this host: no mail leaves.", source.value);
+        found.data.insert("sends_anyway".to_owned(), false.into());
+        return judgement.find(found);
+    }
+    judgement.well(format!("{name} sends from {} to services of this host", source.value));
 }
 
 /// What permits it although no interface has the address. `Absent`: nothing does.

@@ -4,6 +4,7 @@ use super::{Asked, Own, SOURCE, Sender, ask_again, asked_as, family, has_default
 use crate::rule::{Judgement, Rule, Said};
 use crate::view;
 use mxray_model::evidence::Routing;
+use mxray_model::text::shell_word;
 use mxray_model::{Blind, Evidence, Finding, Fix, Severity, Subject};
 
 pub const RULE: Rule = Rule {
@@ -125,6 +126,7 @@ fn is_at_home(host: &str, smarthost: &str) -> bool {
 
 fn missing(routing: &Routing, asked: Asked<'_>, severity: Severity, confidence: f32, summary: String) -> Finding {
     let interface = routing.addresses.values().next().map_or("eth0", |own| own.interface.as_str());
+    let interface = shell_word(interface);
     let others: Vec<&str> = routing.defaults.iter().map(|default| default.text.as_str()).collect();
     RULE.finding_as(severity, Subject::host(), summary)
         .confidence(confidence)

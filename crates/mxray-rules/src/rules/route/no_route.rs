@@ -3,7 +3,7 @@
 use super::{Asked, End, Own, SOURCE, Sender, ask_again, asked_as, family, has_default, own, place_text, senders};
 use crate::rule::{Judgement, Rule, Said};
 use mxray_model::evidence::{Refusal, Refuser, RoutePurpose, RouteRefused, Routing};
-use mxray_model::{Evidence, Finding, Fix, Seen, Severity, Subject, SubjectKind};
+use mxray_model::{Blind, Evidence, Finding, Fix, Seen, Severity, Subject, SubjectKind};
 use std::collections::BTreeMap;
 
 pub const RULE: Rule = Rule {
@@ -40,6 +40,7 @@ fn check(evidence: &Evidence) -> Said {
                 judgement.blind(&RULE, blind);
             }
         }
+        unknown_user(routing, sender, &mut judgement);
         places(routing, sender, &mut groups);
         internet(evidence, routing, sender, &mut groups);
         let asked = sender.answers.iter().filter(|asked| asked.gets_away()).count();
@@ -54,6 +55,15 @@ fn check(evidence: &Evidence) -> Said {
     }
     judgement.findings.extend(banned(&notices));
     Ok(judgement)
+}
+
+/// Where rules go by user and the server's is not known, the kernel was asked for another.
+fn unknown_user(routing: &Routing, sender: &Sender<'_>, judgement: &mut Judgement) {
+    let by_user = routing.rules.iter().any(|rule| rule.contains(" uidrange "));
+    if by_user && sender.answers.iter().any(|asked| asked.answer.uid.is_none()) {
+        let why = format!("routing rules go by user, and the user of {} is not known", sender.name);
+        judgement.blind(&RULE, &Blind::NotAttempted { why });
+    }
 }
 
 /// Nothing leads there although a default route exists somewhere; without one it is ROUTE101's.
