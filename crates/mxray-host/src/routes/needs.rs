@@ -283,6 +283,56 @@ mod tests {
         assert_eq!(within(own, &[own]).unwrap().to_string(), "203.0.113.1");
     }
 
+    fn server(smarthost: &str, settings: &[(&str, &str)]) -> Server {
+        let mut server = Server { software: "postfix".to_owned(), enabled: true, ..Server::default() };
+        server.egress.sends = true;
+        if !smarthost.is_empty() {
+            let value = smarthost.to_owned();
+            server.egress.smarthosts =
+                vec![mxray_model::evidence::Configured { value, setting: "relayhost".to_owned(), at: None }];
+        }
+        for (name, value) in settings {
+            let setting = mxray_model::evidence::Setting { value: (*value).to_owned(), at: None };
+            server.settings.insert((*name).to_owned(), setting);
+        }
+        server
+    }
+
+    fn asked(server: &Server, known: &Known) -> Vec<(RoutePurpose, IpAddr)> {
+        let needs = of_server(server, known, &Tables::default(), &Machine::default());
+        needs.into_iter().map(|need| (need.purpose, need.destination)).collect()
+    }
+
+    #[test]
+    fn samples_stand_for_what_only_dns_knows() {
+        let known = Known::default();
+        let by_mx = asked(&server("", &[]), &known);
+        assert_eq!(by_mx.len(), SAMPLES4.len() + SAMPLES6.len());
+        assert_eq!(asked(&server("[smtp.example.com]:587", &[]), &known), by_mx);
+        // One family only, as configured.
+        assert_eq!(asked(&server("", &[("inet_protocols", "ipv4")]), &known).len(), SAMPLES4.len());
+        // All of it is known: the smarthost's address, or that nothing leaves.
+        let smarthost: IpAddr = "192.0.2.1".parse().unwrap();
+        assert_eq!(asked(&server("[192.0.2.1]", &[]), &known), [(RoutePurpose::Smarthost, smarthost)]);
+        assert_eq!(asked(&server("[127.0.0.1]:10025", &[]), &known), []);
+        assert_eq!(asked(&server("", &[("default_transport", "error")]), &known), []);
+        assert_eq!(asked(&server("", &[("default_transport", "smtp:[192.0.2.1]:26")]), &known).len(), 1);
+    }
+
+    #[test]
+    fn targets_and_peers_are_asked_about_once_each() {
+        let peers = ["192.0.2.7", "192.0.2.1", "::ffff:192.0.2.8"].map(|text| (text.parse().unwrap(), 25));
+        let known = Known {
+            targets: vec!["192.0.2.7".to_owned(), "example.com".to_owned()],
+            towards: peers.into(),
+            ..Known::default()
+        };
+        let all = asked(&server("[192.0.2.1]", &[]), &known);
+        let purposes: Vec<RoutePurpose> = all.iter().map(|(purpose, _)| *purpose).collect();
+        assert_eq!(purposes, [RoutePurpose::Smarthost, RoutePurpose::Target, RoutePurpose::Connected]);
+        assert_eq!(all[2].1.to_string(), "192.0.2.8");
+    }
+
     #[test]
     fn samples_are_public() {
         let all = SAMPLES4.map(IpAddr::V4).into_iter().chain(SAMPLES6.map(IpAddr::V6));

@@ -102,13 +102,17 @@ fn to_places<'a>(routing: &Routing, sender: &Sender<'a>) -> Option<Way<'a>> {
     let lost = |asked: &Asked<'_>| asked.finds_nothing() && !has_default(routing, asked.is_ipv4());
     let places = sender.places();
     let stranded = places.iter().find(|(_, all)| all.iter().all(lost));
+    let samples = [sender.samples(true), sender.samples(false)].concat();
     if let Some(((purpose, name), all)) = stranded {
-        let effect = format!("{} cannot reach {}", sender.name, place_text(*purpose, name));
+        let effect = if !samples.is_empty() && samples.iter().all(lost) {
+            format!("{} reaches nobody beyond its own network", sender.name)
+        } else {
+            format!("{} cannot reach {}", sender.name, place_text(*purpose, name))
+        };
         let asked = *all.first()?;
         return Some(Way::Missing { severity: Severity::Critical, confidence: 0.97, asked, effect });
     }
-    let has_samples = !(sender.samples(true).is_empty() && sender.samples(false).is_empty());
-    let ((purpose, name), _) = places.first_key_value().filter(|_| !has_samples)?;
+    let ((purpose, name), _) = places.first_key_value().filter(|_| samples.is_empty())?;
     Some(Way::There(format!("{}: {} is routed", sender.name, place_text(*purpose, name).trim_end_matches(','))))
 }
 

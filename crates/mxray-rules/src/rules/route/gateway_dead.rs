@@ -102,8 +102,9 @@ fn internet<'a>(sender: &Sender<'a>, dead: &mut Hops<'a>) {
             (false, true) => Severity::Warning,
             (false, false) => Severity::Critical,
         };
+        let part = if some { "a part of " } else { "" };
         for asked in sender.samples(ipv4) {
-            add(dead, sender, asked, severity, format!("the Internet over {}", family(ipv4)));
+            add(dead, sender, asked, severity, format!("{part}the Internet over {}", family(ipv4)));
         }
     }
 }
