@@ -9,9 +9,9 @@ use crate::thin;
 use mxray_host::processes::Table;
 use mxray_host::programs::Programs;
 use mxray_host::sockets::Sample;
-use mxray_host::{certificates, files, kernel, mta, processes, signers, sockets, vantage};
+use mxray_host::{certificates, files, kernel, mta, processes, routes, signers, sockets, vantage};
 use mxray_model::evidence::{
-    CertificatePair, Declared, Evidence, FileSystem, Owner, Processes, Server, Signer, Sockets,
+    CertificatePair, Declared, Evidence, FileSystem, Owner, Processes, Routing, Server, Signer, Sockets,
 };
 use mxray_model::{Blind, Seen};
 use std::collections::{BTreeMap, BTreeSet};
@@ -94,7 +94,9 @@ pub fn collect(options: &Options, progress: Progress<'_>) -> Evidence {
     evidence.kernel.counters = kernel::window(&counters_first, &counters_last);
     evidence.kernel.window_ms = window_ms;
     evidence.sockets = summarise(&first, last.as_ref(), &owners);
+    let routing = start_routing(&mut parts, &evidence, &servers);
     join_servers(&mut evidence, servers, &first, &owners, &table);
+    evidence.routing = flat(parts.wait(routing));
     evidence.file_systems = file_systems.into_iter().map(|(name, pending)| (name, flat(parts.wait(pending)))).collect();
     evidence.addresses = flat(parts.wait(addresses));
     evidence.namespaces = surroundings::finish(&mut parts, namespaces, &table);
@@ -202,6 +204,21 @@ fn start_file_systems(parts: &mut Parts<'_>, servers: &Servers) -> Vec<(String, 
             (directory, parts.start(&name, move || files::file_system(&path, holds)))
         })
         .collect()
+}
+
+/// What the kernel would do with mail depends on the servers' users and source addresses, and on where their connections
+/// go.
+fn start_routing(parts: &mut Parts<'_>, evidence: &Evidence, servers: &Servers) -> Pending<Seen<Routing>> {
+    /// The busiest; the others differ in nothing that routing knows.
+    const TOWARDS_MAX: usize = 16;
+    let towards = evidence.sockets.value().into_iter().flat_map(|sockets| &sockets.towards);
+    let known = routes::Known {
+        targets: evidence.declared.targets.clone(),
+        public: evidence.declared.public_prefixes.iter().filter_map(|prefix| prefix.parse().ok()).collect(),
+        towards: towards.map(|towards| (towards.destination, towards.port)).take(TOWARDS_MAX).collect(),
+    };
+    let servers = servers.value().cloned().unwrap_or_default();
+    parts.start("routes", move || routes::examine(&servers, &known))
 }
 
 fn summarise(first: &Seen<Sample>, last: Option<&Sample>, owners: &Owners) -> Seen<Sockets> {

@@ -1,4 +1,4 @@
-//! This machine, read and never changed: sockets, processes, cgroups, kernel settings, mail servers' configuration,
+//! This machine, read and never changed: sockets, routes, processes, cgroups, kernel settings, mail servers' configuration,
 //! file systems.
 //!
 //! Every collector returns [`mxray_model::Seen`] with the true reason where it could not look. Text from outside is
@@ -15,6 +15,7 @@ pub mod namespaces;
 pub mod processes;
 pub mod programs;
 mod read;
+pub mod routes;
 mod secrets;
 pub mod signers;
 pub mod sockets;

@@ -11,6 +11,7 @@ mod prefix;
 mod report;
 mod seen;
 pub mod session;
+pub mod special;
 mod subject;
 pub mod text;
 

@@ -12,6 +12,7 @@ pub const NEAREST_FIRST: &[&str] = &[
     "PORT109", "PORT101", // the port cannot be had: the service cannot start
     "CONF101", "CONF105", "CONF103", // switches in files
     "CONF104", "CONF108", "CONF109", "CONF107", "CONF110", // files and sockets that a switch names
+    "ROUTE102", "ROUTE101", "ROUTE103", "ROUTE105", // nothing can leave, or not from there
     "SOCK112", // nothing runs
     "SOCK111", // it runs, and is stopped or stuck
     "SOCK106", // somebody takes it all

@@ -4,6 +4,7 @@
 
 use crate::config::parse;
 use crate::output::ColourWish;
+use crate::routes::RoutesArgs;
 use crate::sockets::SocketsArgs;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use mxray_sys::namespace::NetworkNamespace;
@@ -135,6 +136,8 @@ pub enum Command {
     Doctor(DoctorArgs),
     /// Connections and listeners with queues, state, unit and process
     Sockets(SocketsArgs),
+    /// Routes, rules and neighbours, or what the kernel would do with a destination
+    Routes(RoutesArgs),
     /// What a finding's code means, why it matters, how to fix it and how to verify
     Explain(ExplainArgs),
     /// The configuration: check it, show what is in effect, print a sample

@@ -16,6 +16,7 @@ mod generate;
 mod nearest;
 mod output;
 mod progress;
+mod routes;
 mod sockets;
 
 pub use cli::command;
@@ -72,6 +73,11 @@ fn dispatch(cli: &Cli, environment: &Environment, output: &mut Output) -> Result
             let (terminal, colour) = (output.terminal(), output.colour());
             let format = environment.format(args.json, args.format, sockets::Format::Text).map_err(Failure::Usage)?;
             Ok(sockets::run(args, format, output, terminal, colour)?)
+        }
+        Command::Routes(args) => {
+            let terminal = output.terminal();
+            let format = environment.format(args.json, args.format, sockets::Format::Text).map_err(Failure::Usage)?;
+            Ok(routes::run(args, format, output, terminal)?)
         }
         Command::Explain(args) => explain::run(args, &explain::pages(), environment, output),
         Command::Config(ConfigCommand::Check) => {

@@ -6,7 +6,7 @@
 
 mod group;
 mod json;
-mod line;
+pub mod line;
 mod look;
 mod namespaces;
 mod overview;

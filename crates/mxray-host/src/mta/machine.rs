@@ -82,6 +82,15 @@ impl Machine {
         }
     }
 
+    /// Only what [`Machine::resolve`] needs.
+    pub fn names() -> Machine {
+        let hosts = match read::file(Path::new("/etc/hosts"), FILE_BYTES_MAX) {
+            Seen::Value(content) => hosts(&String::from_utf8_lossy(&content.bytes)),
+            Seen::Absent | Seen::Unknown(_) => BTreeMap::new(),
+        };
+        Machine { hosts, ..Machine::default() }
+    }
+
     /// A port by number or name.
     pub fn port(&self, name: &str) -> Option<u16> {
         if let Ok(number) = name.parse::<u16>() {

@@ -5,7 +5,7 @@
 
 pub(crate) mod daemon;
 mod helpers;
-mod machine;
+pub(crate) mod machine;
 mod others;
 mod postfix;
 

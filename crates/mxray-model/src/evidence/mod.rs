@@ -8,6 +8,7 @@ mod certificate;
 mod host;
 mod namespace;
 mod process;
+mod routing;
 mod server;
 mod signer;
 mod socket;
@@ -17,6 +18,10 @@ pub use certificate::{Certificate, CertificatePair, ChainFile, KeyFile, PrivateK
 pub use host::{Counter, FileSystem, Kernel, PortRange, Vantage};
 pub use namespace::{Namespace, Namespaces, Place};
 pub use process::{Descriptors, Owner, Process, Processes};
+pub use routing::{
+    AddressState, BoundSource, DefaultRoute, NextHop, OwnAddress, Refusal, Refuser, RouteAnswer, RouteOutcome,
+    RoutePurpose, RouteRefused, RouteTaken, Routing,
+};
 pub use server::{
     Account, CertificateFiles, Children, Configured, DomainKind, Egress, Endpoint, FileLine, Helper, HelperKind,
     HelperState, MailDomain, Master, OtherServer, Problem, Purpose, Rewrite, Server, Setting, SmtpClient, Table,
@@ -62,6 +67,8 @@ pub struct Evidence {
     pub namespaces: Seen<Namespaces>,
     /// Units of systemd that bear on mail. `Absent`: systemd does not start services here.
     pub units: Seen<Units>,
+    /// Where the kernel sends what the mail servers send.
+    pub routing: Seen<Routing>,
     /// How each part of the examination went, by its name.
     pub parts: BTreeMap<String, Part>,
 }

@@ -4,6 +4,7 @@ mod conf;
 mod host;
 mod look;
 mod port;
+mod route;
 mod sock;
 
 use crate::rule::Rule;
@@ -29,6 +30,10 @@ catalogue! {
     look::collector_failed,
     port::held_by_other,
     port::needs_privilege,
+    route::default_route_missing,
+    route::no_route,
+    route::gateway_dead,
+    route::bind_address_missing,
     sock::listener_missing,
     sock::listener_loopback_only,
     sock::accept_queue_overflow,

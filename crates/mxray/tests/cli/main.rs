@@ -15,6 +15,7 @@ use std::process::{Command, Output, Stdio};
 const COMMANDS: &[&[&str]] = &[
     &["doctor"],
     &["sockets"],
+    &["routes"],
     &["explain"],
     &["config", "check"],
     &["config", "show"],

@@ -53,6 +53,7 @@ pub(crate) const DEFAULTS: &[(&str, &str)] = &[
     ("service_name", ""),
     ("smtp_bind_address", ""),
     ("smtp_bind_address6", ""),
+    ("smtp_bind_address_enforce", "no"),
     ("smtp_tls_security_level", ""),
     ("smtpd_client_connection_count_limit", "50"),
     ("smtpd_client_restrictions", ""),
