@@ -15,6 +15,7 @@ pub mod programs;
 mod read;
 mod secrets;
 pub mod sockets;
+pub mod sockstat;
 pub mod units;
 pub mod vantage;
 

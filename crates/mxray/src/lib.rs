@@ -7,6 +7,7 @@
 
 mod cli;
 mod config;
+mod counters;
 mod crash;
 mod doctor;
 mod environment;
@@ -17,6 +18,7 @@ mod nearest;
 mod output;
 mod progress;
 mod sockets;
+mod watch;
 
 pub use cli::command;
 pub use config::SAMPLE as CONFIG_SAMPLE;
@@ -72,6 +74,11 @@ fn dispatch(cli: &Cli, environment: &Environment, output: &mut Output) -> Result
             let (terminal, colour) = (output.terminal(), output.colour());
             let format = environment.format(args.json, args.format, sockets::Format::Text).map_err(Failure::Usage)?;
             Ok(sockets::run(args, format, output, terminal, colour)?)
+        }
+        Command::Counters(args) => {
+            let terminal = output.terminal();
+            let format = environment.format(args.json, args.format, counters::Format::Text).map_err(Failure::Usage)?;
+            Ok(counters::run(args, format, terminal, output)?)
         }
         Command::Explain(args) => explain::run(args, &explain::pages(), environment, output),
         Command::Config(ConfigCommand::Check) => {

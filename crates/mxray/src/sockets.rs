@@ -11,15 +11,15 @@ mod look;
 mod overview;
 mod plan;
 mod text;
-mod watch;
 
 #[cfg(test)]
 mod tests;
 
-use crate::exit;
 use crate::output::Terminal;
+use crate::{exit, watch};
 use line::Output;
 use look::View;
+use mxray_model::Blind;
 use plan::Plan;
 use std::io::{self, Write};
 
@@ -173,7 +173,7 @@ pub fn run(
         }
     };
     match plan.watch {
-        Some(every) => watch::run(&plan, every, out),
+        Some(every) => watch::run(Repeated { plan: &plan, view: None }, every, plan.terminal, out),
         None => once(&plan, out),
     }
 }
@@ -194,6 +194,34 @@ fn once(plan: &Plan, out: &mut dyn Write) -> io::Result<u8> {
         }
     }
     Ok(0)
+}
+
+/// The list, looked at again and again.
+struct Repeated<'a> {
+    plan: &'a Plan,
+    view: Option<View>,
+}
+
+impl watch::Picture for Repeated<'_> {
+    const COMMAND: &'static str = "sockets";
+
+    fn look(&mut self) -> Result<(), Blind> {
+        self.view = Some(View::look(self.plan)?);
+        Ok(())
+    }
+
+    fn draw(&self, screen: bool, out: &mut Vec<u8>) -> io::Result<()> {
+        let Some(view) = &self.view else { return Ok(()) };
+        write_view(view, self.plan, out)?;
+        if screen {
+            for remark in &view.unseen {
+                writeln!(out, "{}", remark.sentence())?;
+            }
+        } else if self.plan.format == Format::Text {
+            out.push(b'\n');
+        }
+        Ok(())
+    }
 }
 
 /// Writes one look in the format that the plan asks for.

@@ -5,6 +5,7 @@
 #![expect(clippy::unwrap_used, reason = "a test says what it expects by panicking")]
 
 mod config;
+mod counters;
 mod doctor;
 mod terminal;
 
@@ -15,6 +16,7 @@ use std::process::{Command, Output, Stdio};
 const COMMANDS: &[&[&str]] = &[
     &["doctor"],
     &["sockets"],
+    &["counters"],
     &["explain"],
     &["config", "check"],
     &["config", "show"],
