@@ -105,13 +105,13 @@ fn second_look(result: Result<(Seen<Sample>, Counters), Blind>) -> (Option<Sampl
     }
 }
 
-/// Who holds the listeners, needs neither the servers' configuration nor the second look.
+/// Who holds the listeners and what is stale, needs neither the servers' configuration nor the second look.
 fn start_owners(
     parts: &mut Parts<'_>,
     first: &Seen<Sample>,
     table: &Arc<Seen<Table>>,
 ) -> Option<(BTreeSet<u64>, Pending<Owners>)> {
-    let inodes = first.value()?.listener_inodes();
+    let inodes = first.value()?.wanted_inodes();
     table.value()?;
     let (wanted, table) = (inodes.clone(), Arc::clone(table));
     let pending = parts.start("owners of sockets", move || {

@@ -16,7 +16,7 @@ pub use server::{
     HelperState, MailDomain, Master, OtherServer, Problem, Purpose, Server, Setting, TlsMode, UnitLimits,
     WantedListener,
 };
-pub use socket::{AcceptQueue, Count, Drops, Listener, Load, Sockets, TOP_KEPT, Towards};
+pub use socket::{AcceptQueue, Count, Drops, Listener, Load, Sent, Sockets, Stale, TOP_KEPT, Towards};
 
 use crate::{Blind, Seen};
 use serde::{Deserialize, Serialize};

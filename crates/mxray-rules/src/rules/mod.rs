@@ -20,6 +20,7 @@ catalogue! {
     conf::relay_open_by_config,
     host::disk_full,
     host::inodes_exhausted,
+    host::retransmissions_high,
     host::read_only,
     look::collector_failed,
     port::held_by_other,
@@ -35,4 +36,5 @@ catalogue! {
     sock::service_not_answering,
     sock::service_not_running,
     sock::helper_service_down,
+    sock::sockets_leaking,
 }

@@ -71,7 +71,7 @@ pub const GROUPS: &[Group] = &[
             "TcpExt.TCPRetransFail",
         ],
         share: Some(("Tcp.RetransSegs", "Tcp.OutSegs")),
-        judged_by: &[],
+        judged_by: &["HOST108"],
     },
     Group {
         key: "resets",

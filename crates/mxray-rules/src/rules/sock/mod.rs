@@ -10,4 +10,5 @@ pub mod listener_missing;
 pub mod service_not_answering;
 pub mod service_not_running;
 pub mod service_process_limit;
+pub mod sockets_leaking;
 pub mod syn_queue_overflow;
