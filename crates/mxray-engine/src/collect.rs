@@ -5,11 +5,12 @@
 
 use crate::parts::{Parts, Pending, Progress};
 use crate::thin;
+use mxray_host::baseline::{self, Now, Place};
 use mxray_host::processes::Table;
 use mxray_host::programs::Programs;
 use mxray_host::sockets::Sample;
 use mxray_host::{files, kernel, mta, processes, sockets, vantage};
-use mxray_model::evidence::{Declared, Evidence, FileSystem, Owner, Processes, Server, Sockets};
+use mxray_model::evidence::{Baseline, Declared, Evidence, FileSystem, Owner, Processes, Server, Sockets};
 use mxray_model::{Blind, Seen};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -26,6 +27,8 @@ pub struct Options {
     /// For the whole run.
     pub deadline: Duration,
     pub declared: Declared,
+    /// Where it is kept what is usual here.
+    pub baseline: Place,
 }
 
 type Servers = Seen<BTreeMap<String, Server>>;
@@ -87,9 +90,24 @@ pub fn collect(options: &Options, progress: Progress<'_>) -> Evidence {
     evidence.kernel.window_ms = window_ms;
     evidence.sockets = summarise(&first, last.as_ref(), &owners);
     join_servers(&mut evidence, servers, &first, &owners, &table);
+    evidence.baseline = compare(&mut parts, &evidence, &options.baseline);
     evidence.file_systems = file_systems.into_iter().map(|(name, pending)| (name, flat(parts.wait(pending)))).collect();
     evidence.parts = parts.finish();
     evidence
+}
+
+/// What is usual here. Its file may lie on a disk that hangs, so it is a part like any other.
+fn compare(parts: &mut Parts<'_>, evidence: &Evidence, place: &Place) -> Seen<Baseline> {
+    let sockets = match &evidence.sockets {
+        Seen::Value(sockets) => sockets,
+        Seen::Absent => return Seen::Absent,
+        Seen::Unknown(blind) => return Seen::Unknown(blind.clone()),
+    };
+    let servers = evidence.servers.value().into_iter().flat_map(BTreeMap::values);
+    let ports: Vec<u16> = servers.flat_map(|server| server.wanted.values().map(|wanted| wanted.port)).collect();
+    let (now, place) = (Now::of(sockets, &ports), place.clone());
+    let pending = parts.start("baseline", move || baseline::compare(&place, &now));
+    flat(parts.wait(pending))
 }
 
 /// A part that did not come back leaves its facts unknown.

@@ -1,9 +1,10 @@
-//! This machine, read and never changed: sockets, processes, cgroups, kernel settings, mail servers' configuration,
+//! This machine, read and never changed but for the one state file of `baseline`: sockets, processes, cgroups, kernel settings, mail servers' configuration,
 //! file systems.
 //!
 //! Every collector returns [`mxray_model::Seen`] with the true reason where it could not look. Text from outside is
 //! escaped here, once. What must not live here: any judgement (`mxray-rules`), any connection to another machine.
 
+pub mod baseline;
 mod cgroup;
 pub mod files;
 pub mod kernel;

@@ -16,7 +16,7 @@ pub const NEAREST_FIRST: &[&str] = &[
     "SOCK106", // somebody takes it all
     "SOCK115", // a program keeps what has ended
     "SOCK109", "SOCK110", // a limit is reached
-    "SOCK102", "SOCK105", "SOCK114", "SOCK108", "SOCK101", "SOCK104", "HOST108", "LOOK010",
+    "SOCK102", "SOCK105", "SOCK114", "SOCK108", "SOCK101", "SOCK104", "SOCK107", "HOST108", "LOOK010",
 ];
 
 /// On what two findings must agree for one to explain the other.
@@ -63,6 +63,13 @@ pub const LINKS: &[(&str, &str, Link)] = &[
     ("SOCK106", "SOCK104", Link::SharedScope),
     ("SOCK106", "SOCK109", Link::SharedScope),
     ("SOCK106", "SOCK110", Link::SharedScope),
+    // A spike of one address is that address; and where nobody is served, clients pile up.
+    ("SOCK106", "SOCK107", Link::SharedScope),
+    ("SOCK111", "SOCK107", Link::SharedScope),
+    ("SOCK109", "SOCK107", Link::SharedScope),
+    ("SOCK110", "SOCK107", Link::SharedScope),
+    ("SOCK114", "SOCK107", Link::SharedScope),
+    ("SOCK104", "SOCK107", Link::SharedScope),
     // Out of descriptors or processes: nobody accepts.
     ("SOCK109", "SOCK104", Link::SharedScope),
     ("SOCK109", "SOCK110", Link::SharedScope),

@@ -4,11 +4,13 @@
 //! pointer keeps its meaning from run to run, and a test can change one entry by name. Every leaf that a collector may
 //! fail to see is a [`Seen`]. All text from outside has gone through [`crate::text::untrusted`].
 
+mod baseline;
 mod host;
 mod process;
 mod server;
 mod socket;
 
+pub use baseline::{Baseline, Usual};
 pub use host::{Counter, FileSystem, Kernel, PortRange, Vantage};
 pub use process::{Descriptors, Owner, Process, Processes};
 pub use server::{
@@ -32,6 +34,8 @@ pub struct Evidence {
     pub declared: Declared,
     pub kernel: Kernel,
     pub sockets: Seen<Sockets>,
+    /// What is usual here, beside what is now. `Absent`: nothing is kept for what was looked at.
+    pub baseline: Seen<Baseline>,
     pub processes: Seen<Processes>,
     /// Mail servers whose configuration we read, by instance name. `Absent`: searched for, none installed.
     pub servers: Seen<BTreeMap<String, Server>>,

@@ -30,6 +30,7 @@ catalogue! {
     sock::accept_queue_overflow,
     sock::syn_queue_overflow,
     sock::connection_flood,
+    sock::connection_spike,
     sock::ephemeral_ports_exhausted,
     sock::descriptor_limit_near,
     sock::service_process_limit,

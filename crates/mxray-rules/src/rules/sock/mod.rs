@@ -2,6 +2,7 @@
 
 pub mod accept_queue_overflow;
 pub mod connection_flood;
+pub mod connection_spike;
 pub mod descriptor_limit_near;
 pub mod ephemeral_ports_exhausted;
 pub mod helper_service_down;
