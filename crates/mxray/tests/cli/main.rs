@@ -25,6 +25,9 @@ const COMMANDS: &[&[&str]] = &[
     &["man"],
 ];
 
+/// Nothing can be made there, by root either: a test learns nothing about the machine that it runs on.
+const NO_PLACE: &str = "/proc/nonexistent";
+
 /// A directory that is removed with the value.
 struct Scratch(PathBuf);
 
@@ -51,7 +54,7 @@ impl Drop for Scratch {
 
 fn mxray(words: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_mxray"));
-    command.args(words).env_clear().env("XDG_CONFIG_HOME", "/nonexistent").stdin(Stdio::null());
+    command.args(words).env_clear().env("XDG_CONFIG_HOME", "/nonexistent").env("STATE_DIRECTORY", NO_PLACE).stdin(Stdio::null());
     command
 }
 
