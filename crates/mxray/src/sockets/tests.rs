@@ -1,7 +1,7 @@
 //! The command as a whole, on this kernel's loopback.
 
-use mxray_host::baseline::Place;
 use super::{By, Direction, Format, SocketsArgs, Sort, Terminal, run};
+use mxray_host::baseline::Place;
 use serde_json::Value;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 

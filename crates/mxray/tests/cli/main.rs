@@ -8,6 +8,7 @@ mod config;
 mod counters;
 mod doctor;
 mod terminal;
+mod usual;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -54,7 +55,12 @@ impl Drop for Scratch {
 
 fn mxray(words: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_mxray"));
-    command.args(words).env_clear().env("XDG_CONFIG_HOME", "/nonexistent").env("STATE_DIRECTORY", NO_PLACE).stdin(Stdio::null());
+    command
+        .args(words)
+        .env_clear()
+        .env("XDG_CONFIG_HOME", "/nonexistent")
+        .env("STATE_DIRECTORY", NO_PLACE)
+        .stdin(Stdio::null());
     command
 }
 
