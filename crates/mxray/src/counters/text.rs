@@ -23,9 +23,9 @@ pub fn write(view: &View, all: bool, out: &mut Vec<u8>) -> io::Result<()> {
         None => writeln!(out, "Totals since boot, or since this network namespace was made")?,
     }
     if all {
-        each(view, out)?
+        each(view, out)?;
     } else {
-        groups(view, out)?
+        groups(view, out)?;
     }
     listeners(view, all, out)?;
     levels(view, all, out)

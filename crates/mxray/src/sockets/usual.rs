@@ -202,15 +202,19 @@ fn unseen(baseline: &Baseline, rows: &[Row<'_>]) -> Vec<Unseen> {
 fn learned(baseline: &Baseline, rows: &[Row<'_>], out: &mut dyn Write) -> io::Result<()> {
     match &baseline.counted {
         Seen::Value(true) => {
-            writeln!(out, "learned one sample: {} before it, on {} days", baseline.samples, baseline.days)?
+            writeln!(out, "learned one sample; before it: {} on {} days", baseline.samples, baseline.days)?;
         }
         Seen::Value(false) => {
-            writeln!(out, "this minute is counted already: {} samples on {} days", baseline.samples, baseline.days)?
+            writeln!(out, "this minute is counted already; samples: {} on {} days", baseline.samples, baseline.days)?;
         }
         Seen::Absent | Seen::Unknown(_) => {}
     }
-    writeln!(out, "{}, around {:02} h UTC before this sample:\n", baseline.file, baseline.hour)?;
-    table(rows.iter(), out)?;
+    if rows.is_empty() {
+        writeln!(out, "{}: no service of mail listens, and there are no connections", baseline.file)?;
+    } else {
+        writeln!(out, "{}, around {:02} h UTC before this sample:\n", baseline.file, baseline.hour)?;
+        table(rows.iter(), out)?;
+    }
     remarks(&unseen(baseline, &[]))
 }
 
@@ -223,8 +227,8 @@ fn spikes(baseline: &Baseline, rows: &[Row<'_>], out: &mut dyn Write) -> io::Res
     }
     writeln!(
         out,
-        "\ncompared with {}: {} samples on {} days; of these, those around {:02} h UTC",
-        baseline.file, baseline.samples, baseline.days, baseline.hour
+        "\ncompared with the samples around {:02} h UTC of {} ({} in all, on {} days)",
+        baseline.hour, baseline.file, baseline.samples, baseline.days
     )?;
     remarks(&unseen(baseline, rows))
 }
