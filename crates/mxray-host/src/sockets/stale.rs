@@ -197,3 +197,127 @@ pub(super) fn sent_to(snapshot: &Snapshot, inbound: &dyn Fn(&Socket) -> Option<u
     let sent = tallies.into_iter().map(|(port, tally)| (port, tally.into_sent()));
     sent.filter(|(_, sent)| sent.connections > 0).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A `tcp_info` with these 32-bit fields, and `retransmits` in its byte.
+    fn info(retransmits: u8, fields: &[(usize, u32)]) -> Vec<u8> {
+        let mut bytes = vec![0; 232];
+        bytes[2] = retransmits;
+        for (at, value) in fields {
+            bytes[*at..*at + 4].copy_from_slice(&value.to_ne_bytes());
+        }
+        bytes
+    }
+
+    const LAST_DATA_RECV: usize = 52;
+    const LAST_ACK_RECV: usize = 56;
+    const TOTAL_RETRANS: usize = 100;
+    const BYTES_ACKED: usize = 120;
+    const DATA_SEGS_OUT: usize = 156;
+
+    fn socket(number: u8, state: State, send_queue: u32) -> Socket {
+        Socket {
+            protocol: Protocol::Tcp,
+            state,
+            local: "192.0.2.1".parse().unwrap(),
+            local_port: 25,
+            remote: IpAddr::from([198, 51, number, 1]),
+            remote_port: 40_000,
+            interface: 0,
+            uid: 0,
+            inode: u32::from(number),
+            receive_queue: 0,
+            send_queue: Some(send_queue),
+            cookie: u64::from(number),
+            cgroup: None,
+            v6_only: None,
+            drops: None,
+            shutdown: None,
+            info: (0, 0),
+        }
+    }
+
+    fn snapshot(sockets: &[(Socket, Vec<u8>)]) -> Snapshot {
+        let mut snapshot = Snapshot::empty(Source::SockDiag);
+        for (socket, info) in sockets {
+            snapshot.push(*socket, info);
+        }
+        snapshot
+    }
+
+    fn load(first: &Snapshot, last: &Snapshot) -> Load {
+        let owners = BTreeMap::from([(1, Seen::Value(vec![Owner { pid: 7, name: "smtpd".to_owned() }]))]);
+        let mut services = BTreeMap::from([(25, Load::default())]);
+        fill(first, last, &|socket| (socket.local_port == 25).then_some(25), &owners, &mut services);
+        services.remove(&25).unwrap()
+    }
+
+    #[test]
+    fn what_its_peer_ended_a_minute_ago_is_stale_and_its_holder_is_named() {
+        let idle = |ms| info(0, &[(LAST_DATA_RECV, 90_000), (LAST_ACK_RECV, ms)]);
+        let mut orphan = socket(4, State::CloseWait, 0);
+        orphan.inode = 0;
+        let now = snapshot(&[
+            (socket(1, State::CloseWait, 0), idle(75_000)),
+            (socket(2, State::CloseWait, 0), idle(59_999)),
+            (socket(3, State::Established, 0), idle(600_000)),
+            // Waits for accept: nobody holds it yet.
+            (orphan, idle(600_000)),
+            // The kernel told nothing of it.
+            (socket(5, State::CloseWait, 0), Vec::new()),
+        ]);
+        let stale = load(&now, &now).stale;
+        let stale = stale.value().unwrap();
+        assert_eq!((stale.close_wait, stale.close_wait_oldest_ms, stale.send_stuck), (1, 75_000, 0));
+        assert_eq!(stale.owners.value().map(|owners| owners[0].pid), Some(7));
+        assert_eq!(inodes(&now), BTreeSet::from([1]));
+    }
+
+    #[test]
+    fn a_send_queue_is_stuck_when_nothing_was_acknowledged_and_the_kernel_has_asked_in_vain() {
+        let look = |acked: u32, tries: u8, bytes: u32| {
+            snapshot(&[(socket(1, State::Established, bytes), info(tries, &[(BYTES_ACKED, acked)]))])
+        };
+        let stuck = |first: &Snapshot, last: &Snapshot| load(first, last).stale.value().unwrap().send_stuck;
+        assert_eq!(stuck(&look(10, 5, 100), &look(10, 6, 100)), 1);
+        assert_eq!(stuck(&look(10, 5, 100), &look(60, 5, 100)), 0);
+        assert_eq!(stuck(&look(10, 0, 100), &look(10, 4, 100)), 0);
+        assert_eq!(stuck(&look(10, 5, 0), &look(10, 5, 100)), 0);
+        let mut one_look = load(&look(10, 6, 100), &look(10, 6, 100));
+        nothing_moved(&mut one_look);
+        assert_eq!(one_look.stale.value().unwrap().send_stuck, 0);
+    }
+
+    #[test]
+    fn what_was_sent_again_is_summed_by_network_without_peers_that_have_gone() {
+        let sent = |segments, again, tries| info(tries, &[(DATA_SEGS_OUT, segments), (TOTAL_RETRANS, again)]);
+        let mut at_home = socket(5, State::Established, 0);
+        at_home.remote = "127.0.0.1".parse().unwrap();
+        let now = snapshot(&[
+            (socket(1, State::Established, 0), sent(100, 2, 0)),
+            (socket(2, State::Established, 0), sent(100, 1, 0)),
+            // More than all of it: only its SYN was sent again.
+            (socket(3, State::Established, 0), sent(0, 3, 0)),
+            (socket(4, State::Established, 9), sent(10, 10, 8)),
+            (at_home, sent(1000, 500, 0)),
+        ]);
+        let wanted = Sent { connections: 3, segments: 200, retransmitted: 3, networks: 3, networks_lossy: 1 };
+        assert_eq!(load(&now, &now).sent, Seen::Value(wanted.clone()));
+        let mut outbound = socket(1, State::Established, 0);
+        (outbound.local_port, outbound.remote_port) = (40_000, 25);
+        let now = snapshot(&[(outbound, sent(50, 0, 0))]);
+        let none_inbound = sent_to(&now, &|_| None);
+        assert_eq!((none_inbound[&25].segments, sent_to(&now, &|_| Some(25)).len()), (50, 0));
+    }
+
+    #[test]
+    fn without_netlink_nothing_is_known() {
+        let mut blind = Snapshot::empty(Source::ProcNet);
+        blind.push(socket(1, State::CloseWait, 0), &[]);
+        let load = load(&blind, &blind);
+        assert!(load.stale.blind().is_some() && load.sent.blind().is_some());
+    }
+}
