@@ -4,7 +4,8 @@ set -o pipefail
 {
     find /etc /usr/local -xdev \( -type f -o -type l \) -printf 'file %p %s %T@ %m %u:%g %l\n'
     find /etc -xdev -type f -exec sha256sum {} + | sed 's/^/content /'
-    find /var/spool/postfix /root /var/lib -xdev -maxdepth 1 -type d -printf 'directory %p %m %u:%g\n'
+    # /var/lib/mxray is the one thing that mxray writes: what is usual here.
+    find /var/spool/postfix /root /var/lib -xdev -maxdepth 1 -type d ! -path /var/lib/mxray -printf 'directory %p %m %u:%g\n'
     find /var/spool/postfix/deferred /var/spool/postfix/hold -type f -printf 'queued %p %s %T@\n' 2>/dev/null || true
     nft list ruleset | sed 's/^/nft /'
     ip rule show | sed 's/^/rule /'

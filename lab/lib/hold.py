@@ -14,6 +14,7 @@ options = argparse.ArgumentParser()
 options.add_argument("count", type=int)
 options.add_argument("address")
 options.add_argument("port", type=int)
+options.add_argument("--from", dest="sources", nargs="+", default=[""])
 options.add_argument("--greeted", type=int, default=0)
 options.add_argument("--forever", action="store_true")
 options.add_argument("--limit", type=float, default=40)
@@ -22,8 +23,9 @@ o = options.parse_args()
 held = []
 selector = selectors.DefaultSelector()
 end = time.monotonic() + o.limit
-for _ in range(o.count):
-    connection = socket.create_connection((o.address, o.port), timeout=10)
+for number in range(o.count):
+    source = (o.sources[number % len(o.sources)], 0)
+    connection = socket.create_connection((o.address, o.port), timeout=10, source_address=source)
     connection.setblocking(False)
     selector.register(connection, selectors.EVENT_READ)
     held.append(connection)

@@ -404,6 +404,30 @@ second_instance() {
     postmulti -i postfix-second -e enable
 }
 
+# --- what is usual -------------------------------------------------------------------------------------------------
+
+# usual_load: lets mxray learn this moment as usual, seven times on each of the last five days at this hour.
+usual_load() {
+    rm -rf /var/lib/mxray
+    for day in 5 4 3 2 1; do
+        for minute in 7 6 5 4 3 2 1; do
+            faketime -f "-$((day * 1440 + minute))m" mxray sockets --learn >/dev/null
+        done
+    done
+    # Where the clock of the binary cannot be set, all of it is one minute.
+    mxray sockets --learn --json | grep -q '"samples":35,"days":5'
+}
+
+# networks_on_peer: five networks with ten addresses each, on the peer: 10.50.1.1 to 10.50.5.10.
+networks_on_peer() {
+    for net in 1 2 3 4 5; do
+        for host in 1 2 3 4 5 6 7 8 9 10; do
+            ip addr replace "10.50.$net.$host/32" dev eth0
+            echo "10.50.$net.$host"
+        done
+    done
+}
+
 # --- health -------------------------------------------------------------------------------------------------------
 
 in_mailbox() { grep -rqs "$2" "/var/mail/vhosts/$DOMAIN/$1/Maildir/new"; }

@@ -19,6 +19,7 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("/usr/bin/ss", "iproute2"),
     ("/usr/bin/pgrep", "procps"),
     ("/usr/bin/setpriv", "util-linux"),
+    ("/usr/bin/faketime", "faketime"),
     ("/usr/sbin/useradd", "passwd"),
 ];
 

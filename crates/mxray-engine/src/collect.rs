@@ -6,12 +6,13 @@
 use crate::parts::{Parts, Pending, Progress};
 use crate::surroundings;
 use crate::thin;
+use mxray_host::baseline::{self, Now, Place};
 use mxray_host::processes::Table;
 use mxray_host::programs::Programs;
 use mxray_host::sockets::Sample;
 use mxray_host::{certificates, files, kernel, mta, processes, routes, signers, sockets, vantage};
 use mxray_model::evidence::{
-    CertificatePair, Declared, Evidence, FileSystem, Owner, Processes, Routing, Server, Signer, Sockets,
+    Baseline, CertificatePair, Declared, Evidence, FileSystem, Owner, Processes, Routing, Server, Signer, Sockets,
 };
 use mxray_model::{Blind, Seen};
 use std::collections::{BTreeMap, BTreeSet};
@@ -29,6 +30,8 @@ pub struct Options {
     /// For the whole run.
     pub deadline: Duration,
     pub declared: Declared,
+    /// Where it is kept what is usual here.
+    pub baseline: Place,
 }
 
 type Servers = Seen<BTreeMap<String, Server>>;
@@ -96,6 +99,7 @@ pub fn collect(options: &Options, progress: Progress<'_>) -> Evidence {
     evidence.sockets = summarise(&first, last.as_ref(), &owners);
     let routing = start_routing(&mut parts, &evidence, &servers);
     join_servers(&mut evidence, servers, &first, &owners, &table);
+    evidence.baseline = compare(&mut parts, &evidence, &options.baseline);
     evidence.routing = flat(parts.wait(routing));
     evidence.file_systems = file_systems.into_iter().map(|(name, pending)| (name, flat(parts.wait(pending)))).collect();
     evidence.addresses = flat(parts.wait(addresses));
@@ -106,6 +110,20 @@ pub fn collect(options: &Options, progress: Progress<'_>) -> Evidence {
     evidence.signers = flat(parts.wait(signers));
     evidence.parts = parts.finish();
     evidence
+}
+
+/// What is usual here. Its file may lie on a disk that hangs, so it is a part like any other.
+fn compare(parts: &mut Parts<'_>, evidence: &Evidence, place: &Place) -> Seen<Baseline> {
+    let sockets = match &evidence.sockets {
+        Seen::Value(sockets) => sockets,
+        Seen::Absent => return Seen::Absent,
+        Seen::Unknown(blind) => return Seen::Unknown(blind.clone()),
+    };
+    let servers = evidence.servers.value().into_iter().flat_map(BTreeMap::values);
+    let ports: Vec<u16> = servers.flat_map(|server| server.wanted.values().map(|wanted| wanted.port)).collect();
+    let (now, place) = (Now::of(sockets, &ports), place.clone());
+    let pending = parts.start("baseline", move || baseline::compare(&place, &now));
+    flat(parts.wait(pending))
 }
 
 /// A part that did not come back leaves its facts unknown.
@@ -121,13 +139,13 @@ fn second_look(result: Result<(Seen<Sample>, Counters), Blind>) -> (Option<Sampl
     }
 }
 
-/// Who holds the listeners, needs neither the servers' configuration nor the second look.
+/// Who holds the listeners and what is stale, needs neither the servers' configuration nor the second look.
 fn start_owners(
     parts: &mut Parts<'_>,
     first: &Seen<Sample>,
     table: &Arc<Seen<Table>>,
 ) -> Option<(BTreeSet<u64>, Pending<Owners>)> {
-    let inodes = first.value()?.listener_inodes();
+    let inodes = first.value()?.wanted_inodes();
     table.value()?;
     let (wanted, table) = (inodes.clone(), Arc::clone(table));
     let pending = parts.start("owners of sockets", move || {

@@ -121,6 +121,7 @@ fn side_notes(evidence: &Evidence) -> Vec<Unseen> {
             needs: "a version of mxray that opens sessions".to_owned(),
         });
     }
+    notes.extend(baseline_note(evidence));
     for (path, blind) in &evidence.declared.unread {
         notes.push(Unseen {
             what: format!("mxray's own configuration {path}"),
@@ -148,6 +149,17 @@ fn side_notes(evidence: &Evidence) -> Vec<Unseen> {
     }
     notes.extend(crate::surroundings::notes(evidence));
     notes
+}
+
+/// What is usual here could not be read, or not be learned. That nobody looked needs no word.
+fn baseline_note(evidence: &Evidence) -> Option<Unseen> {
+    let (what, blind) = match &evidence.baseline {
+        Seen::Value(baseline) => ("learning what is usual here", baseline.counted.blind()?),
+        Seen::Absent => return None,
+        Seen::Unknown(blind) => ("what is usual here", blind),
+    };
+    let note = Unseen { what: what.to_owned(), why: blind.why(), needs: blind.needs() };
+    (!matches!(blind, Blind::NotAttempted { .. })).then_some(note)
 }
 
 fn summary(verdict: Verdict, causes: &[Finding], gaps: &[Unseen], evidence: &Evidence) -> String {

@@ -1,9 +1,11 @@
-//! This machine, read and never changed: sockets, routes, processes, cgroups, kernel settings, mail servers' configuration,
+//! This machine, read and never changed but for the one state file of `baseline`: sockets, routes, processes, cgroups,
+//! kernel settings, mail servers' configuration,
 //! file systems.
 //!
 //! Every collector returns [`mxray_model::Seen`] with the true reason where it could not look. Text from outside is
 //! escaped here, once. What must not live here: any judgement (`mxray-rules`), any connection to another machine.
 
+pub mod baseline;
 pub mod certificates;
 mod cgroup;
 pub mod files;
@@ -19,6 +21,7 @@ pub mod routes;
 mod secrets;
 pub mod signers;
 pub mod sockets;
+pub mod sockstat;
 pub mod units;
 pub mod vantage;
 

@@ -16,8 +16,9 @@ pub const NEAREST_FIRST: &[&str] = &[
     "SOCK112", // nothing runs
     "SOCK111", // it runs, and is stopped or stuck
     "SOCK106", // somebody takes it all
+    "SOCK115", // a program keeps what has ended
     "SOCK109", "SOCK110", // a limit is reached
-    "SOCK102", "SOCK113", "SOCK105", "SOCK114", "SOCK108", "SOCK101", "SOCK104", "LOOK010",
+    "SOCK102", "SOCK113", "SOCK105", "SOCK114", "SOCK108", "SOCK101", "SOCK104", "SOCK107", "HOST108", "LOOK010",
 ];
 
 /// On what two findings must agree for one to explain the other.
@@ -57,10 +58,22 @@ pub const LINKS: &[(&str, &str, Link)] = &[
     ("SOCK111", "SOCK106", Link::SharedScope),
     ("SOCK111", "SOCK109", Link::SharedScope),
     ("SOCK111", "SOCK110", Link::SharedScope),
+    // It closes nothing while it is stopped.
+    ("SOCK111", "SOCK115", Link::SharedScope),
+    // What is never closed fills descriptors and processes.
+    ("SOCK115", "SOCK109", Link::SharedScope),
+    ("SOCK115", "SOCK110", Link::SharedScope),
     // Whoever holds the connections reaches the limits for all others.
     ("SOCK106", "SOCK104", Link::SharedScope),
     ("SOCK106", "SOCK109", Link::SharedScope),
     ("SOCK106", "SOCK110", Link::SharedScope),
+    // A spike of one address is that address; and where nobody is served, clients pile up.
+    ("SOCK106", "SOCK107", Link::SharedScope),
+    ("SOCK111", "SOCK107", Link::SharedScope),
+    ("SOCK109", "SOCK107", Link::SharedScope),
+    ("SOCK110", "SOCK107", Link::SharedScope),
+    ("SOCK114", "SOCK107", Link::SharedScope),
+    ("SOCK104", "SOCK107", Link::SharedScope),
     // Out of descriptors or processes: nobody accepts.
     ("SOCK109", "SOCK104", Link::SharedScope),
     ("SOCK109", "SOCK110", Link::SharedScope),

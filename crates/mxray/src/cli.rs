@@ -3,6 +3,7 @@
 //! No meaning here: values are parsed into types, and every command's module decides what to do with them.
 
 use crate::config::parse;
+use crate::counters::CountersArgs;
 use crate::output::ColourWish;
 use crate::routes::RoutesArgs;
 use crate::sockets::SocketsArgs;
@@ -138,6 +139,8 @@ pub enum Command {
     Sockets(SocketsArgs),
     /// Routes, rules and neighbours, or what the kernel would do with a destination
     Routes(RoutesArgs),
+    /// Protocol counters as rates with meaning, and drops by listener
+    Counters(CountersArgs),
     /// What a finding's code means, why it matters, how to fix it and how to verify
     Explain(ExplainArgs),
     /// The configuration: check it, show what is in effect, print a sample

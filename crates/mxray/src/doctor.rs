@@ -6,6 +6,7 @@ use crate::exit::{self, Failure};
 use crate::output::Output;
 use crate::progress::Progress;
 use mxray_engine::{Options, examine, judge};
+use mxray_host::baseline::Place;
 use mxray_model::evidence::Declared;
 use mxray_model::text::untrusted;
 use mxray_model::{Blind, Evidence, Question, REPORT_SCHEMA, Report, Severity, Verdict};
@@ -21,11 +22,17 @@ use std::path::Path;
 const REPLAY_BYTES_MAX: u64 = 64 << 20;
 
 /// Examines and reports; the code follows design.md's contract for exit codes.
-pub fn run(args: &DoctorArgs, format: ReportFormat, config: &Config, output: &mut Output) -> Result<u8, Failure> {
+pub fn run(
+    args: &DoctorArgs,
+    format: ReportFormat,
+    config: &Config,
+    place: Place,
+    output: &mut Output,
+) -> Result<u8, Failure> {
     let settings = &config.settings;
     let report = match &args.replay {
         Some(file) => replay(file)?,
-        None => live(config),
+        None => live(config, place),
     };
     let options = output.options();
     output.emit(|out| mxray_render::render(&report, format.into(), &options, out))?;
@@ -43,11 +50,11 @@ fn code(report: &Report, fail_on: Option<Severity>) -> u8 {
     if report.verdict == Verdict::Unknown { exit::UNANSWERED } else { exit::OK }
 }
 
-fn live(config: &Config) -> Report {
+fn live(config: &Config, baseline: Place) -> Report {
     let progress = RefCell::new(Progress::start());
     let tell = |pending: &BTreeSet<String>| progress.borrow_mut().pending(pending.iter().map(String::as_str));
     let question = Question { command: "doctor".to_owned(), targets: Vec::new() };
-    let options = Options { deadline: config.settings.doctor.deadline, declared: declared(config) };
+    let options = Options { deadline: config.settings.doctor.deadline, declared: declared(config), baseline };
     examine(question, &options, &tell)
 }
 

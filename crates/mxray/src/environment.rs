@@ -22,6 +22,9 @@ pub const TERM: &str = "TERM";
 pub const COLUMNS: &str = "COLUMNS";
 /// XDG Base Directory Specification 0.8
 pub const XDG_CONFIG_HOME: &str = "XDG_CONFIG_HOME";
+pub const XDG_STATE_HOME: &str = "XDG_STATE_HOME";
+/// Set by systemd where a unit has StateDirectory= (systemd.exec(5)).
+pub const STATE_DIRECTORY: &str = "STATE_DIRECTORY";
 pub const HOME: &str = "HOME";
 
 /// What each of mxray's own and the shared variables does, for help and manual.
@@ -35,6 +38,8 @@ pub const VARIABLES: &[(&str, &str)] = &[
     (CLICOLOR, "0: no colours"),
     (CLICOLOR_FORCE, "anything but 0: colours even into a file or a pipe"),
     (XDG_CONFIG_HOME, "where mxray/mxray.toml of this user is looked for; default $HOME/.config"),
+    (STATE_DIRECTORY, "where what is usual here is kept; set by systemd for a unit with StateDirectory="),
+    (XDG_STATE_HOME, "where users other than root keep it, below mxray/; default $HOME/.local/state"),
 ];
 
 /// The environment as it was at the start. An empty variable counts as not set.
@@ -52,6 +57,10 @@ pub struct Environment {
     pub columns: Option<u16>,
     /// `$XDG_CONFIG_HOME`, or `$HOME/.config`.
     pub config_home: Option<PathBuf>,
+    /// The first directory of `$STATE_DIRECTORY`.
+    pub state_directory: Option<PathBuf>,
+    /// `$XDG_STATE_HOME`, or `$HOME/.local/state`.
+    pub state_home: Option<PathBuf>,
 }
 
 impl Environment {
@@ -75,6 +84,10 @@ impl Environment {
             clicolor_force: text(CLICOLOR_FORCE).is_some_and(|value| value != "0"),
             dumb_terminal: text(TERM).as_deref() == Some("dumb"),
             columns: text(COLUMNS).and_then(|value| value.parse().ok()).filter(|columns| *columns > 0),
+            state_directory: text(STATE_DIRECTORY)
+                .and_then(|list| list.split(':').next().map(PathBuf::from))
+                .filter(|path| path.is_absolute()),
+            state_home: absolute(XDG_STATE_HOME).or_else(|| absolute(HOME).map(|home| home.join(".local/state"))),
             config_home: absolute(XDG_CONFIG_HOME).or_else(|| absolute(HOME).map(|home| home.join(".config"))),
         }
     }

@@ -7,6 +7,7 @@
 
 mod cli;
 mod config;
+mod counters;
 mod crash;
 mod doctor;
 mod environment;
@@ -18,6 +19,8 @@ mod output;
 mod progress;
 mod routes;
 mod sockets;
+mod state;
+mod watch;
 
 pub use cli::command;
 pub use config::SAMPLE as CONFIG_SAMPLE;
@@ -67,12 +70,24 @@ fn dispatch(cli: &Cli, environment: &Environment, output: &mut Output) -> Result
             let mut config = load(cli, environment)?;
             config.apply(&Flags { deadline: args.deadline, fail_on: args.fail_on });
             let format = environment.format(args.json, args.format, ReportFormat::Text).map_err(Failure::Usage)?;
-            doctor::run(args, format, &config, output)
+            let place = state::place(cli, environment, config.settings.baseline.learn);
+            doctor::run(args, format, &config, place, output)
         }
         Command::Sockets(args) => {
             let (terminal, colour) = (output.terminal(), output.colour());
             let format = environment.format(args.json, args.format, sockets::Format::Text).map_err(Failure::Usage)?;
-            Ok(sockets::run(args, format, output, terminal, colour)?)
+            // A configuration that cannot be read is no reason to show no sockets; what it may forbid is not done then.
+            let learn = load(cli, environment).is_ok_and(|config| config.settings.baseline.learn);
+            let place = state::place(cli, environment, learn);
+            if args.learn || args.spikes {
+                return Ok(sockets::usual::run(args, format, &place, output)?);
+            }
+            Ok(sockets::run(args, format, &place, output, terminal, colour)?)
+        }
+        Command::Counters(args) => {
+            let terminal = output.terminal();
+            let format = environment.format(args.json, args.format, counters::Format::Text).map_err(Failure::Usage)?;
+            Ok(counters::run(args, format, terminal, output)?)
         }
         Command::Routes(args) => {
             let terminal = output.terminal();

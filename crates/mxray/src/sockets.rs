@@ -12,17 +12,20 @@ mod namespaces;
 mod overview;
 mod plan;
 mod text;
-mod watch;
+pub mod usual;
 
 #[cfg(test)]
 mod tests;
 
-use crate::exit;
 use crate::output::Terminal;
+use crate::{exit, watch};
 use line::Output;
 use look::View;
+use mxray_host::baseline::Place;
+use mxray_model::Blind;
 use plan::Plan;
 use std::io::{self, Write};
+use std::time::Duration;
 
 /// List connections and listeners: state, queues, unit, process, TCP figures.
 ///
@@ -88,6 +91,16 @@ pub struct SocketsArgs {
     /// Look again every SECONDS until Ctrl-C or q.
     #[arg(long, short, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "2")]
     pub watch: Option<f64>,
+    /// Learn what is usual here: count one sample of connections by service, and say how much is learned. Each run of
+    /// doctor and sockets does the same quietly.
+    #[arg(long, conflicts_with_all = ["spikes", "watch", "by"])]
+    pub learn: bool,
+    /// With --learn: one sample a minute for this long, such as 10m
+    #[arg(long = "for", value_name = "TIME", value_parser = crate::counters::interval, requires = "learn")]
+    pub learn_for: Option<Duration>,
+    /// Services, networks and states far above what was learned for this hour, and how much was learned.
+    #[arg(long, conflicts_with_all = ["watch", "by"])]
+    pub spikes: bool,
     /// How to print: text, json (one object), ndjson (one object a line) [default: text].
     #[arg(long, value_enum)]
     pub format: Option<Format>,
@@ -105,6 +118,7 @@ Examples:
   mxray sockets --peer 192.0.2.0/24 --json      everything towards one network, for programs
   mxray sockets --by service --watch            inbound and outbound load, live
   mxray sockets --namespaces                    where else on this machine mail is served (containers, ip netns)
+  mxray sockets --spikes                        who is above what is usual at this hour
 
 In JSON, a unit of null is a socket created in the root cgroup; a unit that is left out is unknown, and \"unseen\" says
 why. On a listener, Recv-Q and Send-Q are connections: those waiting to be accepted, and their limit.";
@@ -167,6 +181,7 @@ pub enum Format {
 pub fn run(
     args: &SocketsArgs,
     format: Format,
+    place: &Place,
     out: &mut dyn Write,
     terminal: Option<Terminal>,
     colour: bool,
@@ -182,12 +197,12 @@ pub fn run(
         return namespaces::run(&plan.query.ports, plan.format, out);
     }
     match plan.watch {
-        Some(every) => watch::run(&plan, every, out),
-        None => once(&plan, out),
+        Some(every) => watch::run(Repeated { plan: &plan, view: None }, every, plan.terminal, out),
+        None => once(&plan, place, out),
     }
 }
 
-fn once(plan: &Plan, out: &mut dyn Write) -> io::Result<u8> {
+fn once(plan: &Plan, place: &Place, out: &mut dyn Write) -> io::Result<u8> {
     let view = match View::look(plan) {
         Ok(view) => view,
         Err(blind) => {
@@ -202,7 +217,36 @@ fn once(plan: &Plan, out: &mut dyn Write) -> io::Result<u8> {
             writeln!(stderr, "{}", unseen.sentence())?;
         }
     }
+    usual::learn_quietly(&view, plan, place);
     Ok(0)
+}
+
+/// The list, looked at again and again.
+struct Repeated<'a> {
+    plan: &'a Plan,
+    view: Option<View>,
+}
+
+impl watch::Picture for Repeated<'_> {
+    const COMMAND: &'static str = "sockets";
+
+    fn look(&mut self) -> Result<(), Blind> {
+        self.view = Some(View::look(self.plan)?);
+        Ok(())
+    }
+
+    fn draw(&self, screen: bool, out: &mut Vec<u8>) -> io::Result<()> {
+        let Some(view) = &self.view else { return Ok(()) };
+        write_view(view, self.plan, out)?;
+        if screen {
+            for remark in &view.unseen {
+                writeln!(out, "{}", remark.sentence())?;
+            }
+        } else if self.plan.format == Format::Text {
+            out.push(b'\n');
+        }
+        Ok(())
+    }
 }
 
 /// Writes one look in the format that the plan asks for.

@@ -1,7 +1,7 @@
 //! The Debian package.
 //!
-//! No maintainer scripts, no service, nothing in /etc: mxray needs no file, and installing a diagnosis tool on a sick
-//! server must change nothing else there.
+//! No service, nothing in /etc: mxray needs no file, and installing a diagnosis tool on a sick server must change nothing
+//! else there. One maintainer script: a purge removes what mxray has learned.
 
 use super::Release;
 use super::elf::Image;
@@ -13,6 +13,9 @@ use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+
+/// Debian Policy 6.8: what a program made by itself goes with a purge.
+const POSTRM: &str = "#!/bin/sh\nset -e\nif [ \"$1\" = purge ]; then rm -rf /var/lib/mxray; fi\n";
 
 pub fn pack(release: &Release, stage: &Stage, image: &Image) -> Result<PathBuf, Trouble> {
     let base = stage.directory.join("deb");
@@ -27,6 +30,7 @@ pub fn pack(release: &Release, stage: &Stage, image: &Image) -> Result<PathBuf, 
     sums.args(&files).current_dir(&base);
     let sums = tree::output(&mut sums)?;
     tree.file("DEBIAN/md5sums", &sums)?;
+    tree.program("DEBIAN/postrm", POSTRM.as_bytes())?;
     tree.file("DEBIAN/control", control(release, &depends(image)?, sizes?.iter().sum()).as_bytes())?;
 
     let packed = release.out.join(format!("mxray_{}_{}.deb", release.version, release.architecture.debian));

@@ -1,5 +1,6 @@
 //! The dump loop: one request to `NETLINK_SOCK_DIAG`, its datagrams decoded in place, whole or an error.
 
+use super::stale;
 use super::wire::{self, InetRequest, Malformed, Message, Messages};
 use super::{Snapshot, Socket};
 use mxray_model::Blind;
@@ -12,6 +13,9 @@ const TRIES_MAX: u32 = 4;
 const SEQUENCE: u32 = 1;
 /// The memory bound of one look (about 130 bytes each). No host that still works has as many.
 pub const SOCKETS_MAX: usize = 2_000_000;
+
+/// Memory for the `tcp_info` of an examination: 100,000 connections.
+const INFOS_BYTES_MAX: usize = 24 << 20;
 
 /// Why a dump gave nothing.
 #[derive(Debug, thiserror::Error)]
@@ -54,8 +58,9 @@ fn has_no_family(request: &InetRequest<'_>, error: &DumpError) -> bool {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Keep {
     Nothing,
-    /// Of connections that wait for `accept`: it tells since when.
-    Waiting,
+    /// Of connections that wait for `accept` (it tells since when); of those that may be stale, and of mail's own, as far
+    /// as [`INFOS_BYTES_MAX`] goes.
+    Examination,
     All,
 }
 
@@ -92,7 +97,9 @@ pub(crate) fn inet_once(request: &InetRequest<'_>, keep: Keep, snapshot: &mut Sn
             wire::inet(request.protocol, payload).map_err(|error| DumpError::Malformed { what, error })?;
         let wanted = match keep {
             Keep::Nothing => false,
-            Keep::Waiting => socket.waits_for_accept(),
+            Keep::Examination => {
+                socket.waits_for_accept() || (snapshot.infos.len() < INFOS_BYTES_MAX && stale::is_of_interest(&socket))
+            }
             Keep::All => true,
         };
         snapshot.push(socket, if wanted { info } else { &[] });

@@ -8,6 +8,7 @@ mod dump;
 mod procnet;
 mod sample;
 mod socket;
+mod stale;
 mod summary;
 pub mod tcp_info;
 mod wire;

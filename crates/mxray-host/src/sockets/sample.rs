@@ -1,7 +1,7 @@
 //! One look at everything that an examination needs of sockets.
 
 use super::socket::{Protocol, State};
-use super::{PROC_NET, PROC_NET_BYTES_MAX, Query, Snapshot, dump, procnet, wire};
+use super::{PROC_NET, PROC_NET_BYTES_MAX, Query, Snapshot, dump, procnet, stale, wire};
 use crate::{Units, kernel, read};
 use dump::Keep;
 use mxray_model::evidence::{AcceptQueue, PortRange};
@@ -40,7 +40,7 @@ pub struct UnixListener {
 /// `Unknown` only when neither netlink nor `/proc/net` gave the internet sockets.
 pub fn sample() -> Seen<Sample> {
     let query = Query { tcp: true, udp: true, memory: true, ..Query::default() };
-    match super::scan_keeping(&query, Keep::Waiting) {
+    match super::scan_keeping(&query, Keep::Examination) {
         Ok(mut snapshot) => {
             // A connected UDP socket waits for nobody.
             snapshot.sockets.retain(|socket| socket.protocol == Protocol::Tcp || socket.state == State::Unconnected);
@@ -52,6 +52,14 @@ pub fn sample() -> Seen<Sample> {
 }
 
 impl Sample {
+    /// Inodes whose holders an examination wants to know: all listeners, and a few of the connections that should have
+    /// ended.
+    pub fn wanted_inodes(&self) -> BTreeSet<u64> {
+        let mut inodes = self.listener_inodes();
+        inodes.extend(stale::inodes(&self.snapshot));
+        inodes
+    }
+
     /// Inodes of all listeners: TCP, bound UDP and UNIX.
     pub fn listener_inodes(&self) -> BTreeSet<u64> {
         let inet = self.snapshot.sockets.iter().filter(|socket| {

@@ -2,7 +2,7 @@
 
 use super::sample::{ByPort, Sample};
 use super::socket::{Protocol, Socket, State};
-use super::{Snapshot, Source};
+use super::{Snapshot, Source, stale};
 use mxray_model::evidence::{AcceptQueue, Count, Drops, Listener, Load, Owner, PortRange, Sockets, TOP_KEPT, Towards};
 use mxray_model::{Blind, Seen};
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,19 +14,23 @@ pub fn summarise(first: &Sample, last: Option<&Sample>, owners: &BTreeMap<u64, S
     let Some(last) = last else {
         let mut sockets = summarise(first, Some(first), owners);
         sockets.listeners.values_mut().for_each(nothing_moved);
+        sockets.services.values_mut().for_each(stale::nothing_moved);
         return sockets;
     };
     let sockets = &last.snapshot.sockets;
     let mut listeners = listeners(first, last, owners);
     let by_port = by_port(&listeners);
-    let services = services(sockets, &listeners, &by_port);
+    let mut services = services(sockets, &listeners, &by_port);
+    let inbound = |socket: &Socket| listener_of(socket, &listeners, &by_port).map(|_| socket.local_port);
+    stale::fill(&first.snapshot, &last.snapshot, &inbound, owners, &mut services);
+    let sent_to = stale::sent_to(&last.snapshot, &inbound);
     queues(first, last, &mut listeners, &by_port);
     let towards = towards(last, &listeners, &by_port);
     let mut states = BTreeMap::new();
     for socket in sockets.iter().filter(|socket| socket.protocol == Protocol::Tcp) {
         *states.entry(socket.state.name().to_owned()).or_default() += 1;
     }
-    Sockets { source: source(&last.snapshot), listeners, listeners_left_out: 0, services, towards, states }
+    Sockets { source: source(&last.snapshot), listeners, listeners_left_out: 0, services, towards, sent_to, states }
 }
 
 /// Of one look alone: its drops are no rise, and that its connections are still there is no proof that they wait.
@@ -57,7 +61,7 @@ fn is_listener(socket: &Socket) -> bool {
 }
 
 /// The same socket in both looks: by the kernel's cookie, else by inode.
-fn identity(socket: &Socket) -> (u64, u32) {
+pub(super) fn identity(socket: &Socket) -> (u64, u32) {
     if socket.cookie == 0 { (0, socket.inode) } else { (socket.cookie, 0) }
 }
 
@@ -146,7 +150,7 @@ fn listener_of<'a>(
     covering.min_by_key(|key| listeners.get(*key).is_some_and(Listener::is_wildcard)).map(String::as_str)
 }
 
-fn is_connection(socket: &Socket) -> bool {
+pub(super) fn is_connection(socket: &Socket) -> bool {
     socket.protocol == Protocol::Tcp && !matches!(socket.state, State::Listen | State::Unconnected)
 }
 
@@ -328,7 +332,7 @@ fn units(last: &Sample, by_cgroup: &BTreeMap<Option<u64>, u32>) -> Vec<Count> {
 }
 
 /// What the fallback cannot show.
-fn without_netlink<T>(what: &str) -> Seen<T> {
+pub(super) fn without_netlink<T>(what: &str) -> Seen<T> {
     Seen::Unknown(Blind::NotPermitted {
         what: format!("read sockets over netlink (/proc/net does not tell {what})"),
         needs: "netlink sockets allowed for mxray (RestrictAddressFamilies=, a seccomp filter)".to_owned(),

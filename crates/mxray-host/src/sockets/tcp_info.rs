@@ -49,6 +49,7 @@ fields! {
     segs_in: u32 at 140;
     notsent_bytes: u32 at 144;
     min_rtt_us: u32 at 148;
+    data_segs_out: u32 at 156;
     /// Shows what a sender tried, not what arrived: a policer leaves it high.
     delivery_rate_bytes_per_s: u64 at 160;
     busy_time_us: u64 at 168;

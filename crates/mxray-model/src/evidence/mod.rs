@@ -4,6 +4,7 @@
 //! pointer keeps its meaning from run to run, and a test can change one entry by name. Every leaf that a collector may
 //! fail to see is a [`Seen`]. All text from outside has gone through [`crate::text::untrusted`].
 
+mod baseline;
 mod certificate;
 mod host;
 mod namespace;
@@ -14,6 +15,7 @@ mod signer;
 mod socket;
 mod unit;
 
+pub use baseline::{Baseline, Usual};
 pub use certificate::{Certificate, CertificatePair, ChainFile, KeyFile, PrivateKey, PublicKey};
 pub use host::{Counter, FileSystem, Kernel, PortRange, Vantage};
 pub use namespace::{Namespace, Namespaces, Place};
@@ -28,7 +30,7 @@ pub use server::{
     TlsMode, UnitLimits, WantedListener,
 };
 pub use signer::{KeyUse, Signer, SignerMode};
-pub use socket::{AcceptQueue, Count, Drops, Listener, Load, Sockets, TOP_KEPT, Towards};
+pub use socket::{AcceptQueue, Count, Drops, Listener, Load, Sent, Sockets, Stale, TOP_KEPT, Towards};
 pub use unit::{SocketUnit, Unit, UnitListen, Units};
 
 use crate::{Blind, Seen};
@@ -46,6 +48,8 @@ pub struct Evidence {
     pub declared: Declared,
     pub kernel: Kernel,
     pub sockets: Seen<Sockets>,
+    /// What is usual here, beside what is now. `Absent`: nothing is kept for what was looked at.
+    pub baseline: Seen<Baseline>,
     pub processes: Seen<Processes>,
     /// Mail servers whose configuration we read, by instance name. `Absent`: searched for, none installed.
     pub servers: Seen<BTreeMap<String, Server>>,

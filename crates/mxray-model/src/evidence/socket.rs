@@ -28,6 +28,8 @@ pub struct Sockets {
     pub services: BTreeMap<u16, Load>,
     /// Outbound TCP connections by source address, destination address and port: the fullest ones.
     pub towards: Vec<Towards>,
+    /// What was sent on open connections that this host made to others' mail ports, by that port.
+    pub sent_to: BTreeMap<u16, Sent>,
     /// TCP sockets by state, in `ss`'s words (`ESTAB`, `SYN-RECV`, `TIME-WAIT`, …).
     pub states: BTreeMap<String, u64>,
 }
@@ -137,6 +139,57 @@ pub struct Load {
     /// Different remote addresses among the established, and among the half-open.
     pub peers_distinct: u32,
     pub half_open_distinct: u32,
+    /// What should have ended, and has not.
+    pub stale: Seen<Stale>,
+    /// What was sent on its open connections.
+    pub sent: Seen<Sent>,
+}
+
+/// Connections of one service that should have ended.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(default)]
+pub struct Stale {
+    /// In CLOSE-WAIT for [`Stale::CLOSE_WAIT_AGED_MS`] or longer: the peer has ended it, and the program that holds it
+    /// has not closed it.
+    pub close_wait: u32,
+    /// How long the oldest of these has been so, in milliseconds: at least, since what the peer still acknowledges
+    /// begins the time anew. 0 where there is none.
+    pub close_wait_oldest_ms: u64,
+    /// Bytes wait to be acknowledged, none was between the two looks, and the kernel has asked again
+    /// [`Stale::UNANSWERED_MIN`] times or more.
+    pub send_stuck: u32,
+    /// Who holds a few of the first kind. `Absent`: there is none.
+    pub owners: Seen<Vec<Owner>>,
+}
+
+impl Stale {
+    /// A program that works on what the peer sent last (a filter, a slow lookup) closes later than the peer, but not by
+    /// a minute.
+    pub const CLOSE_WAIT_AGED_MS: u64 = 60_000;
+    /// With Linux's timeouts (200 ms at least, doubled each time) that is more than 6 s without any answer.
+    pub const UNANSWERED_MIN: u8 = 5;
+}
+
+/// What was sent on open connections, whatever their age: peers on loopback and peers that do not answer at this moment
+/// are left out, since a machine that has gone says nothing about the path.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(default)]
+pub struct Sent {
+    pub connections: u32,
+    /// Segments with data, those sent again included (`tcpi_data_segs_out`).
+    pub segments: u64,
+    /// Segments sent again (`tcpi_total_retrans`).
+    pub retransmitted: u64,
+    /// Different networks (/24, /64) of the peers, and those in which the share sent again is 2 % or more.
+    pub networks: u32,
+    pub networks_lossy: u32,
+}
+
+impl Sent {
+    /// Share of segments sent again, in percent, from which a network counts as lossy: below, TCP hardly slows down.
+    pub const LOSSY_PERCENT: u64 = 2;
 }
 
 /// How many of something one address or network holds.

@@ -26,6 +26,7 @@ catalogue! {
     conf::policy_without_effect,
     host::disk_full,
     host::inodes_exhausted,
+    host::retransmissions_high,
     host::read_only,
     look::collector_failed,
     port::held_by_other,
@@ -39,6 +40,7 @@ catalogue! {
     sock::accept_queue_overflow,
     sock::syn_queue_overflow,
     sock::connection_flood,
+    sock::connection_spike,
     sock::ephemeral_ports_exhausted,
     sock::descriptor_limit_near,
     sock::service_process_limit,
@@ -46,4 +48,5 @@ catalogue! {
     sock::service_not_running,
     sock::listener_family_missing,
     sock::helper_service_down,
+    sock::sockets_leaking,
 }

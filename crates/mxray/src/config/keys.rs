@@ -120,6 +120,13 @@ pub const KEYS: &[Key] = &[
         set: |settings, value| put(&mut settings.doctor.fail_on, one(value, parse::fail_on).map(|level| level.0)),
         show: |settings| quoted(parse::fail_on_name(settings.doctor.fail_on)),
     },
+    Key {
+        section: "baseline",
+        name: "learn",
+        secret: false,
+        set: |settings, value| put(&mut settings.baseline.learn, boolean(value)),
+        show: |settings| settings.baseline.learn.to_string(),
+    },
 ];
 
 fn put<T>(setting: &mut T, value: Result<T, Wrong>) -> Result<(), Wrong> {
@@ -153,6 +160,10 @@ fn not_a(value: &Spanned<DeValue<'_>>, wanted: &str) -> Wrong {
 
 fn string<'a>(value: &'a Spanned<DeValue<'_>>) -> Result<&'a str, Wrong> {
     value.get_ref().as_str().ok_or_else(|| not_a(value, "a string"))
+}
+
+fn boolean(value: &Spanned<DeValue<'_>>) -> Result<bool, Wrong> {
+    value.get_ref().as_bool().ok_or_else(|| not_a(value, "true or false"))
 }
 
 fn one<T>(value: &Spanned<DeValue<'_>>, read: impl Fn(&str) -> Result<T, String>) -> Result<T, Wrong> {

@@ -37,6 +37,7 @@ pub struct Settings {
     pub lists: Lists,
     pub submission: Submission,
     pub doctor: Doctor,
+    pub baseline: Baseline,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -74,6 +75,12 @@ pub struct Doctor {
     pub fail_on: Option<Severity>,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Baseline {
+    /// Each run counts what it saw as a sample of what is usual here.
+    pub learn: bool,
+}
+
 impl Default for Settings {
     fn default() -> Self {
         Settings {
@@ -87,6 +94,7 @@ impl Default for Settings {
                 deadline: Duration::from_secs(10),
                 fail_on: Some(Severity::Error),
             },
+            baseline: Baseline { learn: true },
         }
     }
 }

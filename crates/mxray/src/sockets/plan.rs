@@ -1,14 +1,11 @@
 //! From what was typed to what it means. No socket is looked at here.
 
 use super::{By, Direction, Format, SocketsArgs, Sort, Terminal};
+use crate::watch::{SECONDS_MAX as WATCH_SECONDS_MAX, SECONDS_MIN as WATCH_SECONDS_MIN};
 use mxray_host::names::Services;
 use mxray_host::sockets::{Query, Socket, State};
 use mxray_model::{BadPrefix, Prefix};
 use std::time::Duration;
-
-/// Redrawing faster than this shows nothing more to a person, and burns the machine that is examined.
-const WATCH_SECONDS_MIN: f64 = 0.1;
-const WATCH_SECONDS_MAX: f64 = 86_400.0;
 
 /// What was typed makes no sense.
 #[derive(Debug, thiserror::Error)]

@@ -1,13 +1,14 @@
 //! The command as a whole, on this kernel's loopback.
 
 use super::{By, Direction, Format, SocketsArgs, Sort, Terminal, run};
+use mxray_host::baseline::Place;
 use serde_json::Value;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 
 fn output(args: &SocketsArgs, terminal: Option<Terminal>) -> String {
     let mut out = Vec::new();
     let format = if args.json { Format::Json } else { args.format.unwrap_or_default() };
-    assert_eq!(run(args, format, &mut out, terminal, false).unwrap(), 0);
+    assert_eq!(run(args, format, &Place::default(), &mut out, terminal, false).unwrap(), 0);
     String::from_utf8(out).unwrap()
 }
 
@@ -170,7 +171,7 @@ fn nonsense_is_usage_and_a_closed_pipe_is_an_error_to_the_caller() {
         }
     }
     let args = SocketsArgs { state: vec!["open".into()], ..SocketsArgs::default() };
-    assert_eq!(run(&args, Format::Text, &mut Vec::new(), None, false).unwrap(), 64);
-    let error = run(&SocketsArgs::default(), Format::Text, &mut Closed, None, false).unwrap_err();
+    assert_eq!(run(&args, Format::Text, &Place::default(), &mut Vec::new(), None, false).unwrap(), 64);
+    let error = run(&SocketsArgs::default(), Format::Text, &Place::default(), &mut Closed, None, false).unwrap_err();
     assert_eq!(error.kind(), std::io::ErrorKind::BrokenPipe);
 }

@@ -16,8 +16,13 @@ fn without_time_nothing_is_well_and_nothing_is_absent() {
     let findings = report["findings"].as_array().unwrap();
     assert!(findings.iter().any(|finding| finding["code"] == "LOOK010"), "{findings:?}");
     for fact in ["sockets", "processes", "servers"] {
-        let fact = &report["evidence"][fact];
-        assert!(fact.get("unknown").is_some() || fact.get("value").is_some(), "{fact}");
+        let seen = &report["evidence"][fact];
+        // Where the reader was fast enough, and there is no mail server here, that is the truth.
+        let parts = report["evidence"]["parts"].as_object().unwrap();
+        let read =
+            |(name, part): (&String, &Value)| !name.starts_with("configuration of ") || part["outcome"] == "finished";
+        let is_true = fact == "servers" && seen == "absent" && parts.iter().all(read);
+        assert!(is_true || seen.get("unknown").is_some() || seen.get("value").is_some(), "{fact}: {seen}");
     }
     let vantage = &report["evidence"]["vantage"];
     assert_eq!(vantage["uid"], rustix::process::geteuid().as_raw());

@@ -5,8 +5,10 @@
 #![expect(clippy::unwrap_used, reason = "a test says what it expects by panicking")]
 
 mod config;
+mod counters;
 mod doctor;
 mod terminal;
+mod usual;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -16,6 +18,7 @@ const COMMANDS: &[&[&str]] = &[
     &["doctor"],
     &["sockets"],
     &["routes"],
+    &["counters"],
     &["explain"],
     &["config", "check"],
     &["config", "show"],
@@ -23,6 +26,9 @@ const COMMANDS: &[&[&str]] = &[
     &["completions"],
     &["man"],
 ];
+
+/// Nothing can be made there, by root either: a test learns nothing about the machine that it runs on.
+const NO_PLACE: &str = "/proc/nonexistent";
 
 /// A directory that is removed with the value.
 struct Scratch(PathBuf);
@@ -50,7 +56,12 @@ impl Drop for Scratch {
 
 fn mxray(words: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_mxray"));
-    command.args(words).env_clear().env("XDG_CONFIG_HOME", "/nonexistent").stdin(Stdio::null());
+    command
+        .args(words)
+        .env_clear()
+        .env("XDG_CONFIG_HOME", "/nonexistent")
+        .env("STATE_DIRECTORY", NO_PLACE)
+        .stdin(Stdio::null());
     command
 }
 

@@ -3,6 +3,7 @@
 pub mod disk_full;
 pub mod inodes_exhausted;
 pub mod read_only;
+pub mod retransmissions_high;
 
 use crate::rule::{Judgement, Rule};
 use crate::words::Words;

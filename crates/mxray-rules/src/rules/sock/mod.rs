@@ -2,6 +2,7 @@
 
 pub mod accept_queue_overflow;
 pub mod connection_flood;
+pub mod connection_spike;
 pub mod descriptor_limit_near;
 pub mod ephemeral_ports_exhausted;
 pub mod helper_service_down;
@@ -11,4 +12,5 @@ pub mod listener_missing;
 pub mod service_not_answering;
 pub mod service_not_running;
 pub mod service_process_limit;
+pub mod sockets_leaking;
 pub mod syn_queue_overflow;

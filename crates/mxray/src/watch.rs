@@ -1,9 +1,9 @@
-//! `--watch`: look, draw, wait, again. The terminal is as it was whenever this ends.
+//! `--watch`: look, draw, wait, again. The terminal is as it was whenever this ends. What is drawn is the command's
+//! business.
 
-use super::look::View;
-use super::plan::Plan;
-use super::{Format, Terminal};
 use crate::exit;
+use crate::output::Terminal;
+use mxray_model::Blind;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::stdio::stdin;
@@ -11,18 +11,45 @@ use rustix::termios::{LocalModes, OptionalActions, SpecialCodeIndex, Termios, tc
 use std::io::{self, IsTerminal, Write};
 use std::time::{Duration, Instant};
 
-/// Ends on Ctrl-C, Ctrl-D or q, when `out` closes, and when the sockets cannot be listed.
+/// Redrawing faster than this shows nothing more to a person, and burns the machine that is examined.
+pub const SECONDS_MIN: f64 = 0.1;
+pub const SECONDS_MAX: f64 = 86_400.0;
+
+/// What is drawn again and again.
+pub trait Picture {
+    /// For messages.
+    const COMMAND: &'static str;
+
+    /// Looks once more.
+    ///
+    /// # Errors
+    /// Nothing can be seen at all.
+    fn look(&mut self) -> Result<(), Blind>;
+
+    /// Writes what was seen; `screen`: with everything that otherwise goes to standard error.
+    ///
+    /// # Errors
+    /// `out` cannot be written.
+    fn draw(&self, screen: bool, out: &mut Vec<u8>) -> io::Result<()>;
+}
+
+/// Ends on Ctrl-C, Ctrl-D or q, when `out` closes, and when nothing can be seen.
 ///
 /// # Errors
 /// `out` cannot be written.
-pub fn run(plan: &Plan, every: Duration, out: &mut dyn Write) -> io::Result<u8> {
-    let keys = if plan.terminal.is_some() { Keys::take() } else { None };
+pub fn run<P: Picture>(
+    mut picture: P,
+    every: Duration,
+    terminal: Option<Terminal>,
+    out: &mut dyn Write,
+) -> io::Result<u8> {
+    let keys = if terminal.is_some() { Keys::take() } else { None };
     let screen = keys.is_some();
     if screen {
         // The other screen, without a cursor.
         out.write_all(b"\x1b[?1049h\x1b[?25l")?;
     }
-    let outcome = frames(plan, every, keys.as_ref(), out);
+    let outcome = frames(&mut picture, every, terminal, keys.as_ref(), out);
     if screen {
         out.write_all(b"\x1b[?25h\x1b[?1049l")?;
         out.flush()?;
@@ -30,38 +57,33 @@ pub fn run(plan: &Plan, every: Duration, out: &mut dyn Write) -> io::Result<u8> 
     drop(keys);
     match outcome? {
         Some(blind) => {
-            writeln!(io::stderr(), "mxray sockets: {}", blind.why())?;
+            writeln!(io::stderr(), "mxray {}: {}", P::COMMAND, blind.why())?;
             Ok(exit::UNANSWERED)
         }
         None => Ok(0),
     }
 }
 
-fn frames(
-    plan: &Plan,
+fn frames<P: Picture>(
+    picture: &mut P,
     every: Duration,
+    terminal: Option<Terminal>,
     keys: Option<&Keys>,
     out: &mut dyn Write,
-) -> io::Result<Option<mxray_model::Blind>> {
+) -> io::Result<Option<Blind>> {
     let mut buffer = Vec::new();
     loop {
         let start = Instant::now();
-        let view = match View::look(plan) {
-            Ok(view) => view,
-            Err(blind) => return Ok(Some(blind)),
-        };
+        if let Err(blind) = picture.look() {
+            return Ok(Some(blind));
+        }
         buffer.clear();
-        match plan.terminal {
+        match terminal {
             Some(terminal) if keys.is_some() => {
                 let terminal = size().unwrap_or(terminal);
-                frame(&view, plan, terminal, every, &mut buffer)?;
+                frame(picture, terminal, every, &mut buffer)?;
             }
-            _ => {
-                super::write_view(&view, plan, &mut buffer)?;
-                if plan.format == Format::Text {
-                    buffer.push(b'\n');
-                }
-            }
+            _ => picture.draw(false, &mut buffer)?,
         }
         out.write_all(&buffer)?;
         out.flush()?;
@@ -78,13 +100,9 @@ fn frames(
 }
 
 /// One screen: what does not fit is cut, so that nothing scrolls.
-fn frame(view: &View, plan: &Plan, terminal: Terminal, every: Duration, out: &mut Vec<u8>) -> io::Result<()> {
+fn frame<P: Picture>(picture: &P, terminal: Terminal, every: Duration, out: &mut Vec<u8>) -> io::Result<()> {
     let mut text = Vec::new();
-    super::write_view(view, plan, &mut text)?;
-    for remark in &view.unseen {
-        text.extend_from_slice(remark.sentence().as_bytes());
-        text.push(b'\n');
-    }
+    picture.draw(true, &mut text)?;
     out.extend_from_slice(b"\x1b[H");
     let rows = usize::from(terminal.rows).max(2);
     let head = format!("every {} s, q ends", every.as_secs_f64());
