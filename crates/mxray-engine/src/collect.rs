@@ -3,12 +3,13 @@
 //! Two looks at sockets and counters, half a second apart, tell what rises from what merely is. Everything that can
 //! hang has its own part; every file system, too.
 
+use crate::machine::{self, start_clock};
 use crate::parts::{Parts, Pending, Progress};
 use crate::thin;
 use mxray_host::processes::Table;
 use mxray_host::programs::Programs;
 use mxray_host::sockets::Sample;
-use mxray_host::{files, kernel, mta, processes, sockets, vantage};
+use mxray_host::{files, kernel, mta, processes, sockets, software, vantage};
 use mxray_model::evidence::{Declared, Evidence, FileSystem, Owner, Processes, Server, Sockets};
 use mxray_model::{Blind, Seen};
 use std::collections::{BTreeMap, BTreeSet};
@@ -52,14 +53,19 @@ pub fn collect(options: &Options, progress: Progress<'_>) -> Evidence {
         })
         .collect();
 
+    let installed = parts.start("software", software::look);
+
     let first: Seen<Sample> = flat(parts.wait(first));
     let table: Arc<Seen<Table>> = Arc::new(flat(parts.wait(table)));
     let owners = start_owners(&mut parts, &first, &table);
+    let clock = start_clock(&mut parts, &table, &programs);
 
     let (mut servers, unread) = wait_for_servers(&mut parts, readers);
+    let clock = parts.wait(clock);
     programs.end();
     attach(&mut parts, &mut servers, &table);
     let file_systems = start_file_systems(&mut parts, &servers);
+    let machine = machine::start(&mut parts, &servers, &table);
 
     let waiting = first.value().is_some_and(Sample::anyone_waits);
     parts.rest_until(begun + if waiting { WINDOW_WHILE_WAITING } else { WINDOW });
@@ -83,6 +89,7 @@ pub fn collect(options: &Options, progress: Progress<'_>) -> Evidence {
         unread,
         ..Evidence::default()
     };
+    machine::join(&mut parts, &mut evidence, clock, installed, machine);
     evidence.kernel.counters = kernel::window(&counters_first, &counters_last);
     evidence.kernel.window_ms = window_ms;
     evidence.sockets = summarise(&first, last.as_ref(), &owners);

@@ -5,16 +5,20 @@
 //! escaped here, once. What must not live here: any judgement (`mxray-rules`), any connection to another machine.
 
 mod cgroup;
+pub mod clock;
 pub mod files;
 pub mod kernel;
+pub mod memory;
 mod mounts;
 pub mod mta;
 pub mod names;
 pub mod processes;
 pub mod programs;
 mod read;
+pub mod resolver;
 mod secrets;
 pub mod sockets;
+pub mod software;
 pub mod units;
 pub mod vantage;
 

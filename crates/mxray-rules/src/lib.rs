@@ -9,6 +9,7 @@ mod causes;
 mod precedence;
 mod rule;
 mod rules;
+mod support;
 mod view;
 mod words;
 
@@ -20,6 +21,12 @@ pub use precedence::{LINKS, Link, NEAREST_FIRST, explains};
 pub use rule::{Judgement, Rule, Said};
 
 use mxray_model::{Evidence, Finding, Row, RuledOut, Unseen};
+
+/// A moment before which this program cannot have been made, in seconds since 1970: when its dated table was last checked.
+/// A clock that is before it is behind.
+pub fn made_after_s() -> Option<i64> {
+    support::begins_s(support::READ_ON)
+}
 
 /// Every rule, in the order of codes.
 pub fn catalogue() -> &'static [Rule] {

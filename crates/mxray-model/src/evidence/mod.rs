@@ -5,11 +5,16 @@
 //! fail to see is a [`Seen`]. All text from outside has gone through [`crate::text::untrusted`].
 
 mod host;
+mod machine;
 mod process;
 mod server;
 mod socket;
 
-pub use host::{Counter, FileSystem, Kernel, PortRange, Vantage};
+pub use host::{Counter, FileSystem, Fill, Kernel, PortRange, Vantage};
+pub use machine::{
+    Clock, Distribution, KernelClock, Memory, MemoryGroup, NameServer, ResolvConf, Resolver, ResolverFiles, Software,
+    Stamp, StampKind, TimeDaemon,
+};
 pub use process::{Descriptors, Owner, Process, Processes};
 pub use server::{
     Account, CertificateFiles, Children, Configured, DomainKind, Egress, Endpoint, FileLine, Helper, HelperKind,
@@ -41,6 +46,10 @@ pub struct Evidence {
     pub others: BTreeMap<String, OtherServer>,
     /// File systems behind the directories that mail needs, by directory.
     pub file_systems: BTreeMap<String, Seen<FileSystem>>,
+    pub clock: Clock,
+    pub resolver: Resolver,
+    pub memory: Memory,
+    pub software: Software,
     /// How each part of the examination went, by its name.
     pub parts: BTreeMap<String, Part>,
 }

@@ -1,6 +1,7 @@
 //! The list of all rules. A new rule is its file, its page, and its line here.
 
 mod conf;
+mod fw;
 mod host;
 mod look;
 mod port;
@@ -18,8 +19,13 @@ catalogue! {
     conf::delivery_switched_off,
     conf::service_not_enabled,
     conf::relay_open_by_config,
+    fw::conntrack_full,
     host::disk_full,
     host::inodes_exhausted,
+    host::clock_wrong,
+    host::resolver_differs,
+    host::memory_pressure,
+    host::software_outdated,
     host::read_only,
     look::collector_failed,
     port::held_by_other,
