@@ -246,26 +246,34 @@ memory_tree() {
     mountpoint -q /run/lab/memory || mount -t cgroup -o memory memory /run/lab/memory
     echo /run/lab/memory
 }
-# memory_group NAME BYTES PID…: puts the processes into a group with this limit.
+# memory_group NAME BYTES PID…: puts the processes into a group with this limit. Version 1's tree is the machine's own,
+# so the group has to be taken away by memory_group_end.
 memory_group() {
-    local tree group limit=$2
+    local tree group limit=$2 pid
     tree=$(memory_tree)
-    group=$tree/system.slice/$1
-    [ "$tree" != /sys/fs/cgroup ] || { echo +memory >$tree/cgroup.subtree_control; echo +memory >$tree/system.slice/cgroup.subtree_control; }
-    mkdir -p "$group"
+    group=$tree/$1
+    if [ "$tree" = /sys/fs/cgroup ]; then echo +memory >$tree/cgroup.subtree_control; fi
+    memory_group_end "$1"
+    mkdir "$group"
     echo "$limit" >"$group/$([ "$tree" = /sys/fs/cgroup ] && echo memory.max || echo memory.limit_in_bytes)"
     shift 2
-    local pid
     for pid in "$@"; do echo "$pid" >"$group/cgroup.procs"; done
 }
+memory_group_end() {
+    local tree pid
+    tree=$(memory_tree)
+    [ -d "$tree/$1" ] || return 0
+    while read -r pid; do echo "$pid" >"$tree/cgroup.procs" || true; done <"$tree/$1/cgroup.procs"
+    until_true 5 rmdir "$tree/$1"
+}
 in_memory_group() {
-    echo "$BASHPID" >"$(memory_tree)/system.slice/$1/cgroup.procs"
+    echo "$BASHPID" >"$(memory_tree)/$1/cgroup.procs"
     shift
     exec "$@"
 }
 memory_kills() {
     local group
-    group=$(memory_tree)/system.slice/$1
+    group=$(memory_tree)/$1
     { cat "$group"/memory.events "$group"/memory.oom_control 2>/dev/null || true; } | awk '$1 == "oom_kill" { print $2 }'
 }
 

@@ -234,7 +234,8 @@ fn directory_in(trees: &Trees, cgroup: &[u8]) -> Option<(PathBuf, Version)> {
         _ => (trees.two.as_ref()?, path(|id, controllers| id == b"0" && controllers.is_empty())?, Version::Two),
     };
     let relative = Path::new(std::ffi::OsStr::from_bytes(path.strip_prefix(b"/")?));
-    let inside = relative.components().all(|part| matches!(part, std::path::Component::Normal(_)));
+    // The root group has no limit, and beside version 2 no numbers.
+    let inside = path != b"/" && relative.components().all(|part| matches!(part, std::path::Component::Normal(_)));
     inside.then(|| (mount.join(relative), version))
 }
 
@@ -269,6 +270,7 @@ mod tests {
         let two = directory_in(&trees(unified), own).unwrap();
         assert_eq!(two, (PathBuf::from("/sys/fs/cgroup/mail.slice/x"), Version::Two));
         assert_eq!(directory_in(&trees(unified), b"0::/../x\n"), None);
+        assert_eq!(directory_in(&trees(unified), b"0::/\n"), None);
         assert_eq!(directory_in(&trees(b""), own), None);
     }
 

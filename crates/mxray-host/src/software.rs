@@ -30,8 +30,9 @@ const PACKAGES: &[&str] = &[
     "opendmarc",
     "rspamd",
     "openssl",
-    "libssl*",
-    "libgnutls*",
+    "libssl1*",
+    "libssl3*",
+    "libgnutls30*",
 ];
 
 /// Parts of the addresses at which paid support beyond a release's end is served, and what it is called.
