@@ -141,18 +141,24 @@ fn group(watched: Watched) -> Seen<MemoryGroup> {
         Version::One => ("memory.usage_in_bytes", "memory.limit_in_bytes"),
         Version::Two => ("memory.current", "memory.max"),
     };
-    let statistics = text(&directory.join("memory.stat"));
-    let idle_key = if version == Version::One { "total_inactive_file" } else { "inactive_file" };
-    let idle = match field(&statistics, "memory.stat", idle_key, "") {
-        Seen::Value(idle) => idle,
-        Seen::Absent | Seen::Unknown(_) => 0,
-    };
+    let cache = page_cache(&text(&directory.join("memory.stat")), version);
     number(&directory.join(used)).map(|used| MemoryGroup {
         software,
-        working_set_bytes: used.saturating_sub(idle),
+        working_set_bytes: used.saturating_sub(cache),
         limit_bytes: effective_limit(&directory, limit),
         oom_kills,
     })
+}
+
+/// What the kernel takes back before it kills: pages of files, and its own caches of names. In use and not, because a group
+/// that reads many files keeps both, up to its limit, and is well.
+fn page_cache(statistics: &Seen<String>, version: Version) -> u64 {
+    let keys: &[&str] = match version {
+        Version::One => &["total_inactive_file", "total_active_file"],
+        Version::Two => &["inactive_file", "active_file", "slab_reclaimable"],
+    };
+    let numbers = keys.iter().filter_map(|key| field(statistics, "memory.stat", key, "").value().copied());
+    numbers.fold(0, u64::saturating_add)
 }
 
 /// The least limit of the group and of those that it stands in.
@@ -283,7 +289,8 @@ mod tests {
         std::fs::write(root.join("a.slice/memory.max"), "1000\n").unwrap();
         std::fs::write(root.join("memory.max"), "9223372036854771712\n").unwrap();
         std::fs::write(inner.join("memory.current"), "900\n").unwrap();
-        std::fs::write(inner.join("memory.stat"), "anon 1\ninactive_file 300\n").unwrap();
+        std::fs::write(inner.join("memory.stat"), "anon 1\ninactive_file 200\nactive_file 90\nslab_reclaimable 10\n")
+            .unwrap();
         std::fs::write(inner.join("memory.events"), "low 0\noom 2\noom_kill 2\noom_group_kill 0\n").unwrap();
         let watched = Watched {
             kills: Seen::Value(1),

@@ -58,6 +58,7 @@ fn resolv_conf(root: &Path) -> Seen<ResolvConf> {
     }
     read::opened(opened, &path, FILE_BYTES_MAX).map(|Content { bytes, .. }| ResolvConf {
         owner_uid: data.uid(),
+        group_readable: (data.permissions().mode() & 0o040 != 0).then(|| data.gid()),
         world_readable: data.permissions().mode() & 0o004 != 0,
         ..parse::resolv_conf(&bytes)
     })
@@ -168,6 +169,8 @@ mod tests {
         let conf = scratch.0.join("etc/resolv.conf");
         std::fs::write(&conf, "nameserver 192.0.2.1\n").unwrap();
         std::fs::set_permissions(&conf, std::fs::Permissions::from_mode(0o640)).unwrap();
-        assert!(!resolv_conf(&scratch.0).value().unwrap().world_readable);
+        let seen = resolv_conf(&scratch.0);
+        let found = seen.value().unwrap();
+        assert!(!found.world_readable && found.group_readable.is_some());
     }
 }

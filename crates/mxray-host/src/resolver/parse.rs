@@ -19,7 +19,7 @@ pub(super) fn resolv_conf(bytes: &[u8]) -> ResolvConf {
         }
         let keyword = line.iter().take_while(|byte| !matches!(byte, b' ' | b'\t')).count();
         let (keyword, rest) = line.split_at_checked(keyword).unwrap_or((line, b""));
-        let words: Vec<&[u8]> = rest.split(|byte| byte.is_ascii_whitespace()).filter(|word| !word.is_empty()).collect();
+        let words: Vec<&[u8]> = rest.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty()).collect();
         let understood = match keyword {
             b"nameserver" => nameserver(&mut found, &words, number),
             b"domain" => words.first().is_some_and(|word| {
@@ -91,12 +91,8 @@ pub(super) fn hosts_line(bytes: &[u8]) -> Option<String> {
     bytes.split(|byte| *byte == b'\n').find_map(|line| {
         let line = line.split(|byte| *byte == b'#').next()?.trim_ascii();
         let rest = line.strip_prefix(b"hosts")?.trim_ascii_start().strip_prefix(b":")?;
-        let words: Vec<String> = rest
-            .split(|byte| byte.is_ascii_whitespace())
-            .filter(|word| !word.is_empty())
-            .take(KEPT_MAX)
-            .map(untrusted)
-            .collect();
+        let words: Vec<String> =
+            rest.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty()).take(KEPT_MAX).map(untrusted).collect();
         Some(words.join(" "))
     })
 }

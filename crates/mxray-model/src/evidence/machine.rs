@@ -100,6 +100,8 @@ pub struct ResolvConf {
     /// Lines that the library passes over, by number.
     pub ignored: BTreeMap<u32, String>,
     pub owner_uid: u32,
+    /// The group whose members may read the file. `None`: no group may.
+    pub group_readable: Option<u32>,
     /// All users may read the file.
     pub world_readable: bool,
 }
@@ -138,7 +140,7 @@ pub struct Memory {
 pub struct MemoryGroup {
     /// The mail software in it.
     pub software: BTreeSet<String>,
-    /// Memory that cannot be given back at once: in use, without inactive page cache.
+    /// Memory that cannot simply be taken back: in use, without the pages of files.
     pub working_set_bytes: u64,
     /// `Absent`: no limit.
     pub limit_bytes: Seen<u64>,

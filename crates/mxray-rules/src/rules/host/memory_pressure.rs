@@ -56,7 +56,11 @@ fn check(evidence: &Evidence) -> Said {
 fn judge_available(memory: &Memory, total: u64, judgement: &mut Judgement) {
     match &memory.available_bytes {
         Seen::Value(available) => {
-            judgement.well(format!("{} of {} memory can be had", view::bytes_text(*available), view::bytes_text(total)))
+            judgement.well(format!(
+                "{} of {} memory can be had",
+                view::bytes_text(*available),
+                view::bytes_text(total)
+            ));
         }
         Seen::Absent => {}
         Seen::Unknown(blind) => judgement.blind(&RULE, blind),
@@ -118,10 +122,10 @@ fn one(evidence: &Evidence, directory: &str, group: &MemoryGroup, judgement: &mu
     let rising = kills.is_some_and(|kills| kills.rise() > 0);
     let near = used_percent.is_some_and(|percent| percent >= NEAR_PERCENT);
     let again = killed > 0 && used_percent.is_some_and(|percent| percent >= HIGH_PERCENT);
-    if rising || near || again {
+    if rising || again {
         judgement.find(short(evidence, directory, group, Severity::Warning, killed));
-    } else if killed > 0 {
-        // The counter does not say when: it may have been half a year ago.
+    } else if killed > 0 || near {
+        // The counter does not say when: it may have been half a year ago. And a limit may be meant to be close.
         judgement.find(short(evidence, directory, group, Severity::Notice, killed));
     } else {
         judgement.well(format!("{directory}: no process was killed for want of memory"));

@@ -20,6 +20,8 @@ pub const RULE: Rule = Rule {
 
 /// DNS (RFC 1035, section 4.2).
 const DNS_PORT: u16 = 53;
+/// Docker's own name server for a container: packets to its port 53 are led elsewhere, so that no socket shows it.
+const DOCKER: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 11));
 /// The addresses at which systemd-resolved serves this machine (systemd-resolved.service(8)).
 const STUBS: [IpAddr; 2] = [IpAddr::V4(Ipv4Addr::new(127, 0, 0, 53)), IpAddr::V4(Ipv4Addr::new(127, 0, 0, 54))];
 
@@ -65,6 +67,7 @@ fn one(evidence: &Evidence, name: &str, server: &Server, root: &Configured<Strin
         Copy::Missing(_) => asked(&nothing),
     };
     let case = Case { evidence, name, server, root, copy, asked, system: self::asked(system), file };
+    judgement.findings.extend(case.lacks_dns(resolver));
     match case.judge(resolver) {
         Ok(None) => judgement.well(format!("{name} asks the same name servers in {} as this machine", root.value)),
         Ok(Some((severity, confidence, effect))) => judgement.find(case.finding(severity, confidence, &effect)),
@@ -76,7 +79,9 @@ fn one(evidence: &Evidence, name: &str, server: &Server, root: &Configured<Strin
 fn unreadable(server: &Server, conf: &ResolvConf) -> Option<String> {
     let own = server.egress.account.value().is_some_and(|account| [0, conf.owner_uid].contains(&account.uid));
     let user = server.egress.account.value().map_or("the mail server", |account| account.name.as_str());
-    (!conf.world_readable && !own).then(|| format!("{user} may not read it"))
+    // Which groups the account is in was not looked up; root's is none that a mail server keeps.
+    let by_group = conf.group_readable.is_some_and(|gid| gid != 0);
+    (!conf.world_readable && !by_group && !own).then(|| format!("{user} may not read it"))
 }
 
 /// The name servers that the library asks; without any, that of this machine (resolv.conf(5)).
@@ -109,6 +114,10 @@ impl Case<'_> {
         if same(&self.asked, &self.system) || self.is_one_with_resolved(resolver) {
             return Ok(None);
         }
+        if self.server.master.is_absent() {
+            let effect = "it does not run, and Debian's is given a new copy when it is started".to_owned();
+            return Ok(Some((Severity::Notice, 0.5, effect)));
+        }
         // Nobody could say which of the two is right.
         if self.none_answers(&self.system) == Ok(true) {
             let effect = "but nobody serves DNS where the system's file points".to_owned();
@@ -134,6 +143,41 @@ impl Case<'_> {
         Ok(Some((self.at_most(Severity::Error), 0.75, effect.to_owned())))
     }
 
+    /// The system looks names up in DNS, and the file below the root tells the library not to. A missing file does not: DNS is
+    /// part of the library's own default (nsswitch.conf(5)).
+    fn lacks_dns(&self, resolver: &Resolver) -> Option<Finding> {
+        let asks = |line: &str| line.split_whitespace().any(|service| matches!(service, "dns" | "resolve"));
+        let outside = resolver.system.hosts_line.value().filter(|line| asks(line))?;
+        let root = &self.root.value;
+        let inside = resolver.roots.get(root)?.hosts_line.value().filter(|line| !asks(line))?;
+        let file = format!("{root}/etc/nsswitch.conf");
+        let place = shell_word(&file);
+        Some(
+            RULE.finding_as(
+                self.at_most(Severity::Warning),
+                Subject::file(&file),
+                format!("{} runs in {root}, where names are not looked up in DNS (hosts: {inside}), as this machine does (hosts: {outside}).", self.name),
+            )
+            .confidence(0.7)
+            .touches(Subject::service(self.name))
+            .because(
+                format!("There: hosts: {inside}. Clients have no names there, and what Postfix looks up natively is not found."),
+                file.clone(),
+                view::pointer(["resolver", "roots", root, "hosts_line"]),
+            )
+            .data("root", root.clone())
+            .fix(
+                Fix::here("Copy the system's file there, and restart what has read the old one.")
+                    .command(format!("cp -p {place} {place}.before"))
+                    .command(format!("install -m 644 /etc/nsswitch.conf {place}"))
+                    .command(Words::new(self.evidence, self.server).reload())
+                    .undo(format!("mv {place}.before {place}"))
+                    .verify(format!("diff /etc/nsswitch.conf {place}")),
+            )
+            .reference("nsswitch.conf(5)"),
+        )
+    }
+
     /// systemd-resolved's own address on one side, and the servers that it asks on the other.
     fn is_one_with_resolved(&self, resolver: &Resolver) -> bool {
         let Some(upstream) = resolver.upstream.value().filter(|upstream| !upstream.is_empty()) else { return false };
@@ -152,7 +196,8 @@ impl Case<'_> {
             Seen::Absent => return Err(Blind::NotAttempted { why: "no sockets were looked at".to_owned() }),
             Seen::Unknown(blind) => return Err(blind.clone()),
         };
-        let answers = |address: &IpAddr| sockets.listeners.values().any(|l| l.port == DNS_PORT && l.covers(*address));
+        let listens = |address: &IpAddr| sockets.listeners.values().any(|l| l.port == DNS_PORT && l.covers(*address));
+        let answers = |address: &IpAddr| *address == DOCKER || listens(address);
         let found = asked.iter().any(answers);
         if !found && sockets.listeners_left_out > 0 {
             return Err(Blind::NotAttempted { why: "there are too many listeners to keep them all".to_owned() });
@@ -160,8 +205,14 @@ impl Case<'_> {
         Ok(!found)
     }
 
-    /// Where every message goes to an address, only names of clients and block lists are looked up.
+    /// Where every message goes to an address, only names of clients and block lists are looked up; where DNS was switched
+    /// off on purpose, nothing is.
     fn at_most(&self, severity: Severity) -> Severity {
+        if self.server.setting("disable_dns_lookups") == "yes"
+            || self.server.setting("smtp_dns_support_level") == "disabled"
+        {
+            return severity.min(Severity::Notice);
+        }
         let hosts = &self.server.egress.smarthosts;
         let needs_names = hosts.is_empty() || !hosts.iter().all(|host| is_literal(&host.value));
         if needs_names { severity } else { severity.min(Severity::Warning) }

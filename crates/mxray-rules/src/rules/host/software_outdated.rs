@@ -3,7 +3,8 @@
 use crate::rule::{Judgement, Rule, Said};
 use crate::support::{self, Release};
 use crate::view;
-use mxray_model::evidence::{Distribution, Server};
+use crate::words::Words;
+use mxray_model::evidence::{Distribution, Purpose, Server, WantedListener};
 use mxray_model::{Blind, Evidence, Finding, Fix, Seen, Severity, Subject};
 use std::collections::BTreeMap;
 
@@ -40,6 +41,7 @@ fn check(evidence: &Evidence) -> Said {
     }
     for (name, server) in evidence.servers.value().into_iter().flatten() {
         self_built(evidence, name, server, &mut judgement);
+        judgement.findings.extend(smuggling(evidence, name, server));
     }
     Ok(judgement)
 }
@@ -184,4 +186,49 @@ fn old(name: &str, server: &Server, version: &str, row: &support::Upstream) -> F
     .data("maintained_from", from.clone())
     .fix(Fix::here(format!("Upgrade to {from} or later, or use the distribution's package.")).verify("mxray doctor"))
     .reference(row.source)
+}
+
+/// CVE-2023-51764: a Postfix that takes a bare newline for the end of a line can be made to take one message for two, the
+/// second with a sender of the attacker's choice, when another server passes such a message on. It arrives as any other
+/// mail does, so this keeps no mail from arriving and is no cause.
+fn smuggling(evidence: &Evidence, name: &str, server: &Server) -> Option<Finding> {
+    // Only postconf knows which parameters this version has, and only what was asked for was looked at.
+    let forbids = "smtpd_forbid_bare_newline";
+    let known =
+        server.software == "postfix" && server.configured_by == "postconf" && server.settings.contains_key(forbids);
+    if !known || !server.enabled {
+        return None;
+    }
+    let exposed = |wanted: &&WantedListener| {
+        let value = |name| server.setting_of(wanted, name).trim().to_ascii_lowercase();
+        let pipelining = value("smtpd_forbid_unauth_pipelining") == "yes"
+            || view::list(&value("smtpd_data_restrictions")).contains(&"reject_unauth_pipelining");
+        wanted.purpose == Purpose::Relay
+            && !wanted.is_loopback_only()
+            && matches!(value(forbids).as_str(), "" | "no" | "note")
+            && !pipelining
+    };
+    let wanted = server.wanted.values().find(exposed)?;
+    let words = Words::new(evidence, server);
+    let value = server.setting_of(wanted, forbids);
+    let (parameter, to, seen) = if value.is_empty() {
+        let restrictions = "smtpd_data_restrictions";
+        let more = format!("reject_unauth_pipelining {}", server.setting(restrictions));
+        (restrictions, more.trim_end().to_owned(), format!("this version has no {forbids}"))
+    } else {
+        (forbids, "yes".to_owned(), format!("{forbids} = {value}"))
+    };
+    Some(
+        RULE.finding_as(
+            Severity::Notice,
+            Subject::service(name),
+            format!("{} takes a bare newline for the end of a line: forged mail can be smuggled in by way of other servers (CVE-2023-51764).", view::service_text(wanted)),
+        )
+        .confidence(0.8)
+        .because(format!("{seen}."), server.configured_by.clone(), view::server_pointer(name, &["settings", forbids]))
+        .data("software", server.software.clone())
+        .data("flaw", "CVE-2023-51764")
+        .fix(words.setting_fix("Refuse it; clients in mynetworks stay excepted.", parameter, &to).command(words.reload()))
+        .reference("https://www.postfix.org/smtp-smuggling.html"),
+    )
 }
