@@ -111,7 +111,8 @@ pub fn watch(mail: &BTreeMap<u32, String>) -> Seen<BTreeMap<String, Watched>> {
         let Ok(bytes) = read::bounded(&path, read::SMALL_BYTES_MAX) else { continue };
         let Some((directory, version)) = directory_in(&trees, &bytes) else { continue };
         let name = untrusted(directory.as_os_str().as_bytes());
-        if found.len() >= GROUPS_MAX && !found.contains_key(&name) {
+        // One beyond the limit says that there are more.
+        if found.len() > GROUPS_MAX && !found.contains_key(&name) {
             continue;
         }
         let watched = found.entry(name).or_insert_with(|| Watched {
@@ -127,7 +128,19 @@ pub fn watch(mail: &BTreeMap<u32, String>) -> Seen<BTreeMap<String, Watched>> {
 
 /// The second look.
 pub fn groups(watched: Seen<BTreeMap<String, Watched>>) -> Seen<BTreeMap<String, Seen<MemoryGroup>>> {
-    watched.map(|watched| watched.into_iter().map(|(name, watched)| (name, group(watched))).collect())
+    watched.map(|mut watched| {
+        let more = watched.len() > GROUPS_MAX;
+        if more {
+            watched.pop_last();
+        }
+        let mut all: BTreeMap<String, Seen<MemoryGroup>> =
+            watched.into_iter().map(|(name, watched)| (name, group(watched))).collect();
+        if more {
+            let why = format!("mail processes are in more than {GROUPS_MAX} control groups");
+            all.insert("further ones".to_owned(), Seen::not_attempted(&why));
+        }
+        all
+    })
 }
 
 fn group(watched: Watched) -> Seen<MemoryGroup> {

@@ -105,14 +105,15 @@ fn extended() -> Seen<String> {
     let mut files = vec![PathBuf::from("/etc/apt/sources.list")];
     for directory in ["/etc/apt/sources.list.d", "/etc/yum.repos.d"] {
         match std::fs::read_dir(directory) {
-            Ok(entries) => files.extend(entries.take(SOURCES_MAX).flatten().map(|entry| entry.path())),
+            Ok(entries) => files.extend(entries.take(SOURCES_MAX + 1).flatten().map(|entry| entry.path())),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
             Err(error) => return Seen::Unknown(read::blind("read", Path::new(directory), &error, "root")),
         }
     }
     files.sort();
-    let mut unread = None;
-    for path in files.iter().filter(|path| is_source(path)) {
+    let mut unread = (files.len() > SOURCES_MAX)
+        .then(|| Blind::NotAttempted { why: format!("there are more than {SOURCES_MAX} package sources") });
+    for path in files.iter().filter(|path| is_source(path)).take(SOURCES_MAX) {
         match read::file(path, RELEASE_BYTES_MAX) {
             Seen::Value(content) => {
                 if let Some(name) = extended_in(&content.bytes) {

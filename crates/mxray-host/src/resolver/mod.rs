@@ -56,7 +56,7 @@ fn resolv_conf(root: &Path) -> Seen<ResolvConf> {
     if !data.is_file() {
         return read::failed("read", &path, "not a regular file");
     }
-    read::opened(opened, &path, FILE_BYTES_MAX).map(|Content { bytes, .. }| ResolvConf {
+    whole(opened, &path).map(|bytes| ResolvConf {
         owner_uid: data.uid(),
         group_readable: (data.permissions().mode() & 0o040 != 0).then(|| data.gid()),
         world_readable: data.permissions().mode() & 0o004 != 0,
@@ -75,8 +75,20 @@ fn hosts_line(root: &Path) -> Seen<String> {
         Ok(false) => return read::failed("read", &path, "not a regular file"),
         Err(error) => return read::refused("read", &path, &error),
     }
-    match read::opened(opened, &path, FILE_BYTES_MAX) {
-        Seen::Value(content) => parse::hosts_line(&content.bytes).map_or(Seen::Absent, Seen::Value),
+    match whole(opened, &path) {
+        Seen::Value(bytes) => parse::hosts_line(&bytes).map_or(Seen::Absent, Seen::Value),
+        Seen::Absent => Seen::Absent,
+        Seen::Unknown(blind) => Seen::Unknown(blind),
+    }
+}
+
+/// Half of such a file could say something else than the whole.
+fn whole(opened: File, path: &Path) -> Seen<Vec<u8>> {
+    match read::opened(opened, path, FILE_BYTES_MAX) {
+        Seen::Value(Content { cut: true, .. }) => {
+            read::failed("read", path, &format!("it has more than {FILE_BYTES_MAX} bytes"))
+        }
+        Seen::Value(Content { bytes, .. }) => Seen::Value(bytes),
         Seen::Absent => Seen::Absent,
         Seen::Unknown(blind) => Seen::Unknown(blind),
     }
@@ -157,7 +169,15 @@ mod tests {
     #[test]
     fn what_is_no_file_is_unknown_and_what_is_not_there_absent() {
         let scratch = scratch("kinds");
-        std::fs::create_dir(scratch.0.join("etc/resolv.conf")).unwrap();
+        let conf = scratch.0.join("etc/resolv.conf");
+        std::fs::create_dir(&conf).unwrap();
+        assert!(resolv_conf(&scratch.0).blind().is_some());
+        std::fs::remove_dir(&conf).unwrap();
+        std::fs::write(&conf, "#".repeat(usize::try_from(FILE_BYTES_MAX).unwrap() + 1)).unwrap();
+        assert!(resolv_conf(&scratch.0).blind().is_some());
+        std::fs::remove_file(&conf).unwrap();
+        // Nobody writes into it: an open that waited for a writer would never come back.
+        rustix::fs::mknodat(CWD, &conf, rustix::fs::FileType::Fifo, Mode::RUSR | Mode::ROTH, 0).unwrap();
         assert!(resolv_conf(&scratch.0).blind().is_some());
         assert!(resolv_conf(&scratch.0.join("none")).is_absent());
         assert!(files(Path::new("/")).resolv_conf.blind().is_none());
