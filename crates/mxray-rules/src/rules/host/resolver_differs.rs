@@ -118,10 +118,9 @@ impl Case<'_> {
             let effect = "it does not run, and Debian's is given a new copy when it is started".to_owned();
             return Ok(Some((Severity::Notice, 0.5, effect)));
         }
-        // Nobody could say which of the two is right.
-        if self.none_answers(&self.system) == Ok(true) {
-            let effect = "but nobody serves DNS where the system's file points".to_owned();
-            return Ok(Some((Severity::Notice, 0.5, effect)));
+        if self.is_system_dead() && !self.asked.iter().all(is_loopback) {
+            let effect = "nobody serves DNS where the system's file points, so that one of the two is wrong".to_owned();
+            return Ok(Some((self.at_most(Severity::Warning), 0.6, effect)));
         }
         if self.asked.iter().all(is_loopback) {
             return Ok(Some(if self.none_answers(&self.asked)? {
@@ -131,13 +130,16 @@ impl Case<'_> {
                 (Severity::Notice, 0.9, "where a name server of this machine listens".to_owned())
             }));
         }
-        let common = |address: &IpAddr| self.system.contains(address);
+        // Behind systemd-resolved stand the servers that it asks: those are what a copy would have.
+        let behind = resolver.upstream.value().filter(|upstream| !upstream.is_empty() && is_stub(&self.system));
+        let system = behind.unwrap_or(&self.system);
+        let common = |address: &IpAddr| system.contains(address);
         let effect = "whether they answer here was not asked";
         if self.asked.first().is_some_and(common) {
             return Ok(Some((Severity::Notice, 0.9, "and the first of them is the same".to_owned())));
         }
         // A resolver of this machine was put between, or one of several servers is another: most lookups work.
-        if self.asked.iter().any(common) || self.system.iter().all(is_loopback) {
+        if self.asked.iter().any(common) || system.iter().all(is_loopback) {
             return Ok(Some((self.at_most(Severity::Warning), 0.7, effect.to_owned())));
         }
         Ok(Some((self.at_most(Severity::Error), 0.75, effect.to_owned())))
@@ -181,9 +183,13 @@ impl Case<'_> {
     /// systemd-resolved's own address on one side, and the servers that it asks on the other.
     fn is_one_with_resolved(&self, resolver: &Resolver) -> bool {
         let Some(upstream) = resolver.upstream.value().filter(|upstream| !upstream.is_empty()) else { return false };
-        let is_stub = |asked: &[IpAddr]| asked.iter().all(|address| STUBS.contains(address));
         let is_upstream = |asked: &[IpAddr]| asked.iter().all(|address| upstream.contains(address));
         (is_stub(&self.system) && is_upstream(&self.asked)) || (is_stub(&self.asked) && is_upstream(&self.system))
+    }
+
+    /// The system's own servers are addresses of this machine on which nobody listens: its file is no model for another.
+    fn is_system_dead(&self) -> bool {
+        self.none_answers(&self.system) == Ok(true)
     }
 
     /// Do all of these belong to this machine, without a socket that would take a question?
@@ -266,6 +272,15 @@ impl Case<'_> {
 
     fn fixes(&self) -> Vec<Fix> {
         let words = Words::new(self.evidence, self.server);
+        if self.is_system_dead() {
+            let text = "Find out which name server this machine is to ask; see that it answers, and that both files name it. \
+                        Copying the system's file as it is would leave the mail server without one.";
+            return vec![
+                Fix::here(text)
+                    .command("ss -lun 'sport = :53'")
+                    .verify(format!("diff /etc/resolv.conf {}", shell_word(&self.file))),
+            ];
+        }
         let (file, before) = (shell_word(&self.file), shell_word(&format!("{}.before", self.file)));
         let mut copy = Fix::here("Copy the system's file there, and have the server's processes read it.");
         let there =
@@ -290,6 +305,11 @@ impl Case<'_> {
 
 fn same(one: &[IpAddr], other: &[IpAddr]) -> bool {
     one.iter().all(|address| other.contains(address)) && other.iter().all(|address| one.contains(address))
+}
+
+/// systemd-resolved serves this machine.
+fn is_stub(asked: &[IpAddr]) -> bool {
+    asked.iter().all(|address| STUBS.contains(address))
 }
 
 fn is_loopback(address: &IpAddr) -> bool {
