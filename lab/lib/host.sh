@@ -228,6 +228,68 @@ master_pid() { tr -d ' ' </var/spool/postfix/pid/master.pid; }
 # children_of_master NAME: the pids of the master's children that run this program.
 children_of_master() { pgrep -P "$(master_pid)" -x "$1"; }
 
+# --- names ---------------------------------------------------------------------------------------------------------
+
+# Does a program outside any chroot get an address for a name? Whatever nsswitch.conf says, DNS is asked.
+knows_names() { until_true 10 getent -s hosts:dns ahostsv4 far.example; }
+
+# A message to a domain that only DNS knows stays, because Postfix finds no one to ask.
+names_fail() {
+    local token=named-$RANDOM
+    mail --host 127.0.0.1 --from "root@$DOMAIN" --to "$token@far.example"
+    until_true 40 grep -q "to=<$token@far.example>.* status=deferred .*Name service error" /var/log/mail.log
+}
+# What a restart of Debian's Postfix does with the copy; then the files are again as on a host without a name server.
+heal_names() {
+    install -D -m 644 /etc/resolv.conf /var/spool/postfix/etc/resolv.conf
+    echo 'nameserver 127.0.0.1' >/etc/resolv.conf
+    install -m 644 /etc/resolv.conf /var/spool/postfix/etc/resolv.conf
+    postfix_reload
+}
+
+# --- memory ----------------------------------------------------------------------------------------------------------
+
+# The tree of control groups that accounts for memory: version 1's own, or version 2's.
+memory_tree() {
+    if [ -e /sys/fs/cgroup/memory.stat ] || grep -qs memory /sys/fs/cgroup/cgroup.controllers; then
+        echo /sys/fs/cgroup
+        return
+    fi
+    mkdir -p /run/lab/memory
+    mountpoint -q /run/lab/memory || mount -t cgroup -o memory memory /run/lab/memory
+    echo /run/lab/memory
+}
+# memory_group NAME BYTES PID…: puts the processes into a group with this limit. Version 1's tree is the machine's own,
+# so the group has to be taken away by memory_group_end.
+memory_group() {
+    local tree group limit=$2 pid
+    tree=$(memory_tree)
+    group=$tree/$1
+    if [ "$tree" = /sys/fs/cgroup ]; then echo +memory >$tree/cgroup.subtree_control; fi
+    memory_group_end "$1"
+    mkdir "$group"
+    echo "$limit" >"$group/$([ "$tree" = /sys/fs/cgroup ] && echo memory.max || echo memory.limit_in_bytes)"
+    shift 2
+    for pid in "$@"; do echo "$pid" >"$group/cgroup.procs"; done
+}
+memory_group_end() {
+    local tree pid
+    tree=$(memory_tree)
+    [ -d "$tree/$1" ] || return 0
+    while read -r pid; do echo "$pid" >"$tree/cgroup.procs" || true; done <"$tree/$1/cgroup.procs"
+    until_true 5 rmdir "$tree/$1"
+}
+in_memory_group() {
+    echo "$BASHPID" >"$(memory_tree)/$1/cgroup.procs"
+    shift
+    exec "$@"
+}
+memory_kills() {
+    local group
+    group=$(memory_tree)/$1
+    { cat "$group"/memory.events "$group"/memory.oom_control 2>/dev/null || true; } | awk '$1 == "oom_kill" { print $2 }'
+}
+
 # --- opendkim, Dovecot, a policy service --------------------------------------------------------------------------
 
 opendkim_files() {

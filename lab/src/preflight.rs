@@ -17,6 +17,7 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("/usr/bin/python3", "python3"),
     ("/usr/bin/openssl", "openssl"),
     ("/usr/bin/ss", "iproute2"),
+    ("/usr/sbin/chronyd", "chrony"),
     ("/usr/bin/pgrep", "procps"),
     ("/usr/bin/setpriv", "util-linux"),
     ("/usr/bin/faketime", "faketime"),

@@ -3,6 +3,7 @@
 //! Two looks at sockets and counters, half a second apart, tell what rises from what merely is. Everything that can
 //! hang has its own part; every file system, too.
 
+use crate::machine::{self, start_clock};
 use crate::parts::{Parts, Pending, Progress};
 use crate::surroundings;
 use crate::thin;
@@ -10,7 +11,7 @@ use mxray_host::baseline::{self, Now, Place};
 use mxray_host::processes::Table;
 use mxray_host::programs::Programs;
 use mxray_host::sockets::Sample;
-use mxray_host::{certificates, files, kernel, mta, processes, routes, signers, sockets, vantage};
+use mxray_host::{certificates, files, kernel, mta, processes, routes, signers, sockets, software, vantage};
 use mxray_model::evidence::{
     Baseline, CertificatePair, Declared, Evidence, FileSystem, Owner, Processes, Routing, Server, Signer, Sockets,
 };
@@ -59,18 +60,23 @@ pub fn collect(options: &Options, progress: Progress<'_>) -> Evidence {
         })
         .collect();
 
+    let installed = parts.start("software", software::look);
+
     let first: Seen<Sample> = flat(parts.wait(first));
     let table: Arc<Seen<Table>> = Arc::new(flat(parts.wait(table)));
     let owners = start_owners(&mut parts, &first, &table);
+    let clock = start_clock(&mut parts, &table, &programs);
 
     let (mut servers, unread) = wait_for_servers(&mut parts, readers);
     let certificates = start_certificates(&mut parts, &servers);
     let signers = start_signers(&mut parts, &table);
+    let clock = parts.wait(clock);
     programs.end();
     attach(&mut parts, &mut servers, &table);
     let file_systems = start_file_systems(&mut parts, &servers);
     let namespaces = surroundings::start(&mut parts, &table, &servers);
     let units = surroundings::start_units(&mut parts, &table, &servers);
+    let machine = machine::start(&mut parts, &servers, &table);
 
     let waiting = first.value().is_some_and(Sample::anyone_waits);
     parts.rest_until(begun + if waiting { WINDOW_WHILE_WAITING } else { WINDOW });
@@ -94,6 +100,7 @@ pub fn collect(options: &Options, progress: Progress<'_>) -> Evidence {
         unread,
         ..Evidence::default()
     };
+    machine::join(&mut parts, &mut evidence, clock, installed, machine);
     evidence.kernel.counters = kernel::window(&counters_first, &counters_last);
     evidence.kernel.window_ms = window_ms;
     evidence.sockets = summarise(&first, last.as_ref(), &owners);

@@ -6,6 +6,7 @@
 
 mod collect;
 mod judge;
+mod machine;
 mod parts;
 mod surroundings;
 mod thin;

@@ -3,7 +3,7 @@
 //! Counters are read by the names in the header lines: every kernel has its own columns.
 
 use crate::read;
-use mxray_model::evidence::{Counter, Kernel, PortRange};
+use mxray_model::evidence::{Counter, Fill, Kernel, PortRange};
 use mxray_model::text::untrusted;
 use mxray_model::{Blind, Seen};
 use std::collections::BTreeMap;
@@ -24,6 +24,8 @@ pub fn settings() -> Kernel {
         max_syn_backlog: number("net/ipv4/tcp_max_syn_backlog"),
         syncookies: number("net/ipv4/tcp_syncookies"),
         tw_reuse: number("net/ipv4/tcp_tw_reuse"),
+        conntrack: conntrack(),
+        open_files: open_files(),
         counters: Seen::not_attempted("counters need two looks"),
         window_ms: 0,
     }
@@ -122,6 +124,25 @@ fn understood<T>(setting: &str, parse: impl Fn(&str) -> Option<T>) -> Seen<T> {
     }
 }
 
+/// Both files are there only where nf_conntrack is. This namespace's connections count against the limit of all.
+fn conntrack() -> Seen<Fill> {
+    let of = |name: &str| understood(&format!("net/netfilter/{name}"), |text| text.parse().ok());
+    match (of("nf_conntrack_count"), of("nf_conntrack_max")) {
+        (Seen::Value(used), Seen::Value(limit)) => Seen::Value(Fill { used, limit }),
+        (Seen::Unknown(blind), _) | (_, Seen::Unknown(blind)) => Seen::Unknown(blind),
+        (Seen::Absent, _) | (_, Seen::Absent) => Seen::Absent,
+    }
+}
+
+/// Allocated, free (always 0 since Linux 2.6), most (proc_sys_fs(5)).
+fn open_files() -> Seen<Fill> {
+    understood("fs/file-nr", |text| {
+        let mut words = text.split_ascii_whitespace();
+        let (used, _, limit) = (words.next()?, words.next()?, words.next()?);
+        Some(Fill { used: used.parse().ok()?, limit: limit.parse().ok()? })
+    })
+}
+
 /// `8080,9000-9010`, or nothing.
 fn reserved(text: &str) -> Option<Vec<PortRange>> {
     text.split(',')
@@ -163,6 +184,7 @@ mod tests {
     fn this_kernel_is_understood() {
         let kernel = settings();
         assert!(kernel.local_ports.value().is_some_and(|range| range.ports() > 1), "{kernel:?}");
+        assert!(kernel.open_files.value().is_some_and(|files| files.used > 0 && files.used < files.limit));
         assert!(kernel.somaxconn.value().is_some() && kernel.reserved_ports.value().is_some());
         let (first, last) = (counters(), counters());
         let Seen::Value(window) = window(&first, &last) else { panic!("{first:?}") };

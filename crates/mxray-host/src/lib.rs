@@ -8,8 +8,10 @@
 pub mod baseline;
 pub mod certificates;
 mod cgroup;
+pub mod clock;
 pub mod files;
 pub mod kernel;
+pub mod memory;
 mod mounts;
 pub mod mta;
 pub mod names;
@@ -18,10 +20,12 @@ pub mod processes;
 pub mod programs;
 mod read;
 pub mod routes;
+pub mod resolver;
 mod secrets;
 pub mod signers;
 pub mod sockets;
 pub mod sockstat;
+pub mod software;
 pub mod units;
 pub mod vantage;
 

@@ -48,6 +48,11 @@ pub(crate) fn kernel(path: &Path, limit: u64) -> Seen<Content> {
     }
 }
 
+/// At most `limit` bytes of a file that was opened and looked at by the caller; `path` is for what went wrong.
+pub(crate) fn opened(opened: File, path: &Path, limit: u64) -> Seen<Content> {
+    content(opened, path, limit)
+}
+
 fn content(opened: File, path: &Path, limit: u64) -> Seen<Content> {
     let mut bytes = Vec::new();
     if let Err(error) = opened.take(limit.saturating_add(1)).read_to_end(&mut bytes) {

@@ -11,6 +11,7 @@ mod precedence;
 mod rule;
 mod rules;
 mod service_units;
+mod support;
 mod view;
 mod words;
 
@@ -23,6 +24,12 @@ pub use rule::{Judgement, Rule, Said};
 pub use service_units::in_charge;
 
 use mxray_model::{Evidence, Finding, Row, RuledOut, Unseen};
+
+/// A moment before which this program cannot have been made, in seconds since 1970: when its dated table was last checked.
+/// A clock that is before it is behind.
+pub fn made_after_s() -> Option<i64> {
+    support::begins_s(support::READ_ON)
+}
 
 /// Every rule, in the order of codes.
 pub fn catalogue() -> &'static [Rule] {

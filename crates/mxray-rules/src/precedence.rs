@@ -9,6 +9,8 @@ use mxray_model::Finding;
 /// All codes, those nearest to the thing to change first.
 pub const NEAREST_FIRST: &[&str] = &[
     "HOST111", "HOST101", "HOST102", // nothing can be written: what fails after that is a consequence
+    "HOST109", "FW111", // the kernel kills, or drops
+    "HOST106", "HOST103", "HOST110", // what every program here goes by
     "PORT109", "PORT101", // the port cannot be had: the service cannot start
     "CONF101", "CONF105", "CONF103", // switches in files
     "CONF104", "CONF108", "CONF109", "CONF107", "CONF110", // files and sockets that a switch names
@@ -37,6 +39,9 @@ pub const LINKS: &[(&str, &str, Link)] = &[
     ("HOST102", "SOCK111", Link::SharedScope),
     ("HOST111", "SOCK112", Link::SharedScope),
     ("HOST111", "SOCK111", Link::SharedScope),
+    // Whoever was killed for want of memory is gone.
+    ("HOST109", "SOCK112", Link::SharedScope),
+    ("HOST109", "SOCK111", Link::SharedScope),
     // Postfix's master ends when one of its ports cannot be bound.
     ("PORT109", "SOCK112", Link::SharedScope),
     ("PORT109", "SOCK101", Link::SharedScope),

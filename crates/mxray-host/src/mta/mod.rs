@@ -12,6 +12,7 @@ mod postfix;
 pub use helpers::join_helpers;
 pub use machine::addresses;
 pub use others::{others, software_of};
+pub(crate) use postfix::trusted_program;
 
 use crate::processes::Table;
 use crate::programs::Programs;

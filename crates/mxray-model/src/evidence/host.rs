@@ -56,6 +56,14 @@ impl Counter {
     }
 }
 
+/// How much of something limited is in use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Fill {
+    pub used: u64,
+    pub limit: u64,
+}
+
 /// Kernel settings and counters that decide about mail's connections.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -75,6 +83,10 @@ pub struct Kernel {
     pub syncookies: Seen<u32>,
     /// net.ipv4.tcp_tw_reuse: 0 never, 1 everywhere, 2 on loopback only
     pub tw_reuse: Seen<u32>,
+    /// net.netfilter.nf_conntrack_count and nf_conntrack_max. `Absent`: connections are not tracked here.
+    pub conntrack: Seen<Fill>,
+    /// Open files of the whole machine against fs.file-max (`/proc/sys/fs/file-nr`).
+    pub open_files: Seen<Fill>,
     /// `TcpExt` and `Tcp` counters of this network namespace, `TcpExt.ListenOverflows` and so on.
     pub counters: Seen<BTreeMap<String, Counter>>,
     /// Time between the two looks, in milliseconds.

@@ -7,6 +7,7 @@
 mod baseline;
 mod certificate;
 mod host;
+mod machine;
 mod namespace;
 mod process;
 mod routing;
@@ -17,7 +18,11 @@ mod unit;
 
 pub use baseline::{Baseline, Usual};
 pub use certificate::{Certificate, CertificatePair, ChainFile, KeyFile, PrivateKey, PublicKey};
-pub use host::{Counter, FileSystem, Kernel, PortRange, Vantage};
+pub use host::{Counter, FileSystem, Fill, Kernel, PortRange, Vantage};
+pub use machine::{
+    Clock, Distribution, KernelClock, Memory, MemoryGroup, NameServer, ResolvConf, Resolver, ResolverFiles, Software,
+    Stamp, StampKind, TimeDaemon,
+};
 pub use namespace::{Namespace, Namespaces, Place};
 pub use process::{Descriptors, Owner, Process, Processes};
 pub use routing::{
@@ -73,6 +78,10 @@ pub struct Evidence {
     pub units: Seen<Units>,
     /// Where the kernel sends what the mail servers send.
     pub routing: Seen<Routing>,
+    pub clock: Clock,
+    pub resolver: Resolver,
+    pub memory: Memory,
+    pub software: Software,
     /// How each part of the examination went, by its name.
     pub parts: BTreeMap<String, Part>,
 }

@@ -1,6 +1,7 @@
 //! The list of all rules. A new rule is its file, its page, and its line here.
 
 mod conf;
+mod fw;
 mod host;
 mod look;
 mod port;
@@ -24,9 +25,14 @@ catalogue! {
     conf::signer_not_wired,
     conf::rewrite_after_signing,
     conf::policy_without_effect,
+    fw::conntrack_full,
     host::disk_full,
     host::inodes_exhausted,
+    host::clock_wrong,
+    host::resolver_differs,
     host::retransmissions_high,
+    host::memory_pressure,
+    host::software_outdated,
     host::read_only,
     look::collector_failed,
     port::held_by_other,

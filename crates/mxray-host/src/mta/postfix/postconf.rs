@@ -60,6 +60,11 @@ impl Postconf {
     }
 }
 
+/// The real path of a program that nobody but root can have put there.
+pub(crate) fn trusted_program(path: &Path) -> Seen<PathBuf> {
+    trusted(path).map(|Postconf(real)| real)
+}
+
 /// A program is run only where nobody but root can have put it there.
 pub(super) fn trusted(path: &Path) -> Seen<Postconf> {
     let refuse = |why: String| read::failed("run", path, &format!("refused: {why}"));

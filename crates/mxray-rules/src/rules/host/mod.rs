@@ -1,9 +1,13 @@
 //! The machine.
 
+pub mod clock_wrong;
 pub mod disk_full;
 pub mod inodes_exhausted;
+pub mod memory_pressure;
 pub mod read_only;
 pub mod retransmissions_high;
+pub mod resolver_differs;
+pub mod software_outdated;
 
 use crate::rule::{Judgement, Rule};
 use crate::words::Words;

@@ -1,0 +1,3 @@
+//! Filters, and what they keep in mind of connections.
+
+pub mod conntrack_full;
