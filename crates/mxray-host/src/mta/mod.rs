@@ -4,6 +4,7 @@
 //! other software, helpers joined with sockets) stands in the modules beside it.
 
 mod daemon;
+mod dovecot;
 mod helpers;
 mod machine;
 mod others;
@@ -33,7 +34,7 @@ pub trait Reader {
 
 /// All readers.
 pub fn readers() -> Vec<Box<dyn Reader + Send + Sync>> {
-    vec![Box::new(postfix::Postfix)]
+    vec![Box::new(postfix::Postfix), Box::new(dovecot::Dovecot)]
 }
 
 /// Which processes belong to which configured server.

@@ -187,6 +187,7 @@ pub(crate) fn server(input: &Input<'_>) -> Server {
         enabled: is_enabled(&values, input.primary),
         configured_by: configured_by.to_owned(),
         host_name: values.plain("myhostname"),
+        offered: BTreeMap::new(),
         directories: directories(&values),
         settings,
         wanted,
