@@ -13,8 +13,8 @@ pub use host::{Counter, FileSystem, Kernel, PortRange, Vantage};
 pub use process::{Descriptors, Owner, Process, Processes};
 pub use server::{
     Account, CertificateFiles, Children, Configured, DomainKind, Egress, Endpoint, FileLine, Helper, HelperKind,
-    HelperState, MailDomain, Master, OfferedSocket, OtherServer, Problem, Purpose, Server, Setting, TlsMode, UnitLimits,
-    WantedListener,
+    HelperState, MailDomain, Master, OfferedSocket, OtherServer, Problem, Purpose, Server, Setting, TlsMode,
+    UnitLimits, WantedListener,
 };
 pub use socket::{AcceptQueue, Count, Drops, Listener, Load, Sockets, TOP_KEPT, Towards};
 

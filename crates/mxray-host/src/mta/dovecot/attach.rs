@@ -9,6 +9,9 @@ use crate::processes::{Row, Table};
 use mxray_model::evidence::{Children, Server};
 use std::collections::BTreeMap;
 
+/// Programs of Dovecot's own that all its services need.
+const NEEDED: &[&str] = &["anvil", "auth", "config", "log"];
+
 /// Fills in `master` and `children`.
 pub(crate) fn attach(servers: &mut BTreeMap<String, Server>, table: &Table) {
     for server in servers.values_mut() {
@@ -41,7 +44,12 @@ fn children<'a>(server: &Server, rows: impl Iterator<Item = &'a Row>) -> BTreeMa
         entry.count += 1;
         entry.stopped += u32::from(matches!(row.state, 'T' | 't'));
     }
-    let mut found = BTreeMap::new();
+    // Those that are no mail service go by their program: auth, anvil, log.
+    let mut found: BTreeMap<String, Children> = by_program
+        .iter()
+        .filter(|(program, _)| NEEDED.contains(program))
+        .map(|(program, counted)| ((*program).to_owned(), *counted))
+        .collect();
     for (_, login, user) in services::PROTOCOLS {
         for service in [login, user] {
             let programs = server.settings.get(&format!("service/{service}/executable"));
@@ -50,6 +58,9 @@ fn children<'a>(server: &Server, rows: impl Iterator<Item = &'a Row>) -> BTreeMa
                 key.starts_with("service/") && key.ends_with("/executable") && base(&setting.value) == own
             });
             if shared.count() > 1 {
+                continue;
+            }
+            if !server.settings.contains_key(&format!("service/{service}/process_limit")) {
                 continue;
             }
             let limit = server.setting(&format!("service/{service}/process_limit")).parse().ok();
@@ -98,6 +109,7 @@ mod tests {
             server.settings.insert(key.into(), Setting { value: value.into(), at: None });
         };
         keep("service/imap-login/process_limit", "100");
+        keep("service/imap/process_limit", "unlimited");
         keep("service/imap/executable", "/usr/lib/dovecot/imap imap-postlogin");
         keep("service/pop3/executable", "/opt/one");
         keep("service/pop3-login/executable", "/opt/one");
@@ -125,6 +137,7 @@ mod tests {
         assert!(server.enabled);
         let children = server.children.value().unwrap();
         assert_eq!(children["imap-login"], Children { count: 2, stopped: 1, limit: Some(100) });
+        assert_eq!(children["auth"].count, 1);
         assert_eq!(children["imap"], Children { count: 1, stopped: 0, limit: None });
         assert!(!children.contains_key("pop3"), "two services run one program: whose process it is is not known");
     }

@@ -81,7 +81,8 @@ pub(crate) fn server(input: Input<'_>) -> Server {
         offered(tree, service, &mut server);
     }
     for section in tree.sections_of("service").filter(|section| services::is_of_interest(&section.name)) {
-        service_settings(tree, section, input.exists, &mut server);
+        let enabled = protocols.contains(section.body.text("protocol"));
+        service_settings(tree, section, enabled, input.exists, &mut server);
     }
     server.certificates = certificates(tree, &server.wanted);
     server.problems = problems;
@@ -96,8 +97,15 @@ fn directory_of(file: &str) -> String {
     file.rsplit_once('/').map_or(file, |(directory, _)| directory).to_owned()
 }
 
-/// Limits as they are in effect, and the program where it is there: only an installed service can be missed.
-fn service_settings(tree: &Tree, section: &super::tree::Section, exists: &dyn Fn(&str) -> bool, server: &mut Server) {
+/// Limits as they are in effect, of enabled services; and the program where it is there: only an installed service can be
+/// missed.
+fn service_settings(
+    tree: &Tree,
+    section: &super::tree::Section,
+    enabled: bool,
+    exists: &dyn Fn(&str) -> bool,
+    server: &mut Server,
+) {
     let limits = Limits::of(tree, &section.body);
     let name = &section.name;
     let mut keep = |key: &str, value: String, at: Option<FileLine>| {
@@ -105,17 +113,18 @@ fn service_settings(tree: &Tree, section: &super::tree::Section, exists: &dyn Fn
     };
     let number = |limit: Option<u32>| limit.map_or_else(|| "unlimited".to_owned(), |limit| limit.to_string());
     let at = |key: &str| section.body.value(key).and_then(|value| value.at.clone());
-    keep("process_limit", number(limits.processes), at("process_limit"));
-    keep("client_limit", number(limits.clients), at("client_limit"));
-    keep("service_count", limits.requests.to_string(), at("service_count").or_else(|| at("restart_request_count")));
-    keep("process_min_avail", limits.spare.to_string(), at("process_min_avail"));
-    let words = section.body.text("executable");
-    let program = words.split_whitespace().next().unwrap_or_default();
+    if enabled {
+        keep("process_limit", number(limits.processes), at("process_limit"));
+        keep("client_limit", number(limits.clients), at("client_limit"));
+        keep("service_count", limits.requests.to_string(), at("service_count").or_else(|| at("restart_request_count")));
+        keep("process_min_avail", limits.spare.to_string(), at("process_min_avail"));
+    }
+    // Its arguments are anybody's, and may be secrets.
+    let program = section.body.text("executable").split_whitespace().next().unwrap_or_default();
     let path =
         if program.starts_with('/') { program.to_owned() } else { format!("{}/{program}", tree.text("libexec_dir")) };
     if !program.is_empty() && exists(&path) {
-        let rest = words.get(program.len()..).unwrap_or_default();
-        keep("executable", format!("{path}{rest}"), at("executable"));
+        keep("executable", path, at("executable"));
     }
 }
 

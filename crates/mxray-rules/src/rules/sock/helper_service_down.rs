@@ -6,6 +6,8 @@ use mxray_model::evidence::{Helper, HelperKind, Server};
 use mxray_model::{Blind, Evidence, Finding, Fix, Seen, Severity, Subject};
 use std::collections::BTreeMap;
 
+mod dovecot;
+
 pub const RULE: Rule = Rule {
     code: "SOCK114",
     name: "helper-service-down",
@@ -64,7 +66,11 @@ fn check(evidence: &Evidence) -> Said {
                     continue;
                 }
             };
-            let finding = is_down(instance, server, key, helper, what, systemd);
+            let finding = is_down(instance, server, key, helper, what);
+            let finding = match dovecot::explained(evidence, server, helper, &finding) {
+                Some(finding) if !finding.fix.is_empty() => finding,
+                explained => explained.unwrap_or(finding).fix(start(helper, &helper.endpoint.to_string(), systemd)),
+            };
             let endpoint = helper.endpoint.to_string();
             let kept = match down.remove(&endpoint) {
                 Some(other) if other.severity >= finding.severity => also_named(other, finding),
@@ -118,7 +124,7 @@ fn consequence(helper: &Helper) -> &'static str {
     }
 }
 
-fn is_down(instance: &str, server: &Server, key: &str, helper: &Helper, what: &str, systemd: bool) -> Finding {
+fn is_down(instance: &str, server: &Server, key: &str, helper: &Helper, what: &str) -> Finding {
     let endpoint = helper.endpoint.to_string();
     let source = helper.at.as_ref().map_or_else(|| server.config_dir.clone(), ToString::to_string);
     let needed_by: Vec<String> = helper.needed_by.iter().cloned().collect();
@@ -158,7 +164,7 @@ fn is_down(instance: &str, server: &Server, key: &str, helper: &Helper, what: &s
             );
         }
     }
-    finding.fix(start(helper, &endpoint, systemd))
+    finding
 }
 
 fn start(helper: &Helper, endpoint: &str, systemd: bool) -> Fix {

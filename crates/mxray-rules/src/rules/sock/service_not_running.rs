@@ -54,23 +54,38 @@ fn silent_ports(evidence: &Evidence, server: &Server) -> Option<String> {
 fn not_running(evidence: &Evidence, instance: &str, server: &Server) -> Finding {
     let words = Words::new(evidence, server);
     let log = server.directories.get("log").map_or("/var/log", String::as_str);
-    RULE.finding(
-        Subject::service(instance),
-        format!("{instance} does not run: no mail is accepted or delivered by it."),
-    )
-    .because(
-        format!("{} is configured in {}.", server.software, server.config_dir),
-        server.configured_by.clone(),
-        view::server_pointer(instance, &["config_dir"]),
-    )
-    .data("software", server.software.clone())
-    .data("config_dir", server.config_dir.clone())
-    .fix(
-        Fix::here("Check the configuration, start the server, and read in its log why it ended.")
-            .command(words.check())
-            .command(words.start())
-            .command(words.last_words(log))
-            .verify("mxray doctor"),
-    )
-    .reference("postfix(1)")
+    let effect = if view::is_dovecot(server) {
+        "nobody can read mail or log in through it, and what is delivered through it waits"
+    } else {
+        "no mail is accepted or delivered by it"
+    };
+    let finding = RULE.finding(Subject::service(instance), format!("{instance} does not run: {effect}."));
+    // A configuration with which it cannot start is the reason why it does not.
+    let fatal = server.problems.iter().find(|problem| problem.text.contains("cannot start"));
+    let finding = match fatal {
+        Some(problem) => finding
+            .because(problem.text.clone(), problem.at.to_string(), view::server_pointer(instance, &["problems"]))
+            .fix(
+                Fix::here("Correct what keeps it from starting.")
+                    .config(problem.at.file.clone(), Some(problem.at.line), "the line, corrected or taken out")
+                    .verify(words.check()),
+            ),
+        None => finding,
+    };
+    finding
+        .because(
+            format!("{} is configured in {}.", server.software, server.config_dir),
+            server.configured_by.clone(),
+            view::server_pointer(instance, &["config_dir"]),
+        )
+        .data("software", server.software.clone())
+        .data("config_dir", server.config_dir.clone())
+        .fix(
+            Fix::here("Check the configuration, start the server, and read in its log why it ended.")
+                .command(words.check())
+                .command(words.start())
+                .command(words.last_words(log))
+                .verify("mxray doctor"),
+        )
+        .reference(if server.software == "postfix" { "postfix(1)" } else { words.manual() })
 }
