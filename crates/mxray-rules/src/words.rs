@@ -175,6 +175,11 @@ impl<'a> Words<'a> {
             .undo(format!("put {} back as it was, then {}", file, self.reload()))
     }
 
+    /// Did somebody set it?
+    pub fn is_set(&self, setting: &str) -> bool {
+        self.server.set_at(setting).is_some()
+    }
+
     /// The main file: what stands at its end holds, whatever it includes before.
     pub fn dovecot_conf(&self) -> String {
         format!("{}/dovecot.conf", self.server.config_dir)

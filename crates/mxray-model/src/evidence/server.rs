@@ -32,7 +32,7 @@ pub struct Server {
     pub config_dir: String,
     /// Started with the others; `false` where a multi-instance manager was told to leave it alone.
     pub enabled: bool,
-    /// Who told us: the daemon's own dump (`postconf`) or the files, read by us.
+    /// Who told us: the daemon's own dump (`postconf`, `doveconf -a`) or the files, read by us.
     pub configured_by: String,
     /// `myhostname`: the name that it gives itself.
     pub host_name: String,

@@ -139,6 +139,7 @@ fn listeners(
     let limits = Limits::of(tree, &service.body);
     for listener in service.body.sections_of("inet_listener") {
         let body = &listener.body;
+        placed(&service.name, listener, server);
         let at = listener.at.clone().or_else(|| service.at.clone());
         let at = at.or_else(|| tree.value("protocols").and_then(|value| value.at.clone()));
         let at = at.unwrap_or_else(|| fallback.clone());
@@ -176,6 +177,19 @@ fn listeners(
             at,
         };
         server.wanted.insert(format!("{}/{name}", service.name), wanted);
+    }
+}
+
+/// What somebody wrote of a listener, so that a fix can name the line: also of one that is switched off.
+fn placed(service: &str, listener: &super::tree::Section, server: &mut Server) {
+    if !services::is_of_interest(service) || listener.name.is_empty() {
+        return;
+    }
+    for key in ["address", "listen", "port"] {
+        if let Some(value) = listener.body.value(key).filter(|value| value.at.is_some()) {
+            let name = format!("service/{service}/inet_listener/{}/{key}", listener.name);
+            server.settings.insert(name, setting(value));
+        }
     }
 }
 

@@ -71,6 +71,12 @@ fn undecided(instance: &str) -> Blind {
     }
 }
 
+/// 2.4 calls it `listen`.
+fn address_name(words: &Words<'_>, wanted: &WantedListener) -> &'static str {
+    let listen = format!("service/{}/inet_listener/{}/listen", wanted.command, wanted.service);
+    if words.is_set(&listen) { "listen" } else { "address" }
+}
+
 fn tls_shut(instance: &str, services: &[(&String, &WantedListener)], words: &Words<'_>) -> Finding {
     let mut finding =
         base(instance, services, "while the same service without TLS is open to others", words).confidence(0.75);
@@ -86,9 +92,9 @@ fn tls_shut(instance: &str, services: &[(&String, &WantedListener)], words: &Wor
         finding.fix(
             words
                 .nested_fix(
-                    "Take the address out, so that it listens where the others do; or switch it off (port = 0) if nobody is to use it.",
+                    "Let it listen where the others do; or switch it off (port = 0) if nobody is to use it.",
                     &format!("service/{}/inet_listener/{}", wanted.command, wanted.service),
-                    &[("address", String::new())],
+                    &[(address_name(words, wanted), "*, ::".to_owned())],
                 )
                 .verify(view::look_again(first_port(services))),
         )

@@ -1,8 +1,8 @@
 //! Dovecot's limits. A login service takes a connection, and a process of the user's own serves it after the login:
 //! either of the two can be out of processes.
 //!
-//! Measured with 2.3.19: with all `imap` processes taken, a login gets `NO [UNAVAILABLE]`-like "Internal login failure"
-//! and the connection ends; with all `imap-login` processes taken, the oldest client that has not logged in is sent away
+//! Measured with 2.3.19: with all `imap` processes taken, a login ends with "Internal login failure" in the log and a
+//! closed connection; with all `imap-login` processes taken, the oldest client that has not logged in is sent away
 //! with `BYE Connection queue full`, and one that has (TLS) keeps its process.
 
 use super::{BUSY_LIMIT_MIN, RULE};
@@ -80,6 +80,8 @@ fn full(evidence: &Evidence, instance: &str, server: &Server, service: &Service<
         _ if limit < BUSY_LIMIT_MIN && service.waiting == 0 && !service.behind_login => return None,
         (true, true, 1.., _) => Severity::Critical,
         (_, false, _, 1..) => Severity::Critical,
+        // Nobody waits visibly: who cannot log in is sent away at once.
+        (true, true, _, _) if limit >= BUSY_LIMIT_MIN => Severity::Error,
         (true, _, _, _) => Severity::Warning,
         (false, _, _, _) => return None,
     };
