@@ -144,16 +144,7 @@ pub(crate) fn server(input: &Input<'_>) -> Server {
     }
     let mut master = input.master.clone();
     master.services.retain(|_, service| !is_disabled(&values, service));
-    let mut troubles = Vec::new();
-    let mut wanted = wanted(&values, &master, input.machine, &master_file, &mut troubles);
-    troubles.extend(override_troubles(&values, &master));
-    problems.add(&master_file, &troubles);
-    let common: BTreeMap<&str, String> = SETTINGS.iter().map(|name| (*name, values.plain(name))).collect();
-    for (key, listener) in &mut wanted {
-        if let Some(service) = master.services.get(key) {
-            differing(&values, &super::listeners::seen_by(service), &common, listener);
-        }
-    }
+    let wanted = listening(input, &values, &master, &master_file, &mut problems);
     let sources = Sources {
         values: &values,
         main: &input.main,
@@ -187,16 +178,35 @@ pub(crate) fn server(input: &Input<'_>) -> Server {
         enabled: is_enabled(&values, input.primary),
         configured_by: configured_by.to_owned(),
         host_name: values.plain("myhostname"),
-        offered: BTreeMap::new(),
         directories: directories(&values),
         settings,
         wanted,
         helpers,
-        master: Seen::not_attempted("processes were not looked at"),
-        children: Seen::not_attempted("processes were not looked at"),
-        unit: Seen::not_attempted("units were not looked at"),
         problems: problems.list,
+        // Processes and units are looked at later.
+        ..Server::default()
     }
+}
+
+/// The listeners, each with what it sets for itself.
+fn listening(
+    input: &Input<'_>,
+    values: &Values,
+    master: &MasterCf,
+    master_file: &str,
+    problems: &mut Problems,
+) -> BTreeMap<String, WantedListener> {
+    let mut troubles = Vec::new();
+    let mut wanted = wanted(values, master, input.machine, master_file, &mut troubles);
+    troubles.extend(override_troubles(values, master));
+    problems.add(master_file, &troubles);
+    let common: BTreeMap<&str, String> = SETTINGS.iter().map(|name| (*name, values.plain(name))).collect();
+    for (key, listener) in &mut wanted {
+        if let Some(service) = master.services.get(key) {
+            differing(values, &super::listeners::seen_by(service), &common, listener);
+        }
+    }
+    wanted
 }
 
 /// postmulti(1): a single instance always runs; of several only those that say so.

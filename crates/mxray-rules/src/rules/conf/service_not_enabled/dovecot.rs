@@ -11,7 +11,8 @@ use mxray_model::{Evidence, Finding, Severity, Subject};
 
 const MAILBOX_PORTS: [u16; 4] = [143, 993, 110, 995];
 /// Protocol, service, and its two listeners with their ports.
-const ACCESS: [(&str, &str, [(&str, u16); 2]); 2] =
+type Access = (&'static str, &'static str, [(&'static str, u16); 2]);
+const ACCESS: [Access; 2] =
     [("imap", "imap-login", [("imap", 143), ("imaps", 993)]), ("pop3", "pop3-login", [("pop3", 110), ("pop3s", 995)])];
 
 pub fn missing_access(evidence: &Evidence, instance: &str, server: &Server, sockets: &Sockets) -> Option<Finding> {
