@@ -296,6 +296,27 @@ mod tests {
     }
 
     #[test]
+    fn nested_settings_are_written_where_they_stand_or_whole() {
+        let mut server =
+            Server { software: "dovecot".to_owned(), config_dir: "/etc/dovecot".to_owned(), ..Server::default() };
+        let evidence = Evidence::default();
+        let written = |server: &Server| {
+            let fix = Words::new(&evidence, server).nested_fix(
+                "x",
+                "service/imap-login/inet_listener/imaps",
+                &[("port", "993".to_owned())],
+            );
+            fix.config.into_iter().next().map(|line| (line.file, line.line, line.text))
+        };
+        let whole = "service imap-login {\n  inet_listener imaps {\n    port = 993\n  }\n}";
+        assert_eq!(written(&server), Some(("/etc/dovecot/dovecot.conf".to_owned(), None, whole.to_owned())));
+        let at = mxray_model::evidence::FileLine { file: "/etc/dovecot/local.conf".to_owned(), line: 7 };
+        let setting = mxray_model::evidence::Setting { value: "0".to_owned(), at: Some(at) };
+        server.settings.insert("service/imap-login/inet_listener/imaps/port".to_owned(), setting);
+        assert_eq!(written(&server), Some(("/etc/dovecot/local.conf".to_owned(), Some(7), "port = 993".to_owned())));
+    }
+
+    #[test]
     fn each_software_is_told_in_its_own_words() {
         let said = |software: &str| {
             let server = Server { software: software.to_owned(), ..Server::default() };

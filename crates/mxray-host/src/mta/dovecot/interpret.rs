@@ -3,6 +3,7 @@
 //! Settings keep doveconf's own notation: `service/imap-login/process_limit`. A key's content, a password or anything
 //! else that is no chosen setting never gets from here into evidence.
 
+use super::databases;
 use super::services::{self, Limits};
 use super::tree::{Tree, Value};
 use crate::mta::machine::Machine;
@@ -46,6 +47,8 @@ pub(crate) struct Input<'a> {
     pub machine: &'a Machine,
     /// Is there such a program?
     pub exists: &'a dyn Fn(&str) -> bool,
+    /// Reads a file that a value names.
+    pub read: &'a dyn Fn(&str) -> Seen<Vec<u8>>,
 }
 
 /// The server that a configuration asks for.
@@ -84,6 +87,7 @@ pub(crate) fn server(input: Input<'_>) -> Server {
         let enabled = protocols.contains(section.body.text("protocol"));
         service_settings(tree, section, enabled, input.exists, &mut server);
     }
+    server.helpers = databases::helpers(tree, input.read, &fallback, &mut problems);
     server.certificates = certificates(tree, &server.wanted);
     server.problems = problems;
     server

@@ -1,9 +1,10 @@
 //! Dovecot, read through `doveconf` where it may be run and from the files otherwise.
 //!
-//! This file is the rim that touches the machine. `syntax`, `tree`, `services` and `interpret` are pure. doveconf knows
+//! This file is the rim that touches the machine. `syntax`, `tree`, `services`, `databases` and `interpret` are pure. doveconf knows
 //! every default and shows no place; so the files are read in any case, and a value has a place where both agree.
 
 mod attach;
+mod databases;
 mod interpret;
 mod services;
 mod syntax;
@@ -63,7 +64,7 @@ impl Reader for Dovecot {
             return Seen::Absent;
         }
         let dump = dump(programs, file);
-        let mut server = server(file, own, dump, &Machine::look(), &is_program);
+        let mut server = server(file, own, dump, &Machine::look(), &is_program, &connection_file);
         server.unit = units::limits("dovecot.service");
         server.enabled = !is_switched_off(Path::new("/"));
         if !server.directories.contains_key("log")
@@ -79,8 +80,15 @@ impl Reader for Dovecot {
     }
 }
 
-/// Joins what the files and doveconf say. Pure but for `exists`.
-fn server(file: &str, own: Parsed, dump: Seen<Vec<u8>>, machine: &Machine, exists: &dyn Fn(&str) -> bool) -> Server {
+/// Joins what the files and doveconf say. Pure but for `exists` and `read`.
+fn server(
+    file: &str,
+    own: Parsed,
+    dump: Seen<Vec<u8>>,
+    machine: &Machine,
+    exists: &dyn Fn(&str) -> bool,
+    read: &dyn Fn(&str) -> Seen<Vec<u8>>,
+) -> Server {
     let mut problems = own.problems;
     let (tree, version, configured_by) = match dump {
         Seen::Value(output) => {
@@ -95,7 +103,7 @@ fn server(file: &str, own: Parsed, dump: Seen<Vec<u8>>, machine: &Machine, exist
             (own.tree, unknown_version(), file.to_owned())
         }
     };
-    interpret::server(Input { config_file: file, version, tree, problems, configured_by, machine, exists })
+    interpret::server(Input { config_file: file, version, tree, problems, configured_by, machine, exists, read })
 }
 
 fn unknown_version() -> Seen<String> {
@@ -165,6 +173,16 @@ fn has_run(tree: &Tree) -> bool {
 /// What cannot be looked at counts as there.
 fn may_exist(path: &Path) -> bool {
     !matches!(path.try_exists(), Ok(false))
+}
+
+/// The file with a database's connection.
+fn connection_file(path: &str) -> Seen<Vec<u8>> {
+    const BYTES_MAX: u64 = 1 << 20;
+    if path.starts_with('/') {
+        read::file(Path::new(path), BYTES_MAX).map(|content| content.bytes)
+    } else {
+        Seen::Absent
+    }
 }
 
 fn is_program(path: &str) -> bool {

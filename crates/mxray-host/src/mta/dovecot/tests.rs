@@ -40,7 +40,7 @@ impl Drop for Scratch {
 
 /// From files alone.
 fn from_files(file: &str) -> Server {
-    server(file, tree::read(file, defaults(), &Disk), Seen::Absent, &machine(), &|_| true)
+    server(file, tree::read(file, defaults(), &Disk), Seen::Absent, &machine(), &|_| true, &|_| Seen::Absent)
 }
 
 fn read(text: &str) -> Server {
@@ -54,7 +54,7 @@ fn read(text: &str) -> Server {
         }
     }
     const FILE: &str = "/etc/dovecot/dovecot.conf";
-    server(FILE, tree::read(FILE, defaults(), &One(text)), Seen::Absent, &machine(), &|_| true)
+    server(FILE, tree::read(FILE, defaults(), &One(text)), Seen::Absent, &machine(), &|_| true, &|_| Seen::Absent)
 }
 
 fn ports(server: &Server) -> Vec<u16> {
@@ -171,7 +171,7 @@ fn compare(name: &str, file: &str) {
     let services: Vec<String> = shown.sections_of("service").map(|section| section.name.clone()).collect();
     let own = tree::read(file, defaults(), &Disk);
     assert!(own.problems.is_empty() && !own.incomplete, "{name}: {:?}", own.problems);
-    let with_dump = server(file, own, Seen::Value(output), &machine(), &|_| true);
+    let with_dump = server(file, own, Seen::Value(output), &machine(), &|_| true, &|_| Seen::Absent);
     assert!(with_dump.version.value().is_some_and(|version| version.starts_with("2.")), "{name}");
     assert_eq!(brief(&from_files(file), &services), brief(&with_dump, &services), "{name}");
 }
@@ -247,7 +247,7 @@ fn places_stand_where_files_and_dump_agree() {
         }
     }
     let own = tree::read("/x", defaults(), &One(text));
-    let server = server("/x", own, Seen::Value(dump.as_bytes().to_vec()), &machine(), &|_| false);
+    let server = server("/x", own, Seen::Value(dump.as_bytes().to_vec()), &machine(), &|_| false, &|_| Seen::Absent);
     assert_eq!(server.version, Seen::Value("2.3.21".to_owned()));
     assert_eq!(server.wanted["imap-login/imap"].at.line, 3);
     // Where the listener is a default, its service's section is the place to write it.

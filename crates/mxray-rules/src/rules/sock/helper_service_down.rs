@@ -19,7 +19,11 @@ pub const RULE: Rule = Rule {
 };
 
 /// Words in an endpoint's name, and the unit that usually provides it.
-const USUAL_PROVIDERS: [(&str, &str); 17] = [
+const USUAL_PROVIDERS: [(&str, &str); 21] = [
+    ("mysqld", "mariadb"),
+    (":3306", "mariadb"),
+    ("PGSQL", "postgresql"),
+    (":5432", "postgresql"),
     ("postgrey", "postgrey"),
     (":10023", "postgrey"),
     ("postsrsd", "postsrsd"),
@@ -120,6 +124,7 @@ fn consequence(helper: &Helper) -> &'static str {
         (HelperKind::Sasl, _) => "users cannot log in to send",
         (HelperKind::Policy, _) => "mail is refused with a 4xx reply",
         (HelperKind::ContentFilter | HelperKind::Delivery, _) => "mail stays in the queue",
+        (HelperKind::Lookup, "no_login") => "users cannot log in",
         (HelperKind::Lookup, _) => "lookups fail and mail is deferred",
     }
 }
@@ -154,7 +159,7 @@ fn is_down(instance: &str, server: &Server, key: &str, helper: &Helper, what: &s
         .data("endpoint", endpoint.clone())
         .data("setting", helper.setting.clone())
         .data("on_failure", helper.on_failure.clone())
-        .reference("postconf(5)");
+        .reference(if view::is_dovecot(server) { "doveconf(1)" } else { "postconf(5)" });
     if let Some(Seen::Value(owners)) = helper.state.value().map(|state| &state.owners) {
         for owner in owners {
             finding = finding.because(
