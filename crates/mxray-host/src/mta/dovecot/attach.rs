@@ -14,6 +14,13 @@ const NEEDED: &[&str] = &["anvil", "auth", "config", "log"];
 
 /// Fills in `master` and `children`.
 pub(crate) fn attach(servers: &mut BTreeMap<String, Server>, table: &Table) {
+    // Where Dovecot runs with another configuration, and not with this one, this one is a leftover: what it asks for would
+    // be missed for nothing. Then Dovecot stands among the software that is here and not read.
+    servers.retain(|_, server| {
+        let file = super::config_file_of(server);
+        let own = daemon::first_process(table, |row| is_master(row, &file));
+        own.value().is_some() || daemon::first_process(table, is_dovecot).value().is_none()
+    });
     for server in servers.values_mut() {
         let file = super::config_file_of(server);
         server.master = daemon::first_process(table, |row| is_master(row, &file));
@@ -26,13 +33,16 @@ pub(crate) fn attach(servers: &mut BTreeMap<String, Server>, table: &Table) {
     }
 }
 
-/// Its processes keep its name in the first part of their titles; the master alone has no such title. One that was
-/// started with another configuration is another server's.
+/// Its processes keep its name in the first part of their titles; the master alone has no such title.
+fn is_dovecot(row: &Row) -> bool {
+    let program = row.command.first().and_then(|program| program.rsplit('/').next());
+    row.name == "dovecot" && program == Some("dovecot")
+}
+
+/// One that was started with another configuration is another server.
 fn is_master(row: &Row, config_file: &str) -> bool {
-    let Some((program, arguments)) = row.command.split_first() else { return false };
-    let is_dovecot = row.name == "dovecot" && program.rsplit('/').next() == Some("dovecot");
-    let given = arguments.iter().skip_while(|word| *word != "-c").nth(1);
-    is_dovecot && given.is_none_or(|given| given == config_file)
+    let given = row.command.iter().skip_while(|word| *word != "-c").nth(1);
+    is_dovecot(row) && given.is_none_or(|given| given == config_file)
 }
 
 /// The processes of each service whose program no other service runs, by the service's name.
@@ -104,6 +114,10 @@ mod tests {
     }
 
     fn attached(rows: Vec<Row>, all_visible: bool) -> Server {
+        attached_or_left(rows, all_visible).unwrap()
+    }
+
+    fn attached_or_left(rows: Vec<Row>, all_visible: bool) -> Option<Server> {
         let mut server = Server { software: "dovecot".into(), config_dir: "/etc/dovecot".into(), ..Server::default() };
         let mut keep = |key: &str, value: &str| {
             server.settings.insert(key.into(), Setting { value: value.into(), at: None });
@@ -116,7 +130,7 @@ mod tests {
         let mut servers = BTreeMap::from([("dovecot".to_owned(), server)]);
         let table = Table { all_visible, rows: rows.into_iter().map(|row| (row.pid, row)).collect() };
         attach(&mut servers, &table);
-        servers.remove("dovecot").unwrap()
+        servers.remove("dovecot")
     }
 
     #[test]
@@ -145,7 +159,9 @@ mod tests {
     #[test]
     fn another_configuration_is_another_server() {
         let other = |file: &str| row(5, 1, "dovecot", 'S', &["/usr/sbin/dovecot", "-c", file]);
-        assert!(attached(vec![other("/etc/two.conf")], true).master.is_absent());
+        assert!(attached_or_left(vec![other("/etc/two.conf")], true).is_none(), "ours is a leftover");
+        let both = vec![other("/etc/two.conf"), Row { pid: 9, ..other("/etc/dovecot/dovecot.conf") }];
+        assert_eq!(attached(both, true).master.value().unwrap().pid, 9);
         assert!(attached(vec![other("/etc/dovecot/dovecot.conf")], true).master.value().is_some());
         let worker = row(6, 1, "dovecot", 'S', &["dovecot/log"]);
         assert!(attached(vec![worker], true).master.is_absent());

@@ -189,7 +189,8 @@ fn is_program(path: &str) -> bool {
     Path::new(path).is_file()
 }
 
-/// systemd would not start it with the machine: no unit or socket of it is wanted by anything, and that can be seen.
+/// systemd would not start it with the machine: nothing wants its service, and that can be seen. Behind dovecot.socket it
+/// comes with the first client.
 fn is_switched_off(root: &Path) -> bool {
     let below = |path: &str| root.join(path);
     let managed = below("run/systemd/system").is_dir();
@@ -205,9 +206,7 @@ fn is_switched_off(root: &Path) -> bool {
         .flatten()
         .map(|entry| entry.path())
         .filter(|path| path.extension().is_some_and(|extension| extension == "wants" || extension == "requires"));
-    let links = |directory: PathBuf| {
-        ["dovecot.service", "dovecot.socket"].iter().any(|unit| directory.join(unit).symlink_metadata().is_ok())
-    };
+    let links = |directory: PathBuf| directory.join("dovecot.service").symlink_metadata().is_ok();
     masked || !wanted.into_iter().any(links)
 }
 

@@ -124,7 +124,7 @@ fn disabled_unit(instance: &str, server: &Server) -> Finding {
     RULE.finding_as(
         Severity::Notice,
         Subject::service(instance),
-        format!("{instance} is installed and does not run; its unit is disabled or masked."),
+        format!("{instance} is installed and does not run: its unit is not started with the machine."),
     )
     .confidence(0.9)
     .because(

@@ -51,7 +51,11 @@ pub fn saturated(evidence: &Evidence, instance: &str, server: &Server, sockets: 
             ports,
         }
     });
-    services.filter_map(|service| full(evidence, instance, server, &service)).collect()
+    services.filter_map(|service| full(evidence, instance, server, &service, sockets)).collect()
+}
+
+fn waits_long(server: &Server, name: &str, sockets: &Sockets) -> bool {
+    server.wanted.values().filter(|wanted| wanted.command == name).any(|wanted| super::waits_long(sockets, wanted))
 }
 
 fn number(server: &Server, service: &str, setting: &str) -> Option<u32> {
@@ -59,7 +63,13 @@ fn number(server: &Server, service: &str, setting: &str) -> Option<u32> {
 }
 
 /// As many processes as allowed, and every one of them has a client.
-fn full(evidence: &Evidence, instance: &str, server: &Server, service: &Service<'_>) -> Option<Finding> {
+fn full(
+    evidence: &Evidence,
+    instance: &str,
+    server: &Server,
+    service: &Service<'_>,
+    sockets: &Sockets,
+) -> Option<Finding> {
     let children = server.children.value()?.get(service.name)?;
     let limit = children.limit.filter(|limit| children.count >= *limit)?;
     let ends_after_one = number(server, service.name, "service_count") == Some(1);
@@ -72,14 +82,16 @@ fn full(evidence: &Evidence, instance: &str, server: &Server, service: &Service<
     }
     // Processes that live on wait for the next client, and connections that were handed on still count at the port.
     let proven = ends_after_one && spare == 0;
+    // A moment's wait is everyday life of processes that may have room.
+    let waits = service.waiting > 0 && (proven || waits_long(server, service.name, sockets));
     // Whoever is connected beyond what the users' processes hold has no process to be served by.
     let without = service.established.saturating_sub(limit.saturating_mul(clients)).saturating_add(service.waiting);
-    let severity = match (proven, service.behind_login, without, service.waiting) {
+    let severity = match (proven, service.behind_login, without, waits) {
         // A small login service is full for a moment all the time; one user's process more is refused for as long as
         // the others read.
-        _ if limit < BUSY_LIMIT_MIN && service.waiting == 0 && !service.behind_login => return None,
+        _ if limit < BUSY_LIMIT_MIN && !waits && !service.behind_login => return None,
         (true, true, 1.., _) => Severity::Critical,
-        (_, false, _, 1..) => Severity::Critical,
+        (_, false, _, true) => Severity::Critical,
         // Nobody waits visibly: who cannot log in is sent away at once.
         (true, true, _, _) if limit >= BUSY_LIMIT_MIN => Severity::Error,
         (true, _, _, _) => Severity::Warning,
