@@ -224,6 +224,11 @@ impl Files for Disk {
         } else {
             format!("{}/{pattern}", glob::Pattern::escape(&directory.to_string_lossy()))
         };
+        // For glob(3) two stars are one; here they would walk through every directory below.
+        let mut full = full;
+        while full.contains("**") {
+            full = full.replace("**", "*");
+        }
         // glob(3): neither a wildcard at a name's beginning nor one across directories.
         let options = glob::MatchOptions {
             case_sensitive: true,

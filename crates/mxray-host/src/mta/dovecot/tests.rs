@@ -287,6 +287,26 @@ fn the_notation_of_2_4_is_read() {
 use std::net::IpAddr;
 
 #[test]
+fn patterns_name_files_as_glob_does() {
+    let scratch = Scratch::new("patterns");
+    let main = scratch.write("dovecot.conf", "");
+    for name in ["conf.d/b.conf", "conf.d/a.conf", "conf.d/.c.conf", "conf.d/deep/d.conf", "one.conf"] {
+        scratch.write(name, "");
+    }
+    let matching = |pattern: &str| {
+        let found = Disk.matching(&main, pattern)?;
+        let relative = found.iter().map(|path| path.replace(&*scratch.0.to_string_lossy(), ""));
+        Ok::<Vec<String>, Missing>(relative.collect())
+    };
+    let both = || Ok(vec!["/conf.d/a.conf".to_owned(), "/conf.d/b.conf".to_owned()]);
+    assert_eq!(matching("conf.d/*.conf"), both());
+    assert_eq!(matching("**/*.conf"), both());
+    assert_eq!(matching("one.conf"), Ok(vec!["/one.conf".to_owned()]));
+    assert_eq!(matching("none/*.conf"), Err(Missing::NotThere));
+    assert!(matches!(matching("a[*.conf"), Err(Missing::Unreadable(_))));
+}
+
+#[test]
 fn what_is_secret_or_hostile_is_not_kept() {
     let server = read(
         "ssl_key = \"-----BEGIN PRIVATE KEY----- hunter2\"\nssl_cert = hunter2\nssl_key_password = hunter2\n\
