@@ -252,7 +252,11 @@ fn summarise(first: &Seen<Sample>, last: Option<&Sample>, owners: &Owners) -> Se
 
 fn join_servers(evidence: &mut Evidence, servers: Servers, first: &Seen<Sample>, owners: &Owners, table: &Seen<Table>) {
     let mut known = match servers {
-        Seen::Value(known) => known,
+        Seen::Value(known) => {
+            // None is left where what runs has another configuration than the one that was read.
+            evidence.servers = Seen::Absent;
+            known
+        }
         other => {
             evidence.servers = other;
             BTreeMap::new()

@@ -114,7 +114,7 @@ fn asked(name: &str, pid: u32, programs: &Programs) -> TimeDaemon {
         return unasked;
     }
     let Some(chronyc) = CHRONYC.iter().map(Path::new).find(|path| path.exists()) else { return unasked };
-    let said = match crate::mta::trusted_program(chronyc) {
+    let said = match crate::programs::trusted(chronyc) {
         Seen::Value(program) => {
             let mut command = Command::new(program);
             // By UDP on the loopback address: by the other way, chronyc would make a socket of its own in /run/chrony.

@@ -1,11 +1,15 @@
 //! The programs that one examination runs: how long, how much of their output, and that none of them outlives it.
 //!
-//! Which program is run, and that it may be trusted, is its caller's business.
+//! Which program is run is its caller's business, and to run only what is [`trusted`].
 
-use crate::secrets;
+use crate::{read, secrets};
 use mxray_model::{Blind, Seen, text};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, Signal, kill_process_group};
 use std::io::{self, Read};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -43,16 +47,17 @@ impl Programs {
     pub fn end(&self) {
         for child in locked(&self.running).take().into_iter().flatten() {
             let mut child = locked(&child);
-            // It may have ended by itself, which is as well; only what we started is meant.
-            let _ = child.kill();
-            let _ = child.wait();
+            // What has ended by itself is as well.
+            if matches!(child.try_wait(), Ok(None)) {
+                end(&mut child);
+            }
         }
     }
 
     /// Runs a program with an empty environment in `/`, for `patience` at most, and gives what it said.
     pub(crate) fn run(&self, mut command: Command, step: String, patience: Duration) -> Seen<Vec<u8>> {
         command.env_clear().env("LC_ALL", "C").current_dir("/").stdin(Stdio::null());
-        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
         let now = Instant::now();
         let until = self.until.min(now + patience);
         let child = match self.spawn(&mut command) {
@@ -62,9 +67,7 @@ impl Programs {
         };
         let heard = listen(&child, until).and_then(|said| ended(&child, until).map(|status| (said, status)));
         if heard.is_err() {
-            let mut child = locked(&child);
-            let _ = child.kill();
-            let _ = child.wait();
+            end(&mut locked(&child));
         }
         if let Some(running) = locked(&self.running).as_mut() {
             running.retain(|other| !Arc::ptr_eq(other, &child));
@@ -89,6 +92,41 @@ impl Programs {
         running.push(Arc::clone(&child));
         Ok(Some(child))
     }
+}
+
+/// Ends a program with whatever it has started itself (doveconf asks Dovecot's plugins for what they can do). Only for
+/// one that nobody has waited for: until then no other group can have its number.
+fn end(child: &mut Child) {
+    let _ = kill_process_group(Pid::from_child(child), Signal::KILL);
+    let _ = child.wait();
+}
+
+/// A program's real path. It is run only where nobody but root can have put it there.
+pub(crate) fn trusted(path: &Path) -> Seen<PathBuf> {
+    let refuse = |why: String| read::failed("run", path, &format!("refused: {why}"));
+    let real = match std::fs::canonicalize(path) {
+        Ok(real) => real,
+        Err(error) => return read::refused("look for", path, &error),
+    };
+    for part in real.ancestors() {
+        let data = match std::fs::metadata(part) {
+            Ok(data) => data,
+            Err(error) => return read::refused("examine", part, &error),
+        };
+        let mode = data.permissions().mode();
+        if data.uid() != 0 {
+            return refuse(format!("{} belongs to user {}", read::shown(part), data.uid()));
+        }
+        // A sticky directory (/tmp) lets others add, not replace.
+        let writable = if data.is_dir() && mode & 0o1000 != 0 { 0 } else { mode & 0o022 };
+        if writable != 0 {
+            return refuse(format!("{} may be written by others (mode {:o})", read::shown(part), mode & 0o7777));
+        }
+        if part == real && (!data.is_file() || mode & 0o111 == 0) {
+            return refuse(format!("{} is not a program", read::shown(part)));
+        }
+    }
+    Seen::Value(real)
 }
 
 /// What a program said of its failure: postconf repeats whole lines of the configuration in its warnings.
@@ -212,6 +250,27 @@ mod tests {
             assert!(matches!(run(script, LONG), Seen::Unknown(Blind::Failed { .. })), "{script}");
         }
         assert_eq!(run("echo a = b; echo $HOME; pwd", LONG), Seen::Value(b"a = b\n\n/\n".to_vec()));
+    }
+
+    #[test]
+    fn what_a_program_has_started_ends_with_it() {
+        let file = std::env::temp_dir().join(format!("mxray-programs-{}", std::process::id()));
+        let script = format!("sleep 600 & echo $! >{0}.new; mv {0}.new {0}; echo", file.display());
+        // The program itself has ended; what it started holds its output open.
+        let seen = run(&script, Duration::from_millis(500));
+        assert!(matches!(seen, Seen::Unknown(Blind::TimedOut { .. })), "{seen:?}");
+        let pid = std::fs::read_to_string(&file).unwrap();
+        std::fs::remove_file(&file).unwrap();
+        // Its new parent reaps it; until then it is a zombie.
+        let ended = || match std::fs::read_to_string(format!("/proc/{}/stat", pid.trim())) {
+            Ok(stat) => stat.rsplit(')').next().is_some_and(|rest| rest.starts_with(" Z")),
+            Err(_) => true,
+        };
+        let until = Instant::now() + LONG;
+        while !ended() {
+            assert!(Instant::now() < until, "process {pid} is still there");
+            std::thread::yield_now();
+        }
     }
 
     #[test]

@@ -57,6 +57,9 @@ pub const LINKS: &[(&str, &str, Link)] = &[
     // No server, no listeners.
     ("SOCK112", "SOCK101", Link::SharedScope),
     ("SOCK112", "SOCK102", Link::SharedScope),
+    // A service that Dovecot makes for Postfix.
+    ("SOCK112", "SOCK114", Link::SharedScope),
+    ("SOCK111", "SOCK114", Link::SharedScope),
     // A stopped process accepts nothing, so its peers pile up.
     ("SOCK111", "SOCK101", Link::SharedScope),
     ("SOCK111", "SOCK104", Link::SharedScope),

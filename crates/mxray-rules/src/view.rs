@@ -289,8 +289,23 @@ pub fn service_on(evidence: &Evidence, port: u16) -> Option<(&String, &Server, &
     })
 }
 
+/// Dovecot counts processes by service, of which one may have several listeners (`imap-login`: imap and imaps).
+pub fn is_dovecot(server: &Server) -> bool {
+    server.software == "dovecot"
+}
+
+/// One path, however it is written: `/var/run` is `/run`.
+pub fn same_socket(a: &str, b: &str) -> bool {
+    let bare =
+        |path: &str| path.strip_prefix("/var").filter(|rest| rest.starts_with("/run/")).unwrap_or(path).to_owned();
+    bare(a) == bare(b)
+}
+
 /// The service whose processes serve a listener's clients: its own, or the one that postscreen hands them to.
 pub fn workers_of(server: &Server, wanted: &WantedListener) -> String {
+    if is_dovecot(server) {
+        return wanted.command.clone();
+    }
     if !wanted.multiplexed {
         return format!("{}/inet", wanted.service);
     }

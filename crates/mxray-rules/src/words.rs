@@ -21,6 +21,10 @@ struct Daemon {
     check: &'static str,
     /// What its lines look like in the log when it gives up.
     last_words: &'static str,
+    /// A reload also opens addresses that were added to a service.
+    rebinds: bool,
+    /// Where its services and settings are described.
+    manual: &'static str,
 }
 
 const DAEMONS: &[Daemon] = &[
@@ -32,6 +36,8 @@ const DAEMONS: &[Daemon] = &[
         reload: "doveadm reload",
         check: "doveconf >/dev/null",
         last_words: "dovecot.*(Fatal|Panic|Error):",
+        rebinds: true,
+        manual: "doveconf(1)",
     },
     Daemon {
         software: "exim",
@@ -41,6 +47,8 @@ const DAEMONS: &[Daemon] = &[
         reload: "service exim4 reload",
         check: "exim4 -bV",
         last_words: "exim.*(panic|failed|Failed)|unable to|could not",
+        rebinds: false,
+        manual: "exim4(8)",
     },
     Daemon {
         software: "opensmtpd",
@@ -50,6 +58,8 @@ const DAEMONS: &[Daemon] = &[
         reload: "",
         check: "smtpd -n",
         last_words: "smtpd.*(fatal|warn)",
+        rebinds: false,
+        manual: "smtpd.conf(5)",
     },
     Daemon {
         software: "sendmail",
@@ -59,6 +69,8 @@ const DAEMONS: &[Daemon] = &[
         reload: "service sendmail reload",
         check: "sendmail -bt -d0.1 </dev/null",
         last_words: "(sendmail|sm-mta).*(NOQUEUE: SYSERR|fatal|cannot)",
+        rebinds: false,
+        manual: "sendmail(8)",
     },
 ];
 
@@ -118,6 +130,59 @@ impl<'a> Words<'a> {
             Some(daemon) => daemon.reload.to_owned(),
             None => format!("postfix{} reload", self.directory()),
         }
+    }
+
+    /// Has the running server listen on the addresses that its configuration names now.
+    pub fn listen_anew(&self, text: &str) -> Fix {
+        if self.daemon().is_some_and(|daemon| daemon.rebinds) {
+            return Fix::here(format!(
+                "Reload {}: it then opens what its configuration asks for.",
+                self.server.software
+            ))
+            .command(self.reload());
+        }
+        Fix::here(text).command(self.restart())
+    }
+
+    /// Where the server's services are described.
+    pub fn manual(&self) -> &'static str {
+        self.daemon().map_or("master(5)", |daemon| daemon.manual)
+    }
+
+    /// A step that sets values in Dovecot's nested notation (`service/imap-login/process_limit`), at the place where the
+    /// first of them is set today, or else at the end of the main file.
+    pub fn nested_fix(&self, text: &str, path: &str, values: &[(&str, String)]) -> Fix {
+        let key = |name: &str| if path.is_empty() { name.to_owned() } else { format!("{path}/{name}") };
+        let at = values.iter().find_map(|(name, _)| self.server.set_at(&key(name)));
+        let steps: Vec<&str> = path.split('/').filter(|step| !step.is_empty()).collect();
+        let mut lines: Vec<String> = Vec::new();
+        let depth = steps.len() / 2;
+        if at.is_none() {
+            for (level, pair) in steps.chunks(2).enumerate() {
+                lines.push(format!("{}{} {{", "  ".repeat(level), pair.join(" ")));
+            }
+        }
+        let indent = if at.is_none() { "  ".repeat(depth) } else { String::new() };
+        lines.extend(values.iter().map(|(name, value)| format!("{indent}{name} = {value}")));
+        if at.is_none() {
+            lines.extend((0..depth).rev().map(|level| format!("{}}}", "  ".repeat(level))));
+        }
+        let file = at.map_or_else(|| self.dovecot_conf(), |at| at.file.clone());
+        Fix::here(text)
+            .config(file.clone(), at.map(|at| at.line), lines.join("\n"))
+            .command(self.check())
+            .command(self.reload())
+            .undo(format!("put {} back as it was, then {}", file, self.reload()))
+    }
+
+    /// Did somebody set it?
+    pub fn is_set(&self, setting: &str) -> bool {
+        self.server.set_at(setting).is_some()
+    }
+
+    /// The main file: what stands at its end holds, whatever it includes before.
+    pub fn dovecot_conf(&self) -> String {
+        format!("{}/dovecot.conf", self.server.config_dir)
     }
 
     /// Shows what the server said last before it gave up.
@@ -228,6 +293,27 @@ mod tests {
         let set =
             Words::new(&Evidence::default(), &server).set_override("smtp/inet", "mynetworks", "192.0.2.1, [::1]/128");
         assert_eq!(set, "postconf -c /etc/postfix-out -P 'smtp/inet/mynetworks=192.0.2.1,[::1]/128'");
+    }
+
+    #[test]
+    fn nested_settings_are_written_where_they_stand_or_whole() {
+        let mut server =
+            Server { software: "dovecot".to_owned(), config_dir: "/etc/dovecot".to_owned(), ..Server::default() };
+        let evidence = Evidence::default();
+        let written = |server: &Server| {
+            let fix = Words::new(&evidence, server).nested_fix(
+                "x",
+                "service/imap-login/inet_listener/imaps",
+                &[("port", "993".to_owned())],
+            );
+            fix.config.into_iter().next().map(|line| (line.file, line.line, line.text))
+        };
+        let whole = "service imap-login {\n  inet_listener imaps {\n    port = 993\n  }\n}";
+        assert_eq!(written(&server), Some(("/etc/dovecot/dovecot.conf".to_owned(), None, whole.to_owned())));
+        let at = mxray_model::evidence::FileLine { file: "/etc/dovecot/local.conf".to_owned(), line: 7 };
+        let setting = mxray_model::evidence::Setting { value: "0".to_owned(), at: Some(at) };
+        server.settings.insert("service/imap-login/inet_listener/imaps/port".to_owned(), setting);
+        assert_eq!(written(&server), Some(("/etc/dovecot/local.conf".to_owned(), Some(7), "port = 993".to_owned())));
     }
 
     #[test]

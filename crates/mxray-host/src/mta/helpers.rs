@@ -216,7 +216,8 @@ fn all_stopped(owners: &[Owner], table: &Table) -> Seen<bool> {
 
 /// Below the queue directory an absolute symbolic link means one thing to a chrooted daemon and another one to us.
 fn leaves_by_link(path: &Path, queue: &Path) -> bool {
-    let below = |part: &&Path| part.starts_with(queue) && *part != queue;
+    // A server without a queue has no chroot there.
+    let below = |part: &&Path| !queue.as_os_str().is_empty() && part.starts_with(queue) && *part != queue;
     let mut parts = path.ancestors().take_while(below);
     parts.any(|part| std::fs::read_link(part).is_ok_and(|target| target.is_absolute()))
 }

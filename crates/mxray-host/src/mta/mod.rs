@@ -4,6 +4,7 @@
 //! other software, helpers joined with sockets) stands in the modules beside it.
 
 pub(crate) mod daemon;
+mod dovecot;
 mod helpers;
 pub(crate) mod machine;
 mod others;
@@ -12,7 +13,6 @@ mod postfix;
 pub use helpers::join_helpers;
 pub use machine::addresses;
 pub use others::{others, software_of};
-pub(crate) use postfix::trusted_program;
 
 use crate::processes::Table;
 use crate::programs::Programs;
@@ -35,7 +35,7 @@ pub trait Reader {
 
 /// All readers.
 pub fn readers() -> Vec<Box<dyn Reader + Send + Sync>> {
-    vec![Box::new(postfix::Postfix)]
+    vec![Box::new(postfix::Postfix), Box::new(dovecot::Dovecot)]
 }
 
 /// Which processes belong to which configured server.

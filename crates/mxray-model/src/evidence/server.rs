@@ -32,7 +32,7 @@ pub struct Server {
     pub config_dir: String,
     /// Started with the others; `false` where a multi-instance manager was told to leave it alone.
     pub enabled: bool,
-    /// Who told us: the daemon's own dump (`postconf`) or the files, read by us.
+    /// Who told us: the daemon's own dump (`postconf`, `doveconf -a`) or the files, read by us.
     pub configured_by: String,
     /// `myhostname`: the name that it gives itself.
     pub host_name: String,
@@ -42,6 +42,8 @@ pub struct Server {
     pub wanted: BTreeMap<String, WantedListener>,
     /// Local services that it depends on, by `smtpd_milters unix:/run/opendkim/opendkim.sock`.
     pub helpers: BTreeMap<String, Helper>,
+    /// UNIX sockets that it makes for other programs, by path.
+    pub offered: BTreeMap<String, OfferedSocket>,
     /// How its mail leaves this host.
     pub egress: Egress,
     /// Domains whose mail it takes as its own or relays by choice; a table that cannot be enumerated stands as it is
@@ -357,6 +359,16 @@ pub struct HelperState {
     pub queue: Seen<super::AcceptQueue>,
     /// All of its processes are stopped.
     pub stopped: Seen<bool>,
+}
+
+/// A UNIX socket that a mail server makes for other programs: Dovecot's for logins, or for delivery.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct OfferedSocket {
+    /// The service behind it: `auth`, `lmtp`.
+    pub service: String,
+    /// `None`: it is there by default.
+    pub at: Option<FileLine>,
 }
 
 /// The process that starts all others of a mail server.

@@ -21,7 +21,6 @@ mod tests;
 
 pub(crate) use effective::{Item, items};
 
-pub(crate) use postconf::trusted_program;
 
 use super::Reader;
 use super::machine::Machine;

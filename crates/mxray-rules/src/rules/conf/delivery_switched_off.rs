@@ -34,6 +34,10 @@ fn check(evidence: &Evidence) -> Said {
     let servers = view::servers(evidence, &RULE)?;
     let mut judgement = Judgement::nothing();
     for (instance, server) in servers {
+        if !server.enabled && server.software != "postfix" {
+            judgement.find(disabled_unit(instance, server));
+            continue;
+        }
         if !server.enabled {
             judgement.find(disabled_instance(evidence, instance, server));
             continue;
@@ -112,6 +116,32 @@ fn disabled_instance(evidence: &Evidence, instance: &str, server: &Server) -> Fi
             .verify(format!("postmulti -i {name} -p status")),
     )
     .reference("postmulti(1)")
+}
+
+/// A server that systemd would not start with the machine: retired, or not wanted yet. What depends on it says so itself.
+fn disabled_unit(instance: &str, server: &Server) -> Finding {
+    let unit = shell_word(&server.software);
+    RULE.finding_as(
+        Severity::Notice,
+        Subject::service(instance),
+        format!("{instance} is installed and does not run: its unit is not started with the machine."),
+    )
+    .confidence(0.9)
+    .because(
+        "No unit that the machine starts wants it.",
+        "/etc/systemd/system",
+        view::server_pointer(instance, &["enabled"]),
+    )
+    .data("parameter", "unit")
+    .data("value", "disabled")
+    .fix(
+        Fix::here("If it should run, enable and start it.")
+            .command(format!("systemctl unmask {unit}"))
+            .command(format!("systemctl enable --now {unit}"))
+            .undo(format!("systemctl disable --now {unit}"))
+            .verify(format!("systemctl status {unit}")),
+    )
+    .reference("systemctl(1)")
 }
 
 /// The transports that mail of this server can take: by the parameters that name them, or these parameters' defaults.

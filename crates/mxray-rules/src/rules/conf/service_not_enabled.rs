@@ -6,12 +6,14 @@ use crate::words::Words;
 use mxray_model::evidence::{Purpose, Server};
 use mxray_model::{Evidence, Finding, Fix, Seen, Severity, Subject};
 
+mod dovecot;
+
 pub const RULE: Rule = Rule {
     code: "CONF103",
     name: "service-not-enabled",
     severity: Severity::Critical,
     since: "0.1.0",
-    summary: "submission is expected and not enabled",
+    summary: "submission or mailbox access is expected and not enabled",
     page: include_str!("service_not_enabled.md"),
     check,
 };
@@ -33,11 +35,18 @@ fn check(evidence: &Evidence) -> Said {
     let enabled = view::enabled(servers).any(|(_, server)| submits(server));
     let served = SUBMISSION_PORTS.iter().any(|port| !view::listeners_on(sockets, *port).is_empty());
     let mut judgement = Judgement::nothing();
+    for (instance, server) in view::enabled(servers).filter(|(_, server)| view::is_dovecot(server)) {
+        match dovecot::missing_access(evidence, instance, server, sockets) {
+            Some(finding) => judgement.find(finding),
+            None => judgement
+                .well(format!("{instance}: mailboxes can be reached, or nothing says that users read them here")),
+        }
+    }
     if enabled || served {
         judgement.well("submission is enabled");
         return Ok(judgement);
     }
-    for (instance, server) in view::enabled(servers) {
+    for (instance, server) in view::enabled(servers).filter(|(_, server)| !view::is_dovecot(server)) {
         // A service that is there and switched off is CONF101's.
         if ["submission", "submissions", "smtps"].iter().any(|service| view::is_disabled(server, service)) {
             continue;

@@ -178,7 +178,14 @@ fn held(
     }
     let look = Fix::here("Make sure that it is not needed there.")
         .command(format!("mxray sockets --listening --port {} --pids", wanted.port));
-    let stop = stop(evidence, owner.as_ref(), unit.as_deref(), wanted, &words);
+    let stop = match owner.as_ref().and_then(|owner| instance_of(evidence, owner)) {
+        Some(other) if view::is_dovecot(server) => words.nested_fix(
+            &format!("The server {other} serves the port: take the listener out of one of the two."),
+            &format!("service/{}/inet_listener/{}", wanted.command, wanted.service),
+            &[("port", "0".to_owned())],
+        ),
+        _ => stop(evidence, owner.as_ref(), unit.as_deref(), wanted, &words),
+    };
     let start = if running { words.reload() } else { words.start() };
     let then = Fix::here("Let the mail server take the port.").command(start).verify(view::look_again(wanted.port));
     Some(finding.fix(look).fix(stop).fix(then))
@@ -188,7 +195,7 @@ fn held(
 fn is_leftover(evidence: &Evidence, process: &Process) -> bool {
     let mut servers = evidence.servers.value().into_iter().flat_map(|servers| servers.values());
     process.parent == 1
-        && process.name != "master"
+        && !matches!(process.name.as_str(), "master" | "dovecot")
         && servers.any(|server| process.software == Seen::Value(server.software.clone()))
 }
 

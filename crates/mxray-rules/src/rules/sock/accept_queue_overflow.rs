@@ -98,6 +98,14 @@ fn fixes(evidence: &Evidence, finding: Finding, port: u16, limit: u32) -> Findin
                 .undo(format!("sysctl -w net.core.somaxconn={somaxconn}"))
         }
         _ => match view::service_on(evidence, port) {
+            Some((_, server, wanted)) if view::is_dovecot(server) => {
+                let processes = wanted.process_limit.unwrap_or(100).saturating_mul(2);
+                Words::new(evidence, server).nested_fix(
+                    "Let more processes serve the port; its backlog follows the process limit.",
+                    &format!("service/{}", wanted.command),
+                    &[("process_limit", processes.to_string())],
+                )
+            }
             // postscreen is one process and must stay one; its backlog is the default limit (master(8) takes the larger).
             Some((_, server, wanted)) if wanted.multiplexed => {
                 let words = Words::new(evidence, server);

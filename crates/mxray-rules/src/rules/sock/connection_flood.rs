@@ -60,7 +60,11 @@ fn flood(evidence: &Evidence, sockets: &Sockets, port: u16, load: &Load) -> Opti
     if view::address_of(&crowd.who).is_some_and(|address| address.is_loopback()) {
         return None;
     }
-    let limit = service.and_then(|(_, server, wanted)| view::children_of(server, wanted)?.limit);
+    let limit = service.and_then(|(_, server, wanted)| {
+        let children = view::children_of(server, wanted)?;
+        // Behind Dovecot's login processes others take the connections over: only as many processes as allowed are full.
+        children.limit.filter(|limit| !view::is_dovecot(server) || children.count >= *limit)
+    });
     let harm = harm(sockets, port, load, limit);
     let trusted = service.is_some_and(|(_, server, _)| is_trusted(server, &crowd.who));
     let against_policy = service.is_some_and(|(_, server, wanted)| {
@@ -107,6 +111,7 @@ fn flood(evidence: &Evidence, sockets: &Sockets, port: u16, load: &Load) -> Opti
 fn is_behind_proxy(server: &Server, wanted: &WantedListener) -> bool {
     let proxied = |name: &str| !server.setting_of(wanted, name).trim().is_empty();
     wanted.purpose == Purpose::Internal
+        || wanted.overrides.contains_key("haproxy")
         || proxied("smtpd_upstream_proxy_protocol")
         || proxied("postscreen_upstream_proxy_protocol")
 }

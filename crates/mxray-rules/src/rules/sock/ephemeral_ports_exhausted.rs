@@ -176,7 +176,9 @@ fn fixes(evidence: &Evidence, finding: Finding, towards: &Towards, range: PortRa
 /// The Postfix that sends there: the only one here, or none of several.
 fn sender<'a>(evidence: &'a Evidence, towards: &Towards) -> Option<&'a Server> {
     let by_postfix = towards.units.first().is_none_or(|unit| unit.who.contains("postfix"));
-    let mut servers = view::enabled(evidence.servers.value()?).map(|(_, server)| server);
+    // A mailbox server sends nothing.
+    let mut servers =
+        view::enabled(evidence.servers.value()?).map(|(_, server)| server).filter(|server| !view::is_dovecot(server));
     let server = servers.next().filter(|server| server.software == "postfix")?;
     (by_postfix && MAIL_OUT.contains(&towards.port) && servers.next().is_none()).then_some(server)
 }

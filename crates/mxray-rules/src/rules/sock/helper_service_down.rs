@@ -7,6 +7,8 @@ use mxray_model::evidence::{Helper, HelperKind, Server};
 use mxray_model::{Blind, Evidence, Finding, Fix, Seen, Severity, Subject};
 use std::collections::BTreeMap;
 
+mod dovecot;
+
 pub const RULE: Rule = Rule {
     code: "SOCK114",
     name: "helper-service-down",
@@ -18,7 +20,11 @@ pub const RULE: Rule = Rule {
 };
 
 /// Words in an endpoint's name, and the unit that usually provides it.
-const USUAL_PROVIDERS: [(&str, &str); 17] = [
+const USUAL_PROVIDERS: [(&str, &str); 21] = [
+    ("mysqld", "mariadb"),
+    (":3306", "mariadb"),
+    ("PGSQL", "postgresql"),
+    (":5432", "postgresql"),
     ("postgrey", "postgrey"),
     (":10023", "postgrey"),
     ("postsrsd", "postsrsd"),
@@ -70,7 +76,11 @@ fn check(evidence: &Evidence) -> Said {
                     continue;
                 }
             };
-            let finding = is_down(instance, server, key, helper, what, systemd);
+            let finding = is_down(instance, server, key, helper, what);
+            let finding = match dovecot::explained(evidence, server, helper, &finding) {
+                Some(finding) if !finding.fix.is_empty() => finding,
+                explained => explained.unwrap_or(finding).fix(start(helper, &helper.endpoint.to_string(), systemd)),
+            };
             let endpoint = helper.endpoint.to_string();
             let kept = match down.remove(&endpoint) {
                 Some(other) if other.severity >= finding.severity => also_named(other, finding),
@@ -120,11 +130,12 @@ fn consequence(helper: &Helper) -> &'static str {
         (HelperKind::Sasl, _) => "users cannot log in to send",
         (HelperKind::Policy, _) => "mail is refused with a 4xx reply",
         (HelperKind::ContentFilter | HelperKind::Delivery, _) => "mail stays in the queue",
+        (HelperKind::Lookup, "no_login") => "users cannot log in",
         (HelperKind::Lookup, _) => "lookups fail and mail is deferred",
     }
 }
 
-fn is_down(instance: &str, server: &Server, key: &str, helper: &Helper, what: &str, systemd: bool) -> Finding {
+fn is_down(instance: &str, server: &Server, key: &str, helper: &Helper, what: &str) -> Finding {
     let endpoint = helper.endpoint.to_string();
     let source = helper.at.as_ref().map_or_else(|| server.config_dir.clone(), ToString::to_string);
     let needed_by: Vec<String> = helper.needed_by.iter().cloned().collect();
@@ -154,7 +165,7 @@ fn is_down(instance: &str, server: &Server, key: &str, helper: &Helper, what: &s
         .data("endpoint", endpoint.clone())
         .data("setting", helper.setting.clone())
         .data("on_failure", helper.on_failure.clone())
-        .reference("postconf(5)");
+        .reference(if view::is_dovecot(server) { "doveconf(1)" } else { "postconf(5)" });
     if let Some(Seen::Value(owners)) = helper.state.value().map(|state| &state.owners) {
         for owner in owners {
             finding = finding.because(
@@ -164,7 +175,7 @@ fn is_down(instance: &str, server: &Server, key: &str, helper: &Helper, what: &s
             );
         }
     }
-    finding.fix(start(helper, &endpoint, systemd))
+    finding
 }
 
 fn start(helper: &Helper, endpoint: &str, systemd: bool) -> Fix {

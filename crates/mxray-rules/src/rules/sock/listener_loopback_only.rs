@@ -7,6 +7,8 @@ use crate::words::Words;
 use mxray_model::evidence::{Purpose, Server, Sockets, WantedListener};
 use mxray_model::{Blind, Evidence, Finding, Fix, Severity, Subject};
 
+mod dovecot;
+
 pub const RULE: Rule = Rule {
     code: "SOCK102",
     name: "listener-loopback-only",
@@ -22,6 +24,10 @@ fn check(evidence: &Evidence) -> Said {
     let sockets = view::sockets(evidence, &RULE)?;
     let mut judgement = Judgement::nothing();
     for (instance, server) in place::here(evidence, servers, &RULE, &mut judgement) {
+        if view::is_dovecot(server) {
+            dovecot::check(evidence, instance, server, sockets, &mut judgement);
+            continue;
+        }
         let on_loopback: Vec<(&String, &WantedListener)> = server
             .wanted
             .iter()
@@ -71,9 +77,9 @@ fn listens_on_loopback_only(sockets: &Sockets, port: u16) -> bool {
 
 /// Configured for all, listening on loopback: the running server is older than its configuration.
 fn stale(instance: &str, services: &[(&String, &WantedListener)], words: &Words<'_>) -> Finding {
-    base(instance, services, "although its configuration asks for more").confidence(0.95).fix(
-        Fix::here("Restart the server: addresses are chosen at its start, a reload does not change them.")
-            .command(words.restart())
+    base(instance, services, "although its configuration asks for more", words).confidence(0.95).fix(
+        words
+            .listen_anew("Restart the server: addresses are chosen at its start, a reload does not change them.")
             .verify(view::look_again(first_port(services))),
     )
 }
@@ -86,7 +92,7 @@ fn configured(
     domains: &str,
     words: &Words<'_>,
 ) -> Finding {
-    let finding = base(instance, services, "but it is the final destination or a relay of mail from outside")
+    let finding = base(instance, services, "but it is the final destination or a relay of mail from outside", words)
         .confidence(0.9)
         .because(domains, words.main_cf(), view::server_pointer(instance, &["settings"]));
     let interfaces = server.setting("inet_interfaces");
@@ -116,7 +122,7 @@ fn configured(
         )
 }
 
-fn base(instance: &str, services: &[(&String, &WantedListener)], but: &str) -> Finding {
+fn base(instance: &str, services: &[(&String, &WantedListener)], but: &str, words: &Words<'_>) -> Finding {
     let ports: Vec<u16> = services.iter().map(|(_, wanted)| wanted.port).collect();
     let texts: Vec<String> = services.iter().map(|(_, wanted)| view::service_text(wanted)).collect();
     let mut finding = RULE
@@ -131,7 +137,7 @@ fn base(instance: &str, services: &[(&String, &WantedListener)], but: &str) -> F
             "sock_diag",
             view::pointer(["sockets", "value", "listeners"]),
         )
-        .reference("postconf(5), inet_interfaces");
+        .reference(if words.manual() == "master(5)" { "postconf(5), inet_interfaces" } else { words.manual() });
     for port in ports {
         finding = finding.touches(view::port_scope(port));
     }

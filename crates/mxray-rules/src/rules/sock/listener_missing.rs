@@ -74,8 +74,7 @@ fn configured(
     let running = server.master.value().is_some();
     let step = match &server.master {
         Seen::Value(_) if elsewhere => {
-            Fix::here("Restart the server: it listens on other addresses, and a reload does not change these.")
-                .command(words.restart())
+            words.listen_anew("Restart the server: it listens on other addresses, and a reload does not change these.")
         }
         Seen::Value(_) => {
             Fix::here("Make the running server open what its configuration asks for; a reload opens new services.")
@@ -110,7 +109,7 @@ fn configured(
     .data("addresses", addresses)
     .data("expected_from", "configuration")
     .fix(step.verify(view::look_again(wanted.port)))
-    .reference("master(5)")
+    .reference(words.manual())
 }
 
 /// A server that others are to reach, in a network namespace that has no interface but loopback: what it listens on

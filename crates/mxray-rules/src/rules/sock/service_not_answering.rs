@@ -8,6 +8,8 @@ use mxray_model::evidence::{Children, Listener, Master, Process, Processes, Serv
 use mxray_model::{Blind, Evidence, Finding, Fix, Seen, Severity, Subject};
 use std::collections::BTreeSet;
 
+mod dovecot;
+
 pub const RULE: Rule = Rule {
     code: "SOCK111",
     name: "service-not-answering",
@@ -41,6 +43,7 @@ fn check(evidence: &Evidence) -> Said {
                             judgement.blind(&RULE, reason);
                         }
                         workers_stopped(evidence, instance, server, &mut judgement, &mut stopped_ports);
+                        dovecot::helpers_stopped(instance, server).into_iter().for_each(|f| judgement.find(f));
                         for finding in ends_at_once(evidence, instance, server) {
                             stopped_ports.extend(
                                 server
@@ -161,11 +164,17 @@ fn workers_stopped(
     judgement: &mut Judgement,
     stopped_ports: &mut Vec<u16>,
 ) {
+    let mut said: BTreeSet<String> = BTreeSet::new();
     for (key, wanted) in &server.wanted {
         for name in BTreeSet::from([key.clone(), view::workers_of(server, wanted)]) {
+            // Two listeners of one service have the same processes.
+            if !said.insert(name.clone()) {
+                continue;
+            }
             let children = server.children.value().and_then(|children| children.get(&name));
             if let Some(children) = children.filter(|children| children.stopped > 0) {
-                stopped_ports.push(wanted.port);
+                let of_service = server.wanted.values().filter(|other| view::workers_of(server, other) == name);
+                stopped_ports.extend(of_service.map(|other| other.port).chain([wanted.port]));
                 judgement.find(stopped_workers(evidence, instance, server, wanted, &name, children));
             }
         }
@@ -179,7 +188,12 @@ fn stopped_pids(evidence: &Evidence, server: &Server, wanted: &WantedListener, n
     };
     let service = format!(" -n {} ", name.split('/').next().unwrap_or(&wanted.service));
     let is_it = |process: &Process| {
-        process.parent == master.pid && process.is_stopped() && format!("{} ", process.command).contains(&service)
+        let serves = if view::is_dovecot(server) {
+            process.name == name
+        } else {
+            format!("{} ", process.command).contains(&service)
+        };
+        process.parent == master.pid && process.is_stopped() && serves
     };
     processes.mail.iter().filter(|(_, process)| is_it(process)).map(|(pid, _)| pid.to_string()).collect()
 }
@@ -195,7 +209,9 @@ fn stopped_workers(
     let words = Words::new(evidence, server);
     let severity = if children.stopped == children.count { Severity::Critical } else { Severity::Error };
     let pids = stopped_pids(evidence, server, wanted, name);
-    let resume = if pids.is_empty() {
+    let resume = if pids.is_empty() && view::is_dovecot(server) {
+        format!("pkill -CONT -x {name}")
+    } else if pids.is_empty() {
         // Whoever ends at SIGTERM must run to do so: a restart alone would leave them holding the port.
         let service = name.split('/').next().unwrap_or(name);
         format!("ps -o pid=,stat=,args= -C smtpd,postscreen | awk '$2 ~ /^[Tt]/ && / -n {service} /'")

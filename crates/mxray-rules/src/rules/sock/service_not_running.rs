@@ -63,23 +63,13 @@ fn silent_ports(evidence: &Evidence, instance: &str, server: &Server) -> Option<
 fn not_running(evidence: &Evidence, instance: &str, server: &Server) -> Finding {
     let words = Words::new(evidence, server);
     let log = server.directories.get("log").map_or("/var/log", String::as_str);
-    let mut finding = RULE.finding(
-        Subject::service(instance),
-        format!("{instance} does not run: no mail is accepted or delivered by it."),
-    );
-    if let Some((name, unit)) = service_units::masked(evidence, server) {
-        finding = finding
-            .because(
-                format!("{name} is masked: systemd refuses to start it."),
-                unit.file.clone(),
-                view::pointer(["units", "value", "services", name]),
-            )
-            .fix(
-                Fix::here("Unmask the unit.")
-                    .command(format!("systemctl unmask {name}"))
-                    .undo(format!("systemctl mask {name}")),
-            );
-    }
+    let effect = if view::is_dovecot(server) {
+        "nobody can read mail or log in through it, and what is delivered through it waits"
+    } else {
+        "no mail is accepted or delivered by it"
+    };
+    let finding = RULE.finding(Subject::service(instance), format!("{instance} does not run: {effect}."));
+    let finding = reasons(evidence, instance, server, &words, finding);
     finding
         .because(
             format!("{} is configured in {}.", server.software, server.config_dir),
@@ -95,5 +85,32 @@ fn not_running(evidence: &Evidence, instance: &str, server: &Server) -> Finding 
                 .command(words.last_words(log))
                 .verify("mxray doctor"),
         )
-        .reference("postfix(1)")
+        .reference(if server.software == "postfix" { "postfix(1)" } else { words.manual() })
+}
+
+/// What is known to keep it from being started: a mask, or a configuration with which it cannot start.
+fn reasons(evidence: &Evidence, instance: &str, server: &Server, words: &Words<'_>, mut finding: Finding) -> Finding {
+    if let Some((name, unit)) = service_units::masked(evidence, server) {
+        finding = finding
+            .because(
+                format!("{name} is masked: systemd refuses to start it."),
+                unit.file.clone(),
+                view::pointer(["units", "value", "services", name]),
+            )
+            .fix(
+                Fix::here("Unmask the unit.")
+                    .command(format!("systemctl unmask {name}"))
+                    .undo(format!("systemctl mask {name}")),
+            );
+    }
+    match server.problems.iter().find(|problem| problem.text.contains("cannot start")) {
+        Some(problem) => finding
+            .because(problem.text.clone(), problem.at.to_string(), view::server_pointer(instance, &["problems"]))
+            .fix(
+                Fix::here("Correct what keeps it from starting.")
+                    .config(problem.at.file.clone(), Some(problem.at.line), "the line, corrected or taken out")
+                    .verify(words.check()),
+            ),
+        None => finding,
+    }
 }

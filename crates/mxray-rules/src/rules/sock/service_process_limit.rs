@@ -6,6 +6,8 @@ use crate::words::Words;
 use mxray_model::evidence::{Purpose, Server, Sockets, WantedListener};
 use mxray_model::{Evidence, Finding, Fix, Seen, Severity, Subject};
 
+mod dovecot;
+
 pub const RULE: Rule = Rule {
     code: "SOCK110",
     name: "service-process-limit",
@@ -34,11 +36,12 @@ fn check(evidence: &Evidence) -> Said {
             judgement.blind(&RULE, reason);
             continue;
         }
-        let found: Vec<Finding> = server
-            .wanted
-            .values()
-            .filter_map(|wanted| saturated(evidence, instance, server, wanted, sockets))
-            .collect();
+        let found: Vec<Finding> = if view::is_dovecot(server) {
+            dovecot::saturated(evidence, instance, server, sockets)
+        } else {
+            let services = server.wanted.values();
+            services.filter_map(|wanted| saturated(evidence, instance, server, wanted, sockets)).collect()
+        };
         if found.is_empty() && server.master.value().is_some() {
             judgement.well(format!("{instance}: no listening service is at its process limit"));
         }
