@@ -1,11 +1,13 @@
 //! The programs that one examination runs: how long, how much of their output, and that none of them outlives it.
 //!
-//! Which program is run, and that it may be trusted, is its caller's business.
+//! Which program is run is its caller's business, and to run only what is [`trusted`].
 
-use crate::secrets;
+use crate::{read, secrets};
 use mxray_model::{Blind, Seen, text};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::io::{self, Read};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -89,6 +91,34 @@ impl Programs {
         running.push(Arc::clone(&child));
         Ok(Some(child))
     }
+}
+
+/// A program's real path. It is run only where nobody but root can have put it there.
+pub(crate) fn trusted(path: &Path) -> Seen<PathBuf> {
+    let refuse = |why: String| read::failed("run", path, &format!("refused: {why}"));
+    let real = match std::fs::canonicalize(path) {
+        Ok(real) => real,
+        Err(error) => return read::refused("look for", path, &error),
+    };
+    for part in real.ancestors() {
+        let data = match std::fs::metadata(part) {
+            Ok(data) => data,
+            Err(error) => return read::refused("examine", part, &error),
+        };
+        let mode = data.permissions().mode();
+        if data.uid() != 0 {
+            return refuse(format!("{} belongs to user {}", read::shown(part), data.uid()));
+        }
+        // A sticky directory (/tmp) lets others add, not replace.
+        let writable = if data.is_dir() && mode & 0o1000 != 0 { 0 } else { mode & 0o022 };
+        if writable != 0 {
+            return refuse(format!("{} may be written by others (mode {:o})", read::shown(part), mode & 0o7777));
+        }
+        if part == real && (!data.is_file() || mode & 0o111 == 0) {
+            return refuse(format!("{} is not a program", read::shown(part)));
+        }
+    }
+    Seen::Value(real)
 }
 
 /// What a program said of its failure: postconf repeats whole lines of the configuration in its warnings.

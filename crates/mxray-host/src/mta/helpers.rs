@@ -216,6 +216,10 @@ fn all_stopped(owners: &[Owner], table: &Table) -> Seen<bool> {
 
 /// Below the queue directory an absolute symbolic link means one thing to a chrooted daemon and another one to us.
 fn leaves_by_link(path: &Path, queue: &Path) -> bool {
+    // A server without a queue directory that daemons see as their root.
+    if queue.as_os_str().is_empty() {
+        return false;
+    }
     let below = |part: &&Path| part.starts_with(queue) && *part != queue;
     let mut parts = path.ancestors().take_while(below);
     parts.any(|part| std::fs::read_link(part).is_ok_and(|target| target.is_absolute()))

@@ -4,6 +4,7 @@
 //! other software, helpers joined with sockets) stands in the modules beside it.
 
 mod daemon;
+mod exim;
 mod helpers;
 mod machine;
 mod others;
@@ -33,7 +34,7 @@ pub trait Reader {
 
 /// All readers.
 pub fn readers() -> Vec<Box<dyn Reader + Send + Sync>> {
-    vec![Box::new(postfix::Postfix)]
+    vec![Box::new(postfix::Postfix), Box::new(exim::EximReader)]
 }
 
 /// Which processes belong to which configured server.

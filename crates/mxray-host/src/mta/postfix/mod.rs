@@ -19,6 +19,7 @@ mod postconf;
 mod tests;
 
 pub(crate) use effective::{Item, items};
+pub(crate) use lines::escaped;
 
 use super::Reader;
 use super::machine::Machine;

@@ -1,10 +1,9 @@
 //! Asking `postconf`: found at a fixed path, checked, run with an empty environment, bounded in time and output.
 
-use crate::programs::Programs;
+use crate::programs::{self, Programs};
 use crate::read;
 use mxray_model::Seen;
 use std::collections::BTreeMap;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -60,32 +59,9 @@ impl Postconf {
     }
 }
 
-/// A program is run only where nobody but root can have put it there.
+/// postconf, where nobody but root can have put it there.
 pub(super) fn trusted(path: &Path) -> Seen<Postconf> {
-    let refuse = |why: String| read::failed("run", path, &format!("refused: {why}"));
-    let real = match std::fs::canonicalize(path) {
-        Ok(real) => real,
-        Err(error) => return read::refused("look for", path, &error),
-    };
-    for part in real.ancestors() {
-        let data = match std::fs::metadata(part) {
-            Ok(data) => data,
-            Err(error) => return read::refused("examine", part, &error),
-        };
-        let mode = data.permissions().mode();
-        if data.uid() != 0 {
-            return refuse(format!("{} belongs to user {}", read::shown(part), data.uid()));
-        }
-        // A sticky directory (/tmp) lets others add, not replace.
-        let writable = if data.is_dir() && mode & 0o1000 != 0 { 0 } else { mode & 0o022 };
-        if writable != 0 {
-            return refuse(format!("{} may be written by others (mode {:o})", read::shown(part), mode & 0o7777));
-        }
-        if part == real && (!data.is_file() || mode & 0o111 == 0) {
-            return refuse(format!("{} is not a program", read::shown(part)));
-        }
-    }
-    Seen::Value(Postconf(real))
+    programs::trusted(path).map(Postconf)
 }
 
 /// `name = value`, one a line.
