@@ -17,7 +17,7 @@ exim_packages() {
     for level in 2 3 4 5; do ln -sf ../init.d/exim4 "/etc/rc$level.d/S01exim4"; done
     [ -e /etc/default/exim4 ] || update-exim4defaults --init
     printf 'mailer-daemon: postmaster\npostmaster: root\n' >/etc/aliases
-    id bob >/dev/null 2>&1 || useradd -M -s /usr/sbin/nologin bob
+    id bob >/dev/null 2>&1 || useradd -M -d / -s /usr/sbin/nologin bob
 }
 
 # exim_debconf NAME=VALUE…: the answers that Debian's dialogue would have written, and the file made of them.
@@ -42,11 +42,14 @@ exim_start() {
         QUEUERUNNER=combined QUEUEINTERVAL=30m QFLAGS='' COMMONOPTIONS='' QUEUERUNNEROPTIONS='' SMTPLISTENEROPTIONS=''
         . /etc/default/exim4
         case $QUEUERUNNER in
-        combined) set -- -bd "-q$QFLAGS$QUEUEINTERVAL" ;;
-        no) set -- -bd ;;
+        combined) set -- -bd "-q$QFLAGS$QUEUEINTERVAL" $COMMONOPTIONS $QUEUERUNNEROPTIONS $SMTPLISTENEROPTIONS ;;
+        no | separate) set -- -bd $COMMONOPTIONS $SMTPLISTENEROPTIONS ;;
         *) exit 1 ;;
         esac
-        unit exim4.service /usr/sbin/exim4 "$@" $COMMONOPTIONS $QUEUERUNNEROPTIONS $SMTPLISTENEROPTIONS
+        unit exim4.service /usr/sbin/exim4 "$@"
+        if [ "$QUEUERUNNER" = separate ]; then
+            unit exim4.service /usr/sbin/exim4 -oP /run/exim4/eximqr.pid "-q$QFLAGS$QUEUEINTERVAL" $COMMONOPTIONS
+        fi
     )
 }
 exim_pid() { cat /run/exim4/exim.pid; }

@@ -6,6 +6,7 @@
 #![deny(clippy::disallowed_methods, clippy::disallowed_macros)]
 
 mod causes;
+mod exim;
 mod precedence;
 mod rule;
 mod rules;

@@ -26,6 +26,10 @@ pub(super) fn attach(servers: &mut BTreeMap<String, Server>, table: &Table) {
             };
             continue;
         };
+        if table.rows.values().filter_map(daemon_of).any(|daemon| daemon.runs_queue) {
+            let runner = Setting { value: "daemon".to_owned(), at: None };
+            server.settings.insert(interpret::QUEUE_RUNNER.to_owned(), runner);
+        }
         let count = children(table, master);
         if let Some(row) = table.rows.get(&master.pid) {
             as_started(server, row);

@@ -49,6 +49,8 @@ pub(crate) const OPTIONS: &[(&str, Option<&str>)] = &[
 ];
 /// Whether an authenticator here lets users log in.
 pub(crate) const LOGINS: &str = "logins";
+/// Who goes through the queue: `daemon`, `cron`, `none`, or `unknown` where crontabs may not be read.
+pub(crate) const QUEUE_RUNNER: &str = "queue runner";
 /// A hosting panel's longest list has some ten thousand names.
 const VALUE_CHARS_MAX: usize = 64 * 1024;
 const PROBLEMS_MAX: usize = 100;
@@ -84,6 +86,8 @@ pub(crate) fn server(input: &Input<'_>) -> Server {
     }
     let mut settings = settings(input);
     let daemon = daemon(input, &mut settings, &mut problems);
+    let runner = if daemon.runs_queue { "daemon" } else { "none" };
+    settings.insert(QUEUE_RUNNER.to_owned(), Setting { value: runner.to_owned(), at: None });
     let sources = facts::Sources { config: &input.config, settings: &settings };
     let (certificates, unclear) = facts::certificates(&sources);
     for (at, text) in unclear {

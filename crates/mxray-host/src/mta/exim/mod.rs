@@ -26,7 +26,7 @@ use crate::{names, read, units};
 use binary::Exim;
 use daemon::{DEFAULT_FILE, Defaults};
 use interpret::Input;
-use mxray_model::evidence::{FileLine, Problem, Server};
+use mxray_model::evidence::{FileLine, Problem, Server, Setting};
 use mxray_model::{Blind, Seen};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -138,6 +138,13 @@ fn read_server(exim: &Seen<Exim>, file: &str, programs: &Programs) -> Result<Opt
 
 /// What stands beside the configuration.
 fn finish(server: &mut Server) {
+    if let Some(runner) = server.settings.get_mut(interpret::QUEUE_RUNNER).filter(|runner| runner.value == "none") {
+        match start::cron_runs_queue() {
+            Seen::Value(file) => *runner = Setting { value: "cron".to_owned(), at: Some(file) },
+            Seen::Absent => {}
+            Seen::Unknown(_) => "unknown".clone_into(&mut runner.value),
+        }
+    }
     server.egress.account = names::account(server.setting("exim_user"));
     if !server.directories.contains_key("log") && Path::new("/var/log").is_dir() {
         server.directories.insert("log".to_owned(), "/var/log".to_owned());

@@ -2,8 +2,10 @@
 //! server; one that inetd or a socket unit starts for each connection has no daemon to look for.
 
 use super::daemon::Defaults;
-use mxray_model::evidence::Server;
-use std::path::Path;
+use crate::read;
+use mxray_model::Seen;
+use mxray_model::evidence::{FileLine, Server};
+use std::path::{Path, PathBuf};
 
 const NAMES: &[&str] = &["exim4", "exim"];
 /// systemd's links, by unit and target.
@@ -75,7 +77,7 @@ fn started_by_connection() -> bool {
     let units = NAMES.iter().any(|name| {
         Path::new("/etc/systemd/system/sockets.target.wants").join(format!("{name}.socket")).symlink_metadata().is_ok()
     });
-    let content = crate::read::file(Path::new("/etc/inetd.conf"), INETD_BYTES_MAX);
+    let content = read::file(Path::new("/etc/inetd.conf"), INETD_BYTES_MAX);
     let by_inetd = content.value().is_some_and(|content| {
         let mut lines = content.bytes.split(|byte| *byte == b'\n');
         lines.any(|line| {
@@ -84,4 +86,58 @@ fn started_by_connection() -> bool {
         })
     });
     units || by_inetd
+}
+
+/// The line of a crontab that runs the queue (`exim -q`, `runq`). `Unknown`: a crontab may not be read.
+pub(super) fn cron_runs_queue() -> Seen<FileLine> {
+    const CRONTAB_BYTES_MAX: u64 = 1 << 20;
+    const FILES_MAX: usize = 1000;
+    const DIRECTORIES: &[&str] =
+        &["/etc/cron.d", "/etc/cron.hourly", "/etc/cron.daily", "/var/spool/cron/crontabs", "/var/spool/cron"];
+    let mut files = vec![PathBuf::from("/etc/crontab")];
+    let mut blind = None;
+    for directory in DIRECTORIES.iter().map(Path::new) {
+        match std::fs::read_dir(directory) {
+            Ok(entries) => files.extend(entries.flatten().map(|entry| entry.path()).take(FILES_MAX)),
+            Err(error) => blind = blind.or(read::refused::<()>("list", directory, &error).blind().cloned()),
+        }
+    }
+    for file in files.iter().filter(|file| !file.is_dir()) {
+        match read::file(file, CRONTAB_BYTES_MAX) {
+            Seen::Value(content) => {
+                let lines = content.bytes.split(|byte| *byte == b'\n').map(String::from_utf8_lossy);
+                if let Some((index, _)) = lines.enumerate().find(|(_, line)| runs_queue(line)) {
+                    return Seen::Value(FileLine {
+                        file: read::shown(file),
+                        line: u32::try_from(index + 1).unwrap_or(u32::MAX),
+                    });
+                }
+            }
+            Seen::Absent => {}
+            Seen::Unknown(why) => blind = blind.or(Some(why)),
+        }
+    }
+    blind.map_or(Seen::Absent, Seen::Unknown)
+}
+
+fn runs_queue(line: &str) -> bool {
+    let base = |word: &str| word.rsplit('/').next().unwrap_or(word).to_owned();
+    let words: Vec<String> = line.split('#').next().unwrap_or_default().split_whitespace().map(base).collect();
+    let starts = |name: &String| matches!(name.as_str(), "exim" | "exim4" | "sendmail");
+    words.iter().any(|word| word == "runq")
+        || (words.iter().any(starts) && words.iter().any(|word| word.starts_with("-q")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::runs_queue;
+
+    #[test]
+    fn crontabs_name_the_queue_run() {
+        assert!(runs_queue("*/10 * * * * root /usr/sbin/exim4 -q"));
+        assert!(runs_queue("0 * * * * mail [ -x /usr/sbin/exim ] && /usr/sbin/exim -qff"));
+        assert!(runs_queue("@hourly root runq"));
+        assert!(!runs_queue("# */10 * * * * root /usr/sbin/exim4 -q"));
+        assert!(!runs_queue("17 * * * * root /usr/sbin/exim_tidydb -q /var/spool/exim4 retry"));
+    }
 }
