@@ -75,7 +75,11 @@ pub(crate) fn server(input: &Input<'_>) -> Server {
     let config_at = FileLine { file: input.file.to_owned(), line: 1 };
     let mut problems = Problems { list: Vec::new() };
     if let Some(blind) = input.dump.blind() {
-        problems.add(&config_at, &format!("exim -bP could not be asked ({}); read from the files", blind.why()));
+        let why = blind.why();
+        problems.add(
+            complained_of(&why).as_ref().unwrap_or(&config_at),
+            &format!("exim -bP could not be asked ({why}); read from the files"),
+        );
     }
     for trouble in &input.config.troubles {
         problems.add(&trouble.at, &trouble.text);
@@ -130,6 +134,13 @@ pub(crate) fn server(input: &Input<'_>) -> Server {
     }
 }
 
+/// `Exim configuration error in line 7 of /etc/exim.conf:`
+fn complained_of(text: &str) -> Option<FileLine> {
+    let (line, rest) = text.split_once("configuration error in line ")?.1.split_once(" of ")?;
+    let file = rest.split([':', ' ', ';']).next().filter(|file| file.starts_with('/'))?;
+    Some(FileLine { file: file.to_owned(), line: line.parse().ok()? })
+}
+
 /// A user of this server can log in.
 pub(crate) fn logins(config: &Config) -> bool {
     config.authenticators.iter().any(|one| one.options.keys().any(|name| name.starts_with("server_")))
@@ -170,6 +181,7 @@ fn settings(input: &Input<'_>) -> BTreeMap<String, Setting> {
         let value = match (told(name), written) {
             (_, Some(written)) if written.value == "[masked]" => written.value,
             (Some(value), _) => secrets::value(name, &clip(value, VALUE_CHARS_MAX)),
+            (None, Some(written)) if matches!(default, Some("true" | "false")) => switch(&written.value),
             (None, Some(written)) => written.value,
             (None, None) => default.map(str::to_owned).or_else(built).unwrap_or_default(),
         };
@@ -198,6 +210,15 @@ fn settings(input: &Input<'_>) -> BTreeMap<String, Setting> {
         found.insert("acl for RCPT".to_owned(), acl);
     }
     found
+}
+
+/// A switch may be written as `yes` and `no`, too (specification, 6.11).
+fn switch(value: &str) -> String {
+    match value {
+        "yes" => "true".to_owned(),
+        "no" => "false".to_owned(),
+        other => other.to_owned(),
+    }
 }
 
 /// The list that decides about each recipient, one statement a line, without what only writes and sets.

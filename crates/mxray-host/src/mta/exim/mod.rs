@@ -4,6 +4,8 @@
 //! `helpers` and `interpret` are pure. Not read: what Exim expands for each message (`${…}`), which stands as it is
 //! written or is told as a problem.
 
+#[cfg(test)]
+mod against;
 mod attach;
 mod binary;
 mod daemon;

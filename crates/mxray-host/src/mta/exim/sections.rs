@@ -138,7 +138,10 @@ impl Parser {
         }
         match option(text) {
             Some((name, value)) => {
-                self.config.main.insert(name, Value { text: value, at: line.at.clone(), hidden });
+                let value = Value { text: value, at: line.at.clone(), hidden };
+                if self.config.main.insert(name.clone(), value).is_some() {
+                    self.trouble(line, format!("{name} is set for the second time: Exim cannot start"));
+                }
             }
             None => self.trouble(line, "this is no option".to_owned()),
         }

@@ -124,8 +124,8 @@ fn runs_queue(line: &str) -> bool {
     let base = |word: &str| word.rsplit('/').next().unwrap_or(word).to_owned();
     let words: Vec<String> = line.split('#').next().unwrap_or_default().split_whitespace().map(base).collect();
     let starts = |name: &String| matches!(name.as_str(), "exim" | "exim4" | "sendmail");
-    words.iter().any(|word| word == "runq")
-        || (words.iter().any(starts) && words.iter().any(|word| word.starts_with("-q")))
+    let behind = words.iter().skip_while(|word| !starts(word));
+    words.iter().any(|word| word == "runq") || behind.into_iter().any(|word| word.starts_with("-q"))
 }
 
 #[cfg(test)]
