@@ -88,6 +88,8 @@ pub(crate) fn defaults(bytes: &[u8]) -> Defaults {
         "combined" => vec![format!("-bd {queue} {common} {of_queue} {of_listener}")],
         "separate" => vec![format!("-bd {common} {of_listener}"), format!("{queue} {common} {of_queue}")],
         "queueonly" => vec![format!("{queue} {common} {of_queue}")],
+        // A shell would tell; the usual one is the best guess.
+        unclear if unclear.contains(['$', '`']) => vec![format!("-bd {queue}")],
         "no" | "ppp" => vec![format!("-bd {common} {of_listener}")],
         _ => Vec::new(),
     };

@@ -152,8 +152,9 @@ struct Problems {
 
 impl Problems {
     fn add(&mut self, at: &FileLine, text: &str) {
-        if self.list.len() < PROBLEMS_MAX {
-            self.list.push(Problem { at: at.clone(), text: clip(&secrets::text(text), 1000) });
+        let problem = Problem { at: at.clone(), text: clip(&secrets::text(text), 1000) };
+        if self.list.len() < PROBLEMS_MAX && !self.list.contains(&problem) {
+            self.list.push(problem);
         }
     }
 }

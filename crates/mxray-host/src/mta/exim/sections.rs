@@ -67,6 +67,8 @@ impl Config {
 }
 
 const VERBS: &[&str] = &["accept", "defer", "deny", "discard", "drop", "require", "warn"];
+const SECTIONS: &[&str] =
+    &["acl", "authenticators", "local_scan", "retry", "rewrite", "routers", "transports"];
 const LISTS: &[&str] = &["domainlist", "hostlist", "addresslist", "localpartlist"];
 
 pub(crate) fn parse(text: &Text) -> Config {
@@ -105,6 +107,9 @@ impl Parser {
         if let Some(section) = line.text.strip_prefix("begin").filter(|rest| rest.starts_with(' ')) {
             section.trim().clone_into(&mut self.section);
             self.acl = None;
+            if !SECTIONS.contains(&section.trim()) {
+                self.trouble(line, format!("there is no section {}: Exim cannot start", section.trim()));
+            }
             return;
         }
         match self.section.as_str() {
@@ -112,12 +117,7 @@ impl Parser {
             "acl" => self.acl(line),
             "routers" | "transports" | "authenticators" => self.driver(line),
             // What says how addresses are rewritten and how often is tried is not looked at.
-            "retry" | "rewrite" | "local_scan" => {}
-            other => {
-                let text = format!("there is no section {other}: Exim cannot start");
-                self.trouble(line, text);
-                "retry".clone_into(&mut self.section);
-            }
+            _ => {}
         }
     }
 

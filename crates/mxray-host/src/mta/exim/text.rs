@@ -15,7 +15,7 @@ const BYTES_MAX: usize = 8 << 20;
 /// Macros defined; Debian's own configuration has 40.
 const MACROS_MAX: usize = 2000;
 /// What replacing macros may cost in all, in bytes looked through: lines times macros.
-const REPLACING_MAX: usize = 256 << 20;
+const REPLACING_MAX: usize = 64 << 20;
 /// The longest logical line, with its macros replaced.
 const LINE_BYTES_MAX: usize = 256 * 1024;
 /// Troubles that are kept; the first ones say what is wrong.
