@@ -225,6 +225,20 @@ fn list(server: &Server, kind: &str, value: &str, depth: u32, item_of: &dyn Fn(&
     }
 }
 
+/// `50M`: a number with K, M or G behind it, powers of 1024.
+pub fn size(text: &str) -> Option<u64> {
+    let text = text.trim();
+    let digits = text.trim_end_matches(['K', 'k', 'M', 'm', 'G', 'g']);
+    let factor = match text.get(digits.len()..)? {
+        "" => 1,
+        "K" | "k" => 1 << 10,
+        "M" | "m" => 1 << 20,
+        "G" | "g" => 1_u64 << 30,
+        _ => return None,
+    };
+    digits.parse::<u64>().ok()?.checked_mul(factor)
+}
+
 /// The option as an admin sets it: on Debian some are answers in a file of its own.
 pub fn written<'a>(server: &'a Server, option: &'a str, answer: &'a str) -> (&'a str, Option<&'a FileLine>) {
     let by_answer = server.settings.get(answer).filter(|setting| !setting.value.trim().is_empty());

@@ -67,8 +67,7 @@ impl Config {
 }
 
 const VERBS: &[&str] = &["accept", "defer", "deny", "discard", "drop", "require", "warn"];
-const SECTIONS: &[&str] =
-    &["acl", "authenticators", "local_scan", "retry", "rewrite", "routers", "transports"];
+const SECTIONS: &[&str] = &["acl", "authenticators", "local_scan", "retry", "rewrite", "routers", "transports"];
 const LISTS: &[&str] = &["domainlist", "hostlist", "addresslist", "localpartlist"];
 
 pub(crate) fn parse(text: &Text) -> Config {

@@ -194,7 +194,8 @@ fn what_cannot_be_understood_is_a_problem_with_its_line() {
 #[test]
 fn hostile_sizes_end_soon_and_are_told() {
     let begun = std::time::Instant::now();
-    let doubling = (0..60).fold("A00 = aaaaaaaaaa\n".to_owned(), |text, n| format!("{text}A{:02} = A{n:02}A{n:02}\n", n + 1));
+    let doubling =
+        (0..60).fold("A00 = aaaaaaaaaa\n".to_owned(), |text, n| format!("{text}A{:02} = A{n:02}A{n:02}\n", n + 1));
     let macros = (0..5000).fold(String::new(), |text, n| format!("{text}M{n}_ = x\n"));
     let many = "q".repeat(200) + "\n";
     for text in [

@@ -1,12 +1,13 @@
 //! CONF101: a switch in the mail server's configuration keeps mail from being accepted or delivered.
 
-use crate::exim;
+mod exim;
+
 use crate::rule::{Judgement, Rule, Said};
 use crate::view;
 use crate::words::Words;
 use mxray_model::evidence::{Server, WantedListener};
 use mxray_model::text::shell_word;
-use mxray_model::{Blind, Evidence, Finding, Fix, Severity, Subject};
+use mxray_model::{Evidence, Finding, Fix, Severity, Subject};
 
 pub const RULE: Rule = Rule {
     code: "CONF101",
@@ -35,8 +36,8 @@ fn check(evidence: &Evidence) -> Said {
     let servers = view::servers(evidence, &RULE)?;
     let mut judgement = Judgement::nothing();
     for (instance, server) in servers {
-        if !server.enabled && server.software != "postfix" {
-            not_started(evidence, instance, server, &mut judgement);
+        if !server.enabled && server.software == "exim" {
+            exim::not_started(evidence, instance, server, &mut judgement);
             continue;
         }
         if !server.enabled {
@@ -44,7 +45,7 @@ fn check(evidence: &Evidence) -> Said {
             continue;
         }
         if server.software == "exim" {
-            in_exim(evidence, instance, server, &mut judgement);
+            exim::switched_off(evidence, instance, server, &mut judgement);
         }
         if server.software != "postfix" {
             continue;
@@ -125,115 +126,6 @@ fn unserved<'a>(evidence: &Evidence, server: &'a Server) -> Option<&'a WantedLis
         let sockets = evidence.sockets.value();
         sockets.is_some_and(|sockets| view::listeners_on(sockets, wanted.port).is_empty())
     })
-}
-
-/// Another server than Postfix that nothing starts. Beside another mail server this is how it should be.
-fn not_started(evidence: &Evidence, instance: &str, server: &Server, judgement: &mut Judgement) {
-    let unserved = unserved(evidence, server);
-    let missed = unserved.zip(view::receives_mail(evidence, server));
-    let Some((wanted, domains)) = missed else {
-        return judgement
-            .well(format!("{instance} is installed and not started with the machine: nothing is expected of it"));
-    };
-    let words = Words::new(evidence, server);
-    judgement.find(
-        RULE.finding(
-            Subject::service(instance),
-            format!("{instance} is not started with the machine, and nobody else listens on port {}.", wanted.port),
-        )
-        .confidence(0.8)
-        .touches(view::port_scope(wanted.port))
-        .because(
-            "Nothing starts it: no unit, no link of a run level.",
-            server.config_dir.clone(),
-            view::server_pointer(instance, &["enabled"]),
-        )
-        .because(domains, server.config_dir.clone(), view::server_pointer(instance, &["domains"]))
-        .data("parameter", "start")
-        .data("value", "no")
-        .fix(
-            Fix::here("If it should run, enable and start it.")
-                .command(words.start())
-                .verify(view::look_again(wanted.port)),
-        ),
-    );
-}
-
-/// Exim's switches (specification, 14): mail that is taken and never tried, and clients that are all refused.
-fn in_exim(evidence: &Evidence, instance: &str, server: &Server, judgement: &mut Judgement) {
-    let before = judgement.findings.len() + judgement.unseen.len();
-    for (option, value, effect, severity) in exim_switches(server, judgement) {
-        let words = Words::new(evidence, server);
-        let at = server.set_at(option);
-        let change = exim::change(server, &words, STEP, (option, at), value, false);
-        judgement.find(
-            RULE.finding_as(
-                severity,
-                Subject::service(format!("{instance} {option}")),
-                format!("{instance}: {option} = {}: {effect}.", server.setting(option)),
-            )
-            .confidence(0.95)
-            .touches(Subject::service(format!("{instance} delivery")))
-            .because(
-                format!("{option} = {}", server.setting(option)),
-                at.map_or_else(|| server.config_dir.clone(), ToString::to_string),
-                view::server_pointer(instance, &["settings", option]),
-            )
-            .data("parameter", option)
-            .data("value", server.setting(option))
-            .fix(change.verify(format!("exim -bP {option}")))
-            .fix(Fix::here("Deliver what waits.").command("exim -qff").verify("exim -bpc"))
-            .reference("Exim specification, chapter 14"),
-        );
-    }
-    if judgement.findings.len() + judgement.unseen.len() == before {
-        judgement.well(format!("{instance}: no option keeps all mail in the queue or refuses every client"));
-    }
-}
-
-/// Option, the value that ends it, its effect, and how bad that is.
-fn exim_switches(
-    server: &Server,
-    judgement: &mut Judgement,
-) -> Vec<(&'static str, &'static str, &'static str, Severity)> {
-    let is_all = |option: &str| exim::items(server.setting(option)).iter().any(|item| item == "*");
-    let mut found = Vec::new();
-    if is_all("hold_domains") {
-        found.push((
-            "hold_domains",
-            "",
-            "no mail is delivered: all of it waits in the queue until the option is gone",
-            Severity::Critical,
-        ));
-    }
-    let is_public = server.wanted.values().any(|wanted| view::is_public_smtp(wanted) && !wanted.is_loopback_only());
-    if is_all("host_reject_connection") && is_public {
-        found.push(("host_reject_connection", "", "every client is refused", Severity::Critical));
-    }
-    let queued = [
-        ("queue_only", "false", server.setting("queue_only") == "true"),
-        ("queue_domains", "", is_all("queue_domains")),
-        ("queue_smtp_domains", "", is_all("queue_smtp_domains")),
-    ];
-    for (option, value, _) in queued.into_iter().filter(|(_, _, is_on)| *is_on) {
-        match exim::queue_runner(server) {
-            "none" => found.push((
-                option,
-                value,
-                "mail is only put into the queue, and nothing runs the queue",
-                Severity::Critical,
-            )),
-            "unknown" => judgement.blind(
-                &RULE,
-                &Blind::NotPermitted {
-                    what: format!("see in crontabs whether anything runs the queue, which {option} leaves mail to"),
-                    needs: "root".to_owned(),
-                },
-            ),
-            _ => found.push((option, value, "mail waits for the next run of the queue", Severity::Notice)),
-        }
-    }
-    found
 }
 
 /// The transports that mail of this server can take: by the parameters that name them, or these parameters' defaults.

@@ -1,6 +1,7 @@
 //! SOCK102: a public service listens only on loopback.
 
-use crate::exim;
+mod exim;
+
 use crate::rule::{Judgement, Rule, Said};
 use crate::view;
 use crate::words::Words;
@@ -82,7 +83,7 @@ fn configured(
         .confidence(0.9)
         .because(domains, words.main_cf(), view::server_pointer(instance, &["settings"]));
     if server.software == "exim" {
-        return in_exim(finding, instance, server, services, words);
+        return exim::listen_on_all(finding, instance, server, services, words);
     }
     let interfaces = server.setting("inet_interfaces");
     if matches!(interfaces.trim(), "all" | "") {
@@ -109,37 +110,6 @@ fn configured(
                 .command(words.restart())
                 .verify(view::look_again(first_port(services))),
         )
-}
-
-/// Exim: `-oX` beats local_interfaces, which Debian makes of an answer.
-fn in_exim(
-    finding: Finding,
-    instance: &str,
-    server: &Server,
-    services: &[(&String, &WantedListener)],
-    words: &Words<'_>,
-) -> Finding {
-    let by_option = services.iter().find(|(_, wanted)| wanted.at.file.starts_with("/etc/default/"));
-    let (name, at) = match by_option {
-        Some((_, wanted)) => ("SMTPLISTENEROPTIONS", Some(&wanted.at)),
-        None => exim::written(server, "local_interfaces", "dc_local_interfaces"),
-    };
-    let every = if name == "local_interfaces" { "<; ::0 ; 0.0.0.0" } else { "" };
-    let step = exim::change(
-        server,
-        words,
-        "Let it listen on all addresses, and restart it: a reload does not change them.",
-        (name, at),
-        every,
-        true,
-    );
-    finding
-        .because(
-            format!("{name} = {}", server.setting(if by_option.is_some() { "daemon options" } else { name })),
-            at.map_or_else(|| server.config_dir.clone(), ToString::to_string),
-            view::server_pointer(instance, &["settings"]),
-        )
-        .fix(step.verify(view::look_again(first_port(services))))
 }
 
 fn base(instance: &str, services: &[(&String, &WantedListener)], but: &str) -> Finding {
