@@ -6,7 +6,7 @@ use crate::rule::Judgement;
 use crate::words::Words;
 use crate::{exim, view};
 use mxray_model::evidence::{Server, Sockets};
-use mxray_model::{Evidence, Fix, Seen, Subject};
+use mxray_model::{Evidence, Fix, Seen, Severity, Subject};
 
 pub(super) fn saturated(
     evidence: &Evidence,
@@ -28,7 +28,8 @@ pub(super) fn saturated(
     let more = limit.saturating_mul(2).max(40).to_string();
     let at = server.set_at("smtp_accept_max");
     let mut finding = RULE
-        .finding(
+        .finding_as(
+            Severity::Error,
             Subject::service(format!("{instance} smtp")),
             format!(
                 "{instance} serves {} connections at a time, as many as it may: the next client is told 421.",
