@@ -88,6 +88,7 @@ fn etc(scratch: &Path) {
 fn inside(scratch: &Path, script: &str, argument: &str) -> Result<Vec<u8>, String> {
     let text = format!(
         "set -e; mount -t overlay overlay -o lowerdir=\"$1/etc:/etc\" /etc\n\
+         for own in /var/spool /var/log; do mount -t tmpfs own \"$own\"; done\n\
          export LD_LIBRARY_PATH=\"$(dirname \"$(find \"$1/root\" -name 'libidn.so.12' | head -n 1)\")\" LC_ALL=C\n{script}"
     );
     let mut command = Command::new("unshare");
@@ -274,7 +275,11 @@ fn our_reading_is_exims() {
         return skip(&reason);
     }
     etc(&scratch.0);
-    if let Err(reason) = inside(&scratch.0, "\"$1/root/usr/sbin/exim4\" -C /dev/null -bP exim_version >/dev/null", "") {
+    if let Err(reason) = inside(
+        &scratch.0,
+        "setpriv --reuid 65534 --regid 65534 --clear-groups \"$1/root/usr/sbin/exim4\" -C /dev/null -bP exim_version >/dev/null",
+        "",
+    ) {
         return skip(&format!("the unpacked Exim does not run here: {reason}"));
     }
     let mut all = debians(&scratch.0);
