@@ -129,14 +129,12 @@ fn deliveries(sources: &Sources<'_>) -> Vec<Found> {
         let by_lmtp = transport.is("smtp") && transport.option("protocol") == "lmtp";
         if let (true, Some(value), Ok(port)) =
             (by_lmtp, transport.options.get("hosts"), transport.option("port").parse())
+            && let [host] = items(&value.text).as_slice()
+            && !is_expansion(host)
         {
-            if let [host] = items(&value.text).as_slice()
-                && !is_expansion(host)
-            {
-                let endpoint = Endpoint::Inet { host: host.clone(), port };
-                let setting = format!("hosts of {}", transport.name);
-                found.push(Found { kind, endpoint, setting, at: Some(value.at.clone()), on_failure: "defer" });
-            }
+            let endpoint = Endpoint::Inet { host: host.clone(), port };
+            let setting = format!("hosts of {}", transport.name);
+            found.push(Found { kind, endpoint, setting, at: Some(value.at.clone()), on_failure: "defer" });
         }
     }
     found
