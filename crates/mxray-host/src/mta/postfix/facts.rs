@@ -6,7 +6,9 @@ use super::listeners::seen_by;
 use super::main_cf::MainCf;
 use super::master_cf::{MasterCf, Service};
 use mxray_model::Seen;
-use mxray_model::evidence::{CertificateFiles, Configured, DomainKind, Egress, FileLine, MailDomain, Setting};
+use mxray_model::evidence::{
+    CertificateFiles, Configured, DomainKind, Egress, FileLine, MailDomain, Server, Setting, WantedListener,
+};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
@@ -22,7 +24,7 @@ pub(crate) struct Sources<'a> {
     pub main_file: &'a str,
     pub master_file: &'a str,
     /// The services that listen for clients, as the keys of `wanted`.
-    pub wanted: &'a BTreeSet<String>,
+    pub wanted: &'a BTreeMap<String, WantedListener>,
 }
 
 impl Sources<'_> {
@@ -51,8 +53,19 @@ impl Sources<'_> {
     }
 }
 
+/// A server with these facts and nothing else.
+pub(crate) fn facts(sources: &Sources<'_>) -> Server {
+    Server {
+        egress: egress(sources),
+        domains: domains(sources),
+        certificates: certificates(sources),
+        size_limit: size_limit(sources),
+        ..Server::default()
+    }
+}
+
 /// How mail leaves. Who the account is, is for the caller to look up.
-pub(crate) fn egress(sources: &Sources<'_>) -> Egress {
+fn egress(sources: &Sources<'_>) -> Egress {
     let mut bound = Vec::new();
     for service in sources.senders() {
         for name in ["smtp_bind_address", "smtp_bind_address6"] {
@@ -91,7 +104,7 @@ fn root(sources: &Sources<'_>) -> Option<Configured<String>> {
     })
 }
 
-pub(crate) fn domains(sources: &Sources<'_>) -> Vec<Configured<MailDomain>> {
+fn domains(sources: &Sources<'_>) -> Vec<Configured<MailDomain>> {
     const LISTS: [(&str, DomainKind); 4] = [
         ("mydestination", DomainKind::Local),
         ("virtual_mailbox_domains", DomainKind::Virtual),
@@ -114,7 +127,7 @@ pub(crate) fn domains(sources: &Sources<'_>) -> Vec<Configured<MailDomain>> {
     found
 }
 
-pub(crate) fn size_limit(sources: &Sources<'_>) -> Seen<Configured<u64>> {
+fn size_limit(sources: &Sources<'_>) -> Seen<Configured<u64>> {
     let limit = sources.common("message_size_limit");
     match limit.value.trim().parse() {
         Ok(0) => Seen::Absent,
@@ -127,12 +140,12 @@ pub(crate) fn size_limit(sources: &Sources<'_>) -> Seen<Configured<u64>> {
 const PAIRS: [(&str, &str); 3] =
     [("tls_cert_file", "tls_key_file"), ("tls_eccert_file", "tls_eckey_file"), ("tls_dcert_file", "tls_dkey_file")];
 
-pub(crate) fn certificates(sources: &Sources<'_>) -> Vec<CertificateFiles> {
+fn certificates(sources: &Sources<'_>) -> Vec<CertificateFiles> {
     let mut found: Vec<CertificateFiles> = Vec::new();
     let servers = sources.master.services.values().filter(|service| matches!(service.daemon(), "smtpd" | "tlsproxy"));
     for service in servers {
         for mut files in of_service(sources, service, "smtpd", false) {
-            files.services = [service.key()].into_iter().filter(|key| sources.wanted.contains(key)).collect();
+            files.services = [service.key()].into_iter().filter(|key| sources.wanted.contains_key(key)).collect();
             add(&mut found, files);
         }
     }
@@ -212,7 +225,13 @@ mod tests {
             settings: &settings,
             main_file: "main.cf",
             master_file: "master.cf",
-            wanted: &master.services.keys().filter(|key| key.ends_with("/inet")).cloned().collect(),
+            wanted: &super::super::listeners::wanted(
+                &values,
+                &master,
+                &Machine::default(),
+                "master.cf",
+                &mut Vec::new(),
+            ),
         })
     }
 

@@ -148,10 +148,10 @@ pub(crate) fn server(input: &Input<'_>) -> Server {
     let mut wanted = wanted(&values, &master, input.machine, &master_file, &mut troubles);
     troubles.extend(override_troubles(&values, &master));
     problems.add(&master_file, &troubles);
-    let common: BTreeMap<&str, String> = SETTINGS.iter().map(|name| (*name, values.plain(name))).collect();
+    let of_all: BTreeMap<&str, String> = SETTINGS.iter().map(|name| (*name, values.plain(name))).collect();
     for (key, listener) in &mut wanted {
         if let Some(service) = master.services.get(key) {
-            differing(&values, &super::listeners::seen_by(service), &common, listener);
+            differing(&values, &super::listeners::seen_by(service), &of_all, listener);
         }
     }
     let sources = Sources {
@@ -166,21 +166,16 @@ pub(crate) fn server(input: &Input<'_>) -> Server {
         read: input.read,
     };
     let helpers = helpers(&sources);
-    let keys = wanted.keys().cloned().collect();
-    let facts = facts::Sources {
+    let common = facts::facts(&facts::Sources {
         values: &values,
         main: &input.main,
         master: &master,
         settings: &settings,
         main_file: &main_file,
         master_file: &master_file,
-        wanted: &keys,
-    };
+        wanted: &wanted,
+    });
     Server {
-        egress: facts::egress(&facts),
-        domains: facts::domains(&facts),
-        certificates: facts::certificates(&facts),
-        size_limit: facts::size_limit(&facts),
         software: "postfix".to_owned(),
         version: input.version.clone(),
         config_dir: input.config_dir.to_owned(),
@@ -195,6 +190,7 @@ pub(crate) fn server(input: &Input<'_>) -> Server {
         children: Seen::not_attempted("processes were not looked at"),
         unit: Seen::not_attempted("units were not looked at"),
         problems: problems.list,
+        ..common
     }
 }
 
