@@ -144,16 +144,7 @@ pub(crate) fn server(input: &Input<'_>) -> Server {
     }
     let mut master = input.master.clone();
     master.services.retain(|_, service| !is_disabled(&values, service));
-    let mut troubles = Vec::new();
-    let mut wanted = wanted(&values, &master, input.machine, &master_file, &mut troubles);
-    troubles.extend(override_troubles(&values, &master));
-    problems.add(&master_file, &troubles);
-    let of_all: BTreeMap<&str, String> = SETTINGS.iter().map(|name| (*name, values.plain(name))).collect();
-    for (key, listener) in &mut wanted {
-        if let Some(service) = master.services.get(key) {
-            differing(&values, &super::listeners::seen_by(service), &of_all, listener);
-        }
-    }
+    let wanted = listeners(&values, &master, input.machine, &master_file, &mut problems);
     let sources = Sources {
         values: &values,
         main: &input.main,
@@ -192,6 +183,27 @@ pub(crate) fn server(input: &Input<'_>) -> Server {
         problems: problems.list,
         ..common
     }
+}
+
+/// The listeners that master.cf asks for, with what differs for each of them.
+fn listeners(
+    values: &Values,
+    master: &MasterCf,
+    machine: &Machine,
+    master_file: &str,
+    problems: &mut Problems,
+) -> BTreeMap<String, WantedListener> {
+    let mut troubles = Vec::new();
+    let mut wanted = wanted(values, master, machine, master_file, &mut troubles);
+    troubles.extend(override_troubles(values, master));
+    problems.add(master_file, &troubles);
+    let of_all: BTreeMap<&str, String> = SETTINGS.iter().map(|name| (*name, values.plain(name))).collect();
+    for (key, listener) in &mut wanted {
+        if let Some(service) = master.services.get(key) {
+            differing(values, &super::listeners::seen_by(service), &of_all, listener);
+        }
+    }
+    wanted
 }
 
 /// postmulti(1): a single instance always runs; of several only those that say so.
