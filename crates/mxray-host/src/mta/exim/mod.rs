@@ -14,6 +14,7 @@ mod helpers;
 mod interpret;
 mod list;
 mod listeners;
+mod origin;
 mod sections;
 mod start;
 #[cfg(test)]
@@ -37,6 +38,8 @@ use std::time::SystemTime;
 /// Debian's file has 20 KB; with lists of domains in it some megabytes.
 const FILE_BYTES_MAX: u64 = 8 << 20;
 const DEFAULTS_BYTES_MAX: u64 = 64 * 1024;
+/// One file of Debian's sources; the template has 90 KB.
+const SOURCE_BYTES_MAX: u64 = 1 << 20;
 /// Files of Debian's split configuration; it has 40.
 const SPLIT_FILES_MAX: usize = 1000;
 
@@ -102,7 +105,16 @@ fn read_server(exim: &Seen<Exim>, file: &str, programs: &Programs) -> Result<Opt
         Seen::Unknown(blind) => return Err(blind),
     };
     let load = |path: &str| read::file(Path::new(path), FILE_BYTES_MAX).map(|content| content.bytes);
-    let mut config = sections::parse(&text::read(file, &content.bytes, &load));
+    let mut text = text::read(file, &content.bytes, &load);
+    if file == GENERATED {
+        let origins = origin::origins(&content.bytes, &sources());
+        for line in text.lines.iter_mut().filter(|line| line.at.file == GENERATED) {
+            if let Some(at) = origins.get(&line.at.line) {
+                line.at.clone_from(at);
+            }
+        }
+    }
+    let mut config = sections::parse(&text);
     if content.cut {
         let at = FileLine { file: file.to_owned(), line: 1 };
         config
@@ -176,17 +188,32 @@ fn answers() -> BTreeMap<String, (String, FileLine)> {
         .collect()
 }
 
+/// What the generated configuration is copied from.
+fn sources() -> Vec<(String, Vec<u8>)> {
+    let files = source_files().into_iter().filter(|file| file != ANSWERS);
+    let content = |file: String| {
+        let content = read::file(Path::new(&file), SOURCE_BYTES_MAX);
+        content.value().map(|content| (file, content.bytes.clone()))
+    };
+    files.filter_map(content).collect()
+}
+
+fn source_files() -> Vec<String> {
+    let is_split = answers().get("dc_use_split_config").is_some_and(|(value, _)| value == "true");
+    let mut files: Vec<String> = SOURCES.iter().map(|path| (*path).to_owned()).collect();
+    if is_split {
+        files.extend(split_files());
+    } else {
+        files.push(TEMPLATE.to_owned());
+    }
+    files
+}
+
 /// Sources that were changed after the configuration was made of them.
 fn newer() -> Vec<String> {
     let changed = |path: &Path| path.metadata().and_then(|data| data.modified()).ok();
     let Some(made) = changed(Path::new(GENERATED)) else { return Vec::new() };
-    let is_split = answers().get("dc_use_split_config").is_some_and(|(value, _)| value == "true");
-    let mut sources: Vec<String> = SOURCES.iter().map(|path| (*path).to_owned()).collect();
-    if is_split {
-        sources.extend(split_files());
-    } else {
-        sources.push(TEMPLATE.to_owned());
-    }
+    let mut sources = source_files();
     sources.retain(|path| changed(Path::new(path)).is_some_and(|time: SystemTime| time > made));
     sources
 }
