@@ -16,7 +16,9 @@ const NAMES: &[&str] = &["exim4", "exim", "exim-4"];
 
 pub(super) fn attach(servers: &mut BTreeMap<String, Server>, table: &Table) {
     for server in servers.values_mut() {
-        server.master = master(table);
+        // Debian's file says whether one ought to listen; without it what runs is all that is known.
+        let must_listen = !server.wanted.is_empty() && server.settings.contains_key("daemon options");
+        server.master = master(table, must_listen);
         // Whatever its links say: what runs is looked at as a server.
         server.enabled |= server.master.value().is_some();
         let Seen::Value(master) = &server.master else {
@@ -50,10 +52,10 @@ fn daemon_of(row: &Row) -> Option<Daemon> {
     Some(Daemon::of(words)).filter(Daemon::is_one)
 }
 
-/// The one that listens, else the one that runs the queue.
-fn master(table: &Table) -> Seen<Master> {
+/// The one that listens, else the one that runs the queue, where none has to listen.
+fn master(table: &Table, must_listen: bool) -> Seen<Master> {
     let listening = first_process(table, |row| daemon_of(row).is_some_and(|daemon| daemon.listens));
-    if listening.is_absent() { first_process(table, |row| daemon_of(row).is_some()) } else { listening }
+    if listening.is_absent() && !must_listen { first_process(table, |row| daemon_of(row).is_some()) } else { listening }
 }
 
 /// Those that serve a connection each.

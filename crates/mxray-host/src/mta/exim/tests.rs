@@ -245,6 +245,10 @@ fn the_daemon_is_told_from_deliveries_and_the_queue_runner() {
     let children = server.children.value().unwrap()["smtp/inet"];
     assert_eq!((children.count, children.stopped, children.limit), (2, 1, Some(30)));
     assert_eq!(server.setting("queue runner"), "daemon");
+    let runner = || vec![row(5, 1, 'S', "/usr/sbin/exim4 -oP /run/exim4/eximqr.pid -q30m")];
+    assert!(attached("", Some("QUEUERUNNER='separate'"), runner()).master.is_absent());
+    assert_eq!(attached("", Some("QUEUERUNNER='queueonly'"), runner()).master.value().unwrap().pid, 5);
+    assert!(attached("", None, runner()).wanted.is_empty());
     let none = attached(
         "",
         Some(""),
