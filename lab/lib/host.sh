@@ -15,6 +15,7 @@ FAR4=198.51.100.25
 FAR6=2001:db8:51::25
 
 . $LAB/foreign.sh
+. $LAB/exim.sh
 
 # until_true SECONDS COMMAND…: waits until the command succeeds.
 until_true() {
@@ -517,6 +518,8 @@ mail_arrived() {
 # Between faults: no old mail, no old log line.
 clean_slate() {
     postsuper -d ALL >/dev/null 2>&1 || true
+    find /var/spool/exim4/input /var/spool/exim4/msglog -type f -delete 2>/dev/null || true
+    if [ -e $EXIM_LOG ]; then : >$EXIM_LOG; fi
     for log in /var/log/mail.log /var/log/syslog; do if [ -e $log ]; then : >$log; fi; done
     find /var/mail/vhosts -path '*/Maildir/*' -type f -name '*[0-9]M*' -delete 2>/dev/null || true
 }

@@ -1,7 +1,7 @@
 //! How rules look at evidence: the joins that several of them need. No judgement lives here.
 
 use crate::rule::{Judgement, Rule};
-use mxray_model::evidence::{Children, Listener, Purpose, Server, Sockets, WantedListener};
+use mxray_model::evidence::{Children, DomainKind, Listener, Purpose, Server, Sockets, WantedListener};
 use mxray_model::{Evidence, Prefix, Seen, Subject};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -170,9 +170,9 @@ pub fn receives_mail(evidence: &Evidence, server: &Server) -> Option<String> {
     if let Some(domains) = serves_domains(server) {
         return Some(domains);
     }
-    let domain = local_domains(server).into_iter().next()?;
+    let (list, domain) = local_domains(server).into_iter().next()?;
     let served = users_served_here(evidence, server)?;
-    Some(format!("mydestination contains {domain}, and {served}"))
+    Some(format!("{list} contains {domain}, and {served}"))
 }
 
 /// A domain beyond its own names that this server is configured for.
@@ -184,8 +184,14 @@ pub fn serves_domains(server: &Server) -> Option<String> {
             return Some(format!("{setting} = {value}"));
         }
     }
-    let foreign = local_domains(server).into_iter().find(|name| !is_own_name(server, &name.to_ascii_lowercase()))?;
-    Some(format!("mydestination contains {foreign}"))
+    // What others keep in such lists stands in them by choice; Postfix's were looked at above, with their defaults.
+    let taken = server.domains.iter().filter(|_| server.software != "postfix" && accepts_from_outside(server));
+    if let Some(domain) = taken.into_iter().find(|domain| domain.value.kind != DomainKind::Local) {
+        return Some(format!("{} contains {}", domain.setting, domain.value.name));
+    }
+    let is_foreign = |(_, name): &(&str, &str)| !is_own_name(server, &name.to_ascii_lowercase());
+    let (list, foreign) = local_domains(server).into_iter().find(is_foreign)?;
+    Some(format!("{list} contains {foreign}"))
 }
 
 /// A domain of `mydestination` that is more than the host's own name. It may be the name that the host writes under: a
@@ -193,23 +199,40 @@ pub fn serves_domains(server: &Server) -> Option<String> {
 pub fn names_domain(server: &Server) -> Option<String> {
     let own = server.host_name.to_ascii_lowercase();
     // Debian puts the host's short and long names there; only what stands above them is a domain for mail.
-    let above = |name: &&str| own.ends_with(&format!(".{}", name.to_ascii_lowercase()));
-    let domain = local_domains(server).into_iter().find(above)?;
-    Some(format!("mydestination contains {domain}"))
+    let above = |(_, name): &(&str, &str)| own.ends_with(&format!(".{}", name.to_ascii_lowercase()));
+    let (list, domain) = local_domains(server).into_iter().find(above)?;
+    Some(format!("{list} contains {domain}"))
 }
 
 /// Its mail to others leaves through another server.
 pub fn has_relayhost(server: &Server) -> bool {
-    !server.setting("relayhost").trim().is_empty()
+    if server.software == "postfix" {
+        return !server.setting("relayhost").trim().is_empty();
+    }
+    !server.egress.smarthosts.is_empty()
 }
 
-/// The domains in `mydestination`; none where mail from outside is not expected at all: behind a relayhost, and where
-/// mail to others is an error (Debian's "Local only").
-fn local_domains(server: &Server) -> Vec<&str> {
-    if has_relayhost(server) || transport_name(server.setting("default_transport")) == "error" {
+/// Is mail from outside expected at all? Not behind a smarthost, and not where mail to others is an error (Debian's "Local
+/// only"): such a host may fetch its mail elsewhere.
+fn accepts_from_outside(server: &Server) -> bool {
+    let sends = if server.software == "postfix" {
+        transport_name(server.setting("default_transport")) != "error"
+    } else {
+        server.egress.sends
+    };
+    sends && !has_relayhost(server)
+}
+
+/// The domains whose mail is delivered here, with the list that holds them; none where mail from outside is not expected.
+fn local_domains(server: &Server) -> Vec<(&str, &str)> {
+    if !accepts_from_outside(server) {
         return Vec::new();
     }
-    list(server.setting("mydestination")).into_iter().filter(|entry| is_domain(entry)).collect()
+    let own = server.domains.iter().filter(|domain| domain.value.kind == DomainKind::Local);
+    let own: Vec<(&str, &str)> = own.map(|domain| (domain.setting.as_str(), domain.value.name.as_str())).collect();
+    let of_postfix = || list(server.setting("mydestination")).into_iter().map(|name| ("mydestination", name)).collect();
+    let all = if server.software == "postfix" { of_postfix() } else { own };
+    all.into_iter().filter(|(_, entry)| is_domain(entry)).collect()
 }
 
 /// A port of IMAP or POP3 on which others than this machine can fetch their mail.
@@ -231,7 +254,7 @@ fn is_domain(entry: &str) -> bool {
 /// own domain may be that name.
 fn is_own_name(server: &Server, name: &str) -> bool {
     let own = server.host_name.to_ascii_lowercase();
-    let mail_name = server.setting("myorigin").to_ascii_lowercase();
+    let mail_name = ["myorigin", "qualify_domain"].map(|name| server.setting(name)).join("").to_ascii_lowercase();
     let is_mail_name = if mail_name.starts_with('/') { own.ends_with(&format!(".{name}")) } else { name == mail_name };
     name == own || is_mail_name
 }

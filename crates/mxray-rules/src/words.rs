@@ -242,12 +242,17 @@ impl<'a> Words<'a> {
         format!("postconf{} -MX {}", self.directory(), shell_word(service))
     }
 
+    /// The file with the server's parameters; of other software than Postfix where its files are.
     pub fn main_cf(&self) -> String {
-        format!("{}/main.cf", self.server.config_dir)
+        if self.daemon().is_some() {
+            self.server.config_dir.clone()
+        } else {
+            format!("{}/main.cf", self.server.config_dir)
+        }
     }
 
     pub fn master_cf(&self) -> String {
-        format!("{}/master.cf", self.server.config_dir)
+        if self.daemon().is_some() { self.main_cf() } else { format!("{}/master.cf", self.server.config_dir) }
     }
 
     /// A step that sets a parameter where one service overrides it. What `postconf -P` cannot write (white space within

@@ -5,6 +5,7 @@
 
 pub(crate) mod daemon;
 mod dovecot;
+mod exim;
 mod helpers;
 pub(crate) mod machine;
 mod others;
@@ -35,7 +36,7 @@ pub trait Reader {
 
 /// All readers.
 pub fn readers() -> Vec<Box<dyn Reader + Send + Sync>> {
-    vec![Box::new(postfix::Postfix), Box::new(dovecot::Dovecot)]
+    vec![Box::new(postfix::Postfix), Box::new(dovecot::Dovecot), Box::new(exim::EximReader)]
 }
 
 /// Which processes belong to which configured server.

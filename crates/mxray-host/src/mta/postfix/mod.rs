@@ -20,6 +20,7 @@ mod tables;
 mod tests;
 
 pub(crate) use effective::{Item, items};
+pub(crate) use lines::escaped;
 
 
 use super::Reader;

@@ -1,5 +1,7 @@
 //! CONF101: a switch in the mail server's configuration keeps mail from being accepted or delivered.
 
+mod exim;
+
 use crate::rule::{Judgement, Rule, Said};
 use crate::view;
 use crate::words::Words;
@@ -34,6 +36,10 @@ fn check(evidence: &Evidence) -> Said {
     let servers = view::servers(evidence, &RULE)?;
     let mut judgement = Judgement::nothing();
     for (instance, server) in servers {
+        if !server.enabled && server.software == "exim" {
+            exim::not_started(evidence, instance, server, &mut judgement);
+            continue;
+        }
         if !server.enabled && server.software != "postfix" {
             judgement.find(disabled_unit(instance, server));
             continue;
@@ -41,6 +47,9 @@ fn check(evidence: &Evidence) -> Said {
         if !server.enabled {
             judgement.find(disabled_instance(evidence, instance, server));
             continue;
+        }
+        if server.software == "exim" {
+            exim::switched_off(evidence, instance, server, &mut judgement);
         }
         if server.software != "postfix" {
             continue;
@@ -86,10 +95,7 @@ const LISTS: [&str; 8] = [
 /// nobody listens on a port of it.
 fn disabled_instance(evidence: &Evidence, instance: &str, server: &Server) -> Finding {
     let name = shell_word(instance);
-    let unserved = server.wanted.values().filter(|wanted| !wanted.is_loopback_only()).find(|wanted| {
-        let sockets = evidence.sockets.value();
-        sockets.is_some_and(|sockets| view::listeners_on(sockets, wanted.port).is_empty())
-    });
+    let unserved = unserved(evidence, server);
     let missed = unserved.filter(|_| view::receives_mail(evidence, server).is_some());
     let (severity, effect) = match missed {
         Some(wanted) => (Severity::Critical, format!(", and nobody else listens on port {}", wanted.port)),
@@ -142,6 +148,14 @@ fn disabled_unit(instance: &str, server: &Server) -> Finding {
             .verify(format!("systemctl status {unit}")),
     )
     .reference("systemctl(1)")
+}
+
+/// A public service of its, on whose port nobody listens.
+fn unserved<'a>(evidence: &Evidence, server: &'a Server) -> Option<&'a WantedListener> {
+    server.wanted.values().filter(|wanted| !wanted.is_loopback_only()).find(|wanted| {
+        let sockets = evidence.sockets.value();
+        sockets.is_some_and(|sockets| view::listeners_on(sockets, wanted.port).is_empty())
+    })
 }
 
 /// The transports that mail of this server can take: by the parameters that name them, or these parameters' defaults.

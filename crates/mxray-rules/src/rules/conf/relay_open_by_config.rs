@@ -1,5 +1,7 @@
 //! CONF105: the configuration lets everybody send to everybody.
 
+mod exim;
+
 use crate::rule::{Judgement, Rule, Said};
 use crate::view;
 use crate::words::Words;
@@ -64,6 +66,9 @@ fn check(evidence: &Evidence) -> Said {
             ),
             None => judgement.well(format!("{instance}: relay rules and mynetworks keep strangers out")),
         }
+    }
+    for (instance, server) in view::enabled(servers).filter(|(_, server)| server.software == "exim") {
+        exim::by_list(evidence, instance, server, &mut judgement);
     }
     Ok(judgement)
 }

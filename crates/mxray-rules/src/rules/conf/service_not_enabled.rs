@@ -1,5 +1,6 @@
 //! CONF103: users are expected to send through this server, and no submission service is enabled.
 
+use crate::exim;
 use crate::rule::{Judgement, Rule, Said};
 use crate::view;
 use crate::words::Words;
@@ -109,17 +110,25 @@ fn finding(evidence: &Evidence, instance: &str, server: &Server, sign: Sign) -> 
     .because("Nothing listens on port 587 or 465.", "sock_diag", view::pointer(["sockets", "value", "listeners"]))
     .data("ports", SUBMISSION_PORTS.to_vec())
     .data("logins_on_25", on_25)
-    .fix(
-        Fix::here("Enable submission, with TLS and login required, then let the running server open it.")
-            .command(words.set_service_line("submission/inet", "submission inet n - y - - smtpd"))
-            .command(words.set_override("submission/inet", "smtpd_tls_security_level", "encrypt"))
-            .command(words.set_override("submission/inet", "smtpd_sasl_auth_enable", "yes"))
-            .command(words.set_override("submission/inet", "smtpd_relay_restrictions", "permit_sasl_authenticated,reject"))
-            .command(words.reload())
-            .config(words.master_cf(), None, "submission inet n - y - - smtpd")
-            .undo(words.remove_service("submission/inet"))
-            .verify(view::look_again(587)),
-    )
+    .fix(enable(server, &words))
     .reference("RFC 6409")
     .reference("RFC 8314 section 3.3")
+}
+
+fn enable(server: &Server, words: &Words<'_>) -> Fix {
+    if server.software == "exim" {
+        let ports = format!("{} : 587", server.setting("daemon_smtp_ports"));
+        let place = ("daemon_smtp_ports", server.set_at("daemon_smtp_ports"));
+        let text = "Let the daemon listen on port 587, too, with an authenticator for your users, and restart it.";
+        return exim::change(server, words, text, place, &ports, true).verify(view::look_again(587));
+    }
+    Fix::here("Enable submission, with TLS and login required, then let the running server open it.")
+        .command(words.set_service_line("submission/inet", "submission inet n - y - - smtpd"))
+        .command(words.set_override("submission/inet", "smtpd_tls_security_level", "encrypt"))
+        .command(words.set_override("submission/inet", "smtpd_sasl_auth_enable", "yes"))
+        .command(words.set_override("submission/inet", "smtpd_relay_restrictions", "permit_sasl_authenticated,reject"))
+        .command(words.reload())
+        .config(words.master_cf(), None, "submission inet n - y - - smtpd")
+        .undo(words.remove_service("submission/inet"))
+        .verify(view::look_again(587))
 }

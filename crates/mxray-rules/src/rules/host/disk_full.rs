@@ -1,6 +1,7 @@
 //! HOST101: the file system of queue, mailboxes or logs is full.
 
 use super::{by_mount_point, uses};
+use crate::exim;
 use crate::rule::{Judgement, Rule, Said};
 use crate::view;
 use mxray_model::evidence::FileSystem;
@@ -72,6 +73,12 @@ fn need(evidence: &Evidence, uses: &[String]) -> Need {
             Need { bytes: floor, why: format!("queue_minfree = {floor}") }
         }
     });
+    let by_exim = evidence.servers.value().into_iter().flatten().filter_map(|(_, server)| {
+        let space = server.setting("check_spool_space");
+        let bytes = exim::size(space).filter(|_| server.enabled && server.software == "exim")?;
+        Some(Need { bytes, why: format!("Exim takes no mail with less than check_spool_space ({space}) free") })
+    });
+    let needs = needs.chain(by_exim);
     needs.max_by_key(|need| need.bytes).filter(|need| need.bytes > nothing.bytes).unwrap_or(nothing)
 }
 

@@ -170,7 +170,7 @@ fn held(
         .data("holder_unit", unit.clone().unwrap_or_default())
         .data("service", wanted.service.clone())
         .reference("bind(2), EADDRINUSE");
-    if !running {
+    if !running || waits_for(evidence, server, wanted.port) {
         finding = finding.touches(Subject::service(instance));
     }
     if let Some(owner) = owner {
@@ -189,6 +189,14 @@ fn held(
     let start = if running { words.reload() } else { words.start() };
     let then = Fix::here("Let the mail server take the port.").command(start).verify(view::look_again(wanted.port));
     Some(finding.fix(look).fix(stop).fix(then))
+}
+
+/// A server that runs and opens none of its ports: it waits for the one that is held, as Exim's daemon does.
+fn waits_for(evidence: &Evidence, server: &Server, port: u16) -> bool {
+    let Some(sockets) = evidence.sockets.value() else { return false };
+    let mut others =
+        server.wanted.values().filter(|wanted| wanted.port != port && !wanted.addresses.is_empty()).peekable();
+    others.peek().is_some() && others.all(|wanted| view::listeners_of(sockets, wanted).is_empty())
 }
 
 /// A worker of a mail server whose configuration we read, and whose master is gone: it now belongs to init.

@@ -1,13 +1,14 @@
 //! SOCK102: a public service listens only on loopback.
 
+mod dovecot;
+mod exim;
+
 use crate::place;
 use crate::rule::{Judgement, Rule, Said};
 use crate::view;
 use crate::words::Words;
 use mxray_model::evidence::{Purpose, Server, Sockets, WantedListener};
 use mxray_model::{Blind, Evidence, Finding, Fix, Severity, Subject};
-
-mod dovecot;
 
 pub const RULE: Rule = Rule {
     code: "SOCK102",
@@ -95,6 +96,9 @@ fn configured(
     let finding = base(instance, services, "but it is the final destination or a relay of mail from outside", words)
         .confidence(0.9)
         .because(domains, words.main_cf(), view::server_pointer(instance, &["settings"]));
+    if server.software == "exim" {
+        return exim::listen_on_all(finding, instance, server, services, words);
+    }
     let interfaces = server.setting("inet_interfaces");
     if matches!(interfaces.trim(), "all" | "") {
         return services.iter().fold(finding, |finding, (_, wanted)| {

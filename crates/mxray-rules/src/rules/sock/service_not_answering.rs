@@ -186,6 +186,11 @@ fn stopped_pids(evidence: &Evidence, server: &Server, wanted: &WantedListener, n
     let (Some(processes), Some(master)) = (evidence.processes.value(), server.master.value()) else {
         return Vec::new();
     };
+    // Exim's children keep the daemon's command line and serve any port.
+    if server.software == "exim" {
+        let stopped = processes.mail.iter().filter(|(_, process)| process.parent == master.pid && process.is_stopped());
+        return stopped.map(|(pid, _)| pid.to_string()).collect();
+    }
     let service = format!(" -n {} ", name.split('/').next().unwrap_or(&wanted.service));
     let is_it = |process: &Process| {
         let serves = if view::is_dovecot(server) {

@@ -1,5 +1,7 @@
 //! SOCK110: a service has as many processes as it may have, and all are busy.
 
+mod exim;
+
 use crate::rule::{Judgement, Rule, Said};
 use crate::view;
 use crate::words::Words;
@@ -32,6 +34,10 @@ fn check(evidence: &Evidence) -> Said {
     let sockets = view::sockets(evidence, &RULE)?;
     let mut judgement = Judgement::nothing();
     for (instance, server) in view::enabled(servers) {
+        if server.software == "exim" {
+            exim::saturated(evidence, instance, server, sockets, &mut judgement);
+            continue;
+        }
         if let Seen::Unknown(reason) = &server.children {
             judgement.blind(&RULE, reason);
             continue;
