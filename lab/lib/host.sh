@@ -14,6 +14,8 @@ PEER6=2001:db8:113::9
 FAR4=198.51.100.25
 FAR6=2001:db8:51::25
 
+. $LAB/foreign.sh
+
 # until_true SECONDS COMMAND…: waits until the command succeeds.
 until_true() {
     local limit=$1 end=$((SECONDS + $1))

@@ -1,7 +1,7 @@
 #!/bin/bash
 # Pid 1 of a machine: an overlay of / with everything of its own on top, then nothing but reaping until the lab
 # closes the pipe on standard input. Prints "ready PID" (the pid as the lab sees it) when the machine stands.
-# usage: init.sh DIRECTORY HOSTNAME PROC-OPTIONS MXRAY-OR-EMPTY LIBRARY
+# usage: init.sh DIRECTORY HOSTNAME PROC-OPTIONS MXRAY-OR-EMPTY LIBRARY PACKAGE…
 set -eu
 directory=$1 name=$2 proc_options=$3 mxray=$4 library=$5
 # /proc is still the one outside, so this is the pid that the lab can name.
@@ -33,6 +33,8 @@ ln -s /proc/self/fd/2 "$root/dev/stderr"
 
 mkdir -p "$root/usr/local/lib/lab" "$root/usr/local/bin"
 cp "$library"/*.sh "$library"/*.py "$root/usr/local/lib/lab/"
+mkdir "$root/usr/local/lib/lab/packages"
+if [ $# -gt 5 ]; then cp "${@:6}" "$root/usr/local/lib/lab/packages/"; fi
 if [ -n "$mxray" ]; then
     : >"$root/usr/local/bin/mxray"
     mount --bind "$mxray" "$root/usr/local/bin/mxray"

@@ -2,7 +2,7 @@
 # Keeps one machine: makes its directory and cgroup, starts its pid 1, and removes everything when that ends.
 # Standard input is a pipe whose other end the lab holds and never writes to. However the lab dies, the pipe
 # closes, the machine's pid 1 reads its end and leaves, and the kernel ends every process of the machine.
-# usage: keeper.sh DIRECTORY CGROUP-OR-EMPTY HOSTNAME PROC-OPTIONS MXRAY-OR-EMPTY LIBRARY
+# usage: keeper.sh DIRECTORY CGROUP-OR-EMPTY HOSTNAME PROC-OPTIONS MXRAY-OR-EMPTY LIBRARY PACKAGE…
 set -u
 directory=$1 cgroup=$2
 trap '' INT TERM HUP
@@ -14,7 +14,7 @@ fi
     # The cgroup namespace takes its root from where the process stands, so it moves there first.
     if [ -n "$cgroup" ]; then echo "$BASHPID" >"$cgroup/cgroup.procs" || exit 1; fi
     exec unshare --mount --pid --fork --kill-child=KILL --uts --ipc --net --cgroup \
-        bash "$6/init.sh" "$directory" "$3" "$4" "$5" "$6"
+        bash "$6/init.sh" "$directory" "$3" "$4" "$5" "$6" "${@:7}"
 )
 code=$?
 # The last dead process leaves its cgroup a moment after it is gone from the process table.

@@ -1,5 +1,6 @@
 //! A host of the lab: the machine under test, its peer on the other end of a wire, and the proof that mail flows.
 
+use crate::foreign;
 use crate::machine::{Done, Holder, Machine, Spec, Traces, run};
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -29,6 +30,9 @@ pub struct HostFile {
     pub name: String,
     #[serde(default)]
     pub proc_options: String,
+    /// Debian packages that conflict with those of this system, for `foreign_packages`.
+    #[serde(default)]
+    pub foreign: Vec<String>,
     #[serde(default)]
     pub without_capabilities: Vec<String>,
     /// Runs in the peer before anything else.
@@ -110,6 +114,7 @@ impl Host {
             proc_options: file.proc_options.clone(),
             without_capabilities: file.without_capabilities.clone(),
             mxray: mxray.map(Path::to_path_buf),
+            foreign: foreign::packages(&file.foreign).map_err(io::Error::other)?,
         })?;
         wire(&machine, &peer)?;
         peer.must("set up the peer", &file.peer, &[], SETUP_LIMIT)?;

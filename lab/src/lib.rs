@@ -8,6 +8,7 @@
 pub mod changed;
 pub mod doctor;
 pub mod fault;
+pub mod foreign;
 pub mod host;
 pub mod machine;
 pub mod preflight;

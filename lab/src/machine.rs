@@ -32,6 +32,8 @@ pub struct Spec {
     pub without_capabilities: Vec<String>,
     /// Put at `/usr/local/bin/mxray` inside.
     pub mxray: Option<PathBuf>,
+    /// Package files for `foreign_packages`.
+    pub foreign: Vec<PathBuf>,
 }
 
 /// What a script did.
@@ -103,6 +105,7 @@ impl Machine {
             .arg(&spec.proc_options)
             .arg(spec.mxray.as_deref().unwrap_or(Path::new("")))
             .arg(&library)
+            .args(&spec.foreign)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             // Its own group: Ctrl-C ends the lab, and the closing pipe ends the machine in good order.

@@ -2,6 +2,7 @@
 
 use crate::doctor::{self, Circumstances, Judgement};
 use crate::fault::{self, Fault};
+use crate::foreign;
 use crate::host::{self, Host, HostFile};
 use crate::machine::{Traces, say};
 use std::collections::{BTreeMap, VecDeque};
@@ -113,10 +114,20 @@ fn jobs(plan: &Plan) -> io::Result<VecDeque<Job>> {
     Ok(jobs.into())
 }
 
+/// A host whose packages cannot be had shows nothing: its cases are skipped, each with the reason.
+fn can_run(job: &Job) -> bool {
+    let Err(reason) = foreign::packages(&job.file.foreign) else { return true };
+    let healthy = job.judged_healthy.then(|| format!("host {}", job.host));
+    for slug in healthy.iter().chain(job.faults.iter().map(|(slug, _)| slug)) {
+        say(&format!("skipped: {slug}: {reason}"));
+    }
+    false
+}
+
 /// Runs a plan. An error means that the plan could not be begun; what fails on the way is in the cases.
 pub fn run(plan: &Plan, mxray: &Path) -> io::Result<Outcomes> {
     let begun = Instant::now();
-    let queue = Mutex::new(jobs(plan)?);
+    let queue = Mutex::new(jobs(plan)?.into_iter().filter(can_run).collect::<VecDeque<Job>>());
     let cases = Mutex::new(Vec::new());
     let traces = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
