@@ -6,6 +6,7 @@
 
 mod cgroup;
 pub mod files;
+mod interfaces;
 pub mod kernel;
 mod mounts;
 pub mod mta;

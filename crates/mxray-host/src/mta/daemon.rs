@@ -29,7 +29,6 @@ pub(crate) fn is_elsewhere(row: &Row, table: &Table) -> bool {
 /// A process of a container that we are not in is not meant.
 ///
 /// `Absent` only where all processes can be seen.
-#[allow(dead_code, reason = "the readers of other servers use it")]
 pub(crate) fn first_process(table: &Table, is_it: impl Fn(&Row) -> bool) -> Seen<Master> {
     let lives = |row: &&Row| !matches!(row.state, 'Z' | 'X') && is_it(row) && !is_elsewhere(row, table);
     let is_child = |row: &Row| table.rows.get(&row.parent).is_some_and(|parent| lives(&parent));

@@ -6,6 +6,7 @@
 mod daemon;
 mod helpers;
 mod machine;
+mod opensmtpd;
 mod others;
 mod postfix;
 
@@ -33,7 +34,7 @@ pub trait Reader {
 
 /// All readers.
 pub fn readers() -> Vec<Box<dyn Reader + Send + Sync>> {
-    vec![Box::new(postfix::Postfix)]
+    vec![Box::new(postfix::Postfix), Box::new(opensmtpd::OpenSmtpd)]
 }
 
 /// Which processes belong to which configured server.
