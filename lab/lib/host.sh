@@ -15,6 +15,7 @@ FAR4=198.51.100.25
 FAR6=2001:db8:51::25
 
 . $LAB/foreign.sh
+. $LAB/opensmtpd.sh
 
 # until_true SECONDS COMMAND…: waits until the command succeeds.
 until_true() {

@@ -1,7 +1,9 @@
 //! How rules look at evidence: the joins that several of them need. No judgement lives here.
 
 use crate::rule::{Judgement, Rule};
-use mxray_model::evidence::{Children, Listener, Purpose, Server, Sockets, WantedListener};
+use mxray_model::evidence::{
+    Children, Configured, DomainKind, Listener, MailDomain, Purpose, Server, Sockets, WantedListener,
+};
 use mxray_model::{Evidence, Prefix, Seen, Subject};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -177,6 +179,9 @@ pub fn receives_mail(evidence: &Evidence, server: &Server) -> Option<String> {
 
 /// A domain beyond its own names that this server is configured for.
 pub fn serves_domains(server: &Server) -> Option<String> {
+    if server.software != "postfix" {
+        return configured_domain(server);
+    }
     for setting in ["virtual_mailbox_domains", "relay_domains", "virtual_alias_domains"] {
         let value = server.setting(setting);
         // By default relay_domains repeats mydestination: only what an admin wrote is a sign.
@@ -186,6 +191,20 @@ pub fn serves_domains(server: &Server) -> Option<String> {
     }
     let foreign = local_domains(server).into_iter().find(|name| !is_own_name(server, &name.to_ascii_lowercase()))?;
     Some(format!("mydestination contains {foreign}"))
+}
+
+/// The same from what every reader fills in. Behind a smarthost local names are no sign, as above.
+fn configured_domain(server: &Server) -> Option<String> {
+    let is_sign = |domain: &&Configured<MailDomain>| match domain.value.kind {
+        DomainKind::Virtual | DomainKind::Relay => true,
+        DomainKind::Local => {
+            let name = domain.value.name.to_ascii_lowercase();
+            server.egress.smarthosts.is_empty() && is_domain(&name) && !is_own_name(server, &name)
+        }
+    };
+    let domain = server.domains.iter().find(is_sign)?;
+    let at = domain.at.as_ref().map(|at| format!(", {at}")).unwrap_or_default();
+    Some(format!("it takes mail for {} ({}{at})", domain.value.name, domain.setting))
 }
 
 /// A domain of `mydestination` that is more than the host's own name. It may be the name that the host writes under: a

@@ -74,6 +74,21 @@ impl<'a> Words<'a> {
         Words { server, systemd }
     }
 
+    pub fn is_postfix(&self) -> bool {
+        self.server.software == "postfix"
+    }
+
+    /// The daemon's own page in the manual.
+    pub fn manual(&self) -> &'static str {
+        match self.server.software.as_str() {
+            "dovecot" => "dovecot(1)",
+            "exim" => "exim(8)",
+            "opensmtpd" => "smtpd(8)",
+            "sendmail" => "sendmail(8)",
+            _ => "postfix(1)",
+        }
+    }
+
     fn is_default_instance(&self) -> bool {
         matches!(self.server.config_dir.as_str(), "" | "/etc/postfix")
     }
@@ -175,6 +190,36 @@ impl<'a> Words<'a> {
     /// Takes a service out of master.cf.
     pub fn remove_service(&self, service: &str) -> String {
         format!("postconf{} -MX {}", self.directory(), shell_word(service))
+    }
+
+    /// The file in which the server is told what to listen on, and the manual's page about that.
+    pub fn listeners_in(&self) -> (String, &'static str) {
+        match self.server.software.as_str() {
+            "postfix" => (self.main_cf(), "postconf(5), inet_interfaces"),
+            "opensmtpd" => (self.server.configured_by.clone(), "smtpd.conf(5), listen on"),
+            "sendmail" => {
+                (self.server.configured_by.clone(), "Sendmail Installation and Operation Guide 5.6, DaemonPortOptions")
+            }
+            _ => (self.server.configured_by.clone(), "the server's manual"),
+        }
+    }
+
+    /// A step that has a server which is not Postfix listen on all addresses. The line is the admin's to fit in.
+    pub fn listen_everywhere(&self, text: &str, wanted: &WantedListener) -> Fix {
+        Fix::here(text)
+            .config(wanted.at.file.clone(), Some(wanted.at.line), self.listen_line(wanted.port))
+            .command(self.restart())
+            .undo(format!("put the line {} back, and restart", wanted.at))
+            .verify(crate::view::look_again(wanted.port))
+    }
+
+    /// The line that opens a port on all addresses, where the server is not Postfix.
+    pub fn listen_line(&self, port: u16) -> String {
+        match self.server.software.as_str() {
+            "opensmtpd" => format!("listen on 0.0.0.0 port {port}"),
+            "sendmail" => format!("O DaemonPortOptions=Name=MTA, Port={port}"),
+            _ => format!("all addresses, port {port}"),
+        }
     }
 
     pub fn main_cf(&self) -> String {

@@ -2,12 +2,12 @@
 
 use crate::mta::daemon::first_process;
 use crate::processes::{Row, Table};
-use mxray_model::Seen;
 use mxray_model::evidence::{Children, Server};
 use std::collections::BTreeMap;
 
 /// What workers call themselves: 6.x, then 7.x.
-const WORKERS: &[&str] = &["control", "klondike", "lookup", "pony express", "queue", "scheduler", "crypto", "dispatcher"];
+const WORKERS: &[&str] =
+    &["control", "klondike", "lookup", "pony express", "queue", "scheduler", "crypto", "dispatcher"];
 
 pub(crate) fn attach(servers: &mut BTreeMap<String, Server>, table: &Table) {
     let master = first_process(table, is_parent);
@@ -49,6 +49,7 @@ fn children(table: &Table, parent: u32) -> BTreeMap<String, Children> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use mxray_model::Seen;
     use mxray_model::evidence::Master;
 
     fn row(pid: u32, parent: u32, uid: u32, state: char, command: &[&str]) -> Row {

@@ -6,8 +6,8 @@ use crate::mta::machine::Machine;
 use crate::secrets;
 use mxray_model::Seen;
 use mxray_model::evidence::{
-    CertificateFiles, Configured, DomainKind, Egress, Endpoint, FileLine, Helper, HelperKind, MailDomain, Problem, Purpose,
-    Server, TlsMode, WantedListener,
+    CertificateFiles, Configured, DomainKind, Egress, Endpoint, FileLine, Helper, HelperKind, MailDomain, Problem,
+    Purpose, Server, TlsMode, WantedListener,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -190,12 +190,7 @@ fn domains(input: &Input<'_>, problems: &mut Vec<(FileLine, String)>) -> Vec<Con
 }
 
 /// The values of a table. One that only smtpd can ask stands as it is written.
-fn entries(
-    table: &TableUse,
-    input: &Input<'_>,
-    at: &FileLine,
-    problems: &mut Vec<(FileLine, String)>,
-) -> Vec<String> {
+fn entries(table: &TableUse, input: &Input<'_>, at: &FileLine, problems: &mut Vec<(FileLine, String)>) -> Vec<String> {
     let name = match table {
         TableUse::Inline(values) => return values.iter().take(ENTRIES_MAX).cloned().collect(),
         TableUse::Named(name) => name,
@@ -268,11 +263,8 @@ fn smarthosts(
     problems: &mut Vec<(FileLine, String)>,
 ) -> Vec<Configured<String>> {
     let urls = relay.host.iter().flat_map(|table| entries(table, input, at, problems));
-    let hosts = urls.map(|url| Configured {
-        value: smarthost(&url),
-        setting: "relay host".to_owned(),
-        at: Some(at.clone()),
-    });
+    let hosts =
+        urls.map(|url| Configured { value: smarthost(&url), setting: "relay host".to_owned(), at: Some(at.clone()) });
     hosts.collect()
 }
 

@@ -16,10 +16,7 @@ const EXPANDED_BYTES_MAX: usize = 1 << 20;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Token {
     /// In quotes a word is never a keyword.
-    Word {
-        text: String,
-        quoted: bool,
-    },
+    Word { text: String, quoted: bool },
     /// `{`, `}`, `<`, `>`, `!`, `=`, `,` and whatever else stands alone.
     Sign(char),
 }
@@ -181,7 +178,8 @@ impl<'a> Lexer<'a> {
 
     fn expand(&mut self, macros: &mut Macros) -> Result<(), String> {
         let mut name = Vec::new();
-        while let Some(next) = self.peek_byte().filter(|byte| byte.value.is_ascii_alphanumeric() || byte.value == b'_') {
+        while let Some(next) = self.peek_byte().filter(|byte| byte.value.is_ascii_alphanumeric() || byte.value == b'_')
+        {
             let _ = self.next_byte();
             name.push(next.value);
             if name.len() >= WORD_BYTES_MAX {

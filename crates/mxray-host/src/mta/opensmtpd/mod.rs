@@ -65,7 +65,8 @@ impl Reader for OpenSmtpd {
         if !PROGRAMS.iter().any(|path| may_exist(path)) {
             return Seen::Absent;
         }
-        let found = CONFIGS.iter().map(|path| (*path, content(path, FILE_BYTES_MAX))).find(|(_, seen)| !seen.is_absent());
+        let found =
+            CONFIGS.iter().map(|path| (*path, content(path, FILE_BYTES_MAX))).find(|(_, seen)| !seen.is_absent());
         let server = match found {
             Some((path, Seen::Value(bytes))) => configured(path, &bytes),
             Some((_, Seen::Unknown(blind))) => return Seen::Unknown(blind),
@@ -127,10 +128,9 @@ fn unit() -> Seen<UnitLimits> {
 /// A file that is cut is not understood: what it says further down may change everything.
 fn content(path: &str, limit: u64) -> Seen<Vec<u8>> {
     match read::file(Path::new(path), limit) {
-        Seen::Value(content) if content.cut => Seen::Unknown(Blind::NotUnderstood {
-            what: path.to_owned(),
-            text: format!("longer than {limit} bytes"),
-        }),
+        Seen::Value(content) if content.cut => {
+            Seen::Unknown(Blind::NotUnderstood { what: path.to_owned(), text: format!("longer than {limit} bytes") })
+        }
         other => other.map(|content| content.bytes),
     }
 }

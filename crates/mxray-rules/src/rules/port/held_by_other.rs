@@ -208,11 +208,17 @@ fn stop(
 ) -> Fix {
     let port = wanted.port;
     if let Some(other) = owner.and_then(|owner| instance_of(evidence, owner)) {
-        return Fix::here(format!(
+        let fix = Fix::here(format!(
             "The instance {other} serves the port: give each instance its own address, or take the service out of one."
-        ))
-        .command(words.set("inet_interfaces", "ADDRESS OF THIS INSTANCE"))
-        .config(wanted.at.file.clone(), Some(wanted.at.line), format!("# {} inet …", wanted.service));
+        ));
+        if !words.is_postfix() {
+            return fix.config(wanted.at.file.clone(), Some(wanted.at.line), format!("# {}", wanted.service));
+        }
+        return fix.command(words.set("inet_interfaces", "ADDRESS OF THIS INSTANCE")).config(
+            wanted.at.file.clone(),
+            Some(wanted.at.line),
+            format!("# {} inet …", wanted.service),
+        );
     }
     let name = owner.map_or("", |owner| owner.name.as_str());
     if owner.is_some_and(|owner| owner.pid == 1) {

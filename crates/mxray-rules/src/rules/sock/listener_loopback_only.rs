@@ -62,7 +62,7 @@ fn listens_on_loopback_only(sockets: &Sockets, port: u16) -> bool {
 
 /// Configured for all, listening on loopback: the running server is older than its configuration.
 fn stale(instance: &str, services: &[(&String, &WantedListener)], words: &Words<'_>) -> Finding {
-    base(instance, services, "although its configuration asks for more").confidence(0.95).fix(
+    base(instance, services, "although its configuration asks for more", words).confidence(0.95).fix(
         Fix::here("Restart the server: addresses are chosen at its start, a reload does not change them.")
             .command(words.restart())
             .verify(view::look_again(first_port(services))),
@@ -77,9 +77,16 @@ fn configured(
     domains: &str,
     words: &Words<'_>,
 ) -> Finding {
-    let finding = base(instance, services, "but it is the final destination or a relay of mail from outside")
+    let is_postfix = server.software == "postfix";
+    let sign = if is_postfix { "settings" } else { "domains" };
+    let finding = base(instance, services, "but it is the final destination or a relay of mail from outside", words)
         .confidence(0.9)
-        .because(domains, words.main_cf(), view::server_pointer(instance, &["settings"]));
+        .because(domains, words.listeners_in().0, view::server_pointer(instance, &[sign]));
+    if !is_postfix {
+        return services.iter().fold(finding, |finding, (_, wanted)| {
+            finding.fix(words.listen_everywhere("Let it listen on the addresses that others reach.", wanted))
+        });
+    }
     let interfaces = server.setting("inet_interfaces");
     if matches!(interfaces.trim(), "all" | "") {
         return services.iter().fold(finding, |finding, (_, wanted)| {
@@ -107,7 +114,7 @@ fn configured(
         )
 }
 
-fn base(instance: &str, services: &[(&String, &WantedListener)], but: &str) -> Finding {
+fn base(instance: &str, services: &[(&String, &WantedListener)], but: &str, words: &Words<'_>) -> Finding {
     let ports: Vec<u16> = services.iter().map(|(_, wanted)| wanted.port).collect();
     let texts: Vec<String> = services.iter().map(|(_, wanted)| view::service_text(wanted)).collect();
     let mut finding = RULE
@@ -122,7 +129,7 @@ fn base(instance: &str, services: &[(&String, &WantedListener)], but: &str) -> F
             "sock_diag",
             view::pointer(["sockets", "value", "listeners"]),
         )
-        .reference("postconf(5), inet_interfaces");
+        .reference(words.listeners_in().1);
     for port in ports {
         finding = finding.touches(view::port_scope(port));
     }

@@ -72,5 +72,5 @@ fn not_running(evidence: &Evidence, instance: &str, server: &Server) -> Finding 
             .command(words.last_words(log))
             .verify("mxray doctor"),
     )
-    .reference("postfix(1)")
+    .reference(words.manual())
 }
