@@ -9,6 +9,7 @@ mod machine;
 mod opensmtpd;
 mod others;
 mod postfix;
+mod sendmail;
 
 pub use helpers::join_helpers;
 pub use others::{others, software_of};
@@ -34,7 +35,7 @@ pub trait Reader {
 
 /// All readers.
 pub fn readers() -> Vec<Box<dyn Reader + Send + Sync>> {
-    vec![Box::new(postfix::Postfix), Box::new(opensmtpd::OpenSmtpd)]
+    vec![Box::new(postfix::Postfix), Box::new(opensmtpd::OpenSmtpd), Box::new(sendmail::Sendmail)]
 }
 
 /// Which processes belong to which configured server.

@@ -34,7 +34,7 @@ fn check(evidence: &Evidence) -> Said {
     let servers = view::servers(evidence, &RULE)?;
     let mut judgement = Judgement::nothing();
     for (instance, server) in servers {
-        if !server.enabled {
+        if !server.enabled && server.software == "postfix" {
             judgement.find(disabled_instance(evidence, instance, server));
             continue;
         }
