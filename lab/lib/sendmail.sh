@@ -20,8 +20,13 @@ sendmail_packages() {
     cp /etc/mail/service.switch-nodns /etc/mail/service.switch
     printf 'postmaster: root\n' >/etc/mail/aliases
     id bob >/dev/null 2>&1 || useradd -M -s /usr/sbin/nologin bob
+    # It is called with the sender in front: `to-spool -f bob@… bob`.
+    printf '#!/bin/sh\nfor user; do :; done\nexec cat >>"/var/mail/$user"\n' >/usr/local/bin/to-spool
+    chmod 755 /usr/local/bin/to-spool
     : >/etc/mail/access
     : >/etc/mail/mailertable
+    # makemap asks sendmail.cf who may own its maps.
+    sendmail_mc
     sendmail_maps
     cp /usr/share/sendmail/cf/debian/submit.mc /etc/mail/submit.mc
     (cd /etc/mail && m4 submit.mc >submit.cf)
@@ -32,10 +37,10 @@ sendmail_maps() {
     for map in access mailertable; do /usr/libexec/sendmail/makemap hash /etc/mail/$map </etc/mail/$map; done
 }
 
-# sendmail_mc [SED-SCRIPT]: Debian's own sendmail.mc, changed, with a mailer that is there.
+# sendmail_mc [SED-SCRIPT]: Debian's own sendmail.mc, changed, with a delivery program that is there.
 sendmail_mc() {
     sed -e '/conncontrol\|ratecontrol\|greet_pause/d' -e "${1:-}" /usr/share/sendmail/cf/debian/sendmail.mc |
-        sed "/^MAILER_DEFINITIONS/i FEATURE(\`local_lmtp', \`/usr/libexec/sendmail/mail.local')dnl\n\
+        sed "/^MAILER_DEFINITIONS/i FEATURE(\`local_procmail', \`/usr/local/bin/to-spool', \`to-spool \$u', \`SPfhn9')dnl\n\
 FEATURE(\`mailertable')dnl\nFEATURE(\`accept_unresolvable_domains')dnl" >/etc/mail/sendmail.mc
     (cd /etc/mail && m4 sendmail.mc >sendmail.cf)
 }

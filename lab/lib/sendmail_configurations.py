@@ -15,6 +15,7 @@ SENDMAIL = "/usr/libexec/sendmail/sendmail"
 PID_FILE = "/run/sendmail/mta/sendmail.pid"
 OWN = {"mail", "mail.harbour.example", "localhost"}
 CERTIFICATE = ("define(`confSERVER_CERT', `/etc/ssl/mail/cert.pem')dnl\ndefine(`confSERVER_KEY', `/etc/ssl/mail/key.pem')dnl\n"
+               "define(`confCACERT_PATH', `/etc/ssl/certs')dnl\ndefine(`confCACERT', `/etc/ssl/mail/cert.pem')dnl\n"
                "define(`confTLS_SRV_OPTIONS', `V')dnl\n")
 
 
@@ -35,7 +36,9 @@ CONFIGURATIONS = {
     "ports by name and by number": (ONE + daemon("Name=S, Port=submission, M=E") + daemon("Name=X, Port=2525"), ""),
     "keys by their first letter": (daemon("N=MTA, A=127.0.0.1, P=26, F=inet"), ""),
     "no name": (daemon("Port=26") + daemon("Port=27, Addr=127.0.0.1"), ""),
-    "an address that is not here, optional": (ONE + daemon("Name=O, Addr=192.0.2.77, M=O"), ""),
+    "an optional address": (ONE + daemon("Name=O, Addr=::1, Family=inet6, M=O"), ""),
+    "a certificate without authorities": (
+        "define(`confSERVER_CERT', `/etc/ssl/mail/cert.pem')dnl\ndefine(`confSERVER_KEY', `/etc/ssl/mail/key.pem')dnl\n" + ONE, ""),
     "STARTTLS": (CERTIFICATE + ONE, ""),
     "STARTTLS, not on every port": (CERTIFICATE + ONE + daemon("Name=n, Port=26, Addr=127.0.0.1, M=S"), ""),
     "TLS from the first byte": (CERTIFICATE + ONE + daemon("Name=TLSMTA, Port=smtps, M=s"), ""),
@@ -96,7 +99,7 @@ def listening():
 
 def members(name):
     said = run(SENDMAIL, "-bt", text=f"$={name}\n").stdout
-    words = said.split("> ", 1)[1].replace("> ", "").split()
+    words = said.split("<address>", 1)[1].replace("> ", "").split()
     return {word for word in words if re.search("[a-z]", word) and not word.startswith("[")}
 
 

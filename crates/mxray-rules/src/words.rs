@@ -207,15 +207,26 @@ impl<'a> Words<'a> {
     /// A step that has a server which is not Postfix listen on all addresses. The line is the admin's to fit in.
     pub fn listen_everywhere(&self, text: &str, wanted: &WantedListener) -> Fix {
         Fix::here(text)
-            .config(wanted.at.file.clone(), Some(wanted.at.line), self.listen_line(wanted.port))
-            .command(self.restart())
+            .config(wanted.at.file.clone(), Some(wanted.at.line), self.listen_line_in(&wanted.at.file, wanted.port))
+            .command(self.make(&wanted.at.file) + &self.restart())
             .undo(format!("put the line {} back, and restart", wanted.at))
             .verify(crate::view::look_again(wanted.port))
     }
 
+    /// Sendmail's m4 source has to be made into sendmail.cf before it counts.
+    fn make(&self, file: &str) -> String {
+        let directory = file.strip_suffix("/sendmail.mc").filter(|_| self.server.software == "sendmail");
+        directory.map_or_else(String::new, |directory| format!("make -C {} && ", shell_word(directory)))
+    }
+
     /// The line that opens a port on all addresses, where the server is not Postfix.
     pub fn listen_line(&self, port: u16) -> String {
+        self.listen_line_in("", port)
+    }
+
+    fn listen_line_in(&self, file: &str, port: u16) -> String {
         match self.server.software.as_str() {
+            "sendmail" if file.ends_with(".mc") => format!("DAEMON_OPTIONS(`Name=MTA, Port={port}')dnl"),
             "opensmtpd" => format!("listen on 0.0.0.0 port {port}"),
             "sendmail" => format!("O DaemonPortOptions=Name=MTA, Port={port}"),
             _ => format!("all addresses, port {port}"),

@@ -156,7 +156,7 @@ fn named(name: &str, machine: &Machine) -> Option<Vec<IpAddr>> {
 // --- rules and actions ------------------------------------------------------------------------------------------
 
 /// The rules with the actions that they name.
-fn used<'a>(config: &'a Config) -> impl Iterator<Item = (&'a Match, &'a super::grammar::Action)> {
+fn used(config: &Config) -> impl Iterator<Item = (&Match, &super::grammar::Action)> {
     config.rules.iter().filter_map(|rule| Some((rule, config.actions.get(&rule.action)?)))
 }
 

@@ -189,7 +189,9 @@ fn listener(
     line: &At<String>,
     most: Option<u32>,
 ) -> WantedListener {
-    let has_certificate = input.configured("ServerCertFile").is_some() && input.configured("ServerKeyFile").is_some();
+    // Without one of the four it offers no STARTTLS (TLS_I_SRV in its tls.h).
+    let needed = ["ServerCertFile", "ServerKeyFile", "CACertPath", "CACertFile"];
+    let has_certificate = needed.iter().all(|name| input.configured(name).is_some());
     let tls = match (daemon.has('s'), has_certificate && !daemon.has('S')) {
         (true, _) => TlsMode::Implicit,
         (false, true) => TlsMode::Starttls,
@@ -474,7 +476,7 @@ mod tests {
              O DaemonPortOptions=Family=inet6, Name=six, M=O\nO DaemonPortOptions=Family=local, Addr=/run/s\n\
              O DaemonPortOptions=Name=filtered, Port=10025, Addr=localhost, children=7\n\
              O DaemonPortOptions=Name=bad, Port=nosuch\n\
-             O ServerCertFile=/c, /c2\nO ServerKeyFile=/k, /k2\n",
+             O ServerCertFile=/c, /c2\nO ServerKeyFile=/k, /k2\nO CACertPath=/p\nO CACertFile=/ca\n",
             "dnl DAEMON_OPTIONS(`Family=inet, Name=MTA-v4, Port=smtp, Addr=127.0.0.1')\n\
              DAEMON_OPTIONS(`Family=inet, Name=MTA-v4, Port=smtp, Addr=127.0.0.1')dnl\n",
         );
@@ -488,6 +490,8 @@ mod tests {
         assert_eq!(read.wanted["MSA/inet"].at.to_string(), "/etc/mail/sendmail.cf:2");
         assert_eq!(read.problems.iter().map(|problem| problem.at.line).collect::<Vec<_>>(), [7]);
         assert_eq!(read.certificates.len(), 2);
+        let without_authorities = server_of("O ServerCertFile=/c\nO ServerKeyFile=/k\n", "");
+        assert_eq!(without_authorities.wanted["Daemon0/inet"].tls, TlsMode::None);
     }
 
     #[test]

@@ -167,6 +167,10 @@ fn held(
     if !running {
         finding = finding.touches(Subject::service(instance));
     }
+    // Some open their ports in turn and wait at the one that they cannot have (Sendmail); others open none at all.
+    for other in server.wanted.values().filter(|other| is_silent(evidence, other)) {
+        finding = finding.touches(view::port_scope(other.port));
+    }
     if let Some(owner) = owner {
         finding = finding.data("holder_pid", owner.pid).data("holder_process", owner.name.clone());
     }
@@ -176,6 +180,10 @@ fn held(
     let start = if running { words.reload() } else { words.start() };
     let then = Fix::here("Let the mail server take the port.").command(start).verify(view::look_again(wanted.port));
     Some(finding.fix(look).fix(stop).fix(then))
+}
+
+fn is_silent(evidence: &Evidence, wanted: &WantedListener) -> bool {
+    evidence.sockets.value().is_some_and(|sockets| view::listeners_on(sockets, wanted.port).is_empty())
 }
 
 /// A worker of a mail server whose configuration we read, and whose master is gone: it now belongs to init.
