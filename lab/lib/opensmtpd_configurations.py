@@ -108,7 +108,8 @@ def listening():
         if '"smtpd"' in line:
             address, port = line.split()[3].rsplit(":", 1)
             found.add((re.sub(r"%\w+", "", address).strip("[]"), int(port)))
-    return found
+    # The link's own address is left out on purpose: nobody sends mail to it.
+    return {(address, port) for address, port in found if not address.startswith("fe80:")}
 
 
 def offered(listener):

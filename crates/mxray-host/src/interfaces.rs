@@ -65,14 +65,21 @@ impl Interfaces {
     }
 }
 
-/// `fe800000000000000000000000000001 02 40 20 80     eth0`
+/// Flags of an address that comes and goes by itself or cannot be bound: temporary, failed, deprecated, tentative
+/// (linux/if_addr.h).
+const PASSING: u8 = 0x01 | 0x08 | 0x20 | 0x40;
+
+/// `fe800000000000000000000000000001 02 40 20 80     eth0`, without addresses that pass: a server that was started before
+/// one of them came does not listen there, and nobody is told to write to it.
 fn if_inet6(text: &[u8]) -> BTreeMap<String, Vec<IpAddr>> {
     let mut found: BTreeMap<String, Vec<IpAddr>> = BTreeMap::new();
     for line in text.split(|byte| *byte == b'\n') {
         let line = untrusted(line);
         let mut words = line.split_whitespace();
-        let (Some(digits), Some(name)) = (words.next(), words.nth(4)) else { continue };
+        let (Some(digits), Some(flags), Some(name)) = (words.next(), words.nth(3), words.next()) else { continue };
+        let flags = u8::from_str_radix(flags, 16).unwrap_or_default();
         if digits.len() == 32
+            && flags & PASSING == 0
             && let Ok(bits) = u128::from_str_radix(digits, 16)
         {
             found.entry(name.to_owned()).or_default().push(Ipv6Addr::from(bits).into());
@@ -200,7 +207,10 @@ mod tests {
 
     #[test]
     fn the_file_of_ipv6_addresses_is_read() {
-        let found = if_inet6(b"fd000000000000000000000000000002 04 40 00 82     eth0\nshort 1\n");
+        let found = if_inet6(
+            b"fd000000000000000000000000000002 04 40 00 80     eth0\nshort 1\n\
+              fd000000000000000000000000000003 04 40 00 01     eth0\n",
+        );
         assert_eq!(found["eth0"], ["fd00::2".parse::<IpAddr>().unwrap()]);
         assert_eq!(found.len(), 1);
     }

@@ -132,7 +132,10 @@ fn addresses(listen: &Listen, input: &Input<'_>) -> Result<Vec<IpAddr>, String> 
     let found = match literal {
         Some(literal) => literal,
         None => match input.interfaces.addresses(on) {
-            Seen::Value(found) if found.iter().any(fits) => found,
+            // The address of the link comes with the carrier, perhaps after smtpd's start, and no mail is sent to it.
+            Seen::Value(found) if found.iter().any(fits) => {
+                found.into_iter().filter(|address| !is_link_local(address)).collect()
+            }
             Seen::Value(_) | Seen::Absent => named(on, input.machine).ok_or_else(|| {
                 format!("{on} is no interface with an address, and as a name it stands in DNS only: smtpd does not start if it does not stand there")
             })?,
@@ -142,6 +145,10 @@ fn addresses(listen: &Listen, input: &Input<'_>) -> Result<Vec<IpAddr>, String> 
         },
     };
     Ok(found.into_iter().filter(fits).collect())
+}
+
+fn is_link_local(address: &IpAddr) -> bool {
+    matches!(address, IpAddr::V6(address) if address.is_unicast_link_local())
 }
 
 /// getaddrinfo(3) with AI_ADDRCONFIG: where the machine has addresses of one family only, loopback aside, names have too.

@@ -12,6 +12,7 @@ mod lexer;
 mod tests;
 
 use super::Reader;
+use super::daemon::is_chosen;
 use super::machine::Machine;
 use crate::interfaces::Interfaces;
 use crate::processes::Table;
@@ -102,6 +103,7 @@ fn configured(path: &str, bytes: &[u8]) -> Server {
     server.egress.account =
         ACCOUNTS.iter().map(|name| names::account(name)).find(|seen| !seen.is_absent()).unwrap_or(Seen::Absent);
     server.unit = unit();
+    server.enabled = is_chosen("opensmtpd");
     server
 }
 

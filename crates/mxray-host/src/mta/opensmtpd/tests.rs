@@ -25,7 +25,10 @@ fn machine() -> Machine {
 
 fn interfaces() -> Interfaces {
     let one = |name: &str, text: &str| BTreeMap::from([(name.to_owned(), vec![address(text)])]);
-    Interfaces { four: Seen::Value(one("eth0", "203.0.113.25")), six: one("eth0", "fe80::1") }
+    Interfaces {
+        four: Seen::Value(one("eth0", "203.0.113.25")),
+        six: BTreeMap::from([("eth0".to_owned(), vec![address("2001:db8::1"), address("fe80::1")])]),
+    }
 }
 
 fn server_with(text: &str, files: &[(&str, &str)], interfaces: &Interfaces) -> Server {
@@ -175,7 +178,7 @@ fn includes_end() {
     let read = server_with(loops, &[("/etc/smtpd.conf", loops)], &interfaces());
     assert!(!read.problems.is_empty() && read.problems.len() <= 100);
     let inner = server_with("include \"/a\"\nlisten on $if\n", &[("/a", "if = eth0\n")], &interfaces());
-    assert_eq!(addresses(&inner, "listen on eth0 port 25"), ["203.0.113.25", "fe80::1"]);
+    assert_eq!(addresses(&inner, "listen on eth0 port 25"), ["203.0.113.25", "2001:db8::1"]);
 }
 
 #[test]

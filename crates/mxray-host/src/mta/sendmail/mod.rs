@@ -9,6 +9,7 @@ mod cf;
 mod interpret;
 
 use super::Reader;
+use super::daemon::is_chosen;
 use super::machine::Machine;
 use crate::processes::Table;
 use crate::programs::Programs;
@@ -89,7 +90,7 @@ fn configured(path: &str, bytes: &[u8]) -> Server {
     let account = runs_as.as_deref().map_or("root", |user| user.split([':', '.']).next().unwrap_or(user));
     server.egress.account = names::account(account);
     server.unit = if units::exists(UNIT) { units::limits(UNIT) } else { Seen::Absent };
-    server.enabled = runs_as_daemon();
+    server.enabled = runs_as_daemon() && is_chosen("sendmail");
     server
 }
 
