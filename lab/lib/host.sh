@@ -16,6 +16,8 @@ FAR6=2001:db8:51::25
 
 . $LAB/foreign.sh
 . $LAB/exim.sh
+. $LAB/opensmtpd.sh
+. $LAB/sendmail.sh
 
 # until_true SECONDS COMMAND…: waits until the command succeeds.
 until_true() {

@@ -15,10 +15,10 @@ pub const NEAREST_FIRST: &[&str] = &[
     "CONF101", "CONF105", "CONF103", // switches in files
     "CONF104", "CONF108", "CONF109", "CONF107", "CONF110", // files and sockets that a switch names
     "ROUTE102", "ROUTE101", "ROUTE103", "ROUTE105", // nothing can leave, or not from there
-    "SOCK112", // nothing runs
-    "SOCK111", // it runs, and is stopped or stuck
-    "SOCK106", // somebody takes it all
-    "SOCK115", // a program keeps what has ended
+    "SOCK112",  // nothing runs
+    "SOCK111",  // it runs, and is stopped or stuck
+    "SOCK106",  // somebody takes it all
+    "SOCK115",  // a program keeps what has ended
     "SOCK109", "SOCK110", // a limit is reached
     "SOCK102", "SOCK113", "SOCK105", "SOCK114", "SOCK108", "SOCK101", "SOCK104", "SOCK107", "HOST108", "LOOK010",
 ];

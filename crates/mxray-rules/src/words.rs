@@ -86,6 +86,21 @@ impl<'a> Words<'a> {
         Words { server, systemd }
     }
 
+    pub fn is_postfix(&self) -> bool {
+        self.server.software == "postfix"
+    }
+
+    /// The page of the program itself in the manual.
+    pub fn program_page(&self) -> &'static str {
+        match self.server.software.as_str() {
+            "dovecot" => "dovecot(1)",
+            "exim" => "exim(8)",
+            "opensmtpd" => "smtpd(8)",
+            "sendmail" => "sendmail(8)",
+            _ => "postfix(1)",
+        }
+    }
+
     fn is_default_instance(&self) -> bool {
         matches!(self.server.config_dir.as_str(), "" | "/etc/postfix")
     }
@@ -240,6 +255,47 @@ impl<'a> Words<'a> {
     /// Takes a service out of master.cf.
     pub fn remove_service(&self, service: &str) -> String {
         format!("postconf{} -MX {}", self.directory(), shell_word(service))
+    }
+
+    /// The file in which the server is told what to listen on, and the manual's page about that.
+    pub fn listeners_in(&self) -> (String, &'static str) {
+        match self.server.software.as_str() {
+            "postfix" => (self.main_cf(), "postconf(5), inet_interfaces"),
+            "opensmtpd" => (self.server.configured_by.clone(), "smtpd.conf(5), listen on"),
+            "sendmail" => {
+                (self.server.configured_by.clone(), "Sendmail Installation and Operation Guide 5.6, DaemonPortOptions")
+            }
+            _ => (self.main_cf(), self.manual()),
+        }
+    }
+
+    /// A step that has a server which is not Postfix listen on all addresses. The line is the admin's to fit in.
+    pub fn listen_everywhere(&self, text: &str, wanted: &WantedListener) -> Fix {
+        Fix::here(text)
+            .config(wanted.at.file.clone(), Some(wanted.at.line), self.listen_line_in(&wanted.at.file, wanted.port))
+            .command(self.make(&wanted.at.file) + &self.restart())
+            .undo(format!("put the line {} back, and restart", wanted.at))
+            .verify(crate::view::look_again(wanted.port))
+    }
+
+    /// Sendmail's m4 source has to be made into sendmail.cf before it counts.
+    fn make(&self, file: &str) -> String {
+        let directory = file.strip_suffix("/sendmail.mc").filter(|_| self.server.software == "sendmail");
+        directory.map_or_else(String::new, |directory| format!("make -C {} && ", shell_word(directory)))
+    }
+
+    /// The line that opens a port on all addresses, where the server is not Postfix.
+    pub fn listen_line(&self, port: u16) -> String {
+        self.listen_line_in("", port)
+    }
+
+    fn listen_line_in(&self, file: &str, port: u16) -> String {
+        match self.server.software.as_str() {
+            "sendmail" if file.ends_with(".mc") => format!("DAEMON_OPTIONS(`Name=MTA, Port={port}')dnl"),
+            "opensmtpd" => format!("listen on 0.0.0.0 port {port}"),
+            "sendmail" => format!("O DaemonPortOptions=Name=MTA, Port={port}"),
+            _ => format!("all addresses, port {port}"),
+        }
     }
 
     /// The file with the server's parameters; of other software than Postfix where its files are.

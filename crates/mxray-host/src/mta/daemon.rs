@@ -39,6 +39,17 @@ pub(crate) fn first_process(table: &Table, is_it: impl Fn(&Row) -> bool) -> Seen
     }
 }
 
+/// Fedora and its kin install several mail servers side by side; the link `mta` says which one is meant to run. Without
+/// the link it is the one that is there.
+pub(crate) fn is_chosen(name: &str) -> bool {
+    std::fs::read_link("/etc/alternatives/mta").map_or(true, |target| names_it(&target, name))
+}
+
+/// `/usr/sbin/sendmail.postfix`
+fn names_it(target: &std::path::Path, name: &str) -> bool {
+    target.extension().is_none_or(|extension| extension == name)
+}
+
 /// Nothing is known about the processes of any server.
 pub(crate) fn unknown(servers: &mut BTreeMap<String, Server>, blind: &Blind) {
     for server in servers.values_mut() {
@@ -67,6 +78,13 @@ mod tests {
     fn first(rows: Vec<Row>, all_visible: bool) -> Seen<Master> {
         let table = Table { all_visible, rows: rows.into_iter().map(|row| (row.pid, row)).collect() };
         first_process(&table, |row| row.name == "dovecot")
+    }
+
+    #[test]
+    fn of_several_servers_the_chosen_one_is_meant() {
+        let target = std::path::Path::new("/usr/sbin/sendmail.postfix");
+        assert!(names_it(target, "postfix") && !names_it(target, "sendmail"));
+        assert!(names_it(std::path::Path::new("/usr/sbin/exim"), "sendmail"));
     }
 
     #[test]

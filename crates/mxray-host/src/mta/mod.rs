@@ -8,8 +8,10 @@ mod dovecot;
 mod exim;
 mod helpers;
 pub(crate) mod machine;
+mod opensmtpd;
 mod others;
 mod postfix;
+mod sendmail;
 
 pub use helpers::join_helpers;
 pub use machine::addresses;
@@ -36,7 +38,13 @@ pub trait Reader {
 
 /// All readers.
 pub fn readers() -> Vec<Box<dyn Reader + Send + Sync>> {
-    vec![Box::new(postfix::Postfix), Box::new(dovecot::Dovecot), Box::new(exim::EximReader)]
+    vec![
+        Box::new(postfix::Postfix),
+        Box::new(dovecot::Dovecot),
+        Box::new(exim::EximReader),
+        Box::new(opensmtpd::OpenSmtpd),
+        Box::new(sendmail::Sendmail),
+    ]
 }
 
 /// Which processes belong to which configured server.

@@ -22,7 +22,6 @@ mod tests;
 pub(crate) use effective::{Item, items};
 pub(crate) use lines::escaped;
 
-
 use super::Reader;
 use super::machine::Machine;
 use crate::processes::Table;

@@ -40,11 +40,11 @@ fn check(evidence: &Evidence) -> Said {
             exim::not_started(evidence, instance, server, &mut judgement);
             continue;
         }
-        if !server.enabled && server.software != "postfix" {
+        if !server.enabled && view::is_dovecot(server) {
             judgement.find(disabled_unit(instance, server));
             continue;
         }
-        if !server.enabled {
+        if !server.enabled && server.software == "postfix" {
             judgement.find(disabled_instance(evidence, instance, server));
             continue;
         }

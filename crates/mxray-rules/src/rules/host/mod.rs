@@ -5,8 +5,8 @@ pub mod disk_full;
 pub mod inodes_exhausted;
 pub mod memory_pressure;
 pub mod read_only;
-pub mod retransmissions_high;
 pub mod resolver_differs;
+pub mod retransmissions_high;
 pub mod software_outdated;
 
 use crate::rule::{Judgement, Rule};

@@ -173,6 +173,10 @@ fn held(
     if !running || waits_for(evidence, server, wanted.port) {
         finding = finding.touches(Subject::service(instance));
     }
+    // Some open their ports in turn and wait at the one that they cannot have (Sendmail); others open none at all.
+    for other in server.wanted.values().filter(|other| is_silent(evidence, other)) {
+        finding = finding.touches(view::port_scope(other.port));
+    }
     if let Some(owner) = owner {
         finding = finding.data("holder_pid", owner.pid).data("holder_process", owner.name.clone());
     }
@@ -197,6 +201,10 @@ fn waits_for(evidence: &Evidence, server: &Server, port: u16) -> bool {
     let mut others =
         server.wanted.values().filter(|wanted| wanted.port != port && !wanted.addresses.is_empty()).peekable();
     others.peek().is_some() && others.all(|wanted| view::listeners_of(sockets, wanted).is_empty())
+}
+
+fn is_silent(evidence: &Evidence, wanted: &WantedListener) -> bool {
+    evidence.sockets.value().is_some_and(|sockets| view::listeners_on(sockets, wanted.port).is_empty())
 }
 
 /// A worker of a mail server whose configuration we read, and whose master is gone: it now belongs to init.
@@ -229,11 +237,17 @@ fn stop(
 ) -> Fix {
     let port = wanted.port;
     if let Some(other) = owner.and_then(|owner| instance_of(evidence, owner)) {
-        return Fix::here(format!(
+        let fix = Fix::here(format!(
             "The instance {other} serves the port: give each instance its own address, or take the service out of one."
-        ))
-        .command(words.set("inet_interfaces", "ADDRESS OF THIS INSTANCE"))
-        .config(wanted.at.file.clone(), Some(wanted.at.line), format!("# {} inet …", wanted.service));
+        ));
+        if !words.is_postfix() {
+            return fix.config(wanted.at.file.clone(), Some(wanted.at.line), format!("# {}", wanted.service));
+        }
+        return fix.command(words.set("inet_interfaces", "ADDRESS OF THIS INSTANCE")).config(
+            wanted.at.file.clone(),
+            Some(wanted.at.line),
+            format!("# {} inet …", wanted.service),
+        );
     }
     let name = owner.map_or("", |owner| owner.name.as_str());
     if owner.is_some_and(|owner| owner.pid == 1)

@@ -93,11 +93,18 @@ fn configured(
     domains: &str,
     words: &Words<'_>,
 ) -> Finding {
+    let is_postfix = server.software == "postfix";
+    let sign = if is_postfix { "settings" } else { "domains" };
     let finding = base(instance, services, "but it is the final destination or a relay of mail from outside", words)
         .confidence(0.9)
-        .because(domains, words.main_cf(), view::server_pointer(instance, &["settings"]));
+        .because(domains, words.listeners_in().0, view::server_pointer(instance, &[sign]));
     if server.software == "exim" {
         return exim::listen_on_all(finding, instance, server, services, words);
+    }
+    if !is_postfix {
+        return services.iter().fold(finding, |finding, (_, wanted)| {
+            finding.fix(words.listen_everywhere("Let it listen on the addresses that others reach.", wanted))
+        });
     }
     let interfaces = server.setting("inet_interfaces");
     if matches!(interfaces.trim(), "all" | "") {
@@ -141,7 +148,7 @@ fn base(instance: &str, services: &[(&String, &WantedListener)], but: &str, word
             "sock_diag",
             view::pointer(["sockets", "value", "listeners"]),
         )
-        .reference(if words.manual() == "master(5)" { "postconf(5), inet_interfaces" } else { words.manual() });
+        .reference(words.listeners_in().1);
     for port in ports {
         finding = finding.touches(view::port_scope(port));
     }

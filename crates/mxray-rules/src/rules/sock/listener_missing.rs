@@ -213,19 +213,29 @@ fn expected(evidence: &Evidence, instance: &str, server: &Server, sockets: &Sock
             "{instance} takes no mail from other hosts, and {domains}: whether it should stands in the domain's MX records, which are not looked up"
         ));
     }
+    Expected::Found(Box::new(without_way_in(instance, server, domains, words)))
+}
+
+fn without_way_in(instance: &str, server: &Server, domains: String, words: &Words<'_>) -> Finding {
+    let is_postfix = server.software == "postfix";
     let at = server.settings.get("mydestination").and_then(|s| s.at.clone());
-    let source = at.map_or_else(|| words.main_cf(), |at| at.to_string());
-    Expected::Found(Box::new(
-        RULE.finding(
+    let (services_in, manual) = if is_postfix { (words.master_cf(), "master(5)") } else { words.listeners_in() };
+    let source = at.map_or_else(|| words.listeners_in().0, |at| at.to_string());
+    let finding = RULE
+        .finding(
             view::port_scope(25),
             format!("Nothing listens on port 25, although this server is the final destination of mail ({domains})."),
         )
         .confidence(0.7)
         .touches(Subject::service(instance))
-        .because(domains.clone(), source, view::server_pointer(instance, &["settings"]))
         .because(
-            format!("{} has no enabled service that takes mail from other servers.", words.master_cf()),
-            words.master_cf(),
+            domains.clone(),
+            source,
+            view::server_pointer(instance, &[if is_postfix { "settings" } else { "domains" }]),
+        )
+        .because(
+            format!("{services_in} has no enabled service that takes mail from other servers."),
+            services_in.clone(),
             view::server_pointer(instance, &["wanted"]),
         )
         .because(
@@ -237,14 +247,21 @@ fn expected(evidence: &Evidence, instance: &str, server: &Server, sockets: &Sock
         .data("service", "smtp")
         .data("addresses", Vec::<String>::new())
         .data("expected_from", domains)
-        .fix(
-            Fix::here("Enable the SMTP service, then let the server open it.")
-                .command(words.set_service_line("smtp/inet", "smtp inet n - y - - smtpd"))
-                .command(words.reload())
-                .config(words.master_cf(), None, "smtp      inet  n       -       y       -       -       smtpd")
-                .undo(words.remove_service("smtp/inet"))
+        .reference(manual);
+    if !is_postfix {
+        return finding.fix(
+            Fix::here("Let it listen on port 25, then restart it.")
+                .config(services_in, None, words.listen_line(25))
+                .command(words.restart())
                 .verify(view::look_again(25)),
-        )
-        .reference("master(5)"),
-    ))
+        );
+    }
+    finding.fix(
+        Fix::here("Enable the SMTP service, then let the server open it.")
+            .command(words.set_service_line("smtp/inet", "smtp inet n - y - - smtpd"))
+            .command(words.reload())
+            .config(words.master_cf(), None, "smtp      inet  n       -       y       -       -       smtpd")
+            .undo(words.remove_service("smtp/inet"))
+            .verify(view::look_again(25)),
+    )
 }

@@ -44,6 +44,9 @@ fn check(evidence: &Evidence) -> Said {
                         }
                         workers_stopped(evidence, instance, server, &mut judgement, &mut stopped_ports);
                         dovecot::helpers_stopped(instance, server).into_iter().for_each(|f| judgement.find(f));
+                        if server.software != "postfix" && !view::is_dovecot(server) {
+                            parts_stopped(evidence, instance, server, &mut judgement, &mut stopped_ports);
+                        }
                         for finding in ends_at_once(evidence, instance, server) {
                             stopped_ports.extend(
                                 server
@@ -179,6 +182,68 @@ fn workers_stopped(
             }
         }
     }
+}
+
+/// A server that is made of processes with one job each (queue, lookup, sessions) stands still when all of one kind do.
+fn parts_stopped(
+    evidence: &Evidence,
+    instance: &str,
+    server: &Server,
+    judgement: &mut Judgement,
+    stopped_ports: &mut Vec<u16>,
+) {
+    let told: BTreeSet<String> =
+        server.wanted.iter().flat_map(|(key, wanted)| [key.clone(), view::workers_of(server, wanted)]).collect();
+    for (name, children) in server.children.value().into_iter().flatten() {
+        if children.stopped == 0 || children.stopped < children.count || told.contains(name) {
+            continue;
+        }
+        stopped_ports.extend(server.wanted.values().map(|wanted| wanted.port));
+        judgement.find(stopped_part(evidence, instance, server, name, *children));
+    }
+}
+
+fn stopped_part(evidence: &Evidence, instance: &str, server: &Server, name: &str, children: Children) -> Finding {
+    let words = Words::new(evidence, server);
+    let pids: Vec<String> = match (evidence.processes.value(), server.master.value()) {
+        (Some(processes), Some(master)) => processes
+            .mail
+            .iter()
+            .filter(|(_, process)| process.parent == master.pid && process.is_stopped())
+            .filter(|(_, process)| process.command.contains(name))
+            .map(|(pid, _)| pid.to_string())
+            .collect(),
+        _ => Vec::new(),
+    };
+    let resume = if pids.is_empty() {
+        "ps -eo pid=,ppid=,stat=,args= | awk '$3 ~ /^[Tt]/'".to_owned()
+    } else {
+        format!("kill -CONT {}", pids.join(" "))
+    };
+    let finding = RULE
+        .finding(
+            Subject::service(format!("{instance} {name}")),
+            format!("{instance}: all processes of the kind \"{name}\" are stopped, so the rest waits for them."),
+        )
+        .confidence(0.95)
+        .because(
+            format!("{} of {} processes of {name} are in state T.", children.stopped, children.count),
+            "/proc",
+            view::server_pointer(instance, &["children", "value", name]),
+        )
+        .data("service", name)
+        .data("stopped", children.stopped)
+        .data("processes", children.count)
+        .fix(
+            Fix::here("Let each stopped process go on (kill -CONT); then find out who stopped it.")
+                .command(resume)
+                .verify(words.check()),
+        )
+        .fix(
+            Fix::here("If they stop again, restart the server, once none of them is stopped.").command(words.restart()),
+        )
+        .reference("signal(7), SIGSTOP");
+    server.wanted.values().fold(finding, |finding, wanted| finding.touches(view::port_scope(wanted.port)))
 }
 
 /// The stopped children of the master that serve this service: Postfix tells each its service by `-n`.

@@ -85,7 +85,7 @@ fn not_running(evidence: &Evidence, instance: &str, server: &Server) -> Finding 
                 .command(words.last_words(log))
                 .verify("mxray doctor"),
         )
-        .reference(if server.software == "postfix" { "postfix(1)" } else { words.manual() })
+        .reference(words.program_page())
 }
 
 /// What is known to keep it from being started: a mask, or a configuration with which it cannot start.
