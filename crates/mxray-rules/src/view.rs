@@ -185,7 +185,7 @@ pub fn serves_domains(server: &Server) -> Option<String> {
         }
     }
     // What others keep in such lists stands in them by choice; Postfix's were looked at above, with their defaults.
-    let taken = server.domains.iter().filter(|_| server.software != "postfix" && server.egress.sends);
+    let taken = server.domains.iter().filter(|_| server.software != "postfix");
     if let Some(domain) = taken.into_iter().find(|domain| domain.value.kind != DomainKind::Local) {
         return Some(format!("{} contains {}", domain.setting, domain.value.name));
     }
