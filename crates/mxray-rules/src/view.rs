@@ -343,6 +343,12 @@ pub fn children_of<'a>(server: &'a Server, wanted: &WantedListener) -> Option<&'
     server.children.value()?.get(&workers_of(server, wanted))
 }
 
+/// Clients that one process of a Dovecot service takes at the same time: one where it ends behind its client.
+pub fn dovecot_clients(server: &Server, service: &str) -> u32 {
+    let number = |setting: &str| server.setting(&format!("service/{service}/{setting}")).parse::<u32>().ok();
+    if number("service_count") == Some(1) { 1 } else { number("client_limit").unwrap_or(1).max(1) }
+}
+
 /// How much a kernel counter rose while we looked. `None`: not visible.
 pub fn counter_rise(evidence: &Evidence, name: &str) -> Option<u64> {
     Some(evidence.kernel.counters.value()?.get(name)?.rise())

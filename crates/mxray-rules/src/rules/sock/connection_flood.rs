@@ -62,8 +62,12 @@ fn flood(evidence: &Evidence, sockets: &Sockets, port: u16, load: &Load) -> Opti
     }
     let limit = service.and_then(|(_, server, wanted)| {
         let children = view::children_of(server, wanted)?;
-        // Behind Dovecot's login processes others take the connections over: only as many processes as allowed are full.
-        children.limit.filter(|limit| !view::is_dovecot(server) || children.count >= *limit)
+        if !view::is_dovecot(server) {
+            return children.limit;
+        }
+        // Behind Dovecot's login processes others take the connections over, and one that lives on takes many clients.
+        let limit = children.limit.filter(|limit| children.count >= *limit)?;
+        Some(limit.saturating_mul(view::dovecot_clients(server, &wanted.command)))
     });
     let harm = harm(sockets, port, load, limit);
     let trusted = service.is_some_and(|(_, server, _)| is_trusted(server, &crowd.who));

@@ -73,7 +73,7 @@ fn full(
     let children = server.children.value()?.get(service.name)?;
     let limit = children.limit.filter(|limit| children.count >= *limit)?;
     let ends_after_one = number(server, service.name, "service_count") == Some(1);
-    let clients = if ends_after_one { 1 } else { number(server, service.name, "client_limit").unwrap_or(1).max(1) };
+    let clients = view::dovecot_clients(server, service.name);
     let spare = number(server, service.name, "process_min_avail").unwrap_or(0);
     // Every client is an established connection, here or behind the login service; so fewer connections than clients that
     // fit mean that somebody is idle. With TLS the login process stays: then both numbers count the same connections.
