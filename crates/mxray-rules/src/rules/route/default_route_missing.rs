@@ -18,8 +18,8 @@ pub const RULE: Rule = Rule {
 };
 
 fn check(evidence: &Evidence) -> Said {
-    let (routing, senders) = senders(evidence, &RULE)?;
     let mut judgement = Judgement::nothing();
+    let (routing, senders) = senders(evidence, &RULE, &mut judgement)?;
     let mut stranded: Option<Finding> = None;
     for sender in &senders {
         match way_out(evidence, routing, sender) {

@@ -33,8 +33,8 @@ struct Dead<'a> {
 type Hops<'a> = BTreeMap<(IpAddr, &'a str), Dead<'a>>;
 
 fn check(evidence: &Evidence) -> Said {
-    let (_, senders) = senders(evidence, &RULE)?;
     let mut judgement = Judgement::nothing();
+    let (_, senders) = senders(evidence, &RULE, &mut judgement)?;
     let mut dead = Hops::new();
     let mut alive: BTreeMap<(IpAddr, &str), &RouteTaken> = BTreeMap::new();
     for sender in &senders {
