@@ -390,11 +390,13 @@ impl Neighbour {
 }
 
 /// An address of this host.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LocalAddress {
     pub address: IpAddr,
     pub length: u8,
     pub interface: u32,
+    /// The name under which the interface carries an IPv4 address: an alias has its own (`eth0:1`).
+    pub label: String,
     pub scope: u8,
     /// `IFA_F_*`
     pub flags: u32,

@@ -359,23 +359,26 @@ fn hardware_address(bytes: &[u8]) -> String {
 pub(crate) fn local_address(payload: &[u8]) -> Result<Option<LocalAddress>, Malformed> {
     const IFA_ADDRESS: u16 = 1;
     const IFA_LOCAL: u16 = 2;
+    const IFA_LABEL: u16 = 3;
     const IFA_FLAGS: u16 = 8;
     let short = Malformed { what: "an address", at: payload.len() };
     let header: &[u8; 8] = payload.first_chunk().ok_or(short)?;
     let [family, length, flags, scope, ..] = *header;
     let interface = u32_at(header, 4).ok_or(short)?;
     let (mut far, mut near, mut flags) = (None, None, u32::from(flags));
+    let mut label = String::new();
     for attribute in attributes(payload.get(8..).unwrap_or_default()) {
         let (kind, value) = attribute?;
         match kind {
             IFA_ADDRESS => far = address(family, value),
             IFA_LOCAL => near = address(family, value),
+            IFA_LABEL => label = name(value),
             IFA_FLAGS => flags = u32_at(value, 0).unwrap_or(flags),
             _ => {}
         }
     }
     // On a point-to-point link IFA_ADDRESS is the far end.
-    Ok(near.or(far).map(|address| LocalAddress { address, length, interface, scope, flags }))
+    Ok(near.or(far).map(|address| LocalAddress { address, length, interface, label, scope, flags }))
 }
 
 /// Decodes one `ifinfomsg`.
