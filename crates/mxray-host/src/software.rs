@@ -248,7 +248,7 @@ mod tests {
         let pro = b"# deb https://esm.ubuntu.com/x\ndeb https://bearer:secret@esm.ubuntu.com/infra/ubuntu focal-infra-security main\n";
         assert_eq!(extended_in(pro), Some("Ubuntu Pro (ESM)"));
         assert_eq!(
-            extended_in(b"# deb https://esm.ubuntu.com/x\ndeb http://deb.debian.org/debian buster main\n"),
+            extended_in(b"# deb https://esm.ubuntu.com/x\ndeb http://mirror.example/debian buster main\n"),
             None
         );
         assert!(!is_source(Path::new("/etc/apt/sources.list.d/x.list.disabled")));
