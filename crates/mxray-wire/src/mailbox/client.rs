@@ -123,7 +123,7 @@ impl Protocol for Mailbox {
                     return Err(Limit::ForeignLines);
                 }
             }
-            Event::Listed(listed) => self.list(listed),
+            Event::Listed(listed) => self.list(listed)?,
             Event::Leaves if self.asked == Some(Asked::Goodbye) => {}
             Event::Leaves => {
                 talk.unsay();
@@ -228,10 +228,11 @@ impl Mailbox {
         self.ask(Asked::Goodbye, Command::Goodbye, talk);
     }
 
-    fn list(&mut self, listed: Listed) {
+    /// A list that is cut would say that the rest is not there.
+    fn list(&mut self, listed: Listed) -> Result<(), Limit> {
         for (keyword, parameters, entry) in listed {
             if self.listed.len() >= CAPABILITIES_MAX && !self.listed.contains_key(&keyword) {
-                continue;
+                return Err(Limit::ReplyLines);
             }
             let extension = self.listed.entry(keyword).or_insert_with(|| Extension { parameters: Vec::new(), entry });
             for parameter in parameters {
@@ -240,6 +241,7 @@ impl Mailbox {
                 }
             }
         }
+        Ok(())
     }
 
     fn on_answer(&mut self, answer: Answer, talk: &mut Talk, now: Moment) {
@@ -429,7 +431,9 @@ impl Mailbox {
                 if self.session.starttls.blind().is_some() {
                     self.session.starttls = Seen::Unknown(blind.clone());
                 }
-                self.session.capabilities.push(Capabilities { tls: false, listed: Seen::Unknown(blind) });
+                let tls =
+                    self.plan.implicit_tls || matches!(self.session.starttls, Seen::Value(StarttlsOutcome::Established(_)));
+                self.session.capabilities.push(Capabilities { tls, listed: Seen::Unknown(blind) });
             }
             Asked::Starttls => self.session.starttls = Seen::Unknown(blind),
             Asked::Login => {

@@ -94,7 +94,7 @@ impl Words for Imap {
         let known = matches!(status.as_str(), "OK" | "NO" | "BAD" | "BYE" | "PREAUTH");
         if tag == "*" {
             return Ok(match status.as_str() {
-                "CAPABILITY" => Event::Listed(capabilities(rest, entry)),
+                "CAPABILITY" => Event::Listed(capabilities(&response, entry)),
                 _ if awaits == Awaits::Greeting && known => {
                     if status == "PREAUTH" {
                         lines.odd(AnomalyKind::PreAuthenticated, entry);
@@ -139,10 +139,11 @@ fn answer(status: &str, rest: &str, entry: u32) -> Answer {
     Answer { ok, status: status.to_owned(), code, text: Raw::from(text), after_ms: 0, entry }
 }
 
-/// `IMAP4rev1 STARTTLS AUTH=PLAIN`
-pub(super) fn capabilities(text: &str, entry: u32) -> Listed {
-    let words = text.split_ascii_whitespace();
+/// `* CAPABILITY IMAP4rev1 STARTTLS AUTH=PLAIN`. Word by word: as one text, a long list would be clipped.
+pub(super) fn capabilities(response: &[u8], entry: u32) -> Listed {
+    let words = response.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty()).skip(2);
     words
+        .map(untrusted)
         .map(|word| match word.split_once('=') {
             Some((keyword, value)) => (keyword.to_ascii_uppercase(), vec![value.to_owned()], entry),
             None => (word.to_ascii_uppercase(), Vec::new(), entry),
