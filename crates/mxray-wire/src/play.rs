@@ -25,16 +25,18 @@ fn play<M: Machine>(mut client: M, scenario: &Scenario, cut: &dyn Fn(&[u8]) -> V
                     other => panic!("a handshake is wanted, and the scenario has {other:?}"),
                 }
             }
-            Want::Read { until } => match steps.peek() {
-                Some(Step::Wait(millis)) => {
+            Want::Read { until } => {
+                check_written(&mut steps, &mut written);
+                if let Some(Step::Wait(millis)) = steps.peek() {
                     now += Moment::from_millis(*millis);
                     steps.next();
                     if now >= until {
                         client.on_deadline(until);
                     }
+                } else {
+                    read(&mut client, &mut steps, cut, now);
                 }
-                _ => read(&mut client, &mut steps, &mut written, cut, now),
-            },
+            }
             Want::Close => {}
             Want::Done => {
                 check_written(&mut steps, &mut written);
@@ -59,11 +61,9 @@ fn check_written<'a>(steps: &mut std::iter::Peekable<impl Iterator<Item = &'a St
 fn read<'a, M: Machine>(
     client: &mut M,
     steps: &mut std::iter::Peekable<impl Iterator<Item = &'a Step>>,
-    written: &mut Vec<u8>,
     cut: &dyn Fn(&[u8]) -> Vec<Vec<u8>>,
     now: Moment,
 ) {
-    check_written(steps, written);
     match steps.next() {
         Some(Step::Server(bytes)) => {
             for piece in cut(bytes) {

@@ -189,8 +189,17 @@ mod tests {
 
     #[test]
     fn a_bad_line_is_told_with_its_number() {
-        for bad in ["x", "S? a", "tls: maybe", "plan: depth", "expect: /a 1", "S: \\q", "S+: x y", "S+: 999999999999 y", "wait: x"]
-        {
+        for bad in [
+            "x",
+            "S? a",
+            "tls: maybe",
+            "plan: depth",
+            "expect: /a 1",
+            "S: \\q",
+            "S+: x y",
+            "S+: 999999999999 y",
+            "wait: x",
+        ] {
             assert_eq!(Scenario::parse(&format!("\n{bad}\n")).unwrap_err().line, 2, "{bad}");
         }
     }

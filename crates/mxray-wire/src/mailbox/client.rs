@@ -351,7 +351,11 @@ impl Mailbox {
         };
         let announced = listed.get(self.words.mechanisms()).map(|found| found.parameters.clone()).unwrap_or_default();
         if announced.is_empty() {
-            self.session.login = Seen::Absent;
+            let other = self.words.has_other_login(&|keyword| listed.contains_key(keyword));
+            self.session.login = match other {
+                Some(command) => Seen::not_attempted(&format!("no mechanism is announced, and {command} is not tried")),
+                None => Seen::Absent,
+            };
             return self.goodbye(talk);
         }
         let most = self.words.initial_bytes_max(&|keyword| listed.contains_key(keyword));
@@ -431,8 +435,8 @@ impl Mailbox {
                 if self.session.starttls.blind().is_some() {
                     self.session.starttls = Seen::Unknown(blind.clone());
                 }
-                let tls =
-                    self.plan.implicit_tls || matches!(self.session.starttls, Seen::Value(StarttlsOutcome::Established(_)));
+                let tls = self.plan.implicit_tls
+                    || matches!(self.session.starttls, Seen::Value(StarttlsOutcome::Established(_)));
                 self.session.capabilities.push(Capabilities { tls, listed: Seen::Unknown(blind) });
             }
             Asked::Starttls => self.session.starttls = Seen::Unknown(blind),
