@@ -71,7 +71,7 @@ impl Words for Pop3 {
         INITIAL_BYTES_MAX
     }
 
-    /// RFC 2449 section 6.3
+    /// RFC 2449 section 6.2
     fn has_other_login(&self, has: &dyn Fn(&str) -> bool) -> Option<&'static str> {
         has("USER").then_some("USER")
     }
