@@ -1,8 +1,8 @@
-//! Protocol machines without I/O: clients of SMTP, LMTP, IMAP, POP3 and ManageSieve, and SASL.
+//! Protocol machines without I/O: clients of SMTP, LMTP, IMAP, POP3 and ManageSieve, SASL, and a prober of TLS hellos.
 //!
 //! Bytes and time come in, wants go out; a driver (`mxray-net`) owns the socket, the clock and TLS. What a session was is a
 //! value of `mxray-model` (`session`): every byte with its direction and time, the replies, what was odd, where it ended.
-//! Start reading at [`Want`] and [`Machine`], then `talk.rs`, then [`smtp`] and [`mailbox`].
+//! Start reading at [`Want`] and [`Machine`], then `talk.rs`, then [`smtp`] and [`mailbox`]; [`hello`] stands alone.
 //!
 //! What must not live here: sockets, clocks, TLS, name lookups, and any judgement beyond "this is not what the protocol
 //! says" (that is `mxray-rules`).
@@ -10,6 +10,7 @@
 
 mod auth;
 mod base64;
+pub mod hello;
 mod lines;
 pub mod mailbox;
 #[cfg(test)]

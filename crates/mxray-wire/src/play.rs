@@ -12,7 +12,7 @@ const CUTS_MAX: usize = 150;
 
 /// Plays a scenario; what the server says comes in the pieces that `cut` makes of it.
 fn play<M: Machine>(mut client: M, scenario: &Scenario, cut: &dyn Fn(&[u8]) -> Vec<Vec<u8>>) -> M::Session {
-    let now = Moment::from_millis(5);
+    let mut now = Moment::from_millis(5);
     let mut steps = scenario.steps.iter().peekable();
     let mut written = Vec::new();
     for _ in 0..100_000 {
@@ -25,7 +25,18 @@ fn play<M: Machine>(mut client: M, scenario: &Scenario, cut: &dyn Fn(&[u8]) -> V
                     other => panic!("a handshake is wanted, and the scenario has {other:?}"),
                 }
             }
-            Want::Read { .. } => read(&mut client, &mut steps, &mut written, cut, now),
+            Want::Read { until } => {
+                check_written(&mut steps, &mut written);
+                if let Some(Step::Wait(millis)) = steps.peek() {
+                    now += Moment::from_millis(*millis);
+                    steps.next();
+                    if now >= until {
+                        client.on_deadline(until);
+                    }
+                } else {
+                    read(&mut client, &mut steps, cut, now);
+                }
+            }
             Want::Close => {}
             Want::Done => {
                 check_written(&mut steps, &mut written);
@@ -50,11 +61,9 @@ fn check_written<'a>(steps: &mut std::iter::Peekable<impl Iterator<Item = &'a St
 fn read<'a, M: Machine>(
     client: &mut M,
     steps: &mut std::iter::Peekable<impl Iterator<Item = &'a Step>>,
-    written: &mut Vec<u8>,
     cut: &dyn Fn(&[u8]) -> Vec<Vec<u8>>,
     now: Moment,
 ) {
-    check_written(steps, written);
     match steps.next() {
         Some(Step::Server(bytes)) => {
             for piece in cut(bytes) {

@@ -17,13 +17,17 @@
 //! ```
 //!
 //! `S:` and `C:` lines get CRLF; `s:` and `c:` are the bytes as written, in the escapes of `Raw` (`\r`, `\n`, `\xNN`).
-//! `S+: N TEXT` is the text N times. What else the server can do: `close`, `reset`, `silence`, each a line of its own.
+//! `S+: N TEXT` is the text N times. What else the server can do: `close`, `reset`, `silence`, each a line of its own;
+//! `wait: MS` lets time go by.
 
 use mxray_model::session::Raw;
 use std::fmt;
 
 /// A bound for what `S+:` makes, so that a small file cannot fill the memory.
 const REPEATED_BYTES_MAX: usize = 64 << 20;
+
+/// A day: more is a slip of the pen.
+const WAIT_MS_MAX: u64 = 86_400_000;
 
 /// One step of a conversation, in order.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,6 +44,8 @@ pub enum Step {
     Reset,
     /// The server says nothing more until the client gives up waiting.
     Silence,
+    /// So many milliseconds go by. A client that does not wait so long gives up.
+    Wait(u64),
 }
 
 /// What a file says.
@@ -97,6 +103,11 @@ impl Scenario {
             "s" => self.step(Step::Server(raw(text)?)),
             "c" => self.step(Step::Client(raw(text)?)),
             "S+" => self.step(Step::Server(repeated(text)?)),
+            "wait" => {
+                let text = text.trim();
+                let wait = text.parse().ok().filter(|wait| *wait <= WAIT_MS_MAX);
+                self.step(Step::Wait(wait.ok_or_else(|| format!("no time in milliseconds: {text}"))?))
+            }
             "tls" => match text.trim() {
                 "ok" => self.step(Step::Tls(true)),
                 "fails" => self.step(Step::Tls(false)),
@@ -157,7 +168,7 @@ mod tests {
 
     #[test]
     fn a_file_is_read() {
-        let text = "# x\nplan: depth=tls name=a\nS: 220 a\ns: 22\nC: EHLO a\ntls: ok\nS+: 3 ab\\r\nclose\n\
+        let text = "# x\nplan: depth=tls name=a\nS: 220 a\ns: 22\nC: EHLO a\ntls: ok\nS+: 3 ab\\r\nwait: 20\nclose\n\
                     expect: /ending = \"finished\"\nanomalies: bare_lf nul\n";
         let scenario = Scenario::parse(text).unwrap();
         assert_eq!(
@@ -167,6 +178,7 @@ mod tests {
                 Step::Client(b"EHLO a\r\n".to_vec()),
                 Step::Tls(true),
                 Step::Server(b"ab\rab\rab\r".to_vec()),
+                Step::Wait(20),
                 Step::Close
             ]
         );
@@ -177,8 +189,17 @@ mod tests {
 
     #[test]
     fn a_bad_line_is_told_with_its_number() {
-        for bad in ["x", "S? a", "tls: maybe", "plan: depth", "expect: /a 1", "S: \\q", "S+: x y", "S+: 999999999999 y"]
-        {
+        for bad in [
+            "x",
+            "S? a",
+            "tls: maybe",
+            "plan: depth",
+            "expect: /a 1",
+            "S: \\q",
+            "S+: x y",
+            "S+: 999999999999 y",
+            "wait: x",
+        ] {
             assert_eq!(Scenario::parse(&format!("\n{bad}\n")).unwrap_err().line, 2, "{bad}");
         }
     }

@@ -3,12 +3,17 @@
 //! `mxray-wire` writes these, rules and renderers read them. All bytes are kept as they came ([`Raw`]); every judgement that
 //! is in here (an anomaly, the end of a session) points at the bytes that it was made from.
 
+mod hello;
 mod mailbox;
 mod parts;
 mod raw;
 mod smtp;
 mod transcript;
 
+pub use hello::{
+    Foreign, ForeignKind, KeyExchange, KeyKind, Registered, ServerHello, Suite, SuiteGroup, TlsAlert, TlsHelloSession,
+    TlsOffer, TlsVersion, Weakness,
+};
 pub use mailbox::{Answer, Capabilities, MailboxProtocol, MailboxSession, MailboxStage};
 pub use parts::{AuthAttempt, Extension, StarttlsOutcome};
 pub use raw::{BadEscape, Raw};

@@ -110,6 +110,10 @@ pub enum AnomalyKind {
     TextBeforeTls { bytes: u32 },
     /// IMAP: logged in before anybody asked.
     PreAuthenticated,
+    /// TLS: the server chose what was not offered (a version, a suite, a group, a compression method).
+    NotOffered { number: u16 },
+    /// TLS: a record's version is none that exists.
+    OddRecordVersion { number: u16 },
     /// What the server said cannot be understood as this protocol.
     Malformed,
 }
@@ -127,6 +131,10 @@ pub enum Limit {
     SessionBytes,
     /// Lines that were no replies.
     ForeignLines,
+    /// Bytes of one handshake message of TLS.
+    MessageBytes,
+    /// Records of TLS.
+    Records,
 }
 
 /// How a session ended.

@@ -123,7 +123,7 @@ impl Protocol for Mailbox {
                     return Err(Limit::ForeignLines);
                 }
             }
-            Event::Listed(listed) => self.list(listed),
+            Event::Listed(listed) => self.list(listed)?,
             Event::Leaves if self.asked == Some(Asked::Goodbye) => {}
             Event::Leaves => {
                 talk.unsay();
@@ -228,10 +228,11 @@ impl Mailbox {
         self.ask(Asked::Goodbye, Command::Goodbye, talk);
     }
 
-    fn list(&mut self, listed: Listed) {
+    /// A list that is cut would say that the rest is not there.
+    fn list(&mut self, listed: Listed) -> Result<(), Limit> {
         for (keyword, parameters, entry) in listed {
             if self.listed.len() >= CAPABILITIES_MAX && !self.listed.contains_key(&keyword) {
-                continue;
+                return Err(Limit::ReplyLines);
             }
             let extension = self.listed.entry(keyword).or_insert_with(|| Extension { parameters: Vec::new(), entry });
             for parameter in parameters {
@@ -240,6 +241,7 @@ impl Mailbox {
                 }
             }
         }
+        Ok(())
     }
 
     fn on_answer(&mut self, answer: Answer, talk: &mut Talk, now: Moment) {
@@ -349,7 +351,11 @@ impl Mailbox {
         };
         let announced = listed.get(self.words.mechanisms()).map(|found| found.parameters.clone()).unwrap_or_default();
         if announced.is_empty() {
-            self.session.login = Seen::Absent;
+            let other = self.words.has_other_login(&|keyword| listed.contains_key(keyword));
+            self.session.login = match other {
+                Some(command) => Seen::not_attempted(&format!("no mechanism is announced, and {command} is not tried")),
+                None => Seen::Absent,
+            };
             return self.goodbye(talk);
         }
         let most = self.words.initial_bytes_max(&|keyword| listed.contains_key(keyword));
@@ -429,7 +435,9 @@ impl Mailbox {
                 if self.session.starttls.blind().is_some() {
                     self.session.starttls = Seen::Unknown(blind.clone());
                 }
-                self.session.capabilities.push(Capabilities { tls: false, listed: Seen::Unknown(blind) });
+                let tls = self.plan.implicit_tls
+                    || matches!(self.session.starttls, Seen::Value(StarttlsOutcome::Established(_)));
+                self.session.capabilities.push(Capabilities { tls, listed: Seen::Unknown(blind) });
             }
             Asked::Starttls => self.session.starttls = Seen::Unknown(blind),
             Asked::Login => {

@@ -1,6 +1,6 @@
 //! IMAP's words: tags, untagged lines, response codes, literals.
 
-use super::{Awaits, Command, Event, Listed, Words, bracketed, first_word};
+use super::{Awaits, Command, Event, Listed, Words, behind_words, bracketed, first_word};
 use crate::lines::{LINE_BYTES_MAX, Line, Lines};
 use mxray_model::session::{AnomalyKind, Answer, Limit, Raw};
 use mxray_model::text::untrusted;
@@ -90,23 +90,24 @@ impl Words for Imap {
         }
         let text = untrusted(&response);
         let (tag, rest) = text.split_once(' ').unwrap_or((&text, ""));
-        let (status, rest) = first_word(rest);
+        let (status, _) = first_word(rest);
+        let said = behind_words(&response, 2);
         let known = matches!(status.as_str(), "OK" | "NO" | "BAD" | "BYE" | "PREAUTH");
         if tag == "*" {
             return Ok(match status.as_str() {
-                "CAPABILITY" => Event::Listed(capabilities(rest, entry)),
+                "CAPABILITY" => Event::Listed(capabilities(&response, entry)),
                 _ if awaits == Awaits::Greeting && known => {
                     if status == "PREAUTH" {
                         lines.odd(AnomalyKind::PreAuthenticated, entry);
                     }
-                    Event::Answer(answer(&status, rest, entry))
+                    Event::Answer(answer(&status, said, entry))
                 }
                 "BYE" => Event::Leaves,
                 _ => Event::Nothing,
             });
         }
         if known && tag == self.tag() && awaits != Awaits::Greeting {
-            return Ok(Event::Answer(answer(&status, rest, entry)));
+            return Ok(Event::Answer(answer(&status, said, entry)));
         }
         let kind = if awaits == Awaits::Greeting {
             AnomalyKind::TextBeforeGreeting
@@ -124,6 +125,11 @@ impl Words for Imap {
         if has("SASL-IR") || has("IMAP4REV2") { INITIAL_BYTES_MAX } else { 0 }
     }
 
+    /// Every server has it that does not say otherwise (RFC 9051 section 6.2.3).
+    fn has_other_login(&self, has: &dyn Fn(&str) -> bool) -> Option<&'static str> {
+        (!has("LOGINDISABLED")).then_some("LOGIN")
+    }
+
     fn starttls(&self) -> &'static str {
         "STARTTLS"
     }
@@ -133,16 +139,17 @@ impl Words for Imap {
     }
 }
 
-fn answer(status: &str, rest: &str, entry: u32) -> Answer {
+fn answer(status: &str, rest: &[u8], entry: u32) -> Answer {
     let (code, text) = bracketed(rest);
     let ok = matches!(status, "OK" | "PREAUTH");
     Answer { ok, status: status.to_owned(), code, text: Raw::from(text), after_ms: 0, entry }
 }
 
-/// `IMAP4rev1 STARTTLS AUTH=PLAIN`
-pub(super) fn capabilities(text: &str, entry: u32) -> Listed {
-    let words = text.split_ascii_whitespace();
+/// `* CAPABILITY IMAP4rev1 STARTTLS AUTH=PLAIN`. Word by word: as one text, a long list would be clipped.
+pub(super) fn capabilities(response: &[u8], entry: u32) -> Listed {
+    let words = response.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty()).skip(2);
     words
+        .map(untrusted)
         .map(|word| match word.split_once('=') {
             Some((keyword, value)) => (keyword.to_ascii_uppercase(), vec![value.to_owned()], entry),
             None => (word.to_ascii_uppercase(), Vec::new(), entry),

@@ -15,6 +15,7 @@ pub use client::Mailbox;
 use crate::lines::{Line, Lines};
 use crate::{Auth, Moment, Starttls};
 use mxray_model::session::{Answer, Depth, Limit, MailboxProtocol};
+use mxray_model::text::untrusted;
 
 /// What a session is to do.
 #[derive(Debug, Clone)]
@@ -128,6 +129,11 @@ pub(crate) trait Words: std::fmt::Debug {
     /// The capability that lists the mechanisms.
     fn mechanisms(&self) -> &'static str;
 
+    /// The protocol's own command to log in with a password, where a server takes it. We do not use it.
+    fn has_other_login(&self, _: &dyn Fn(&str) -> bool) -> Option<&'static str> {
+        None
+    }
+
     /// The server says its capabilities by itself: in the greeting, and behind TLS.
     fn announces_unasked(&self) -> bool {
         false
@@ -140,10 +146,17 @@ fn first_word(text: &str) -> (String, &str) {
     (word.to_ascii_uppercase(), rest)
 }
 
-/// `[CODE rest] text` → the code and the text behind it.
-fn bracketed(text: &str) -> (Option<String>, &str) {
-    match text.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
-        Some((code, rest)) => (Some(code.to_owned()), rest.trim_start()),
+/// `[CODE rest] text` → the code and the text behind it, byte for byte.
+fn bracketed(text: &[u8]) -> (Option<String>, &[u8]) {
+    let inner = text.strip_prefix(b"[");
+    let end = inner.and_then(|inner| inner.iter().position(|byte| *byte == b']'));
+    match inner.zip(end).and_then(|(inner, end)| inner.split_at_checked(end)) {
+        Some((code, rest)) => (Some(untrusted(code)), rest.get(1..).unwrap_or_default().trim_ascii_start()),
         None => (None, text),
     }
+}
+
+/// What stands behind so many words, each with one blank behind it.
+fn behind_words(line: &[u8], words: usize) -> &[u8] {
+    line.splitn(words + 1, |byte| *byte == b' ').nth(words).unwrap_or_default()
 }

@@ -1,6 +1,6 @@
 //! POP3's words.
 
-use super::{Awaits, Command, Event, Words, bracketed, first_word};
+use super::{Awaits, Command, Event, Words, behind_words, bracketed, first_word};
 use crate::lines::{Line, Lines};
 use mxray_model::session::{AnomalyKind, Answer, Limit, Raw};
 use mxray_model::text::untrusted;
@@ -51,13 +51,13 @@ impl Words for Pop3 {
         if let Some(challenge) = line.text.strip_prefix(b"+ ").or_else(|| (line.text == b"+").then_some(&[][..])) {
             return Ok(Event::Challenge(challenge.to_vec()));
         }
-        let (status, rest) = first_word(&text);
+        let (status, _) = first_word(&text);
         if !matches!(status.as_str(), "+OK" | "-ERR") {
             lines.odd(AnomalyKind::NotAReply, line.entry);
             return Ok(Event::Nothing);
         }
         let ok = status == "+OK";
-        let (code, rest) = bracketed(rest);
+        let (code, rest) = bracketed(behind_words(&line.text, 1));
         let answer = Answer { ok, status, code, text: Raw::from(rest), after_ms: 0, entry: line.entry };
         if ok && awaits == Awaits::List {
             self.within = Some(0);
@@ -69,6 +69,11 @@ impl Words for Pop3 {
 
     fn initial_bytes_max(&self, _: &dyn Fn(&str) -> bool) -> usize {
         INITIAL_BYTES_MAX
+    }
+
+    /// RFC 2449 section 6.2
+    fn has_other_login(&self, has: &dyn Fn(&str) -> bool) -> Option<&'static str> {
+        has("USER").then_some("USER")
     }
 
     fn starttls(&self) -> &'static str {

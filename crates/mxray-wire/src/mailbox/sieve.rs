@@ -75,16 +75,15 @@ impl Words for Sieve {
 
 impl Sieve {
     fn event(&mut self, text: &[u8], line: &Line, awaits: Awaits, lines: &mut Lines) -> Result<Event, Limit> {
-        let shown = untrusted(text);
-        if let Some(answer) = answer(&shown, line.entry) {
+        if let Some(answer) = answer(text, line.entry) {
             self.listed = 0;
             return Ok(Event::Answer(answer));
         }
-        let strings = quoted(&shown);
+        let strings = quoted(text);
         // Within a login a string alone on its line is a challenge; a literal has lost its quotes on the way.
         if awaits == Awaits::Answer {
-            let challenge = strings.first().cloned().unwrap_or(shown);
-            return Ok(Event::Challenge(challenge.into_bytes()));
+            let challenge = strings.first().cloned().unwrap_or_else(|| text.to_vec());
+            return Ok(Event::Challenge(challenge));
         }
         self.listed += 1;
         if self.listed > LIST_LINES_MAX {
@@ -92,8 +91,9 @@ impl Sieve {
         }
         match strings.split_first() {
             Some((keyword, values)) => {
-                let parameters = values.iter().flat_map(|value| value.split_ascii_whitespace()).map(str::to_owned);
-                Ok(Event::Listed(vec![(keyword.to_ascii_uppercase(), parameters.collect(), line.entry)]))
+                let words = values.iter().flat_map(|value| value.split(u8::is_ascii_whitespace));
+                let parameters = words.filter(|word| !word.is_empty()).map(untrusted).collect();
+                Ok(Event::Listed(vec![(untrusted(keyword).to_ascii_uppercase(), parameters, line.entry)]))
             }
             None => {
                 let greeting = awaits == Awaits::Greeting;
@@ -105,29 +105,31 @@ impl Sieve {
 }
 
 /// `OK`, `NO (AUTH-TOO-WEAK) "text"`, `BYE`.
-fn answer(text: &str, entry: u32) -> Option<Answer> {
-    let (word, rest) = text.split_once([' ', '(', '"']).unwrap_or((text, ""));
-    let status = word.to_ascii_uppercase();
+fn answer(text: &[u8], entry: u32) -> Option<Answer> {
+    let end = text.iter().position(|byte| matches!(byte, b' ' | b'(' | b'"')).unwrap_or(text.len());
+    let (word, rest) = text.split_at_checked(end)?;
+    let status = String::from_utf8_lossy(word).to_ascii_uppercase();
     if !matches!(status.as_str(), "OK" | "NO" | "BYE") {
         return None;
     }
-    let rest = text.get(text.len() - rest.len()..).unwrap_or_default();
-    let code = text.split_once('(').and_then(|(_, rest)| rest.split_once(')')).map(|(code, _)| code.to_owned());
-    let said = quoted(text).pop().unwrap_or_else(|| rest.to_owned());
-    Some(Answer { ok: status == "OK", status, code, text: Raw::from(said.as_str()), after_ms: 0, entry })
+    // Parentheses within the text are text.
+    let inner = rest.trim_ascii_start().strip_prefix(b"(");
+    let code = inner.and_then(|inner| inner.get(..inner.iter().position(|byte| *byte == b')')?)).map(untrusted);
+    let said = quoted(rest).pop().unwrap_or_else(|| rest.trim_ascii().to_vec());
+    Some(Answer { ok: status == "OK", status, code, text: Raw(said), after_ms: 0, entry })
 }
 
 /// The strings of a line, with `\"` and `\\` as what they stand for.
-fn quoted(text: &str) -> Vec<String> {
+fn quoted(text: &[u8]) -> Vec<Vec<u8>> {
     let mut found = Vec::new();
-    let mut chars = text.chars();
-    while chars.any(|c| c == '"') {
-        let mut string = String::new();
+    let mut bytes = text.iter().copied();
+    while bytes.any(|byte| byte == b'"') {
+        let mut string = Vec::new();
         loop {
-            match chars.next() {
-                Some('\\') => string.extend(chars.next()),
-                Some('"') | None => break,
-                Some(c) => string.push(c),
+            match bytes.next() {
+                Some(b'\\') => string.extend(bytes.next()),
+                Some(b'"') | None => break,
+                Some(byte) => string.push(byte),
             }
         }
         found.push(string);
@@ -141,9 +143,10 @@ mod tests {
 
     #[test]
     fn strings_and_answers() {
-        assert_eq!(quoted(r#""SASL" "PLAIN \"x\"""#), ["SASL", "PLAIN \"x\""]);
-        let no = answer(r#"NO (TRYLATER) "busy""#, 1).unwrap();
+        assert_eq!(quoted(br#""SASL" "PLAIN \"x\"""#), [&b"SASL"[..], b"PLAIN \"x\""]);
+        let no = answer(br#"NO (TRYLATER) "busy""#, 1).unwrap();
         assert_eq!((no.ok, no.code.as_deref(), no.text.to_string().as_str()), (false, Some("TRYLATER"), "busy"));
-        assert!(answer("OK", 1).unwrap().ok && answer("OKAY", 1).is_none());
+        assert_eq!(answer(br#"OK "ready (1)""#, 1).unwrap().code, None);
+        assert!(answer(b"OK", 1).unwrap().ok && answer(b"OKAY", 1).is_none());
     }
 }

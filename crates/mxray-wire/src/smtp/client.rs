@@ -185,7 +185,9 @@ impl Protocol for Smtp {
 
     fn on_interrupted(&mut self, ending: Ending) -> Ending {
         let first = self.awaited.front().map(|awaited| awaited.asked);
-        if let Some(asked) = first {
+        // A group of commands goes unanswered as a whole; what was not written yet was not asked.
+        let written = self.awaited.iter().enumerate().filter(|(place, awaited)| *place == 0 || awaited.since.is_some());
+        for asked in written.map(|(_, awaited)| awaited.asked).collect::<Vec<_>>() {
             self.unknown(asked, &ending);
         }
         if first == Some(Asked::Quit) { Ending::Finished } else { ending }

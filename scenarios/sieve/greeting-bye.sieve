@@ -1,0 +1,5 @@
+plan: depth=tls
+S: BYE (TRYLATER) "too many"
+expect: /greeting/value/status = "BYE"
+expect: /ending = "refused"
+anomalies:
