@@ -104,7 +104,7 @@ routes() {
 # --- the machine, before any mail ------------------------------------------------------------------------------
 
 base_system() {
-    rm -rf /var/log/* /var/mail/* /etc/mxray
+    rm -rf /var/log/* /var/mail/* /etc/mxray /var/lib/mxray
     mkdir -p /var/log /etc/mxray /run/lab
     cat >/etc/hosts <<END
 127.0.0.1 localhost

@@ -28,9 +28,9 @@ fn check(evidence: &Evidence) -> Said {
         let context = Context { evidence, instance, server };
         let limit = match &server.size_limit {
             Seen::Value(limit) => Some(limit),
-            Seen::Absent => None,
             // A mailbox server takes no messages that a limit could refuse.
-            Seen::Unknown(_) if !server.wanted.values().any(view::is_public_smtp) => continue,
+            Seen::Absent | Seen::Unknown(_) if !server.wanted.values().any(view::is_public_smtp) => continue,
+            Seen::Absent => None,
             Seen::Unknown(blind) => {
                 judgement.blind(&RULE, &about(instance, blind));
                 continue;
