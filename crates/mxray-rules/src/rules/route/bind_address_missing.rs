@@ -3,6 +3,7 @@
 mod listeners;
 
 use super::SOURCE;
+use crate::place;
 use crate::rule::{Judgement, Rule, Said};
 use crate::view;
 use crate::words::Words;
@@ -24,7 +25,8 @@ fn check(evidence: &Evidence) -> Said {
     let servers = view::servers(evidence, &RULE)?;
     let routing = view::known(&evidence.routing, &RULE)?;
     let mut judgement = Judgement::nothing();
-    for (name, server) in view::enabled(servers).filter(|(_, server)| server.egress.sends) {
+    let here = place::here(evidence, servers, &RULE, &mut judgement);
+    for (name, server) in here.into_iter().filter(|(_, server)| server.egress.sends) {
         if server.egress.sources.is_empty() {
             judgement.well(format!("{name}: outgoing connections are bound to no address"));
         }

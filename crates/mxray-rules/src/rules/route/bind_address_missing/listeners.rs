@@ -25,12 +25,22 @@ pub(super) fn missing(
                 continue;
             };
             match may_bind(bound) {
+                // Whether it could be bound does not matter to Postfix: it looks for the interface.
+                _ if in_list(server, &text) && bound.local == Seen::Value(false) => {
+                    judgement.find(found(evidence, (instance, server), address, &services));
+                }
                 Seen::Value(_) => {}
                 Seen::Unknown(blind) => judgement.blind(&RULE, &blind),
                 Seen::Absent => judgement.find(found(evidence, (instance, server), address, &services)),
             }
         }
     }
+}
+
+/// An address of Postfix's `inet_interfaces` that no interface has ends each of its programs as soon as it asks for the
+/// list: smtpd and trivial-rewrite do, so that a server that still listens serves nobody.
+fn in_list(server: &Server, address: &str) -> bool {
+    server.software == "postfix" && view::list(server.setting("inet_interfaces")).contains(&address)
 }
 
 /// The addresses that listeners name, and on which nobody listens yet.
@@ -42,7 +52,7 @@ fn by_address<'a>(evidence: &Evidence, server: &'a Server) -> BTreeMap<IpAddr, V
     let mut found: BTreeMap<IpAddr, Vec<&WantedListener>> = BTreeMap::new();
     for wanted in server.wanted.values().filter(|wanted| !view::is_disabled(server, &wanted.service)) {
         for address in wanted.addresses.iter().copied().filter(|a| !a.is_unspecified() && !a.is_loopback()) {
-            if !served(wanted, address) {
+            if in_list(server, &address.to_string()) || !served(wanted, address) {
                 found.entry(address).or_default().push(wanted);
             }
         }
@@ -107,8 +117,7 @@ fn asked_by(
     services: &[&WantedListener],
 ) -> (String, Option<(String, Option<u32>, String)>) {
     let interfaces = view::list(server.setting("inet_interfaces"));
-    let by_list = server.software == "postfix" && interfaces.contains(&address);
-    if let Some(at) = server.set_at("inet_interfaces").filter(|_| by_list) {
+    if let Some(at) = server.set_at("inet_interfaces").filter(|_| in_list(server, address)) {
         let others: Vec<&str> = interfaces.into_iter().filter(|one| *one != address).collect();
         let others = if others.is_empty() { "all".to_owned() } else { others.join(", ") };
         return (
