@@ -51,7 +51,9 @@ impl Wrong {
             Wrong::NoKeyFile => format!("The private key {key} does not exist"),
             Wrong::NoKey => format!("There is no private key in {key}"),
             Wrong::Encrypted => format!("The private key {key} asks for a passphrase, which nobody types"),
-            Wrong::KeyBehind => format!("In {chain} the private key stands behind the certificate, where it is not taken"),
+            Wrong::KeyBehind => {
+                format!("In {chain} the private key stands behind the certificate, where it is not taken")
+            }
         }
     }
 }
@@ -264,12 +266,14 @@ fn fixes(
         );
     } else if wrong == Wrong::KeyBehind {
         let file = shell_word(&files.chain.value);
-        steps.push(Fix::here("Put the key first in the file, then the certificate, then those of its issuers.").command(
-            format!(
-                "umask 077; {{ openssl pkey -in {file}; openssl crl2pkcs7 -nocrl -certfile {file} | openssl pkcs7 \
+        steps.push(
+            Fix::here("Put the key first in the file, then the certificate, then those of its issuers.").command(
+                format!(
+                    "umask 077; {{ openssl pkey -in {file}; openssl crl2pkcs7 -nocrl -certfile {file} | openssl pkcs7 \
                  -print_certs; }} >{file}.new && mv {file}.new {file}"
+                ),
             ),
-        ));
+        );
     } else if let Some(key) = key_of_certificate(evidence, pair) {
         steps.push(set(server, &words, &files.key, key, "Name the key that belongs to this certificate."));
     } else if let Some(chain) = certificate_of_key(evidence, pair) {

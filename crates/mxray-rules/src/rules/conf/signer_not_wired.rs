@@ -157,7 +157,8 @@ fn answer<'a>(server: &'a Server, signer: &Signer, socket: &Endpoint, way: Way<'
     if let Way::Listener(_, wanted) = way {
         let maps = server.setting_of(wanted, "smtpd_milter_maps").trim();
         if !maps.is_empty() {
-            let why = format!("{} may pass other milters by client: smtpd_milter_maps = {maps} is not read", way.text());
+            let why =
+                format!("{} may pass other milters by client: smtpd_milter_maps = {maps} is not read", way.text());
             doubt = doubt.or(Some(Blind::NotAttempted { why }));
         }
     }

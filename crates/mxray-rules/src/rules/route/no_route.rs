@@ -31,8 +31,7 @@ struct Refused<'a> {
 }
 
 fn check(evidence: &Evidence) -> Said {
-    let (routing, senders) = senders(evidence, &RULE)?;
-    let mut judgement = Judgement::nothing();
+    let (routing, senders, mut judgement) = senders(evidence, &RULE)?;
     let mut groups: BTreeMap<String, Refused<'_>> = BTreeMap::new();
     for sender in &senders {
         for asked in &sender.answers {
