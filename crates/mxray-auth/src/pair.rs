@@ -26,7 +26,9 @@ pub fn pair(chain_file: &str, chain: Read, key_file: &str, key: Read) -> Certifi
             _ => Seen::Absent,
         },
     };
+    let key_line = key.value().and_then(|blocks| blocks.iter().find(|block| private(block).is_some())).map(|b| b.line);
     CertificatePair {
+        key_behind: chain_file == key_file && leaf.zip(key_line).is_some_and(|(leaf, key)| key > leaf.line),
         chain_file: chain_file.to_owned(),
         key_file: key_file.to_owned(),
         chain: chain.map(|blocks| chain_of(chain_file, &blocks)),

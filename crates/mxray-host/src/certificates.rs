@@ -64,6 +64,7 @@ pub fn read(wanted: &Wanted) -> BTreeMap<String, CertificatePair> {
 /// None of them was read in time.
 pub fn unread(wanted: &Wanted, blind: &Blind) -> BTreeMap<String, CertificatePair> {
     let unknown = |files: &Files| CertificatePair {
+        key_behind: false,
         chain_file: files.chain.clone(),
         key_file: files.key.clone(),
         chain: Seen::Unknown(blind.clone()),

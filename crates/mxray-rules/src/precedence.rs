@@ -54,6 +54,10 @@ pub const LINKS: &[(&str, &str, Link)] = &[
     ("CONF101", "SOCK101", Link::SharedScope),
     // The socket that is asked is not the one on which the signer listens.
     ("CONF108", "SOCK114", Link::SharedScope),
+    // What cannot be bound is not served, and ends most servers.
+    ("ROUTE105", "SOCK101", Link::SharedScope),
+    ("ROUTE105", "SOCK102", Link::SharedScope),
+    ("ROUTE105", "SOCK112", Link::SharedScope),
     // No server, no listeners.
     ("SOCK112", "SOCK101", Link::SharedScope),
     ("SOCK112", "SOCK102", Link::SharedScope),

@@ -130,9 +130,10 @@ fn sources(
     looker: &mut Looker,
 ) -> Result<BTreeMap<String, BoundSource>, TalkError> {
     let mut found = BTreeMap::new();
-    for source in servers.values().flat_map(|server| &server.egress.sources) {
-        let address = source.value;
-        if found.len() == KEPT_MAX || address.is_unspecified() {
+    let outgoing = servers.values().flat_map(|server| &server.egress.sources).map(|source| source.value);
+    let wanted = servers.values().flat_map(|server| server.wanted.values()).flat_map(|wanted| &wanted.addresses);
+    for address in outgoing.chain(wanted.copied().filter(|address| !address.is_loopback())) {
+        if found.len() == KEPT_MAX || address.is_unspecified() || found.contains_key(&address.to_string()) {
             continue;
         }
         let setting = match address {

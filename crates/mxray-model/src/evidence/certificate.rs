@@ -18,6 +18,9 @@ pub struct CertificatePair {
     pub key: Seen<KeyFile>,
     /// The private key is the one whose public half the certificate carries. `Absent`: one of the two is missing.
     pub belongs: Seen<bool>,
+    /// Both stand in one file, and the key behind the first certificate.
+    #[serde(default)]
+    pub key_behind: bool,
 }
 
 /// A file with certificates.

@@ -25,7 +25,7 @@ pub struct Routing {
     pub defaults: Vec<DefaultRoute>,
     /// What the kernel would do with mail, by `SERVER DESTINATION` or `SERVER DESTINATION from SOURCE`.
     pub answers: BTreeMap<String, RouteAnswer>,
-    /// Addresses that outgoing connections are to be bound to, by address.
+    /// Addresses that outgoing connections or listeners are to be bound to, by address.
     pub sources: BTreeMap<String, BoundSource>,
 }
 

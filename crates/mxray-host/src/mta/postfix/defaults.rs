@@ -66,6 +66,7 @@ pub(crate) const DEFAULTS: &[(&str, &str)] = &[
     ("smtpd_forbid_bare_newline", "no"),
     ("smtpd_forbid_unauth_pipelining", "no"),
     ("smtpd_helo_restrictions", ""),
+    ("smtpd_milter_maps", ""),
     ("smtpd_milters", ""),
     ("smtpd_policy_service_default_action", "451 4.3.5 Server configuration problem"),
     ("smtpd_proxy_filter", ""),

@@ -26,6 +26,7 @@ enum Wrong {
     NoKeyFile,
     NoKey,
     Encrypted,
+    KeyBehind,
 }
 
 impl Wrong {
@@ -37,6 +38,7 @@ impl Wrong {
             Wrong::NoKeyFile => "no key file",
             Wrong::NoKey => "no key",
             Wrong::Encrypted => "encrypted key",
+            Wrong::KeyBehind => "key behind certificate",
         }
     }
 
@@ -49,6 +51,9 @@ impl Wrong {
             Wrong::NoKeyFile => format!("The private key {key} does not exist"),
             Wrong::NoKey => format!("There is no private key in {key}"),
             Wrong::Encrypted => format!("The private key {key} asks for a passphrase, which nobody types"),
+            Wrong::KeyBehind => {
+                format!("In {chain} the private key stands behind the certificate, where it is not taken")
+            }
         }
     }
 }
@@ -57,6 +62,7 @@ fn check(evidence: &Evidence) -> Said {
     let servers = view::servers(evidence, &RULE)?;
     let mut judgement = Judgement::nothing();
     for (instance, server) in view::enabled(servers) {
+        sni(instance, server, &mut judgement);
         for files in &server.certificates {
             let used = users(server, files);
             // What nobody presents, or this machine alone sees, keeps no mail away.
@@ -69,13 +75,48 @@ fn check(evidence: &Evidence) -> Said {
                 continue;
             };
             match wrong(server, files, pair) {
-                Seen::Value(wrong) => judgement.find(found(evidence, instance, server, files, pair, wrong, &used)),
+                Seen::Value(wrong) => {
+                    add(&mut judgement, found(evidence, instance, server, files, pair, wrong, &used));
+                }
                 Seen::Absent => judgement.well(format!("{}: its private key belongs to it", files.chain.value)),
                 Seen::Unknown(blind) => judgement.blind(&RULE, &blind),
             }
         }
     }
     Ok(judgement)
+}
+
+/// Certificates by name stand in an index that postmap made of them; it is not read.
+fn sni(instance: &str, server: &Server, judgement: &mut Judgement) {
+    let maps = server.setting("tls_server_sni_maps").trim();
+    if !maps.is_empty() {
+        let why = format!("{instance} has certificates by name in tls_server_sni_maps = {maps}, which is not read");
+        judgement.blind(&RULE, &Blind::NotAttempted { why });
+    }
+}
+
+/// Postfix and Dovecot often share one pair: one finding, with what each of them needs.
+fn add(judgement: &mut Judgement, other: Finding) {
+    let Some(first) = judgement.findings.iter_mut().find(|first| first.id == other.id) else {
+        return judgement.find(other);
+    };
+    let (before, also) = (first.summary.trim_end_matches('.'), other.summary.as_str());
+    let same_pair = first.data.get("key_file") == other.data.get("key_file");
+    first.summary = match also.split_once(": ").filter(|_| same_pair) {
+        Some((_, effect)) => format!("{before}; {effect}"),
+        None => format!("{before}. {also}"),
+    };
+    if let (Some(serde_json::Value::Array(services)), Some(serde_json::Value::Array(more))) =
+        (first.data.get_mut("services"), other.data.get("services"))
+    {
+        services.extend(more.iter().cloned());
+    }
+    first.severity = first.severity.max(other.severity);
+    first.scope.extend(other.scope);
+    let because: Vec<_> = other.because.into_iter().filter(|because| !first.because.contains(because)).collect();
+    first.because.extend(because);
+    let fix: Vec<_> = other.fix.into_iter().filter(|fix| !first.fix.contains(fix)).collect();
+    first.fix.extend(fix);
 }
 
 /// The services for others than this machine that present it.
@@ -114,6 +155,8 @@ fn wrong(server: &Server, files: &CertificateFiles, pair: &CertificatePair) -> S
         Seen::Unknown(_) => {}
     }
     match &pair.belongs {
+        // postconf(5), smtpd_tls_chain_files: each key stands before its certificate, else "key not first".
+        Seen::Value(true) if in_list && pair.key_behind => Seen::Value(Wrong::KeyBehind),
         Seen::Value(true) => Seen::Absent,
         Seen::Value(false) => Seen::Value(Wrong::Mismatch),
         Seen::Absent => Seen::not_attempted(&format!("{}: key and certificate were not compared", pair.chain_file)),
@@ -221,6 +264,16 @@ fn fixes(
             Fix::here("Take the passphrase off the key, in a file that root alone can read.")
                 .command(format!("umask 077; openssl pkey -in {key} -out {key}.plain && mv {key}.plain {key}")),
         );
+    } else if wrong == Wrong::KeyBehind {
+        let file = shell_word(&files.chain.value);
+        steps.push(
+            Fix::here("Put the key first in the file, then the certificate, then those of its issuers.").command(
+                format!(
+                    "umask 077; {{ openssl pkey -in {file}; openssl crl2pkcs7 -nocrl -certfile {file} | openssl pkcs7 \
+                 -print_certs; }} >{file}.new && mv {file}.new {file}"
+                ),
+            ),
+        );
     } else if let Some(key) = key_of_certificate(evidence, pair) {
         steps.push(set(server, &words, &files.key, key, "Name the key that belongs to this certificate."));
     } else if let Some(chain) = certificate_of_key(evidence, pair) {
@@ -249,7 +302,14 @@ fn set(server: &Server, words: &Words<'_>, configured: &Configured<String>, valu
         None => (words.main_cf(), None),
     };
     let by_service = file.ends_with("/master.cf");
-    let fix = Fix::here(text).config(file, line, format!("{} = {value}", configured.setting));
+    let setting = &configured.setting;
+    let line_text = match server.software.as_str() {
+        // 2.3 takes a value from a file with `<`; 2.4 names files (ssl_server_cert_file).
+        "dovecot" if !setting.ends_with("_file") => format!("{setting} = <{value}"),
+        "opensmtpd" => format!("{setting} \"{value}\""),
+        _ => format!("{setting} = {value}"),
+    };
+    let fix = Fix::here(text).config(file, line, line_text);
     if server.software != "postfix" || configured.setting.ends_with("_files") {
         return fix;
     }

@@ -153,6 +153,15 @@ fn answer<'a>(server: &'a Server, signer: &Signer, socket: &Endpoint, way: Way<'
             Seen::Unknown(blind) => doubt = doubt.or(Some(blind)),
         }
     }
+    // postconf(5): what this table says of a client stands in place of smtpd_milters.
+    if let Way::Listener(_, wanted) = way {
+        let maps = server.setting_of(wanted, "smtpd_milter_maps").trim();
+        if !maps.is_empty() {
+            let why =
+                format!("{} may pass other milters by client: smtpd_milter_maps = {maps} is not read", way.text());
+            doubt = doubt.or(Some(Blind::NotAttempted { why }));
+        }
+    }
     if let Some(filter) = filter(server, way) {
         let behind = server.helpers.values().filter(|helper| helper.kind == HelperKind::Milter);
         let mut behind = behind.filter(|helper| is_inside(server, helper));

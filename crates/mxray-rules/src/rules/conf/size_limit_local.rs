@@ -79,7 +79,14 @@ impl Context<'_> {
             Some(at) => (at.file.clone(), Some(at.line)),
             None => (self.server.config_dir.clone(), None),
         };
-        Fix::here(text).config(file, line, format!("{} = {value}", configured.setting)).verify(words.check())
+        let setting = &configured.setting;
+        let line_text = match self.server.software.as_str() {
+            // smtpd.conf(5): words, no equals sign.
+            "opensmtpd" => format!("{setting} {value}"),
+            "sendmail" => format!("O {setting}={value}"),
+            _ => format!("{setting} = {value}"),
+        };
+        Fix::here(text).config(file, line, line_text).verify(words.check())
     }
 
     fn reload(&self) -> Fix {

@@ -87,12 +87,15 @@ fn full(evidence: &Evidence, mount: &str, directory: &str, fs: &FileSystem, uses
     let only_logs = uses.iter().all(|u| u == "log");
     let severity = if only_logs { Severity::Error } else { Severity::Critical };
     let effect = if only_logs { "nothing can be logged" } else { "mail is refused or stays undelivered" };
+    // No tidying makes room for a message that the whole file system cannot hold.
+    let is_small = need.bytes > fs.total_bytes;
+    let full = if is_small { "is too small for the largest message" } else { "is full" };
     let mut finding = RULE
         .finding_as(
             severity,
             Subject::path(mount),
             format!(
-                "{mount} ({}) is full: {} of {} free; {effect}.",
+                "{mount} ({}) {full}: {} of {} free; {effect}.",
                 uses.join(", "),
                 view::bytes_text(fs.available_bytes),
                 view::bytes_text(fs.total_bytes)
@@ -108,11 +111,15 @@ fn full(evidence: &Evidence, mount: &str, directory: &str, fs: &FileSystem, uses
         .data("uses", uses.to_vec())
         .data("available_bytes", fs.available_bytes)
         .data("needed_bytes", need.bytes)
-        .fix(
+        .fix(if is_small {
+            let settings = "message_size_limit, queue_minfree or check_spool_space";
+            Fix::here(format!("Lower {settings} to what fits, and reload; or give the queue a larger file system."))
+                .verify(format!("df -h {place}"))
+        } else {
             Fix::here("See what fills it, and make room; a server that runs then takes mail again by itself.")
                 .command(format!("du -xh --max-depth=2 {place} | sort -h | tail -n 20"))
-                .verify(format!("df -h {place}")),
-        )
+                .verify(format!("df -h {place}"))
+        })
         .reference("postconf(5), queue_minfree")
         .reference("RFC 5321 section 4.2.3, reply 452");
     // With some room left the server starts and runs; it only refuses mail.

@@ -1,4 +1,6 @@
-//! ROUTE105: outgoing connections are to be bound to an address that this host does not have.
+//! ROUTE105: outgoing connections, or a listener, are to be bound to an address that this host does not have.
+
+mod listeners;
 
 use super::SOURCE;
 use crate::place;
@@ -14,7 +16,7 @@ pub const RULE: Rule = Rule {
     name: "bind-address-missing",
     severity: Severity::Critical,
     since: "0.1.0",
-    summary: "outgoing mail is to leave from an address that this host does not have",
+    summary: "mail is to leave from, or be taken on, an address that this host does not have",
     page: include_str!("bind_address_missing.md"),
     check,
 };
@@ -37,6 +39,7 @@ fn check(evidence: &Evidence) -> Said {
             one(evidence, routing, (name, server), source, &mut judgement);
         }
     }
+    listeners::missing(evidence, servers, routing, &mut judgement);
     Ok(judgement)
 }
 
@@ -164,7 +167,7 @@ fn finding(
     .data("address", text.as_str())
     .data("setting", source.setting.as_str())
     .data("sends_anyway", sends_anyway)
-    .touches(Subject::service(name))
+    .touches(Subject::service(format!("{name} egress")))
     .fix(fix)
     .fix(Fix::here("After a change of the configuration, have it read.").command(words.reload()))
     .reference("bind(2), EADDRNOTAVAIL")

@@ -1,7 +1,7 @@
 //! ROUTE101: nothing says where to send what is not for a neighbour.
 
 use super::{Asked, Own, SOURCE, Sender, ask_again, asked_as, family, has_default, own, place_text, senders};
-use crate::rule::{Judgement, Rule, Said};
+use crate::rule::{Rule, Said};
 use crate::view;
 use mxray_model::evidence::Routing;
 use mxray_model::text::shell_word;
@@ -18,8 +18,7 @@ pub const RULE: Rule = Rule {
 };
 
 fn check(evidence: &Evidence) -> Said {
-    let mut judgement = Judgement::nothing();
-    let (routing, senders) = senders(evidence, &RULE, &mut judgement)?;
+    let (routing, senders, mut judgement) = senders(evidence, &RULE)?;
     let mut stranded: Option<Finding> = None;
     for sender in &senders {
         match way_out(evidence, routing, sender) {

@@ -1,7 +1,7 @@
 //! ROUTE103: the next hop does not answer on the link.
 
 use super::{Asked, End, SOURCE, Sender, ask_again, asked_as, family, is_dead, place_text, senders};
-use crate::rule::{Judgement, Rule, Said};
+use crate::rule::{Rule, Said};
 use mxray_model::evidence::{RoutePurpose, RouteTaken};
 use mxray_model::text::shell_word;
 use mxray_model::{Evidence, Finding, Fix, Severity, Subject, SubjectKind};
@@ -33,8 +33,7 @@ struct Dead<'a> {
 type Hops<'a> = BTreeMap<(IpAddr, &'a str), Dead<'a>>;
 
 fn check(evidence: &Evidence) -> Said {
-    let mut judgement = Judgement::nothing();
-    let (_, senders) = senders(evidence, &RULE, &mut judgement)?;
+    let (_, senders, mut judgement) = senders(evidence, &RULE)?;
     let mut dead = Hops::new();
     let mut alive: BTreeMap<(IpAddr, &str), &RouteTaken> = BTreeMap::new();
     for sender in &senders {

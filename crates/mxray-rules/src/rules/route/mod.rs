@@ -82,21 +82,21 @@ fn is_dead(taken: &RouteTaken) -> bool {
     taken.next_hop.is_some() && (asked_in_vain || !taken.carrier)
 }
 
-/// The servers that send, with their answers; `Err` is what the rule then says. Of one that runs in another network
-/// namespace, which has routes of its own, it cannot tell.
-fn senders<'a>(
-    evidence: &'a Evidence,
-    rule: &Rule,
-    judgement: &mut Judgement,
-) -> Result<(&'a Routing, Vec<Sender<'a>>), Judgement> {
+/// The servers that send, with their answers, and a judgement that names those whose routes are another network
+/// namespace's; `Err` is what the rule then says.
+fn senders<'a>(evidence: &'a Evidence, rule: &Rule) -> Result<(&'a Routing, Vec<Sender<'a>>, Judgement), Judgement> {
     let servers = view::servers(evidence, rule)?;
     let routing = view::known(&evidence.routing, rule)?;
-    let all = place::here(evidence, servers, rule, judgement).into_iter().filter(|(_, server)| server.egress.sends);
-    let senders = all.map(|(name, server)| {
-        let of_it = routing.answers.iter().filter(|(_, answer)| answer.server == *name);
-        Sender { name, server, answers: of_it.map(|(key, answer)| Asked { key, answer }).collect() }
-    });
-    Ok((routing, senders.collect()))
+    let mut judgement = Judgement::nothing();
+    let here = place::here(evidence, servers, rule, &mut judgement);
+    let all = here.into_iter().filter(|(_, server)| server.egress.sends);
+    let senders: Vec<Sender<'a>> = all
+        .map(|(name, server)| {
+            let of_it = routing.answers.iter().filter(|(_, answer)| answer.server == *name);
+            Sender { name, server, answers: of_it.map(|(key, answer)| Asked { key, answer }).collect() }
+        })
+        .collect();
+    Ok((routing, senders, judgement))
 }
 
 impl<'a> Sender<'a> {

@@ -31,8 +31,7 @@ struct Refused<'a> {
 }
 
 fn check(evidence: &Evidence) -> Said {
-    let mut judgement = Judgement::nothing();
-    let (routing, senders) = senders(evidence, &RULE, &mut judgement)?;
+    let (routing, senders, mut judgement) = senders(evidence, &RULE)?;
     let mut groups: BTreeMap<String, Refused<'_>> = BTreeMap::new();
     for sender in &senders {
         for asked in &sender.answers {
@@ -214,10 +213,10 @@ fn fix(first: Asked<'_>, refused: &RouteRefused) -> Fix {
             Fix::here(origin(refuser)).command(refuser.delete.clone()).undo(refuser.add.clone()).verify(verify)
         }
         Seen::Absent => Fix::here(
-            "See which table each rule leads to, and which tables have a default route; add the rule, or the route in \
-             the main table, where the network is configured.",
+            "See which table each rule leads to, which tables have a default route, and whether a throw route takes the \
+             destination out of one; add the rule or the route, or take the throw route out, where the network is configured.",
         )
-        .command("ip rule show; ip route show table all default")
+        .command("ip rule show; ip route show table all default; ip route show table all type throw")
         .verify(verify),
         Seen::Unknown(_) => Fix::here("See which route or rule refuses, and remove it where it is configured.")
             .command("ip rule show; ip route show table all type blackhole; ip route show table all type prohibit")

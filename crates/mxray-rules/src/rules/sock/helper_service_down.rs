@@ -81,6 +81,7 @@ fn check(evidence: &Evidence) -> Said {
                 Some(finding) if !finding.fix.is_empty() => finding,
                 explained => explained.unwrap_or(finding).fix(start(helper, &helper.endpoint.to_string(), systemd)),
             };
+            let finding = unmasked(evidence, helper, finding);
             let endpoint = helper.endpoint.to_string();
             let kept = match down.remove(&endpoint) {
                 Some(other) if other.severity >= finding.severity => also_named(other, finding),
@@ -176,6 +177,26 @@ fn is_down(instance: &str, server: &Server, key: &str, helper: &Helper, what: &s
         }
     }
     finding
+}
+
+/// systemd starts no unit that is masked: that has to go first.
+fn unmasked(evidence: &Evidence, helper: &Helper, mut finding: Finding) -> Finding {
+    let endpoint = helper.endpoint.to_string();
+    let Some((_, provider)) = USUAL_PROVIDERS.iter().find(|(word, _)| endpoint.contains(word)) else { return finding };
+    let name = format!("{provider}.service");
+    let unit = evidence.units.value().and_then(|units| units.services.get(&name)).and_then(Seen::value);
+    let Some(unit) = unit.filter(|unit| unit.masked && helper.state.is_absent()) else { return finding };
+    finding.fix.insert(
+        0,
+        Fix::here("Unmask the unit that is to serve it.")
+            .command(format!("systemctl unmask {provider}"))
+            .undo(format!("systemctl mask {provider}")),
+    );
+    finding.because(
+        format!("{name} is masked: systemd refuses to start it."),
+        unit.file.clone(),
+        view::pointer(["units", "value", "services", name.as_str()]),
+    )
 }
 
 fn start(helper: &Helper, endpoint: &str, systemd: bool) -> Fix {
