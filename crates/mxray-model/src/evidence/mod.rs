@@ -21,7 +21,7 @@ pub use certificate::{Certificate, CertificatePair, ChainFile, KeyFile, PrivateK
 pub use host::{Counter, FileSystem, Fill, Kernel, PortRange, Vantage};
 pub use machine::{
     Clock, Distribution, KernelClock, Memory, MemoryGroup, NameServer, ResolvConf, Resolver, ResolverFiles, Software,
-    Stamp, StampKind, TimeDaemon,
+    Stamp, StampKind, TimeDaemon, TlsLibrary,
 };
 pub use namespace::{Namespace, Namespaces, Place};
 pub use process::{Descriptors, Owner, Process, Processes};
