@@ -18,7 +18,7 @@ mod unit;
 
 pub use baseline::{Baseline, Usual};
 pub use certificate::{Certificate, CertificatePair, ChainFile, KeyFile, PrivateKey, PublicKey};
-pub use host::{Counter, FileSystem, Fill, Kernel, PortRange, Vantage};
+pub use host::{Counter, FileSystem, Fill, Kernel, PortRange, TcpMemory, Vantage};
 pub use machine::{
     Clock, Distribution, KernelClock, Memory, MemoryGroup, NameServer, ResolvConf, Resolver, ResolverFiles, Software,
     Stamp, StampKind, TimeDaemon, TlsLibrary,
