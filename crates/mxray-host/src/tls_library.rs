@@ -114,7 +114,7 @@ fn libraries(maps: &[u8]) -> BTreeMap<PathBuf, u64> {
 
 /// `libcrypto.so`, `libcrypto.so.1.1`
 fn is_library(path: &Path) -> bool {
-    let name = path.file_name().map(|name| name.as_bytes()).unwrap_or_default();
+    let name = path.file_name().map(OsStrExt::as_bytes).unwrap_or_default();
     name.strip_prefix(NAME.as_bytes()).is_some_and(|rest| rest.is_empty() || rest.starts_with(b"."))
 }
 
