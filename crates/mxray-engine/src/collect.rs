@@ -11,9 +11,10 @@ use mxray_host::baseline::{self, Now, Place};
 use mxray_host::processes::Table;
 use mxray_host::programs::Programs;
 use mxray_host::sockets::Sample;
-use mxray_host::{certificates, files, kernel, mta, processes, routes, signers, sockets, software, vantage};
+use mxray_host::{certificates, files, kernel, mta, processes, routes, signers, sockets, sockstat, software, vantage};
 use mxray_model::evidence::{
     Baseline, CertificatePair, Declared, Evidence, FileSystem, Owner, Processes, Routing, Server, Signer, Sockets,
+    TcpMemory,
 };
 use mxray_model::{Blind, Seen};
 use std::collections::{BTreeMap, BTreeSet};
@@ -81,13 +82,13 @@ pub fn collect(options: &Options, progress: Progress<'_>) -> Evidence {
     let waiting = first.value().is_some_and(Sample::anyone_waits);
     parts.rest_until(begun + if waiting { WINDOW_WHILE_WAITING } else { WINDOW });
     let window_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
-    let last = parts.start("sockets again", || (sockets::sample(), kernel::counters()));
+    let last = parts.start("sockets again", || (sockets::sample(), kernel::counters(), sockstat::tcp_memory()));
 
     let owners = owners.map_or_else(Owners::new, |(inodes, pending)| {
         let nobody = |blind: Blind| inodes.into_iter().map(|inode| (inode, Seen::Unknown(blind.clone()))).collect();
         parts.wait(pending).unwrap_or_else(nobody)
     });
-    let (last, counters_last) = second_look(parts.wait(last));
+    let (last, counters_last, tcp_last) = second_look(parts.wait(last));
     let (kernel_settings, counters_first) = match parts.wait(settings) {
         Ok(both) => both,
         Err(blind) => (Default::default(), Seen::Unknown(blind)),
@@ -102,6 +103,7 @@ pub fn collect(options: &Options, progress: Progress<'_>) -> Evidence {
     };
     machine::join(&mut parts, &mut evidence, clock, installed, machine);
     evidence.kernel.counters = kernel::window(&counters_first, &counters_last);
+    evidence.kernel.tcp_memory = sockstat::tcp_window(&evidence.kernel.tcp_memory, tcp_last);
     evidence.kernel.window_ms = window_ms;
     evidence.sockets = summarise(&first, last.as_ref(), &owners);
     let routing = start_routing(&mut parts, &evidence, &servers);
@@ -138,11 +140,13 @@ fn flat<T>(result: Result<Seen<T>, Blind>) -> Seen<T> {
     result.unwrap_or_else(Seen::Unknown)
 }
 
-fn second_look(result: Result<(Seen<Sample>, Counters), Blind>) -> (Option<Sample>, Counters) {
+type Second<S> = (S, Counters, Seen<TcpMemory>);
+
+fn second_look(result: Result<Second<Seen<Sample>>, Blind>) -> Second<Option<Sample>> {
     match result {
-        Ok((Seen::Value(sample), counters)) => (Some(sample), counters),
-        Ok((_, counters)) => (None, counters),
-        Err(blind) => (None, Seen::Unknown(blind)),
+        Ok((Seen::Value(sample), counters, tcp)) => (Some(sample), counters, tcp),
+        Ok((_, counters, tcp)) => (None, counters, tcp),
+        Err(blind) => (None, Seen::Unknown(blind.clone()), Seen::Unknown(blind)),
     }
 }
 

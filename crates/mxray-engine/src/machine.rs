@@ -4,8 +4,10 @@ use crate::parts::{Parts, Pending};
 use mxray_host::memory::Watched;
 use mxray_host::processes::Table;
 use mxray_host::programs::Programs;
-use mxray_host::{clock, memory, mta, resolver};
-use mxray_model::evidence::{Clock, Evidence, Memory, Resolver, ResolverFiles, Server, Software, Stamp, StampKind};
+use mxray_host::{clock, memory, mta, resolver, tls_library};
+use mxray_model::evidence::{
+    Clock, Evidence, Memory, Resolver, ResolverFiles, Server, Software, Stamp, StampKind, TlsLibrary,
+};
 use mxray_model::{Blind, Seen};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -14,6 +16,7 @@ use std::sync::Arc;
 pub(crate) struct Started {
     resolver: Pending<Resolver>,
     memory: Pending<(Memory, Seen<BTreeMap<String, Watched>>)>,
+    tls_libraries: Pending<Seen<BTreeMap<String, TlsLibrary>>>,
 }
 
 /// A program may be asked here, so this has to be awaited before programs are ended.
@@ -39,7 +42,9 @@ pub(crate) fn start(
         }),
         seen => seen.as_ref().map(|_| mail.keys().copied().collect()),
     };
+    let kinds = pids.as_ref().map(|_: &BTreeSet<u32>| kinds(table, &mail));
     Started {
+        tls_libraries: parts.start("TLS libraries", move || tls_library::look(&kinds)),
         resolver: parts.start("name resolution", move || resolver::look(roots, &pids)),
         memory: parts.start("memory", move || (memory::look(), memory::watch(&mail))),
     }
@@ -48,6 +53,16 @@ pub(crate) fn start(
 fn mail_processes(table: &Seen<Table>, servers: &BTreeMap<String, Server>) -> BTreeMap<u32, String> {
     let rows = table.value().into_iter().flat_map(|table| table.rows.values());
     rows.filter_map(|row| Some((row.pid, mta::software_of(row, servers).value()?.clone()))).collect()
+}
+
+/// One process of each kind: hundreds of workers of one name map the same libraries.
+fn kinds(table: &Seen<Table>, mail: &BTreeMap<u32, String>) -> BTreeMap<u32, String> {
+    let mut seen = BTreeSet::new();
+    let rows = table.value().into_iter().flat_map(|table| table.rows.values());
+    rows.filter_map(|row| Some((row, mail.get(&row.pid)?)))
+        .filter(|(row, software)| seen.insert((row.name.as_str(), row.uid, software.as_str())))
+        .map(|(row, software)| (row.pid, software.clone()))
+        .collect()
 }
 
 /// Waits for what was started; a part that did not come back leaves its facts unknown.
@@ -73,7 +88,9 @@ pub(crate) fn join(
         distribution: Seen::Unknown(blind.clone()),
         extended_support: Seen::Unknown(blind.clone()),
         packages: Seen::Unknown(blind),
+        tls_libraries: Seen::Absent,
     });
+    evidence.software.tls_libraries = parts.wait(started.tls_libraries).unwrap_or_else(Seen::Unknown);
     evidence.resolver = parts.wait(started.resolver).unwrap_or_else(|blind| Resolver {
         system: ResolverFiles { resolv_conf: Seen::Unknown(blind.clone()), hosts_line: Seen::Unknown(blind.clone()) },
         upstream: Seen::Unknown(blind.clone()),

@@ -27,6 +27,7 @@ pub fn settings() -> Kernel {
         conntrack: conntrack(),
         open_files: open_files(),
         counters: Seen::not_attempted("counters need two looks"),
+        tcp_memory: crate::sockstat::tcp_memory(),
         window_ms: 0,
     }
 }

@@ -27,6 +27,7 @@ pub mod signers;
 pub mod sockets;
 pub mod sockstat;
 pub mod software;
+pub mod tls_library;
 pub mod units;
 pub mod vantage;
 

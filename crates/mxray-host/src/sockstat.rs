@@ -3,6 +3,7 @@
 //! These are levels, not counts: they have no rate. Protocol counters stand in `kernel`.
 
 use crate::read;
+use mxray_model::evidence::TcpMemory;
 use mxray_model::text::untrusted;
 use mxray_model::{Blind, Seen};
 use std::collections::BTreeMap;
@@ -65,9 +66,51 @@ pub fn limit(level: &str) -> Seen<u64> {
     }
 }
 
+/// What all TCP sockets of the machine use now, at both ends of a window that has none yet.
+///
+/// `Absent`: net.ipv4.tcp_mem shows in the machine's own network namespace only (net/ipv4/sysctl_net_ipv4.c).
+pub fn tcp_memory() -> Seen<TcpMemory> {
+    let marks = match read::line("/proc/sys/net/ipv4/tcp_mem") {
+        Seen::Value(text) => text,
+        Seen::Absent => return Seen::Absent,
+        Seen::Unknown(blind) => return Seen::Unknown(blind),
+    };
+    let Some((pressure, max)) = tcp_marks(&marks) else {
+        return Seen::Unknown(Blind::NotUnderstood { what: "net.ipv4.tcp_mem".to_owned(), text: marks });
+    };
+    match levels() {
+        Seen::Value(levels) => levels.get("TCP.mem").map_or(Seen::Absent, |pages| {
+            let page_bytes = rustix::param::page_size() as u64;
+            Seen::Value(TcpMemory { first: *pages, last: *pages, pressure, max, page_bytes })
+        }),
+        Seen::Absent => Seen::Absent,
+        Seen::Unknown(blind) => Seen::Unknown(blind),
+    }
+}
+
+/// min, pressure, max (tcp(7)).
+fn tcp_marks(text: &str) -> Option<(u64, u64)> {
+    let text = text.replace("\\t", " ");
+    let mut words = text.split_ascii_whitespace().skip(1);
+    Some((words.next()?.parse().ok()?, words.next()?.parse().ok()?))
+}
+
+/// Both ends of a window.
+pub fn tcp_window(first: &Seen<TcpMemory>, last: Seen<TcpMemory>) -> Seen<TcpMemory> {
+    let Seen::Value(first) = first else { return first.clone() };
+    last.map(|last| TcpMemory { first: first.first, ..last })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_marks_are_the_second_and_the_third() {
+        assert_eq!(tcp_marks("46152\\t61538\\t92304"), Some((61_538, 92_304)));
+        assert_eq!(tcp_marks("1 2 3"), Some((2, 3)));
+        assert_eq!((tcp_marks("1 2"), tcp_marks("")), (None, None));
+    }
 
     #[test]
     fn names_and_numbers_in_turn() {

@@ -46,7 +46,12 @@ const EXTENDED: &[(&str, &str)] = &[
 
 /// Looks at all of it.
 pub fn look() -> Software {
-    Software { distribution: distribution(), extended_support: extended(), packages: packages() }
+    Software {
+        distribution: distribution(),
+        extended_support: extended(),
+        packages: packages(),
+        tls_libraries: Seen::not_attempted("it needs the processes of mail software (`tls_library`)"),
+    }
 }
 
 fn distribution() -> Seen<Distribution> {

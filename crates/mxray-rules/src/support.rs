@@ -103,6 +103,28 @@ pub const UPSTREAM: &[Upstream] = &[
     },
 ];
 
+/// OpenSSL's release lines and the last day of their public support: "Release Strategy"
+/// (openssl-library.org/policies/releasestrat/, last modified on 2025-06-25), for 1.0.2 and 1.1.x its earlier versions.
+pub const OPENSSL: &[(&[u32], &str)] = &[
+    (&[1, 0, 2], "2019-12-31"),
+    (&[1, 1, 0], "2019-09-11"),
+    (&[1, 1, 1], "2023-09-11"),
+    (&[3, 0], "2026-09-07"),
+    (&[3, 1], "2025-03-14"),
+    (&[3, 2], "2025-11-23"),
+    (&[3, 3], "2026-04-09"),
+    (&[3, 4], "2026-10-22"),
+    (&[3, 5], "2030-04-08"),
+];
+pub const OPENSSL_SOURCE: &str = "https://openssl-library.org/policies/releasestrat/";
+
+/// The last day of a version's support by OpenSSL's own word: `1.1.1w`, `3.0.17`. `None`: the table does not know it.
+pub fn openssl_until(version: &str) -> Option<&'static str> {
+    // The letter of 1.1.1w is a patch, and not a part of its number.
+    let parts: Vec<u32> = numbers(version.trim_end_matches(|c: char| c.is_ascii_lowercase()));
+    OPENSSL.iter().find(|(line, _)| parts.starts_with(line)).map(|(_, until)| *until)
+}
+
 /// The row for what os-release says of itself.
 pub fn release(id: &str, version: &str) -> Option<&'static Release> {
     RELEASES.iter().find(|row| {
@@ -162,6 +184,16 @@ mod tests {
             assert_eq!(RELEASES.iter().filter(same).count(), 1, "{row:?}");
         }
         assert!(READ_ON < GOOD_UNTIL);
+    }
+
+    #[test]
+    fn a_line_of_openssl_is_found_by_its_numbers() {
+        assert_eq!(openssl_until("1.1.1w"), Some("2023-09-11"));
+        assert_eq!(openssl_until("3.0.17"), Some("2026-09-07"));
+        for unknown in ["", "3", "3.50.1", "1.1", "0.9.8zh", "4.0.0"] {
+            assert_eq!(openssl_until(unknown), None, "{unknown}");
+        }
+        assert!(OPENSSL.iter().all(|(_, until)| begins_s(until).is_some()));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! `mxray counters`: protocol counters over a window, grouped by what they mean, and drops by listener.
 //!
-//! One or two looks are [`look::Look`], what changed between them is [`change::View`] (pure), `text`, `json` and
+//! One or two looks are [`look::Look`], what changed between them is [`change::View`] (pure), what is usual of it is
+//! `mxray-host`'s `baseline`, `text`, `json` and
 //! `prometheus` write it, `meaning` is the table of groups. What must not live here: thresholds and judgement (the rules that
 //! a group names have them).
 
@@ -15,7 +16,8 @@ use crate::output::Terminal;
 use crate::{exit, watch};
 use change::View;
 use look::Look;
-use mxray_model::Blind;
+use mxray_host::baseline::{self, Place, Window};
+use mxray_model::{Blind, Seen};
 use std::io::{self, Write};
 use std::time::Duration;
 
@@ -85,16 +87,24 @@ pub fn interval(text: &str) -> Result<Duration, String> {
 ///
 /// # Errors
 /// `out` cannot be written.
-pub fn run(args: &CountersArgs, format: Format, terminal: Option<Terminal>, out: &mut dyn Write) -> io::Result<u8> {
+pub fn run(
+    args: &CountersArgs,
+    format: Format,
+    place: &Place,
+    terminal: Option<Terminal>,
+    out: &mut dyn Write,
+) -> io::Result<u8> {
     let every = args.interval.unwrap_or(INTERVAL_DEFAULT);
-    let mut shown = Shown { all: args.all, format, every, last: None, view: None };
+    // Whoever watches does so because something is wrong now: that is not to become usual.
+    let place = Place { learn: place.learn && !args.watch, ..place.clone() };
+    let mut shown = Shown { all: args.all, format, every, place, last: None, view: None };
     if args.watch {
         return watch::run(shown, every, terminal, out);
     }
     let view = if args.since_boot || format == Format::Prometheus {
         Look::now().map(|look| View::totals(&look))
     } else {
-        two_looks(every)
+        two_looks(every, &shown.place)
     };
     match view {
         Ok(view) => shown.view = Some(view),
@@ -113,10 +123,26 @@ pub fn run(args: &CountersArgs, format: Format, terminal: Option<Terminal>, out:
     Ok(exit::OK)
 }
 
-fn two_looks(every: Duration) -> Result<View, Blind> {
+fn two_looks(every: Duration, place: &Place) -> Result<View, Blind> {
     let first = Look::now()?;
     std::thread::sleep(every);
-    Ok(View::between(&first, &Look::now()?))
+    Ok(between(&first, &Look::now()?, place))
+}
+
+/// What changed, beside what is usual here; counts the window where it may be learned.
+fn between(first: &Look, last: &Look, place: &Place) -> View {
+    let mut view = View::between(first, last);
+    let window = Window::between(&first.counters, &last.counters, view.window_ms.unwrap_or(0));
+    view.compare(baseline::compare_rates(place, &window));
+    view
+}
+
+/// The counters at one moment, for a window that is only learned from. `None`: they cannot be read.
+pub fn moment() -> Option<(std::time::Instant, std::collections::BTreeMap<String, u64>)> {
+    match mxray_host::kernel::counters() {
+        Seen::Value(counters) => Some((std::time::Instant::now(), counters)),
+        Seen::Absent | Seen::Unknown(_) => None,
+    }
 }
 
 /// What is shown, and how.
@@ -124,6 +150,7 @@ struct Shown {
     all: bool,
     format: Format,
     every: Duration,
+    place: Place,
     last: Option<Look>,
     view: Option<View>,
 }
@@ -162,7 +189,7 @@ impl watch::Picture for Shown {
             }
         };
         let last = Look::now()?;
-        self.view = Some(View::between(&first, &last));
+        self.view = Some(between(&first, &last, &self.place));
         self.last = Some(last);
         Ok(())
     }

@@ -87,7 +87,9 @@ fn dispatch(cli: &Cli, environment: &Environment, output: &mut Output) -> Result
         Command::Counters(args) => {
             let terminal = output.terminal();
             let format = environment.format(args.json, args.format, counters::Format::Text).map_err(Failure::Usage)?;
-            Ok(counters::run(args, format, terminal, output)?)
+            let learn = load(cli, environment).is_ok_and(|config| config.settings.baseline.learn);
+            let place = state::place(cli, environment, learn);
+            Ok(counters::run(args, format, &place, terminal, output)?)
         }
         Command::Routes(args) => {
             let terminal = output.terminal();

@@ -1,12 +1,14 @@
 //! What is usual on this host: learned run by run, kept in one small file, compared with what is now.
 //!
-//! `usual` and `state` are arithmetic and know no clock; `file` is the only code of mxray that writes on the machine which
+//! `usual`, `rates` and `state` are arithmetic and know no clock; `file` is the only code of mxray that writes on the machine which
 //! it examines. What must not live here: what a difference means (`mxray-rules`).
 
 mod file;
+mod rates;
 mod state;
 mod usual;
 
+pub use rates::{RATES, RETRANSMITTED, UsualRate, UsualRates, Window};
 pub use state::Now;
 
 use crate::read;
@@ -14,7 +16,7 @@ use file::Directory;
 use mxray_model::evidence::{Baseline, Sockets};
 use mxray_model::{Blind, Seen};
 use state::State;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// The ports of mail, learned also where no configuration that we read names them.
@@ -55,54 +57,60 @@ impl Now {
 ///
 /// `Absent`: nothing is kept for this namespace. A file that is not ours or is damaged is `Unknown`, and is left alone.
 pub fn compare(place: &Place, now: &Now) -> Seen<Baseline> {
+    with_state(place, |opened, path, name, minute| {
+        let mut state = opened.as_ref().map_or_else(|| Ok(State::default()), |directory| kept(directory, name))?;
+        let mut baseline = state.compare(minute, now, name);
+        if place.learn {
+            let is_new = state.learn(minute, now);
+            baseline.counted = written(opened, path, &state, is_new);
+        }
+        Ok(baseline)
+    })
+}
+
+/// The same for the rates of counters within a window. A window that means nothing is not counted, and what is usual is
+/// told all the same.
+pub fn compare_rates(place: &Place, window: &Window) -> Seen<UsualRates> {
+    with_state(place, |opened, path, name, minute| {
+        let mut state = opened.as_ref().map_or_else(|| Ok(State::default()), |directory| kept(directory, name))?;
+        let mut usual = state.rates().compare(minute, window, name);
+        if place.learn && window.means_something() {
+            let is_new = state.rates_mut().learn(minute, window);
+            usual.counted = written(opened, path, &state, is_new);
+        }
+        Ok(usual)
+    })
+}
+
+/// Opens the place, and tells the file's name and the minute.
+fn with_state<T>(place: &Place, look: impl FnOnce(Option<Directory>, &Path, &str, u64) -> Result<T, Blind>) -> Seen<T> {
     if place.elsewhere || is_other_namespace() {
         return Seen::Absent;
     }
     let Some(path) = &place.directory else {
         return Seen::not_attempted("this user has no directory for state (HOME and XDG_STATE_HOME are not set)");
     };
-    match compared(place, path, now) {
-        Ok(baseline) => Seen::Value(baseline),
-        Err(blind) => Seen::Unknown(blind),
-    }
-}
-
-fn compared(place: &Place, path: &std::path::Path, now: &Now) -> Result<Baseline, Blind> {
     let minute = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs() / 60;
     let name = read::shown(&file::path(path));
-    let opened = Directory::open(path, false)?;
-    let mut state = match opened.as_ref().map(Directory::read).transpose()?.flatten() {
-        Some(bytes) => State::parse(&bytes, &name)?,
-        None => State::default(),
-    };
-    let mut baseline = state.compare(minute, now, &name);
-    if !place.learn {
-        return Ok(baseline);
-    }
-    baseline.counted = match count(opened, path, &mut state, minute, now) {
-        Ok(counted) => Seen::Value(counted),
+    match Directory::open(path, false).and_then(|opened| look(opened, path, &name, minute)) {
+        Ok(value) => Seen::Value(value),
         Err(blind) => Seen::Unknown(blind),
-    };
-    Ok(baseline)
+    }
 }
 
-fn count(
-    opened: Option<Directory>,
-    path: &std::path::Path,
-    state: &mut State,
-    minute: u64,
-    now: &Now,
-) -> Result<bool, Blind> {
-    if !state.learn(minute, now) {
-        return Ok(false);
+fn kept(directory: &Directory, name: &str) -> Result<State, Blind> {
+    directory.read()?.map_or_else(|| Ok(State::default()), |bytes| State::parse(&bytes, name))
+}
+
+fn written(opened: Option<Directory>, path: &Path, state: &State, is_new: bool) -> Seen<bool> {
+    if !is_new {
+        return Seen::Value(false);
     }
-    let directory = match opened {
-        Some(directory) => Some(directory),
-        None => Directory::open(path, true)?,
-    };
-    match directory {
-        Some(directory) => directory.write(&state.bytes()),
-        None => Ok(false),
+    let opened = opened.map_or_else(|| Directory::open(path, true), |directory| Ok(Some(directory)));
+    let written = opened.and_then(|directory| directory.map_or(Ok(false), |directory| directory.write(&state.bytes())));
+    match written {
+        Ok(counted) => Seen::Value(counted),
+        Err(blind) => Seen::Unknown(blind),
     }
 }
 

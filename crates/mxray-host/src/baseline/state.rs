@@ -1,14 +1,18 @@
 //! The state file's content: read, counted into, compared with, written. Pure: minutes are numbers, bytes come and go.
 
+use super::rates::Rates;
 use super::usual::Slot;
 use mxray_model::evidence::{Baseline, Usual};
 use mxray_model::{Blind, Seen};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-const SCHEMA: &str = "mxray/baseline/1";
-/// [`NUMBERS_MAX`] numbers for 24 hours, each with as many buckets as a busy host fills (ten of 64): 250 bytes.
-pub const BYTES_MAX: usize = 256 << 10;
+const SCHEMA: &str = "mxray/baseline/2";
+/// Knew no rates; everything else is as it was.
+const SCHEMA_1: &str = "mxray/baseline/1";
+/// [`NUMBERS_MAX`] numbers and [`super::rates::RATES`] with a share for 24 hours, each with as many buckets as a busy host fills (ten of
+/// 64): 250 bytes.
+pub const BYTES_MAX: usize = 384 << 10;
 /// Services, their networks and states: more have no use on one host.
 pub const NUMBERS_MAX: usize = 40;
 const SERVICES_MAX: usize = 16;
@@ -40,6 +44,9 @@ pub struct State {
     days: u32,
     /// `service/25`, `network/25`, `state/ESTAB`; then by hour of the day (UTC).
     numbers: BTreeMap<String, BTreeMap<u8, Slot>>,
+    /// Rates of counters, which need a window and are therefore counted in other runs.
+    #[serde(default)]
+    rates: Rates,
 }
 
 /// Read first: of a newer version nothing else need have the form that we know.
@@ -50,17 +57,39 @@ struct Form {
 
 impl Default for State {
     fn default() -> Self {
-        State { schema: SCHEMA.to_owned(), minute: 0, samples: 0, days: 0, numbers: BTreeMap::new() }
+        let (numbers, rates) = (BTreeMap::new(), Rates::default());
+        State { schema: SCHEMA.to_owned(), minute: 0, samples: 0, days: 0, numbers, rates }
     }
 }
 
-fn day(minute: u64) -> u32 {
+pub fn day(minute: u64) -> u32 {
     u32::try_from(minute / MINUTES_A_DAY).unwrap_or(u32::MAX)
 }
 
-fn hour(minute: u64) -> u8 {
+pub fn hour(minute: u64) -> u8 {
     // Below 24.
     (minute / 60 % u64::from(HOURS)) as u8
+}
+
+/// What was learned at this hour, with the one before and the one after.
+pub fn around(hours: Option<&BTreeMap<u8, Slot>>, at: u8) -> Slot {
+    let mut around = Slot::default();
+    for hour in [at, (at + 1) % HOURS, (at + HOURS - 1) % HOURS] {
+        if let Some(slot) = hours.and_then(|hours| hours.get(&hour)) {
+            around.merge(slot);
+        }
+    }
+    around
+}
+
+/// A sample counts once a minute. A last minute far ahead was written under a wrong clock.
+pub fn is_due(samples: u32, last: u64, minute: u64) -> bool {
+    samples == 0 || minute > last || last > minute.saturating_add(AHEAD_MINUTES_MAX)
+}
+
+/// What a file says of hours is what [`State::learn`] could have made.
+pub fn are_sound(numbers: &BTreeMap<String, BTreeMap<u8, Slot>>) -> bool {
+    numbers.values().flatten().all(|(hour, slot)| *hour < HOURS && slot.is_sound())
 }
 
 impl State {
@@ -72,15 +101,14 @@ impl State {
             return Err(bad("longer than mxray writes it"));
         }
         let form: Form = serde_json::from_slice(bytes).map_err(|_| bad("not what mxray writes"))?;
-        if form.schema != SCHEMA {
+        if ![SCHEMA, SCHEMA_1].contains(&form.schema.as_str()) {
             return Err(bad("written by another version of mxray"));
         }
         let state: State = serde_json::from_slice(bytes).map_err(|_| bad("damaged"))?;
-        let mut hours = state.numbers.values().flatten();
-        if state.numbers.len() > NUMBERS_MAX || !hours.all(|(hour, slot)| *hour < HOURS && slot.is_sound()) {
+        if state.numbers.len() > NUMBERS_MAX || !are_sound(&state.numbers) || !state.rates.is_sound() {
             return Err(bad("damaged"));
         }
-        Ok(state)
+        Ok(State { schema: SCHEMA.to_owned(), ..state })
     }
 
     /// Its bytes; numbers with the fewest samples are left out where it would be too long.
@@ -91,6 +119,7 @@ impl State {
             if bytes.len() <= BYTES_MAX || state.numbers.is_empty() {
                 return bytes;
             }
+            // Rates are few by their own bound, and all of them fit without any number.
             let samples = |hours: &BTreeMap<u8, Slot>| hours.values().map(|s| u64::from(s.samples())).sum::<u64>();
             let least = state.numbers.iter().min_by_key(|(_, hours)| samples(hours)).map(|(name, _)| name.clone());
             least.map(|name| state.numbers.remove(&name));
@@ -99,8 +128,7 @@ impl State {
 
     /// Counts what is now as a sample. False: this minute was counted already.
     pub fn learn(&mut self, minute: u64, now: &Now) -> bool {
-        let clock_was_wrong = self.minute > minute.saturating_add(AHEAD_MINUTES_MAX);
-        if self.samples > 0 && minute <= self.minute && !clock_was_wrong {
+        if !is_due(self.samples, self.minute, minute) {
             return false;
         }
         if self.samples == 0 || day(minute) != day(self.minute) {
@@ -117,18 +145,18 @@ impl State {
         true
     }
 
+    pub fn rates(&self) -> &Rates {
+        &self.rates
+    }
+
+    pub fn rates_mut(&mut self) -> &mut Rates {
+        &mut self.rates
+    }
+
     /// What is usual at this hour (with the one before and the one after), beside what is now.
     pub fn compare(&self, minute: u64, now: &Now, file: &str) -> Baseline {
         let at = hour(minute);
-        let usual = |name: String, now: u32| -> Usual {
-            let mut around = Slot::default();
-            for hour in [at, (at + 1) % HOURS, (at + HOURS - 1) % HOURS] {
-                if let Some(slot) = self.numbers.get(&name).and_then(|hours| hours.get(&hour)) {
-                    around.merge(slot);
-                }
-            }
-            around.usual(day(minute), now)
-        };
+        let usual = |name: String, now: u32| -> Usual { around(self.numbers.get(&name), at).usual(day(minute), now) };
         let by_port = |kind: &str, ports: &BTreeMap<u16, u32>| {
             ports.iter().map(|(port, now)| (*port, usual(format!("{kind}/{port}"), *now))).collect()
         };
@@ -159,6 +187,7 @@ fn named(now: &Now) -> Vec<(String, u32)> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::rates::{RATES, Window};
     use super::*;
     use proptest::prelude::*;
 
@@ -204,7 +233,7 @@ mod tests {
     #[test]
     fn what_is_not_ours_is_refused() {
         let good = String::from_utf8(State::default().bytes()).unwrap();
-        let newer = good.replace("baseline/1", "baseline/2");
+        let newer = good.replace("baseline/2", "baseline/3");
         let odd_hour = good.replace("\"numbers\":{}", "\"numbers\":{\"service/25\":{\"24\":{}}}");
         for bad in ["", "{", "null", "{}", newer.as_str(), odd_hour.as_str(), &good.replace("minute", "hour")] {
             assert!(State::parse(bad.as_bytes(), "f").is_err(), "{bad}");
@@ -213,9 +242,26 @@ mod tests {
     }
 
     #[test]
+    fn the_version_before_is_read_and_written_as_this_one() {
+        let mut state = State::default();
+        state.learn(NOON, &now(10));
+        let text = String::from_utf8(state.bytes()).unwrap();
+        let mut old: serde_json::Value = serde_json::from_str(&text).unwrap();
+        old["schema"] = SCHEMA_1.into();
+        old.as_object_mut().unwrap().remove("rates");
+        let read = State::parse(old.to_string().as_bytes(), "f").unwrap();
+        assert_eq!(read, state);
+        assert!(String::from_utf8(read.bytes()).unwrap().contains(SCHEMA));
+    }
+
+    #[test]
     fn a_full_state_of_a_busy_host_fits() {
         let mut state = State::default();
         for minute in 0..3 * MINUTES_A_DAY {
+            let events = RATES.iter().enumerate();
+            let amounts =
+                events.map(|(place, name)| ((*name).to_owned(), minute % 97 * (minute % 89) + place as u64)).collect();
+            state.rates_mut().learn(NOON + minute, &Window { ms: 1000, amounts, segments_out: Some(9000) });
             let value = (minute % 97 * minute % 89) as u32;
             let ports: BTreeMap<u16, u32> = (0..30).map(|port| (port, value + u32::from(port))).collect();
             let now = Now { services: ports.clone(), networks: ports, states: BTreeMap::new() };
@@ -224,6 +270,7 @@ mod tests {
         let bytes = state.bytes();
         assert!(bytes.len() <= BYTES_MAX, "{}", bytes.len());
         let read = State::parse(&bytes, "f").unwrap();
+        assert_eq!(read.rates, state.rates);
         assert!(read.numbers.len() > 20 && read.numbers.len() <= NUMBERS_MAX, "{}", read.numbers.len());
     }
 

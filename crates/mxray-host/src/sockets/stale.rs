@@ -145,8 +145,7 @@ impl Tally {
     fn add(&mut self, snapshot: &Snapshot, socket: &Socket) {
         let Some(info) = snapshot.info(socket) else { return };
         let (Some(segments), Some(again)) = (info.data_segs_out(), info.total_retrans()) else { return };
-        let is_gone = info.retransmits().is_none_or(|tries| tries >= GONE_MIN);
-        if is_gone || socket.peer().is_loopback() || !carries_data(socket.state) {
+        if info.retransmits().is_none_or(|tries| tries >= GONE_MIN) {
             return;
         }
         // Segments without data (SYN) are sent again, too; no more than all of them can have been.
@@ -172,13 +171,16 @@ impl Tally {
     }
 }
 
-fn carries_data(state: State) -> bool {
-    matches!(state, State::Established | State::CloseWait | State::FinWait1)
+/// It carries data over a path: asked first, for it costs nothing.
+fn is_counted(socket: &Socket) -> bool {
+    matches!(socket.state, State::Established | State::CloseWait | State::FinWait1)
+        && socket.protocol == Protocol::Tcp
+        && !socket.peer().is_loopback()
 }
 
 fn sent(snapshot: &Snapshot, inbound: &dyn Fn(&Socket) -> Option<u16>) -> BTreeMap<u16, Sent> {
     let mut tallies: BTreeMap<u16, Tally> = BTreeMap::new();
-    for socket in snapshot.sockets.iter().filter(|s| is_connection(s) && MAIL_TRANSFER_PORTS.contains(&s.local_port)) {
+    for socket in snapshot.sockets.iter().filter(|s| MAIL_TRANSFER_PORTS.contains(&s.local_port) && is_counted(s)) {
         if let Some(port) = inbound(socket) {
             tallies.entry(port).or_default().add(snapshot, socket);
         }
@@ -189,7 +191,7 @@ fn sent(snapshot: &Snapshot, inbound: &dyn Fn(&Socket) -> Option<u16>) -> BTreeM
 /// What was sent on connections to the mail ports of others, by port.
 pub(super) fn sent_to(snapshot: &Snapshot, inbound: &dyn Fn(&Socket) -> Option<u16>) -> BTreeMap<u16, Sent> {
     let mut tallies: BTreeMap<u16, Tally> = BTreeMap::new();
-    for socket in snapshot.sockets.iter().filter(|s| is_connection(s) && MAIL_TRANSFER_PORTS.contains(&s.remote_port)) {
+    for socket in snapshot.sockets.iter().filter(|s| MAIL_TRANSFER_PORTS.contains(&s.remote_port) && is_counted(s)) {
         if inbound(socket).is_none() {
             tallies.entry(socket.remote_port).or_default().add(snapshot, socket);
         }

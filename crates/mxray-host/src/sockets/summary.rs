@@ -19,13 +19,13 @@ pub fn summarise(first: &Sample, last: Option<&Sample>, owners: &BTreeMap<u64, S
     };
     let sockets = &last.snapshot.sockets;
     let mut listeners = listeners(first, last, owners);
-    let by_port = by_port(&listeners);
-    let mut services = services(sockets, &listeners, &by_port);
-    let inbound = |socket: &Socket| listener_of(socket, &listeners, &by_port).map(|_| socket.local_port);
+    let places = Places::of(&listeners, first.snapshot.sockets.iter().chain(sockets));
+    let mut services = services(sockets, &places);
+    let inbound = |socket: &Socket| places.listener_of(socket).map(|_| socket.local_port);
     stale::fill(&first.snapshot, &last.snapshot, &inbound, owners, &mut services);
     let sent_to = stale::sent_to(&last.snapshot, &inbound);
-    queues(first, last, &mut listeners, &by_port);
-    let towards = towards(last, &listeners, &by_port);
+    queues(first, last, &mut listeners, &places);
+    let towards = towards(last, &places);
     let mut states = BTreeMap::new();
     for socket in sockets.iter().filter(|socket| socket.protocol == Protocol::Tcp) {
         *states.entry(socket.state.name().to_owned()).or_default() += 1;
@@ -136,11 +136,41 @@ fn by_port(listeners: &BTreeMap<String, Listener>) -> ByPort<String> {
     by_port
 }
 
-/// The listener that a connection came through: of those that cover its address the most exact, which is the kernel's
-/// choice too. `None`: it went out.
-fn listener_of<'a>(
+/// Which listener connections came through, by their own end: asked several times for each of many connections, which
+/// share few ends.
+struct Places {
+    ports: BTreeSet<u16>,
+    by_end: BTreeMap<(u16, IpAddr), String>,
+}
+
+impl Places {
+    fn of<'a>(listeners: &BTreeMap<String, Listener>, sockets: impl Iterator<Item = &'a Socket>) -> Places {
+        let by_port = by_port(listeners);
+        let mut places = Places { ports: by_port.keys().copied().collect(), by_end: BTreeMap::new() };
+        let mut seen = BTreeSet::new();
+        for socket in sockets.filter(|socket| is_connection(socket) && by_port.contains_key(&socket.local_port)) {
+            let end = (socket.local_port, socket.local);
+            if seen.insert(end)
+                && let Some(key) = most_exact(socket, listeners, &by_port)
+            {
+                places.by_end.insert(end, key.to_owned());
+            }
+        }
+        places
+    }
+
+    /// `None`: it went out.
+    fn listener_of(&self, socket: &Socket) -> Option<&str> {
+        // Most outgoing connections are told by their port alone.
+        self.ports.contains(&socket.local_port).then_some(())?;
+        self.by_end.get(&(socket.local_port, socket.local)).map(String::as_str)
+    }
+}
+
+/// Of the listeners that cover a connection's address the most exact, which is the kernel's choice too.
+fn most_exact<'a>(
     socket: &Socket,
-    listeners: &'a BTreeMap<String, Listener>,
+    listeners: &BTreeMap<String, Listener>,
     by_port: &'a ByPort<String>,
 ) -> Option<&'a str> {
     let here = socket.here();
@@ -161,14 +191,10 @@ struct Tally {
     half_open: BTreeMap<IpAddr, u32>,
 }
 
-fn services(
-    sockets: &[Socket],
-    listeners: &BTreeMap<String, Listener>,
-    by_port: &ByPort<String>,
-) -> BTreeMap<u16, Load> {
-    let mut tallies: BTreeMap<u16, Tally> = by_port.keys().map(|port| (*port, Tally::default())).collect();
+fn services(sockets: &[Socket], places: &Places) -> BTreeMap<u16, Load> {
+    let mut tallies: BTreeMap<u16, Tally> = places.ports.iter().map(|port| (*port, Tally::default())).collect();
     for socket in sockets.iter().filter(|socket| is_connection(socket)) {
-        if listener_of(socket, listeners, by_port).is_none() {
+        if places.listener_of(socket).is_none() {
             continue;
         }
         let Some(tally) = tallies.get_mut(&socket.local_port) else { continue };
@@ -228,13 +254,13 @@ fn top(all: impl Iterator<Item = (String, u32)>) -> Vec<Count> {
 }
 
 /// Fills in since when the longest one waits, and whether any that waited has left.
-fn queues(first: &Sample, last: &Sample, listeners: &mut BTreeMap<String, Listener>, by_port: &ByPort<String>) {
+fn queues(first: &Sample, last: &Sample, listeners: &mut BTreeMap<String, Listener>, places: &Places) {
     let mut oldest: BTreeMap<String, Option<u32>> = BTreeMap::new();
     let mut waited: BTreeMap<String, BTreeSet<u64>> = BTreeMap::new();
     let mut waits = BTreeSet::new();
     for socket in last.snapshot.sockets.iter().filter(|socket| socket.waits_for_accept()) {
         waits.insert(socket.cookie);
-        if let Some(key) = listener_of(socket, listeners, by_port) {
+        if let Some(key) = places.listener_of(socket) {
             // Nothing was sent on it, so this is the time since its handshake ended; what the peer sends meanwhile
             // moves last_data_recv and last_ack_recv, but not this.
             let age = last.snapshot.info(socket).and_then(super::TcpInfo::last_data_sent_ms);
@@ -243,7 +269,7 @@ fn queues(first: &Sample, last: &Sample, listeners: &mut BTreeMap<String, Listen
         }
     }
     for socket in first.snapshot.sockets.iter().filter(|socket| socket.waits_for_accept()) {
-        if let Some(key) = listener_of(socket, listeners, by_port) {
+        if let Some(key) = places.listener_of(socket) {
             waited.entry(key.to_owned()).or_default().insert(socket.cookie);
         }
     }
@@ -278,12 +304,12 @@ struct Bundle {
 }
 
 /// Local ports in use by (source, destination, port): a new connection needs one that is not among them.
-fn towards(last: &Sample, listeners: &BTreeMap<String, Listener>, by_port: &ByPort<String>) -> Vec<Towards> {
+fn towards(last: &Sample, places: &Places) -> Vec<Towards> {
     let mut bundles: BTreeMap<(IpAddr, IpAddr, u16), Bundle> = BTreeMap::new();
     for socket in last.snapshot.sockets.iter().filter(|socket| is_connection(socket)) {
         if socket.state == State::SynReceived
             || !is_ephemeral(socket.local_port, &last.local_ports)
-            || listener_of(socket, listeners, by_port).is_some()
+            || places.listener_of(socket).is_some()
         {
             continue;
         }

@@ -89,8 +89,24 @@ pub struct Kernel {
     pub open_files: Seen<Fill>,
     /// `TcpExt` and `Tcp` counters of this network namespace, `TcpExt.ListenOverflows` and so on.
     pub counters: Seen<BTreeMap<String, Counter>>,
+    /// Memory of all TCP sockets of the machine. `Absent`: its limits do not show in this network namespace.
+    pub tcp_memory: Seen<TcpMemory>,
     /// Time between the two looks, in milliseconds.
     pub window_ms: u64,
+}
+
+/// What TCP uses at both ends of the window (`/proc/net/sockstat`) against net.ipv4.tcp_mem; in pages.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(default)]
+pub struct TcpMemory {
+    pub first: u64,
+    pub last: u64,
+    /// Above it the kernel makes buffers smaller.
+    pub pressure: u64,
+    /// At it the kernel refuses memory to sockets.
+    pub max: u64,
+    pub page_bytes: u64,
 }
 
 /// One file system, as `statvfs` gives it.

@@ -159,6 +159,20 @@ pub struct Software {
     pub extended_support: Seen<String>,
     /// Packages of mail software and of its TLS libraries, by name, as the package manager has them.
     pub packages: Seen<BTreeMap<String, String>>,
+    /// TLS libraries that no package of the distribution owns (below `/usr/local`), by path: those that mail processes map,
+    /// and where that cannot be seen, those that are there. `Absent`: looked for, none.
+    pub tls_libraries: Seen<BTreeMap<String, TlsLibrary>>,
+}
+
+/// A TLS library that was put here by somebody else than the distribution.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(default)]
+pub struct TlsLibrary {
+    /// `OpenSSL 1.1.1w`, as it says of itself.
+    pub version: Seen<String>,
+    /// The mail software whose processes map it.
+    pub used_by: Seen<BTreeSet<String>>,
 }
 
 /// The distribution's word about itself.

@@ -18,10 +18,10 @@ mod unit;
 
 pub use baseline::{Baseline, Usual};
 pub use certificate::{Certificate, CertificatePair, ChainFile, KeyFile, PrivateKey, PublicKey};
-pub use host::{Counter, FileSystem, Fill, Kernel, PortRange, Vantage};
+pub use host::{Counter, FileSystem, Fill, Kernel, PortRange, TcpMemory, Vantage};
 pub use machine::{
     Clock, Distribution, KernelClock, Memory, MemoryGroup, NameServer, ResolvConf, Resolver, ResolverFiles, Software,
-    Stamp, StampKind, TimeDaemon,
+    Stamp, StampKind, TimeDaemon, TlsLibrary,
 };
 pub use namespace::{Namespace, Namespaces, Place};
 pub use process::{Descriptors, Owner, Process, Processes};

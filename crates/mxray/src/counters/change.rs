@@ -2,6 +2,7 @@
 
 use super::look::{Listener, Look};
 use super::meaning::{self, GROUPS, NOT_TRANSMITTED};
+use mxray_host::baseline::{UsualRate, UsualRates};
 use mxray_model::{Seen, Unseen};
 use std::collections::BTreeMap;
 
@@ -40,6 +41,8 @@ pub struct View {
     pub levels: BTreeMap<String, Level>,
     /// A listener that was not there at the first look began with 0 then.
     pub listeners: Vec<(Listener, Reading)>,
+    /// Rates as they usually are here at this hour. `None`: nothing is kept for what was looked at, or it cannot be read.
+    pub usual: Option<UsualRates>,
     pub unseen: Vec<Unseen>,
 }
 
@@ -74,6 +77,30 @@ impl View {
             view.listeners = now.iter().map(change).collect();
         }
         view.finish(last)
+    }
+
+    /// Puts what is usual here beside what changed.
+    pub fn compare(&mut self, usual: Seen<UsualRates>) {
+        match usual {
+            Seen::Absent => {}
+            Seen::Unknown(blind) => self.unseen.push(Unseen {
+                what: "what is usual here".to_owned(),
+                why: blind.why(),
+                needs: blind.needs(),
+            }),
+            Seen::Value(usual) => {
+                if let Some(blind) = usual.counted.blind() {
+                    let what = "learning what is usual here".to_owned();
+                    self.unseen.push(Unseen { what, why: blind.why(), needs: blind.needs() });
+                }
+                self.usual = Some(usual);
+            }
+        }
+    }
+
+    /// What is usual of a counter's rate, where anything was learned.
+    pub fn usual(&self, name: &str) -> Option<&UsualRate> {
+        self.usual.as_ref()?.per_second.get(name)
     }
 
     fn finish(mut self, look: &Look) -> Self {

@@ -46,12 +46,18 @@ fn rows(view: &View) -> Vec<Value> {
     let counters = view.counters.iter().map(|(name, reading)| {
         let mut row = amounts("counter", view, *reading);
         row.insert("name".to_owned(), json!(name));
+        if let Some(usual) = view.usual(name) {
+            row.insert("usual_per_second".to_owned(), json!(usual));
+        }
         if let Some(group) = meaning::group_of(name) {
             row.insert("group".to_owned(), json!(group.key));
             if group.share.is_some_and(|(part, _)| part == name)
                 && let Some(share) = view.share(group)
             {
                 row.insert("share_percent".to_owned(), json!(share));
+                if let Some(usual) = view.usual.as_ref().and_then(|usual| usual.retransmitted_percent) {
+                    row.insert("usual_share_percent".to_owned(), json!(usual));
+                }
             }
         }
         Value::Object(row)

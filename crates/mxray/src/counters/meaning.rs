@@ -251,6 +251,15 @@ mod tests {
     use std::collections::BTreeSet;
 
     #[test]
+    fn what_is_learned_has_a_meaning() {
+        for name in mxray_host::baseline::RATES {
+            assert!(group_of(name).is_some(), "{name}");
+        }
+        let shares: Vec<_> = GROUPS.iter().filter_map(|group| group.share).collect();
+        assert_eq!(shares, [(mxray_host::baseline::RETRANSMITTED, "Tcp.OutSegs")]);
+    }
+
+    #[test]
     fn no_counter_stands_in_two_groups_and_every_code_exists() {
         let mut seen = BTreeSet::new();
         for group in GROUPS {

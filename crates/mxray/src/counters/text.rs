@@ -2,6 +2,8 @@
 
 use super::change::{Reading, View};
 use super::meaning::{self, GROUPS, Group};
+use mxray_host::baseline::RETRANSMITTED;
+use mxray_model::evidence::Usual;
 use std::io::{self, Write};
 
 /// Levels that are shown without `--all`, and what they are.
@@ -28,7 +30,8 @@ pub fn write(view: &View, all: bool, out: &mut Vec<u8>) -> io::Result<()> {
         groups(view, out)?;
     }
     listeners(view, all, out)?;
-    levels(view, all, out)
+    levels(view, all, out)?;
+    learned(view, out)
 }
 
 fn groups(view: &View, out: &mut Vec<u8>) -> io::Result<()> {
@@ -59,10 +62,26 @@ fn groups(view: &View, out: &mut Vec<u8>) -> io::Result<()> {
     Ok(())
 }
 
+/// What `usual here` was compared with, or how much is missing.
+fn learned(view: &View, out: &mut Vec<u8>) -> io::Result<()> {
+    let Some(usual) = view.usual.as_ref().filter(|usual| usual.samples > 0) else { return Ok(()) };
+    let most = usual.per_second.values().max_by_key(|rate| (rate.samples, rate.days));
+    let (samples, days) = most.map_or((0, 0), |rate| (rate.samples, rate.days));
+    if usual.per_second.values().any(|rate| rate.is_learned) {
+        writeln!(out, "\nusual here: of {samples} windows on {days} days at this hour ({})", usual.file)
+    } else {
+        let (samples_min, days_min) = (Usual::SAMPLES_MIN, Usual::DAYS_MIN);
+        writeln!(
+            out,
+            "\nwhat is usual here is not known yet: {samples} windows of {samples_min} at this hour, on {days} of {days_min} days"
+        )
+    }
+}
+
 fn heading(view: &View, group: &Group, out: &mut Vec<u8>) -> io::Result<()> {
     write!(out, "\n{}: {}", group.title, group.meaning)?;
     if let (Some(share), Some((part, whole))) = (view.share(group), group.share) {
-        write!(out, " ({part} is {share:.1} % of {whole})")?;
+        write!(out, " ({part} is {share:.1} % of {whole}{})", usual_share(view, part))?;
     }
     match group.judged_by {
         [] => writeln!(out),
@@ -70,9 +89,22 @@ fn heading(view: &View, group: &Group, out: &mut Vec<u8>) -> io::Result<()> {
     }
 }
 
+/// `; usual here 0.2 %, up to 0.5 %`, where the share is learned.
+fn usual_share(view: &View, part: &str) -> String {
+    let usual = view.usual.as_ref().filter(|_| part == RETRANSMITTED).and_then(|usual| usual.retransmitted_percent);
+    match usual.filter(|usual| usual.is_learned) {
+        Some(usual) => format!("; usual here {:.1} %, up to {:.1} %", usual.median, usual.p95),
+        None => String::new(),
+    }
+}
+
 fn line(view: &View, name: &str, amount: u64, out: &mut Vec<u8>) -> io::Result<()> {
+    let usual = match view.usual(name).filter(|usual| usual.is_learned) {
+        Some(usual) => format!("   usual here {:.1}/s, up to {:.1}/s", usual.median, usual.p95),
+        None => String::new(),
+    };
     match view.per_second(amount) {
-        Some(rate) => writeln!(out, "  {name:<32} {amount:>12} {rate:>12.1}/s"),
+        Some(rate) => writeln!(out, "  {name:<32} {amount:>12} {rate:>12.1}/s{usual}"),
         None => writeln!(out, "  {name:<32} {amount:>20}"),
     }
 }
@@ -141,6 +173,7 @@ fn levels(view: &View, all: bool, out: &mut Vec<u8>) -> io::Result<()> {
 mod tests {
     use super::super::look::Listener;
     use super::*;
+    use mxray_host::baseline::{UsualRate, UsualRates};
 
     fn reading(first: u64, last: u64) -> Reading {
         Reading { first: Some(first), last }
@@ -150,6 +183,35 @@ mod tests {
         let mut out = Vec::new();
         write(view, all, &mut out).unwrap();
         String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn what_is_usual_stands_beside_the_rate_once_it_is_learned() {
+        let usual = |is_learned| UsualRate { median: 0.5, p95: 1.5, max: 9.0, samples: 30, days: 4, is_learned };
+        let view = |is_learned| View {
+            window_ms: Some(2000),
+            counters: [
+                ("Tcp.RetransSegs", reading(0, 40)),
+                ("Tcp.OutSegs", reading(0, 400)),
+                ("TcpExt.TCPTimeouts", reading(0, 4)),
+            ]
+            .map(|(name, reading)| (name.to_owned(), reading))
+            .into(),
+            usual: Some(UsualRates {
+                file: "F".to_owned(),
+                samples: 99,
+                per_second: [("TcpExt.TCPTimeouts".to_owned(), usual(is_learned))].into(),
+                retransmitted_percent: Some(usual(is_learned)),
+                ..UsualRates::default()
+            }),
+            ..View::default()
+        };
+        let text = written(&view(true), false);
+        assert!(text.contains("2.0/s   usual here 0.5/s, up to 1.5/s\n"), "{text}");
+        assert!(text.contains("is 10.0 % of Tcp.OutSegs; usual here 0.5 %, up to 1.5 %)"), "{text}");
+        assert!(text.contains("usual here: of 30 windows on 4 days at this hour (F)"), "{text}");
+        let text = written(&view(false), false);
+        assert!(!text.contains("usual here 0.5") && text.contains("not known yet: 30 windows of 20"), "{text}");
     }
 
     #[test]

@@ -3,8 +3,9 @@
 use super::look::View;
 use super::plan::Plan;
 use super::{Direction, Format, SocketsArgs};
+use crate::counters;
 use crate::exit;
-use mxray_host::baseline::{self, Now, Place};
+use mxray_host::baseline::{self, Now, Place, Window};
 use mxray_host::names::Services;
 use mxray_host::sockets::{self, Protocol, State};
 use mxray_model::evidence::{Baseline, Sockets, Usual};
@@ -16,6 +17,8 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 const SCHEMA: &str = "mxray/sockets-usual/1";
+/// The shortest window that says something of a counter's rate.
+const WINDOW: Duration = Duration::from_secs(1);
 /// A sample counts once a minute.
 const EVERY: Duration = Duration::from_secs(60);
 
@@ -53,13 +56,22 @@ pub fn run(args: &SocketsArgs, format: Format, place: &Place, out: &mut dyn Writ
     // Whoever asks for it means it, whatever the configuration says of quiet learning.
     let place = Place { learn: args.learn, ..place.clone() };
     let end = Instant::now() + args.learn_for.unwrap_or_default();
+    let mut began = counters::moment();
+    let mut is_alone = true;
     let looked = loop {
         let looked = look(&place);
-        let next = Instant::now() + EVERY;
-        if looked.is_err() || next > end {
-            break looked;
+        if looked.is_ok() && Instant::now() + EVERY <= end {
+            std::thread::sleep(EVERY);
+            learn_rates(&place, &mut began);
+            is_alone = false;
+            continue;
         }
-        std::thread::sleep(EVERY);
+        // A row of samples has the minutes between them.
+        if looked.is_ok() && args.learn && is_alone {
+            std::thread::sleep(WINDOW);
+            learn_rates(&place, &mut began);
+        }
+        break looked;
     };
     let (now, baseline) = match looked {
         Ok(both) => both,
@@ -95,6 +107,16 @@ pub fn run(args: &SocketsArgs, format: Format, place: &Place, out: &mut dyn Writ
     }
     out.flush()?;
     Ok(if args.learn && baseline.counted.blind().is_some() { exit::UNANSWERED } else { exit::OK })
+}
+
+/// Counts the window since `began`, which ends and begins anew. What hinders it was said of the sample already.
+fn learn_rates(place: &Place, began: &mut Option<(Instant, BTreeMap<String, u64>)>) {
+    let now = counters::moment();
+    if let (Some((from, first)), Some((to, last))) = (&*began, &now) {
+        let ms = u64::try_from(to.saturating_duration_since(*from).as_millis()).unwrap_or(u64::MAX);
+        let _ = baseline::compare_rates(place, &Window::between(first, last, ms));
+    }
+    *began = now;
 }
 
 /// Counts a look at everything as a sample, and says nothing whatever comes of it: nobody asked. Of a look at a part

@@ -39,6 +39,29 @@ fn a_run_learns_quietly_and_a_second_within_the_minute_does_not_count() {
 }
 
 #[test]
+fn a_window_of_a_second_teaches_rates_and_a_shorter_one_nothing() {
+    let scratch = Scratch::new("rates");
+    let state = scratch.0.join("state");
+    let file = state.join("baseline.json");
+    run(&state, &["counters", "--interval", "100ms"]);
+    assert!(!file.exists());
+    let output = run(&state, &["counters"]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let kept: Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
+    assert_eq!((&kept["samples"], &kept["rates"]["samples"]), (&0.into(), &1.into()), "{kept}");
+    assert!(kept["rates"]["numbers"]["Tcp.RetransSegs"].is_object(), "{kept}");
+    let report = report(&state, &["counters", "--json", "--interval", "100ms"]);
+    let row = report["rows"].as_array().unwrap().iter().find(|row| row["name"] == "Tcp.RetransSegs").unwrap();
+    assert_eq!(row["usual_per_second"]["samples"], 1, "{row}");
+    assert_eq!(row["usual_per_second"]["is_learned"], false, "{row}");
+    // One sample of connections is learned with a window of its own, unless this minute had one.
+    let other = scratch.0.join("other");
+    assert_eq!(run(&other, &["sockets", "--learn"]).status.code(), Some(0));
+    let kept: Value = serde_json::from_slice(&fs::read(other.join("baseline.json")).unwrap()).unwrap();
+    assert_eq!((&kept["samples"], &kept["rates"]["samples"]), (&1.into(), &1.into()), "{kept}");
+}
+
+#[test]
 fn a_part_a_replay_and_a_switched_off_run_write_nothing() {
     let scratch = Scratch::new("write-nothing");
     let state = scratch.0.join("state");
@@ -52,6 +75,7 @@ fn a_part_a_replay_and_a_switched_off_run_write_nothing() {
         &["sockets", "--port", "25"],
         &["sockets", "--spikes"],
         &["counters", "--since-boot"],
+        &["counters", "--config", config],
         &["doctor", "--replay", saved.to_str().unwrap()],
     ] {
         run(&state, words);

@@ -174,26 +174,28 @@ fn words(text: &str) -> Result<Vec<String>, String> {
     Ok(words)
 }
 
+/// Options of the daemons that take a value (src/master/single_server.c and its like, `cdDi:lm:n:o:s:t:uvVz`).
+const WITH_VALUE: [char; 6] = ['i', 'm', 'n', 'o', 's', 't'];
+
 /// The `-o` options in front of the first argument that is none (`user=filter argv=…` of pipe and spawn may hold
 /// options of a foreign program).
 fn overrides(arguments: &[String], line: u32, troubles: &mut Vec<Trouble>) -> BTreeMap<String, String> {
     let mut found = BTreeMap::new();
     let mut words = arguments.iter();
     while let Some(word) = words.next() {
-        if !word.starts_with('-') {
+        let Some(letters) = word.strip_prefix('-').filter(|letters| !letters.is_empty() && *letters != "-") else {
             break;
+        };
+        // Options without a value may stand in front of one in the same word: `-vo name=value`.
+        let Some(at) = letters.find(WITH_VALUE) else { continue };
+        let (option, attached) = letters.split_at(at + 1);
+        let text = if attached.is_empty() { words.next().map(String::as_str) } else { Some(attached) };
+        if !option.ends_with('o') {
+            continue;
         }
-        let Some(attached) = word.strip_prefix("-o") else { continue };
-        let text = if attached.is_empty() {
-            match words.next() {
-                Some(next) => next.as_str(),
-                None => {
-                    troubles.push(Trouble::new(line, "-o with nothing behind it"));
-                    break;
-                }
-            }
-        } else {
-            attached
+        let Some(text) = text else {
+            troubles.push(Trouble::new(line, "-o with nothing behind it"));
+            break;
         };
         match name_and_value(text) {
             Ok((name, value)) => {
@@ -213,6 +215,13 @@ mod tests {
         let master = parse(text.as_bytes());
         assert_eq!(master.troubles, [], "{text}");
         master.services.into_values().next().unwrap()
+    }
+
+    #[test]
+    fn options_may_share_a_word() {
+        let service = one("x unix - - y - - smtp -vo a=b -vvoc=d -m o -D -- -o e=f\n");
+        let wanted = [("a", "b"), ("c", "d")].map(|(name, value)| (name.to_owned(), value.to_owned()));
+        assert_eq!(service.overrides, wanted.into());
     }
 
     #[test]

@@ -6,6 +6,8 @@
 mod attach;
 mod defaults;
 mod depends;
+#[cfg(test)]
+mod dumps;
 mod effective;
 mod expand;
 mod facts;

@@ -47,6 +47,12 @@ impl Postconf {
         self.run(programs, &["-x", "-c", config_dir]).map(|output| dump(&output))
     }
 
+    /// What it lists with one of its options (`-n`, `-M`, `-P`): what our own reading is tested against.
+    #[cfg(test)]
+    pub fn listed(&self, programs: &Programs, config_dir: &str, option: &str) -> Seen<Vec<u8>> {
+        self.run(programs, &["-c", config_dir, option])
+    }
+
     pub fn path(&self) -> String {
         read::shown(&self.0)
     }

@@ -23,7 +23,7 @@ maildrop  unix  -       n       n       -       -       pipe
   flags=DRXhu user=vmail argv=/usr/bin/maildrop -d ${recipient}
 ";
 
-fn machine() -> Machine {
+pub(super) fn machine() -> Machine {
     Machine {
         host_name: "vm".into(),
         addresses: Seen::Value(["127.0.0.1", "192.0.2.2", "::1"].iter().map(|a| a.parse().unwrap()).collect()),
@@ -32,7 +32,7 @@ fn machine() -> Machine {
     }
 }
 
-fn read_with(main: &str, master: &str, dump: Seen<BTreeMap<String, String>>, machine: &Machine) -> Server {
+pub(super) fn read_with(main: &str, master: &str, dump: Seen<BTreeMap<String, String>>, machine: &Machine) -> Server {
     server(&Input {
         config_dir: "/etc/postfix",
         version: Seen::Value("3.7.11".into()),
@@ -284,16 +284,16 @@ fn an_instance_of_several_runs_only_where_it_says_so() {
 }
 
 /// A directory that goes away with its test.
-struct Scratch(PathBuf);
+pub(super) struct Scratch(PathBuf);
 
 impl Scratch {
-    fn new(name: &str) -> Scratch {
+    pub(super) fn new(name: &str) -> Scratch {
         let path = std::env::temp_dir().join(format!("mxray-postfix-{name}-{}", std::process::id()));
         std::fs::create_dir_all(&path).unwrap();
         Scratch(path)
     }
 
-    fn write(&self, name: &str, text: &[u8]) {
+    pub(super) fn write(&self, name: &str, text: &[u8]) {
         let path = self.0.join(name);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(&path, text).unwrap();
@@ -302,7 +302,7 @@ impl Scratch {
         std::fs::File::options().write(true).open(&path).unwrap().set_modified(old).unwrap();
     }
 
-    fn dir(&self, name: &str) -> String {
+    pub(super) fn dir(&self, name: &str) -> String {
         self.0.join(name).to_str().unwrap().trim_end_matches('/').to_owned()
     }
 }
@@ -314,13 +314,13 @@ impl Drop for Scratch {
 }
 
 #[expect(clippy::print_stderr, reason = "a test that is left out says why")]
-fn skipped<T>(test: &str, why: &str) -> Option<T> {
+pub(super) fn skipped<T>(test: &str, why: &str) -> Option<T> {
     eprintln!("skipped {test}: {why}");
     None
 }
 
 /// postconf, or a printed reason why a comparison with it is left out.
-fn postconf_or_skip(test: &str) -> Option<Postconf> {
+pub(super) fn postconf_or_skip(test: &str) -> Option<Postconf> {
     match Postconf::find() {
         Seen::Value(postconf) => Some(postconf),
         Seen::Absent => skipped(test, "postconf is not installed"),
@@ -490,7 +490,7 @@ fn a_program_that_others_may_write_is_refused() {
     assert!(postconf::trusted(&scratch.0.join("missing")).is_absent());
 }
 
-fn programs() -> crate::programs::Programs {
+pub(super) fn programs() -> crate::programs::Programs {
     crate::programs::Programs::new(std::time::Instant::now() + std::time::Duration::from_secs(60))
 }
 

@@ -1,8 +1,8 @@
-//! HOST109: memory is short, for mail's own control groups or for the whole machine.
+//! HOST109: memory is short, for mail's own control groups, for TCP, or for the whole machine.
 
 use crate::rule::{Judgement, Rule, Said};
 use crate::view;
-use mxray_model::evidence::{Memory, MemoryGroup};
+use mxray_model::evidence::{Memory, MemoryGroup, TcpMemory};
 use mxray_model::text::shell_word;
 use mxray_model::{Evidence, Finding, Fix, Seen, Severity, Subject};
 
@@ -27,10 +27,15 @@ const SWAP_PERCENT_MIN: u64 = 5;
 /// Share of time in which everything waited for memory, in hundredths of a percent: a server that is in use answers late.
 const STALLED_MIN: u32 = 1000;
 
+/// What rises when TCP's memory is short (include/uapi/linux/snmp.h): the mark was passed, or received data was dropped for it.
+/// The last ones also rise for one socket whose own buffer is full, so they mean this only above the mark.
+const TCP_DROPPED: [&str; 3] = ["TcpExt.TCPMemoryPressures", "TcpExt.PruneCalled", "TcpExt.RcvPruned"];
+
 fn check(evidence: &Evidence) -> Said {
     let memory = &evidence.memory;
     let total = *view::known(&memory.total_bytes, &RULE)?;
     let mut judgement = Judgement::nothing();
+    tcp(evidence, &mut judgement);
     match machine(memory, total) {
         Some(finding) => judgement.find(finding),
         None => judge_available(memory, total, &mut judgement),
@@ -51,6 +56,69 @@ fn check(evidence: &Evidence) -> Said {
         }
     }
     Ok(judgement)
+}
+
+/// Above the pressure mark TCP's buffers shrink, at the last one memory is refused. Peaks pass: it has to be so at both ends of
+/// the window, and below the last mark something must have been dropped for it.
+fn tcp(evidence: &Evidence, judgement: &mut Judgement) {
+    let memory = match &evidence.kernel.tcp_memory {
+        Seen::Value(memory) => memory,
+        // A container's: the machine's own examination says it.
+        Seen::Absent => return,
+        Seen::Unknown(blind) => return judgement.blind(&RULE, blind),
+    };
+    let least = memory.first.min(memory.last);
+    if least <= memory.pressure {
+        return judgement.well(format!("TCP uses {} of {} pages of memory", memory.last, memory.max));
+    }
+    let dropped: Vec<(&str, u64)> = TCP_DROPPED
+        .iter()
+        .filter_map(|name| Some((*name, view::counter_rise(evidence, name)?)))
+        .filter(|(_, rise)| *rise > 0)
+        .collect();
+    let refuses = least >= memory.max;
+    let severity = if refuses || !dropped.is_empty() { Severity::Warning } else { Severity::Notice };
+    judgement.find(tcp_short(memory, severity, refuses, &dropped));
+}
+
+fn tcp_short(memory: &TcpMemory, severity: Severity, refuses: bool, dropped: &[(&str, u64)]) -> Finding {
+    let bytes = |pages: u64| view::bytes_text(pages.saturating_mul(memory.page_bytes));
+    let effect = match (refuses, dropped) {
+        (true, _) => "the kernel refuses memory to connections, which hang or are reset",
+        (false, []) => "the kernel makes the buffers of all connections smaller",
+        (false, _) => "the kernel drops what was received, to be sent again",
+    };
+    let mut finding = RULE
+        .finding_as(
+            severity,
+            Subject::host(),
+            format!("TCP uses {} of the {} that it may have: {effect}.", bytes(memory.last), bytes(memory.max)),
+        )
+        .confidence(0.8)
+        .because(
+            format!(
+                "{} pages at the first look and {} at the last; pressure begins above {}, the end is {}.",
+                memory.first, memory.last, memory.pressure, memory.max
+            ),
+            "/proc/net/sockstat, net.ipv4.tcp_mem",
+            view::pointer(["kernel", "tcp_memory"]),
+        );
+    for (name, rise) in dropped {
+        let seen = format!("{name} rose by {rise}.");
+        finding = finding.because(seen, "/proc/net/netstat", view::pointer(["kernel", "counters", "value", name]));
+    }
+    let refused = dropped.iter().map(|(name, _)| (*name).to_owned()).collect::<Vec<_>>();
+    finding
+        .data("tcp_pages", memory.last)
+        .data("tcp_pages_pressure", memory.pressure)
+        .data("tcp_pages_max", memory.max)
+        .data("rising", refused)
+        .fix(
+            Fix::here("See which connections hold it: a program that does not read, or peers that do not. Raise net.ipv4.tcp_mem only where the machine has memory to spare.")
+                .command("ss -tnpm")
+                .verify("mxray counters --interval 10s"),
+        )
+        .reference("tcp(7), tcp_mem")
 }
 
 fn judge_available(memory: &Memory, total: u64, judgement: &mut Judgement) {

@@ -4,7 +4,7 @@ use crate::rule::{Judgement, Rule, Said};
 use crate::support::{self, Release};
 use crate::view;
 use crate::words::Words;
-use mxray_model::evidence::{Distribution, Purpose, Server, WantedListener};
+use mxray_model::evidence::{Distribution, Purpose, Server, TlsLibrary, WantedListener};
 use mxray_model::{Blind, Evidence, Finding, Fix, Seen, Severity, Subject};
 use std::collections::BTreeMap;
 
@@ -43,6 +43,7 @@ fn check(evidence: &Evidence) -> Said {
         self_built(evidence, name, server, &mut judgement);
         judgement.findings.extend(smuggling(evidence, name, server));
     }
+    tls_libraries(evidence, today, &mut judgement);
     Ok(judgement)
 }
 
@@ -186,6 +187,70 @@ fn old(name: &str, server: &Server, version: &str, row: &support::Upstream) -> F
     .data("maintained_from", from.clone())
     .fix(Fix::here(format!("Upgrade to {from} or later, or use the distribution's package.")).verify("mxray doctor"))
     .reference(row.source)
+}
+
+/// A library of the distribution is maintained with it. One that somebody else put here is maintained by nobody but its
+/// authors, and mail uses it only where its processes have it mapped.
+fn tls_libraries(evidence: &Evidence, today: &str, judgement: &mut Judgement) {
+    let libraries = match &evidence.software.tls_libraries {
+        Seen::Value(libraries) => libraries,
+        Seen::Absent => return,
+        Seen::Unknown(blind) => return judgement.blind(&RULE, blind),
+    };
+    for (path, library) in libraries {
+        let version = match &library.version {
+            Seen::Value(version) => version,
+            Seen::Absent => continue,
+            Seen::Unknown(blind) => {
+                judgement.blind(&RULE, blind);
+                continue;
+            }
+        };
+        let until = version.strip_prefix("OpenSSL ").and_then(support::openssl_until);
+        match (until, &library.used_by) {
+            (Some(until), _) if today <= until => {
+                judgement.well(format!("{version} ({path}) is maintained until {until}"));
+            }
+            (Some(until), Seen::Value(_)) => judgement.find(old_library(evidence, path, library, version, until)),
+            (Some(_), Seen::Unknown(blind)) => judgement.blind(&RULE, blind),
+            (Some(_), Seen::Absent) => {}
+            (None, _) => {
+                let read_on = support::READ_ON;
+                let why = format!(
+                    "until when {version} ({path}) is maintained does not stand in mxray's table (of {read_on})"
+                );
+                judgement.blind(&RULE, &Blind::NotAttempted { why });
+            }
+        }
+    }
+}
+
+fn old_library(evidence: &Evidence, path: &str, library: &TlsLibrary, version: &str, until: &str) -> Finding {
+    let used_by: Vec<String> = library.used_by.value().into_iter().flatten().cloned().collect();
+    let users = used_by.join(", ");
+    let pointer = |field: &str| view::pointer(["software", "tls_libraries", "value", path, field]);
+    let mut finding = RULE
+        .finding(
+            Subject::path(path),
+            format!("{users} uses {version}, which no package of the distribution brings and which its authors have not maintained since {until}."),
+        )
+        .confidence(0.9)
+        .because(format!("It says of itself that it is {version}."), path, pointer("version"))
+        .because(format!("Processes of {users} have it mapped."), "/proc/PID/maps", pointer("used_by"))
+        .data("software", used_by.clone())
+        .data("version", version)
+        .data("until", until)
+        .fix(
+            Fix::here("Build the software against the distribution's TLS library, or install a release of OpenSSL that is maintained and restart the software.")
+                .verify("mxray doctor"),
+        )
+        .reference(support::OPENSSL_SOURCE);
+    for (name, server) in evidence.servers.value().into_iter().flatten() {
+        if used_by.contains(&server.software) {
+            finding = finding.touches(Subject::service(name));
+        }
+    }
+    finding
 }
 
 /// CVE-2023-51764: a Postfix that takes a bare newline for the end of a line can be made to take one message for two, the
