@@ -12,7 +12,8 @@ use std::path::Path;
 
 const PROGRAMS: &[&str] = &["/usr/sbin/opendmarc", "/usr/local/sbin/opendmarc", "/usr/bin/opendmarc"];
 /// The file of all packages, and where a self-built one looks (opendmarc(8), -c).
-const CONFIG_FILES: &[&str] = &["/etc/opendmarc.conf", "/usr/local/etc/opendmarc.conf", "/etc/opendmarc/opendmarc.conf"];
+const CONFIG_FILES: &[&str] =
+    &["/etc/opendmarc.conf", "/usr/local/etc/opendmarc.conf", "/etc/opendmarc/opendmarc.conf"];
 /// What decides what becomes of a message.
 const TOLD: &[&str] = &[
     "AuthservID",
@@ -44,11 +45,7 @@ pub(super) fn read(process: &Seen<Row>) -> Seen<Signer> {
     signer(&file, &options, &from_disk)
 }
 
-fn signer(
-    file: &str,
-    options: &BTreeMap<&'static str, String>,
-    reading: super::opendkim::Reading<'_>,
-) -> Seen<Signer> {
+fn signer(file: &str, options: &BTreeMap<&'static str, String>, reading: super::opendkim::Reading<'_>) -> Seen<Signer> {
     let mut parameters = match Parameters::read(file, reading) {
         Seen::Value(parameters) => parameters,
         // Installed and never configured: all at its defaults.

@@ -146,8 +146,8 @@ fn sockets(root: &Section, settings: &mut BTreeMap<String, Setting>) -> (Seen<Ve
             continue;
         }
         let binds = worker.all("bind_socket");
-        let milter = matches!(kind, "rspamd_proxy" | "proxy")
-            && worker.text("milter").is_some_and(|(text, _)| is_true(text));
+        let milter =
+            matches!(kind, "rspamd_proxy" | "proxy") && worker.text("milter").is_some_and(|(text, _)| is_true(text));
         if !milter {
             let texts: Vec<&str> = binds.iter().filter_map(|entry| entry.text()).collect();
             let at = binds.first().map(|entry| entry.at.clone());
@@ -243,13 +243,15 @@ impl Signing {
         let at = ["domain", "path_map", "key_table", "selector_map", "path"]
             .into_iter()
             .find_map(|name| options.all(name).last().map(|entry| entry.at.clone()));
-        let mut signing = Signing { options, signs: Seen::Value(false), at, domains: Seen::Absent, keys: BTreeMap::new() };
+        let mut signing =
+            Signing { options, signs: Seen::Value(false), at, domains: Seen::Absent, keys: BTreeMap::new() };
         let without_module = !root.entries.contains_key("dkim_signing");
         if signing.says_no("enabled") || (without_module && signing.options.blind.is_none()) {
             return signing;
         }
         let blind = signing.gather(parser);
-        let found: BTreeSet<String> = signing.keys.values().flat_map(|key| &key.names).map(|name| domain_of(name)).collect();
+        let found: BTreeSet<String> =
+            signing.keys.values().flat_map(|key| &key.names).map(|name| domain_of(name)).collect();
         signing.signs = match blind {
             _ if !signing.keys.is_empty() => Seen::Value(true),
             Some(blind) => Seen::Unknown(blind),
@@ -272,7 +274,9 @@ impl Signing {
     /// The keys, wherever they are named. What comes back is what could not be seen of them.
     fn gather(&mut self, parser: &mut Parser<'_>) -> Option<Blind> {
         let mut blind = self.options.blind.clone();
-        for (name, what) in [("use_redis", "Redis"), ("use_vault", "a vault"), ("use_http_headers", "the request itself")] {
+        for (name, what) in
+            [("use_redis", "Redis"), ("use_vault", "a vault"), ("use_http_headers", "the request itself")]
+        {
             if self.says_yes(name) {
                 let why = format!("rspamd takes its keys from {what} ({name}), which is not asked");
                 blind = blind.or(Some(Blind::NotAttempted { why }));
@@ -286,8 +290,10 @@ impl Signing {
             return blind;
         }
         let path = self.options.text("path").map(|(text, at)| (text.to_owned(), at.clone()));
-        let default = format!("{}/dkim/$domain.$selector.key", parser.variables.get("DBDIR").map_or("", String::as_str));
-        let (path, at) = path.unwrap_or_else(|| (default, FileLine { file: "the default of path".to_owned(), line: 0 }));
+        let default =
+            format!("{}/dkim/$domain.$selector.key", parser.variables.get("DBDIR").map_or("", String::as_str));
+        let (path, at) =
+            path.unwrap_or_else(|| (default, FileLine { file: "the default of path".to_owned(), line: 0 }));
         let selector = self.options.text("selector").map_or("dkim", |(text, _)| text).to_owned();
         if self.options.entries.contains_key("signing_table") && self.options.entries.contains_key("key_table") {
             let seen = self.key_table(&selector, parser);
@@ -295,7 +301,8 @@ impl Signing {
         }
         self.of_domains(&path, &selector);
         let maps = self.maps(&path, &selector, parser);
-        let fallback = if self.says_no("try_fallback") { None } else { self.fallback(&path, &selector, &at, parser.files) };
+        let fallback =
+            if self.says_no("try_fallback") { None } else { self.fallback(&path, &selector, &at, parser.files) };
         blind.or(maps).or(fallback)
     }
 
@@ -399,10 +406,9 @@ impl Signing {
                             found.extend(pair(&untrusted(&without_tabs(kept.trim_ascii())), at));
                         }
                     }
-                    Seen::Absent => parser.problems.push(Problem {
-                        at: entry.at.clone(),
-                        text: format!("{name}: {bare} does not exist"),
-                    }),
+                    Seen::Absent => parser
+                        .problems
+                        .push(Problem { at: entry.at.clone(), text: format!("{name}: {bare} does not exist") }),
                     Seen::Unknown(blind) => return Seen::Unknown(blind),
                 }
             } else {

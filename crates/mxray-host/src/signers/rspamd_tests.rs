@@ -15,9 +15,8 @@ impl Files for Tree {
 
     fn list(&self, directory: &str) -> Seen<Vec<String>> {
         let inside = |path: &str| path.strip_prefix(directory)?.strip_prefix('/').map(str::to_owned);
-        let names: BTreeSet<String> = (self.0.iter())
-            .filter_map(|(path, _)| Some(inside(path)?.split('/').next()?.to_owned()))
-            .collect();
+        let names: BTreeSet<String> =
+            (self.0.iter()).filter_map(|(path, _)| Some(inside(path)?.split('/').next()?.to_owned())).collect();
         if names.contains("forbidden") {
             return forbidden(directory);
         }
@@ -127,7 +126,8 @@ fn maps_and_tables() {
         ["/k/b.example-s2 s2._domainkey.b.example", "/var/lib/rspamd/dkim/a.example.s1.key s1._domainkey.a.example"]
     );
     let text = "signing_table = \"/t/s\"; key_table = \"file:///t/k\";";
-    let files = [(SIGNING, text), ("/t/k", "n a.example:s:/k/a\nm b.example:s:MIIsecret\n"), ("/t/s", "*@a.example n\n")];
+    let files =
+        [(SIGNING, text), ("/t/k", "n a.example:s:/k/a\nm b.example:s:MIIsecret\n"), ("/t/s", "*@a.example n\n")];
     let signer = of(&files);
     assert_eq!(names(&signer), ["/k/a s._domainkey.a.example"]);
     assert!(!format!("{signer:?}").contains("MIIsecret"));

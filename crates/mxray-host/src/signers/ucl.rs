@@ -135,7 +135,16 @@ pub(super) struct Parser<'a> {
 
 impl<'a> Parser<'a> {
     pub fn new(files: &'a dyn Files, variables: BTreeMap<&'static str, String>) -> Parser<'a> {
-        Parser { files, variables, problems: Vec::new(), open: Vec::new(), files_read: 0, bytes_read: 0, values: 0, nested: 0 }
+        Parser {
+            files,
+            variables,
+            problems: Vec::new(),
+            open: Vec::new(),
+            files_read: 0,
+            bytes_read: 0,
+            values: 0,
+            nested: 0,
+        }
     }
 
     /// A file and all that it includes. `Absent`: there is no such file.

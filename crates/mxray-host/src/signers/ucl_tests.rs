@@ -104,9 +104,13 @@ fn a_pattern_takes_all_files_that_fit() {
     let files = [("/c/main", main), ("/c/m.d/a.conf", "a = 1"), ("/c/m.d/b.conf", "b = 1"), ("/c/m.d/c.old", "c = 1")];
     let (root, problems) = of(&files);
     assert_eq!((root.entries.keys().map(String::as_str).collect::<Vec<_>>(), problems), (vec!["a", "b"], vec![]));
-    for (pattern, name, fits) in
-        [("*.conf", "x.conf", true), ("a?c*", "abc", true), ("*a*a*b", "aaaaaa", false), ("", "", true), ("*", "", true)]
-    {
+    for (pattern, name, fits) in [
+        ("*.conf", "x.conf", true),
+        ("a?c*", "abc", true),
+        ("*a*a*b", "aaaaaa", false),
+        ("", "", true),
+        ("*", "", true),
+    ] {
         assert_eq!(matches(pattern.as_bytes(), name.as_bytes()), fits, "{pattern} {name}");
     }
 }
