@@ -18,6 +18,7 @@ FAR6=2001:db8:51::25
 . $LAB/exim.sh
 . $LAB/opensmtpd.sh
 . $LAB/sendmail.sh
+. $LAB/filters.sh
 
 # until_true SECONDS COMMAND…: waits until the command succeeds.
 until_true() {

@@ -4,6 +4,9 @@
 //! not live here: whether a mail server asks them (`mxray-rules` joins that).
 
 mod opendkim;
+mod opendmarc;
+mod rspamd;
+mod ucl;
 
 use crate::certificates::content;
 use crate::mta::daemon::{hidden, is_elsewhere};
@@ -16,19 +19,31 @@ use std::path::Path;
 /// Most key files of one signer that are read; hosting platforms have one for each of some thousand domains.
 const KEYS_MAX: usize = 2_000;
 
+type Reader = fn(&Seen<Row>) -> Seen<Signer>;
+
+/// Each by the name of its process and unit, and the file that its package brings.
+const READERS: &[(&str, &str, Reader)] = &[
+    ("opendkim", "/etc/opendkim.conf", opendkim::read),
+    ("opendmarc", "/etc/opendmarc.conf", opendmarc::read),
+    ("rspamd", "/etc/rspamd/rspamd.conf", rspamd::read),
+    ("dkimpy-milter", "/etc/dkimpy-milter/dkimpy-milter.conf", opendkim::read_dkimpy),
+];
+
 /// Looks for them. `Absent`: none is installed.
 pub fn look(table: &Seen<Table>) -> Seen<BTreeMap<String, Signer>> {
     let mut found = BTreeMap::new();
-    let process = process(table, "opendkim");
-    match opendkim::read(&process) {
-        Seen::Value(mut signer) => {
-            signer.running = process.map(|row| row.pid);
-            signer.enabled = enabled("opendkim.service");
-            read_keys(&mut signer);
-            found.insert(signer.software.clone(), signer);
-        }
-        Seen::Absent => {}
-        Seen::Unknown(blind) => return Seen::Unknown(blind),
+    for (name, config_file, read) in READERS {
+        let process = process(table, name);
+        let mut signer = match read(&process) {
+            Seen::Value(signer) => signer,
+            Seen::Absent => continue,
+            // One that is here and cannot be read takes nothing from the others.
+            Seen::Unknown(blind) => blind_signer(name, config_file, &blind),
+        };
+        signer.running = process.map(|row| row.pid);
+        signer.enabled = enabled(&format!("{name}.service"));
+        read_keys(&mut signer);
+        found.insert(signer.software.clone(), signer);
     }
     if found.is_empty() { Seen::Absent } else { Seen::Value(found) }
 }
@@ -41,9 +56,16 @@ fn process(table: &Seen<Table>, name: &str) -> Seen<Row> {
         Seen::Unknown(blind) => return Seen::Unknown(blind.clone()),
     };
     let is_it = |row: &&Row| {
-        let program = row.command.first().and_then(|word| word.rsplit('/').next());
+        // The program, a script behind its interpreter, or a title (`rspamd: main process`).
+        let is_named = |word: &String| {
+            let program = word.rsplit('/').next().unwrap_or_default();
+            program == name || program.split_once(": ").is_some_and(|(title, _)| title == name)
+        };
         // What runs in a container of its own has its configuration there, too.
-        !matches!(row.state, 'Z' | 'X') && row.name == name && program == Some(name) && !is_elsewhere(row, table)
+        !matches!(row.state, 'Z' | 'X')
+            && row.name == name
+            && row.command.iter().take(2).any(is_named)
+            && !is_elsewhere(row, table)
     };
     match table.rows.values().find(is_it) {
         Some(row) => Seen::Value(row.clone()),
@@ -73,6 +95,24 @@ fn read_keys(signer: &mut Signer) {
         } else {
             Seen::not_attempted("too many key files")
         };
+    }
+}
+
+/// It is here, and its configuration cannot be seen.
+fn blind_signer(software: &str, config_file: &str, blind: &Blind) -> Signer {
+    Signer {
+        software: software.to_owned(),
+        config_file: config_file.to_owned(),
+        mode: Seen::Unknown(blind.clone()),
+        mode_at: None,
+        sockets: Seen::Unknown(blind.clone()),
+        socket_at: None,
+        domains: Seen::Unknown(blind.clone()),
+        keys: BTreeMap::new(),
+        settings: BTreeMap::new(),
+        running: Seen::not_attempted("processes were not looked at"),
+        enabled: Seen::not_attempted("units were not looked at"),
+        problems: Vec::new(),
     }
 }
 

@@ -1,4 +1,5 @@
-//! OpenDKIM: opendkim.conf(5), the tables that it names, and what its command line overrides.
+//! OpenDKIM: opendkim.conf(5), the tables that it names, and what its command line overrides. OpenDMARC and dkimpy-milter
+//! write their files the same way.
 
 use super::unread;
 use crate::processes::Row;
@@ -9,6 +10,9 @@ use mxray_model::{Blind, Seen};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+const DKIMPY_PROGRAMS: &[&str] = &["/usr/bin/dkimpy-milter", "/usr/sbin/dkimpy-milter", "/usr/local/bin/dkimpy-milter"];
+/// Options of opendkim(8) that decide something here.
+const TAKEN: &[&str] = &["-x", "-p", "-b", "-d", "-k", "-s"];
 const PROGRAMS: &[&str] = &["/usr/sbin/opendkim", "/usr/local/sbin/opendkim", "/usr/bin/opendkim"];
 /// The file of all packages, and where a self-built one looks (opendkim(8), -x).
 const CONFIG_FILES: &[&str] = &["/etc/opendkim.conf", "/usr/local/etc/opendkim.conf", "/etc/opendkim/opendkim.conf"];
@@ -31,18 +35,21 @@ struct Value {
     at: FileLine,
 }
 
+/// What `KeyFile` and `Selector` end in; the second is dkimpy-milter's.
+const KEY_KINDS: [&str; 2] = ["", "ed25519"];
+
 /// What was gathered.
 #[derive(Debug, Default)]
-struct Config {
+pub(super) struct Parameters {
     /// By name in lower case; of several the last one holds.
     values: BTreeMap<String, Value>,
-    problems: Vec<Problem>,
+    pub problems: Vec<Problem>,
 }
 
 /// How files are read: the machine's, or a test's.
-type Reading<'a> = &'a dyn Fn(&str) -> Seen<Vec<u8>>;
+pub(super) type Reading<'a> = &'a dyn Fn(&str) -> Seen<Vec<u8>>;
 
-fn from_disk(path: &str) -> Seen<Vec<u8>> {
+pub(super) fn from_disk(path: &str) -> Seen<Vec<u8>> {
     read::file(Path::new(path), FILE_BYTES_MAX).map(|content| content.bytes)
 }
 
@@ -53,7 +60,7 @@ pub(super) fn read(process: &Seen<Row>) -> Seen<Signer> {
     if command.is_empty() && !PROGRAMS.iter().any(|path| is_there(&path)) {
         return Seen::Absent;
     }
-    let options = options(command.get(1..).unwrap_or_default());
+    let options = options(command.get(1..).unwrap_or_default(), TAKEN);
     let named = options.get("-x").cloned();
     let file = named.unwrap_or_else(|| {
         let first = CONFIG_FILES.iter().find(is_there).unwrap_or(&CONFIG_FILES[0]);
@@ -62,13 +69,24 @@ pub(super) fn read(process: &Seen<Row>) -> Seen<Signer> {
     signer(&file, &options, &from_disk)
 }
 
+/// dkimpy-milter's configuration, which its command line names first (dkimpy-milter(8)). `Absent`: it is not installed.
+pub(super) fn read_dkimpy(process: &Seen<Row>) -> Seen<Signer> {
+    let command = process.value().map(|row| row.command.clone()).unwrap_or_default();
+    let is_there = |path: &&str| !matches!(Path::new(path).try_exists(), Ok(false));
+    if command.is_empty() && !DKIMPY_PROGRAMS.iter().any(is_there) {
+        return Seen::Absent;
+    }
+    let named = command.iter().find(|word| word.starts_with('/') && word.ends_with(".conf"));
+    let file = named.map_or("/etc/dkimpy-milter/dkimpy-milter.conf", String::as_str);
+    signer(file, &BTreeMap::new(), &from_disk).map(|signer| Signer { software: "dkimpy-milter".to_owned(), ..signer })
+}
+
 /// `-p inet:8891`, `-pinet:8891`.
-fn options(words: &[String]) -> BTreeMap<&'static str, String> {
-    const TAKEN: [&str; 6] = ["-x", "-p", "-b", "-d", "-k", "-s"];
+pub(super) fn options(words: &[String], taken: &[&'static str]) -> BTreeMap<&'static str, String> {
     let mut found = BTreeMap::new();
     let mut words = words.iter();
     while let Some(word) = words.next() {
-        let Some(option) = TAKEN.into_iter().find(|option| word.starts_with(option)) else { continue };
+        let Some(option) = taken.iter().copied().find(|option| word.starts_with(option)) else { continue };
         let value = match word.strip_prefix(option) {
             Some("") | None => words.next().cloned().unwrap_or_default(),
             Some(joined) => joined.to_owned(),
@@ -79,19 +97,14 @@ fn options(words: &[String]) -> BTreeMap<&'static str, String> {
 }
 
 fn signer(file: &str, options: &BTreeMap<&'static str, String>, reading: Reading<'_>) -> Seen<Signer> {
-    let mut config = Config::default();
-    match reading(file) {
-        Seen::Value(bytes) => config.add(file, &bytes, 0, reading),
+    let mut config = match Parameters::read(file, reading) {
+        Seen::Value(config) => config,
         // Installed and never configured: all at its defaults.
-        Seen::Absent => {}
+        Seen::Absent => Parameters::default(),
         Seen::Unknown(blind) => return Seen::Unknown(blind),
-    }
-    for (option, name) in [("-p", "socket"), ("-b", "mode"), ("-d", "domain"), ("-k", "keyfile"), ("-s", "selector")] {
-        if let Some(text) = options.get(option) {
-            let at = FileLine { file: format!("command line of opendkim, {option}"), line: 1 };
-            config.values.insert(name.to_owned(), Value { text: text.clone(), at });
-        }
-    }
+    };
+    let names = [("-p", "socket"), ("-b", "mode"), ("-d", "domain"), ("-k", "keyfile"), ("-s", "selector")];
+    config.overridden("opendkim", options, &names);
     let keys = config.keys(reading);
     let (sockets, socket_at) = config.sockets();
     Seen::Value(Signer {
@@ -103,6 +116,7 @@ fn signer(file: &str, options: &BTreeMap<&'static str, String>, reading: Reading
         socket_at,
         domains: config.domains(reading),
         keys,
+        settings: BTreeMap::new(),
         running: Seen::not_attempted("processes were not looked at"),
         enabled: Seen::not_attempted("units were not looked at"),
         problems: config.problems,
@@ -122,7 +136,30 @@ fn lines(bytes: &[u8]) -> impl Iterator<Item = (u32, String)> {
     numbered.map(|(line, number)| (number, meaning(line))).filter(|(_, text)| !text.is_empty())
 }
 
-impl Config {
+impl Parameters {
+    pub fn read(file: &str, reading: Reading<'_>) -> Seen<Parameters> {
+        reading(file).map(|bytes| {
+            let mut parameters = Parameters::default();
+            parameters.add(file, &bytes, 0, reading);
+            parameters
+        })
+    }
+
+    /// What the command line of a program says instead.
+    pub fn overridden(&mut self, program: &str, options: &BTreeMap<&'static str, String>, names: &[(&str, &str)]) {
+        for (option, name) in names {
+            if let Some(text) = options.get(option) {
+                let at = FileLine { file: format!("command line of {program}, {option}"), line: 1 };
+                self.values.insert((*name).to_owned(), Value { text: text.clone(), at });
+            }
+        }
+    }
+
+    /// By its name in lower case.
+    pub fn text(&self, name: &str) -> Option<(&str, &FileLine)> {
+        self.values.get(name).map(|value| (value.text.as_str(), &value.at))
+    }
+
     fn add(&mut self, file: &str, bytes: &[u8], depth: u32, reading: Reading<'_>) {
         for (line, text) in lines(bytes) {
             let at = FileLine { file: file.to_owned(), line };
@@ -157,12 +194,13 @@ impl Config {
     /// It signs where the mode says so and there is something to sign with (opendkim.conf(5), Mode).
     fn mode(&self) -> SignerMode {
         let mode = self.values.get("mode").map_or("sv", |value| value.text.as_str());
-        let one_key = self.has("domain") && self.has("keyfile") && self.has("selector");
+        let of_kind = |kind: &str| self.has(&format!("keyfile{kind}")) && self.has(&format!("selector{kind}"));
+        let one_key = self.has("domain") && KEY_KINDS.iter().any(|kind| of_kind(kind));
         let tables = self.has("keytable") && (self.has("signingtable") || self.has("setuppolicyscript"));
         SignerMode { signs: mode.contains('s') && (one_key || tables), verifies: mode.contains('v') }
     }
 
-    fn sockets(&self) -> (Seen<Vec<Endpoint>>, Option<FileLine>) {
+    pub fn sockets(&self) -> (Seen<Vec<Endpoint>>, Option<FileLine>) {
         let Some(value) = self.values.get("socket") else {
             return (Seen::Absent, None);
         };
@@ -225,9 +263,12 @@ impl Config {
             }
             return found;
         }
-        if let (Some(key), Some(selector)) = (self.values.get("keyfile"), self.values.get("selector")) {
-            for domain in self.domains(reading).value().into_iter().flatten() {
-                add_key(&mut found, &key.text, domain, &selector.text, key.at.clone());
+        for kind in KEY_KINDS {
+            let value = |name: &str| self.values.get(&format!("{name}{kind}"));
+            if let (Some(key), Some(selector)) = (value("keyfile"), value("selector")) {
+                for domain in self.domains(reading).value().into_iter().flatten() {
+                    add_key(&mut found, &key.text, domain, &selector.text, key.at.clone());
+                }
             }
         }
         found
@@ -290,7 +331,7 @@ mod tests {
             None => Seen::Absent,
         };
         let words: Vec<String> = command.iter().map(|word| (*word).to_owned()).collect();
-        let seen = signer("/etc/opendkim.conf", &options(&words), &reading);
+        let seen = signer("/etc/opendkim.conf", &options(&words, TAKEN), &reading);
         seen.value().expect("a configuration").clone()
     }
 
@@ -350,6 +391,14 @@ mod tests {
         assert!(signer.domains.blind().is_some() && signer.sockets.blind().is_some());
         assert_eq!(signer.problems.len(), 2);
         assert!(signer.problems.iter().any(|problem| problem.text.contains("not permitted")));
+    }
+
+    #[test]
+    fn dkimpy_has_a_second_key() {
+        let text = "Domain example.org\nKeyFileEd25519 /k/ed.key\nSelectorEd25519 ed\nSocket local:/run/d.sock\n";
+        let signer = of(&[("/etc/opendkim.conf", text)], &[]);
+        assert!(signer.mode.value().unwrap().signs);
+        assert!(signer.keys["/k/ed.key"].names.contains("ed._domainkey.example.org"));
     }
 
     #[test]

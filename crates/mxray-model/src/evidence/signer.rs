@@ -1,7 +1,7 @@
 //! DKIM signers and verifiers of this host: what their configuration says, and whether they run.
 
 use super::certificate::KeyFile;
-use super::server::{Endpoint, FileLine, Problem};
+use super::server::{Endpoint, FileLine, Problem, Setting};
 use crate::Seen;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Signer {
-    /// `opendkim`, `opendmarc`, `rspamd`.
+    /// `opendkim`, `opendmarc`, `rspamd`, `dkimpy-milter`.
     pub software: String,
     pub config_file: String,
     pub mode: Seen<SignerMode>,
@@ -23,6 +23,10 @@ pub struct Signer {
     pub domains: Seen<BTreeSet<String>>,
     /// Keys by file.
     pub keys: BTreeMap<String, KeyUse>,
+    /// Other settings that decide what becomes of a message, and what else it listens on: `dkim_signing.sign_local`,
+    /// `worker.controller.bind_socket`, `RejectFailures`.
+    #[serde(default)]
+    pub settings: BTreeMap<String, Setting>,
     /// A process of it is there. `Absent`: looked for, none.
     pub running: Seen<u32>,
     /// The service manager starts it at boot.

@@ -5,6 +5,7 @@ use crate::view;
 use crate::words::Words;
 use mxray_model::evidence::{Endpoint, Helper, HelperKind, Purpose, Server, Signer, WantedListener};
 use mxray_model::{Blind, Evidence, Finding, Fix, Seen, Severity, Subject};
+use std::collections::BTreeMap;
 
 pub const RULE: Rule = Rule {
     code: "CONF108",
@@ -34,9 +35,18 @@ enum Way<'a> {
 /// What one way's milters mean for a signer.
 enum Answer<'a> {
     Asked,
-    /// Nothing listens on the socket that is asked: `None`, nobody is asked.
+    /// Another signer is asked, and signs for these domains.
+    Signed(&'a str),
+    /// No milter listens on the socket that is asked: `None`, nobody is asked.
     Not(Option<&'a Helper>),
     CannotTell(Blind),
+}
+
+/// A signer, and all others of its host.
+struct Who<'a> {
+    signer: &'a Signer,
+    socket: &'a Endpoint,
+    all: &'a BTreeMap<String, Signer>,
 }
 
 fn check(evidence: &Evidence) -> Said {
@@ -62,7 +72,7 @@ fn check(evidence: &Evidence) -> Said {
         // Exim and the like sign by themselves; only Postfix has to ask.
         let postfix = view::enabled(servers).filter(|(_, server)| server.software == "postfix" && server.egress.sends);
         for (instance, server) in postfix {
-            one_server(evidence, instance, server, signer, socket, &mut judgement);
+            one_server(evidence, instance, server, &Who { signer, socket, all: signers }, &mut judgement);
         }
     }
     Ok(judgement)
@@ -70,6 +80,9 @@ fn check(evidence: &Evidence) -> Said {
 
 /// The socket of a signer that runs and signs. `Absent`: it does not.
 pub(super) fn in_use(signer: &Signer) -> Seen<&Endpoint> {
+    if signer.running.is_absent() {
+        return Seen::Absent;
+    }
     let signs = match &signer.mode {
         Seen::Value(mode) => mode.signs,
         Seen::Absent => false,
@@ -85,18 +98,15 @@ pub(super) fn in_use(signer: &Signer) -> Seen<&Endpoint> {
     }
 }
 
-fn one_server(
-    evidence: &Evidence,
-    instance: &str,
-    server: &Server,
-    signer: &Signer,
-    socket: &Endpoint,
-    judgement: &mut Judgement,
-) {
+fn one_server(evidence: &Evidence, instance: &str, server: &Server, who: &Who<'_>, judgement: &mut Judgement) {
+    let Who { signer, socket, .. } = *who;
     let mut missing = Vec::new();
     let mut dead = None;
-    for way in ways(server) {
-        match answer(server, signer, socket, way) {
+    for way in ways(server).into_iter().filter(|way| way.is_signed_by(signer)) {
+        match answer(server, who, way) {
+            Answer::Signed(other) => {
+                judgement.well(format!("{instance}: {} passes {other}, which signs for the same domains", way.text()));
+            }
             Answer::Asked => judgement.well(format!("{instance}: {} passes {}", way.text(), signer.software)),
             Answer::CannotTell(blind) => judgement.blind(&RULE, &blind),
             Answer::Not(asked) => {
@@ -116,6 +126,16 @@ impl Way<'_> {
             Way::Listener(_, wanted) => view::service_text(wanted),
             Way::Local => "mail of local programs".to_owned(),
         }
+    }
+
+    /// rspamd may be told to leave mail of one kind unsigned (`sign_authenticated`, `sign_local`).
+    fn is_signed_by(self, signer: &Signer) -> bool {
+        let name = match self {
+            Way::Listener(..) => "dkim_signing.sign_authenticated",
+            Way::Local => "dkim_signing.sign_local",
+        };
+        let is_no = |text: &str| ["false", "no", "off"].iter().any(|word| text.eq_ignore_ascii_case(word));
+        !signer.settings.get(name).is_some_and(|setting| is_no(&setting.value))
     }
 }
 
@@ -142,11 +162,23 @@ fn ways(server: &Server) -> Vec<Way<'_>> {
     if open().all(|(_, wanted)| wanted.is_loopback_only()) { vec![Way::Local] } else { Vec::new() }
 }
 
-fn answer<'a>(server: &'a Server, signer: &Signer, socket: &Endpoint, way: Way<'a>) -> Answer<'a> {
+fn answer<'a>(server: &'a Server, who: &Who<'a>, way: Way<'a>) -> Answer<'a> {
+    let Who { signer, socket, .. } = *who;
     let mut dead = None;
     let mut doubt = None;
     for helper in asked(server, way) {
-        match is_signer(helper, signer, socket) {
+        let is_it = is_signer(helper, signer, socket);
+        if is_it != Seen::Value(true)
+            && let Some(other) = other_signer(helper, who)
+        {
+            match signs_the_same(other, signer) {
+                Seen::Value(true) => return Answer::Signed(&other.software),
+                Seen::Value(false) | Seen::Absent => {}
+                Seen::Unknown(blind) => doubt = doubt.or(Some(blind)),
+            }
+            continue;
+        }
+        match is_it {
             Seen::Value(true) => return Answer::Asked,
             Seen::Value(false) => {}
             Seen::Absent => dead = dead.or(Some(helper)),
@@ -172,6 +204,43 @@ fn answer<'a>(server: &'a Server, signer: &Signer, socket: &Endpoint, way: Way<'
         doubt = doubt.or(Some(Blind::NotAttempted { why }));
     }
     doubt.map_or(Answer::Not(dead), Answer::CannotTell)
+}
+
+/// Another signer or verifier behind a milter's socket, whose configuration was read.
+fn other_signer<'a>(helper: &Helper, who: &Who<'a>) -> Option<&'a Signer> {
+    let owners = helper.state.value().and_then(|state| state.owners.value());
+    let is_it = |other: &&Signer| {
+        let listens = other.sockets.value().into_iter().flatten().any(|socket| same(&helper.endpoint, socket));
+        listens || owners.is_some_and(|owners| owners.iter().any(|owner| owner.name == other.software))
+    };
+    who.all.values().filter(|other| other.software != who.signer.software).find(is_it)
+}
+
+/// Does this other one sign for all the domains? `Absent`: it signs nothing.
+fn signs_the_same(other: &Signer, signer: &Signer) -> Seen<bool> {
+    match &other.mode {
+        Seen::Value(mode) if !mode.signs => return Seen::Absent,
+        Seen::Absent => return Seen::Absent,
+        Seen::Unknown(blind) => return Seen::Unknown(blind.clone()),
+        Seen::Value(_) => {}
+    }
+    match (other.domains.value(), signer.domains.value()) {
+        (Some(theirs), Some(ours)) if theirs.contains("*") || ours.is_subset(theirs) => Seen::Value(true),
+        _ => {
+            let why = format!("{} is asked instead, and may sign for these domains", other.software);
+            Seen::Unknown(Blind::NotAttempted { why })
+        }
+    }
+}
+
+/// A worker of the signer's own program that takes no milter's requests (`normal`, `controller`).
+fn other_worker<'a>(signer: &'a Signer, asked: &Endpoint) -> Option<&'a str> {
+    let Endpoint::Inet { port, .. } = asked else { return None };
+    signer.settings.iter().find_map(|(name, setting)| {
+        let kind = name.strip_prefix("worker.")?.strip_suffix(".bind_socket")?;
+        let ports = setting.value.split(", ").filter_map(|text| text.rsplit_once(':')?.1.parse::<u16>().ok());
+        ports.into_iter().any(|other| other == *port).then_some(kind)
+    })
 }
 
 /// The milters that one way's mail is shown to.
@@ -207,10 +276,14 @@ fn filter<'a>(server: &'a Server, way: Way<'a>) -> Option<&'a str> {
     ["content_filter", "smtpd_proxy_filter"].into_iter().map(value).find(|value| !value.is_empty())
 }
 
-/// Is this milter the signer? `Absent`: nothing listens there.
+/// Is this milter the signer? `Absent`: no milter listens there.
 pub(super) fn is_signer(helper: &Helper, signer: &Signer, socket: &Endpoint) -> Seen<bool> {
-    if same(&helper.endpoint, socket) {
+    let mut sockets = std::iter::once(socket).chain(signer.sockets.value().into_iter().flatten());
+    if sockets.any(|socket| same(&helper.endpoint, socket)) {
         return Seen::Value(true);
+    }
+    if other_worker(signer, &helper.endpoint).is_some() {
+        return Seen::Absent;
     }
     let endpoint = helper.endpoint.to_string();
     let never = |text: &str| NEVER_SIGN.iter().any(|word| text.contains(word));
@@ -296,12 +369,12 @@ fn found(evidence: &Evidence, instance: &str, server: &Server, unwired: &Unwired
         finding = because(finding, instance, server, *way);
     }
     if let Some(helper) = dead {
+        let text = match other_worker(signer, &helper.endpoint) {
+            Some(kind) => format!("On {} listens {software}'s worker \"{kind}\", which is no milter.", helper.endpoint),
+            None => format!("Nothing listens on {}.", helper.endpoint),
+        };
         finding = finding
-            .because(
-                format!("Nothing listens on {}.", helper.endpoint),
-                "sock_diag",
-                view::server_pointer(instance, &["helpers"]),
-            )
+            .because(text, "sock_diag", view::server_pointer(instance, &["helpers"]))
             .data("asked", helper.endpoint.to_string())
             .touches(Subject::endpoint(helper.endpoint.to_string()));
     }
@@ -343,6 +416,23 @@ fn spelled(server: &Server, socket: &Endpoint) -> String {
     }
 }
 
+/// Where a signer's socket is set, as which user it runs, and how it is written.
+fn socket_line(signer: &Signer, path: &str) -> (String, String, Option<u32>, String) {
+    if signer.software == "rspamd" {
+        // What packages own is not changed: local.d is read after it.
+        let directory = signer.config_file.rsplit_once('/').map_or("", |(directory, _)| directory);
+        let own = signer.socket_at.as_ref().filter(|at| at.file.contains(".d/"));
+        let file = own.map_or_else(|| format!("{directory}/local.d/worker-proxy.inc"), |at| at.file.clone());
+        let text = format!("bind_socket = \"{path} mode=0660 owner=_rspamd group=postfix\";");
+        return ("_rspamd".to_owned(), file, own.map(|at| at.line), text);
+    }
+    let (file, line) = match &signer.socket_at {
+        Some(at) => (at.file.clone(), Some(at.line)),
+        None => (signer.config_file.clone(), None),
+    };
+    (signer.software.clone(), file, line, format!("Socket local:{path}"))
+}
+
 fn fixes(evidence: &Evidence, server: &Server, unwired: &Unwired<'_>) -> Vec<Fix> {
     let words = Words::new(evidence, server);
     let socket = spelled(server, unwired.socket);
@@ -353,18 +443,15 @@ fn fixes(evidence: &Evidence, server: &Server, unwired: &Unwired<'_>) -> Vec<Fix
     {
         // Postfix's processes in a chroot see the queue directory as /.
         let directory = asked.rsplit_once('/').map_or("", |(directory, _)| directory);
-        let (file, line) = match &unwired.signer.socket_at {
-            Some(at) => (at.file.clone(), Some(at.line)),
-            None => (unwired.signer.config_file.clone(), None),
-        };
+        let (user, file, line, text) = socket_line(unwired.signer, asked);
         steps.push(
             Fix::here(format!(
                 "Postfix runs in a chroot and sees {} as /: have the signer listen where Postfix looks, in a directory \
                  that both may enter, and restart it.",
                 server.setting("queue_directory")
             ))
-            .command(format!("install -d -o {0} -g postfix -m 750 {directory}", unwired.signer.software))
-            .config(file, line, format!("Socket local:{asked}"))
+            .command(format!("install -d -o {user} -g postfix -m 750 {directory}"))
+            .config(file, line, text)
             .verify("mxray doctor"),
         );
         return steps;
