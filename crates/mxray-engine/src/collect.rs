@@ -13,8 +13,8 @@ use mxray_host::programs::Programs;
 use mxray_host::sockets::Sample;
 use mxray_host::{certificates, files, kernel, mta, processes, routes, signers, sockets, sockstat, software, vantage};
 use mxray_model::evidence::{
-    Baseline, CertificatePair, Declared, Evidence, FileSystem, Owner, Processes, Routing, Server, Signer, Sockets,
-    TcpMemory,
+    Baseline, CertificatePair, Declared, Evidence, FileSystem, Namespaces, Owner, Processes, Routing, Server, Signer,
+    Sockets, TcpMemory, Units,
 };
 use mxray_model::{Blind, Seen};
 use std::collections::{BTreeMap, BTreeSet};
@@ -52,15 +52,7 @@ pub fn collect(options: &Options, progress: Progress<'_>) -> Evidence {
     let addresses = parts.start("addresses", mta::addresses);
     let table = parts.start("processes", processes::table);
     let programs = Programs::new(parts.margin());
-    let readers: Vec<(&str, Pending<Servers>)> = mta::readers()
-        .into_iter()
-        .map(|reader| {
-            let programs = programs.clone();
-            let software = reader.software();
-            (software, parts.start(&format!("configuration of {software}"), move || reader.servers(&programs)))
-        })
-        .collect();
-
+    let readers = start_readers(&mut parts, &programs);
     let installed = parts.start("software", software::look);
 
     let first: Seen<Sample> = flat(parts.wait(first));
@@ -69,14 +61,10 @@ pub fn collect(options: &Options, progress: Progress<'_>) -> Evidence {
     let clock = start_clock(&mut parts, &table, &programs);
 
     let (mut servers, unread) = wait_for_servers(&mut parts, readers);
-    let certificates = start_certificates(&mut parts, &servers);
-    let signers = start_signers(&mut parts, &table);
     let clock = parts.wait(clock);
     programs.end();
     attach(&mut parts, &mut servers, &table);
-    let file_systems = start_file_systems(&mut parts, &servers);
-    let namespaces = surroundings::start(&mut parts, &table, &servers);
-    let units = surroundings::start_units(&mut parts, &table, &servers);
+    let around = Around::start(&mut parts, &servers, &table);
     let machine = machine::start(&mut parts, &servers, &table);
 
     let waiting = first.value().is_some_and(Sample::anyone_waits);
@@ -110,15 +98,49 @@ pub fn collect(options: &Options, progress: Progress<'_>) -> Evidence {
     join_servers(&mut evidence, servers, &first, &owners, &table);
     evidence.baseline = compare(&mut parts, &evidence, &options.baseline);
     evidence.routing = flat(parts.wait(routing));
-    evidence.file_systems = file_systems.into_iter().map(|(name, pending)| (name, flat(parts.wait(pending)))).collect();
     evidence.addresses = flat(parts.wait(addresses));
-    evidence.namespaces = surroundings::finish(&mut parts, namespaces, &table);
-    evidence.units = flat(parts.wait(units));
-    let (wanted, pending) = certificates;
-    evidence.certificates = parts.wait(pending).unwrap_or_else(|blind| certificates::unread(&wanted, &blind));
-    evidence.signers = flat(parts.wait(signers));
+    around.join(&mut parts, &mut evidence, &table);
     evidence.parts = parts.finish();
     evidence
+}
+
+fn start_readers(parts: &mut Parts<'_>, programs: &Programs) -> Vec<(&'static str, Pending<Servers>)> {
+    let start = |reader: Box<dyn mta::Reader + Send + Sync>| {
+        let (programs, software) = (programs.clone(), reader.software());
+        (software, parts.start(&format!("configuration of {software}"), move || reader.servers(&programs)))
+    };
+    mta::readers().into_iter().map(start).collect()
+}
+
+/// What the servers' configuration leads to: files that they name, and what stands around them.
+struct Around {
+    file_systems: Vec<(String, Pending<Seen<FileSystem>>)>,
+    certificates: (certificates::Wanted, Pending<Certificates>),
+    signers: Pending<Seen<BTreeMap<String, Signer>>>,
+    namespaces: Option<Pending<Seen<Namespaces>>>,
+    units: Pending<Seen<Units>>,
+}
+
+impl Around {
+    fn start(parts: &mut Parts<'_>, servers: &Servers, table: &Arc<Seen<Table>>) -> Around {
+        Around {
+            file_systems: start_file_systems(parts, servers),
+            certificates: start_certificates(parts, servers),
+            signers: start_signers(parts, table),
+            namespaces: surroundings::start(parts, table, servers),
+            units: surroundings::start_units(parts, table, servers),
+        }
+    }
+
+    fn join(self, parts: &mut Parts<'_>, evidence: &mut Evidence, table: &Seen<Table>) {
+        let each = self.file_systems.into_iter();
+        evidence.file_systems = each.map(|(name, pending)| (name, flat(parts.wait(pending)))).collect();
+        evidence.namespaces = surroundings::finish(parts, self.namespaces, table);
+        evidence.units = flat(parts.wait(self.units));
+        let (wanted, pending) = self.certificates;
+        evidence.certificates = parts.wait(pending).unwrap_or_else(|blind| certificates::unread(&wanted, &blind));
+        evidence.signers = flat(parts.wait(self.signers));
+    }
 }
 
 /// What is usual here. Its file may lie on a disk that hangs, so it is a part like any other.
