@@ -87,7 +87,10 @@ fn no_server(evidence: &Evidence) -> Unseen {
     let others: Vec<String> = evidence.others.iter().map(|(name, other)| format!("{name}: {}", other.found)).collect();
     Unseen {
         what: "the configuration of a mail server".to_owned(),
-        why: format!("this version reads a configured Postfix or Dovecot ({})", others.join("; ")),
+        why: format!(
+            "this version reads a configured Postfix, Exim, OpenSMTPD, Sendmail or Dovecot ({})",
+            others.join("; ")
+        ),
         needs: "one of these configured, or a version of mxray that reads the other".to_owned(),
     }
 }
