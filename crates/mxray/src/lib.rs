@@ -16,6 +16,7 @@ mod explain;
 mod generate;
 mod nearest;
 mod output;
+mod outside;
 mod progress;
 mod routes;
 mod sockets;

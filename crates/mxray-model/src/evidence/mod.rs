@@ -9,6 +9,7 @@ mod certificate;
 mod host;
 mod machine;
 mod namespace;
+mod outside;
 mod process;
 mod routing;
 mod server;
@@ -24,6 +25,11 @@ pub use machine::{
     Stamp, StampKind, TimeDaemon, TlsLibrary,
 };
 pub use namespace::{Namespace, Namespaces, Place};
+pub use outside::{
+    CertificateProblem, Dial, DialOutcome, Distance, DnsOutcome, DnsRecord, DnsTry, EndpointWhy, ExaminedAddress,
+    ExaminedEndpoint, HopAnswer, IcmpError, Lookup, Phase, PhaseTime, PresentedCertificate, RecordData, ResolverCheck,
+    RootStore, Session, SessionProtocol, TlsEnding, TlsFacts, Transport, standard_service,
+};
 pub use process::{Descriptors, Owner, Process, Processes};
 pub use routing::{
     AddressState, BoundSource, DefaultRoute, NextHop, OwnAddress, Refusal, Refuser, RouteAnswer, RouteOutcome,
@@ -82,6 +88,12 @@ pub struct Evidence {
     pub resolver: Resolver,
     pub memory: Memory,
     pub software: Software,
+    /// Services that were connected to, by `host:port/protocol`.
+    pub endpoints: BTreeMap<String, ExaminedEndpoint>,
+    /// Questions that were asked of name servers, by `TYPE name`.
+    pub lookups: BTreeMap<String, Lookup>,
+    /// This host's name servers, each asked directly, by address.
+    pub resolver_checks: BTreeMap<String, ResolverCheck>,
     /// How each part of the examination went, by its name.
     pub parts: BTreeMap<String, Part>,
 }

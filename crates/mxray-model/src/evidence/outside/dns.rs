@@ -1,0 +1,187 @@
+//! Name lookups: the question, each try with its server, and the answer as it came.
+
+use crate::session::Raw;
+use crate::{Blind, Seen};
+use serde::{Deserialize, Serialize};
+use std::net::{IpAddr, SocketAddr};
+
+/// One question, and all that was done to have it answered. Its key in the evidence is `TYPE name`: `MX example.org`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Lookup {
+    /// Without the final dot.
+    pub name: String,
+    /// `A`, `MX`, `TLSA`.
+    pub kind: String,
+    pub outcome: DnsOutcome,
+    /// The answer section in wire order, aliases included.
+    pub records: Vec<DnsRecord>,
+    /// In order; the last one is the one that counts.
+    pub tries: Vec<DnsTry>,
+}
+
+impl Lookup {
+    /// The key of a question.
+    pub fn key(kind: &str, name: &str) -> String {
+        format!("{kind} {}", name.trim_end_matches('.').to_ascii_lowercase())
+    }
+
+    /// The records of the kind that was asked for. `Absent`: the name does not exist, or has none.
+    pub fn found(&self) -> Seen<Vec<&DnsRecord>> {
+        match &self.outcome {
+            DnsOutcome::Found => {
+                Seen::Value(self.records.iter().filter(|record| record.data.kind() == self.kind).collect())
+            }
+            DnsOutcome::NoData | DnsOutcome::NoSuchName => Seen::Absent,
+            DnsOutcome::Refused { rcode } => Seen::Unknown(Blind::Failed {
+                step: format!("asking for {} {}", self.kind, self.name),
+                error: rcode.clone(),
+            }),
+            DnsOutcome::NoAnswer { after_ms } => {
+                Seen::Unknown(Blind::TimedOut { what: format!("{} {}", self.kind, self.name), after_ms: *after_ms })
+            }
+            DnsOutcome::NotAsked(blind) => Seen::Unknown(blind.clone()),
+        }
+    }
+
+    /// The addresses of an A or AAAA question.
+    pub fn addresses(&self) -> Seen<Vec<IpAddr>> {
+        self.found().map(|records| {
+            let address = |record: &&DnsRecord| match record.data {
+                RecordData::A { address } => Some(IpAddr::V4(address)),
+                RecordData::Aaaa { address } => Some(IpAddr::V6(address)),
+                _ => None,
+            };
+            records.iter().filter_map(address).collect()
+        })
+    }
+}
+
+/// What a question came to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum DnsOutcome {
+    /// There are records of the kind.
+    Found,
+    /// The name exists and has none of the kind (RFC 2308 section 2.2).
+    NoData,
+    /// NXDOMAIN (RFC 8020).
+    NoSuchName,
+    /// SERVFAIL, REFUSED and what else is no answer.
+    Refused { rcode: String },
+    /// No server answered, in all tries together.
+    NoAnswer { after_ms: u64 },
+    /// The question could not be asked.
+    NotAsked(Blind),
+}
+
+/// One record of an answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct DnsRecord {
+    /// The owner, without the final dot.
+    pub name: String,
+    pub ttl_s: u32,
+    pub data: RecordData,
+}
+
+/// What a record says. Names are without the final dot, and escaped as in a zone file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum RecordData {
+    A {
+        address: std::net::Ipv4Addr,
+    },
+    Aaaa {
+        address: std::net::Ipv6Addr,
+    },
+    /// The exchange is empty for a null MX (RFC 7505).
+    Mx {
+        preference: u16,
+        exchange: String,
+    },
+    Cname {
+        target: String,
+    },
+    Ptr {
+        target: String,
+    },
+    Txt {
+        strings: Vec<Raw>,
+    },
+    /// The data in lower-case hexadecimal digits (RFC 6698 section 2.1).
+    Tlsa {
+        usage: u8,
+        selector: u8,
+        matching: u8,
+        data: String,
+    },
+    Other {
+        kind: String,
+        text: String,
+    },
+}
+
+impl RecordData {
+    /// The type's mnemonic.
+    pub fn kind(&self) -> &str {
+        match self {
+            RecordData::A { .. } => "A",
+            RecordData::Aaaa { .. } => "AAAA",
+            RecordData::Mx { .. } => "MX",
+            RecordData::Cname { .. } => "CNAME",
+            RecordData::Ptr { .. } => "PTR",
+            RecordData::Txt { .. } => "TXT",
+            RecordData::Tlsa { .. } => "TLSA",
+            RecordData::Other { kind, .. } => kind,
+        }
+    }
+}
+
+/// How a question was carried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Transport {
+    Udp,
+    Tcp,
+}
+
+/// One question to one server.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct DnsTry {
+    pub server: SocketAddr,
+    pub transport: Transport,
+    pub took_ms: u64,
+    /// The mnemonic of the answer's code, `NOERROR`, `SERVFAIL`. Unknown: no answer, or one that cannot be read.
+    pub rcode: Seen<String>,
+    /// AA: the server answers for the zone itself.
+    #[serde(default)]
+    pub authoritative: bool,
+    /// TC: the answer did not fit.
+    #[serde(default)]
+    pub truncated: bool,
+    /// AD: the server says that it has validated (worth no more than the way to it).
+    #[serde(default)]
+    pub authentic: bool,
+    /// RFC 8914, where the server says more.
+    #[serde(default)]
+    pub extended: Vec<String>,
+}
+
+/// A name server of this host, asked directly.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct ResolverCheck {
+    pub server: SocketAddr,
+    /// What it was asked, `NS .` or a name that matters here.
+    pub asked: Vec<Lookup>,
+    /// It answers at all, whatever it says.
+    pub answers: Seen<bool>,
+    /// How its port was met where it does not.
+    #[serde(default)]
+    pub refused: bool,
+}

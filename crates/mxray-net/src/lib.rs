@@ -1,0 +1,23 @@
+//! The only room that opens outgoing connections: dialling, TLS, name lookups, and the drivers of `mxray-wire`'s machines.
+//!
+//! Everything here blocks, one thread a session, and every call that may wait takes the moment until which it may. What was
+//! seen comes back as values of `mxray-model`; a peer that says no is evidence, never an error. Start reading at
+//! [`dial`](dial()), then [`Stream`], then [`drive`](drive()).
+//!
+//! What must not live here: what a fact means (`mxray-rules`), protocol states (`mxray-wire`), listening (`mxray-serve`).
+
+mod clock;
+mod dial;
+mod dns;
+mod drive;
+mod examine;
+mod stream;
+mod tls;
+
+pub use clock::Clock;
+pub use dial::{DialPlan, dial};
+pub use dns::{Answered, Resolver};
+pub use drive::{Held, drive};
+pub use examine::{Examination, Tools, examine};
+pub use stream::{Came, Stream};
+pub use tls::{ClientIdentity, Roots, TlsPlan};
