@@ -18,7 +18,9 @@ fn main() -> ExitCode {
 fn serve() -> Result<(), String> {
     let files: Vec<String> = std::env::args().skip(1).collect();
     if files.is_empty() {
-        return Err("usage: sinner FILE…   serves each scenario file on a port of 127.0.0.1, and prints `FILE ADDRESS`".into());
+        return Err(
+            "usage: sinner FILE…   serves each scenario file on a port of 127.0.0.1, and prints `FILE ADDRESS`".into(),
+        );
     }
     let mut out = io::stdout();
     for file in files {
