@@ -1,4 +1,4 @@
-//! What a probe shows besides a report: its endpoints, in the order in which they were asked for.
+//! What a probe shows besides a report: its endpoints by host and port, those that answered first.
 
 use crate::screen::{Piece, Screen, Style};
 use crate::{Options, endpoint, text};
@@ -16,8 +16,9 @@ pub(crate) fn render(report: &Report, options: &Options, out: &mut dyn io::Write
 pub(crate) fn blocks(report: &Report, options: &Options, out: &mut dyn io::Write) -> io::Result<()> {
     let mut screen = Screen::new(out, options);
     exchangers(&mut screen, &report.evidence)?;
-    let (silent, heard): (Vec<_>, Vec<_>) =
-        report.evidence.endpoints.iter().partition(|(_, examined)| endpoint::is_silent(examined));
+    let mut all: Vec<(&String, &ExaminedEndpoint)> = report.evidence.endpoints.iter().collect();
+    all.sort_by(|(_, a), (_, b)| (&a.host, a.port).cmp(&(&b.host, b.port)));
+    let (silent, heard): (Vec<_>, Vec<_>) = all.into_iter().partition(|(_, examined)| endpoint::is_silent(examined));
     for (key, examined) in heard {
         endpoint::endpoint(&mut screen, key, examined, options.verbose)?;
         screen.blank()?;
