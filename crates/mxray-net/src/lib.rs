@@ -18,6 +18,6 @@ pub use clock::Clock;
 pub use dial::{DialPlan, dial};
 pub use dns::{Answered, Resolver};
 pub use drive::{Held, drive};
-pub use examine::{Examination, Tools, examine};
+pub use examine::{Beyond, Examination, Tools, examine};
 pub use stream::{Came, Stream};
 pub use tls::{ClientIdentity, Roots, TlsPlan};
