@@ -14,7 +14,7 @@ use mxray_model::evidence::{
 };
 use mxray_model::session::Depth;
 use mxray_model::{Blind, Question, Seen, Unseen};
-use mxray_net::{Examination, Resolver, Tools, examine};
+use mxray_net::{Beyond, Examination, Resolver, Tools, examine};
 use mxray_wire::Auth;
 use mxray_wire::sasl::Login;
 use plan::{Other, OwnService, Plan, Role};
@@ -239,6 +239,7 @@ impl Work {
             addresses: Some(addresses),
             auth,
             envelope: None,
+            beyond: Beyond::default(),
             until: self.until,
         }
     }
@@ -366,6 +367,7 @@ impl Work {
             addresses: Some(addresses),
             auth: None,
             envelope: None,
+            beyond: Beyond::default(),
             until: self.until,
         }
     }

@@ -29,7 +29,7 @@ pub use outside::{
     CertificateProblem, Conduct, Dial, DialOutcome, Distance, DnsOutcome, DnsRecord, DnsTry, EndpointWhy,
     ExaminedAddress, ExaminedEndpoint, HopAnswer, IcmpError, Lookup, NodeSample, Phase, PhaseTime,
     PresentedCertificate, RecordData, ResolverCheck, Retried, Role, RoleSign, RootStore, Session, SessionProtocol,
-    StarttlsFacts, TlsEnding, TlsFacts, Transport, standard_service,
+    StarttlsFacts, TlsEnding, TlsFacts, Transport, WayAnswer, standard_service,
 };
 pub use process::{Descriptors, Owner, Process, Processes};
 pub use routing::{
