@@ -13,6 +13,7 @@ mod drive;
 mod examine;
 mod stream;
 mod tls;
+mod user;
 
 pub use clock::Clock;
 pub use dial::{DialPlan, compare, dial, dial_unix};
@@ -21,3 +22,4 @@ pub use drive::{Held, drive};
 pub use examine::{Beyond, Examination, Tools, examine};
 pub use stream::{Came, Stream};
 pub use tls::{ClientIdentity, Roots, TlsPlan};
+pub use user::{CALLED as HELPER_CALLED, Dialler, Helper, User, as_user, serve as serve_as_helper};

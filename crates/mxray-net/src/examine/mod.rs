@@ -11,6 +11,7 @@ mod session;
 use crate::clock::millis;
 use crate::dns::Resolver;
 use crate::tls::Roots;
+use crate::user::Dialler;
 use mxray_model::evidence::{
     Dial, DialOutcome, EndpointWhy, ExaminedAddress, ExaminedEndpoint, Lookup, Phase, PhaseTime, Purpose,
     SessionProtocol, StarttlsFacts, TlsMode,
@@ -38,6 +39,8 @@ const ADDRESSES_MAX: usize = 32;
 pub struct Tools {
     pub resolver: Resolver,
     pub roots: Arc<Roots>,
+    /// Who opens the connections.
+    pub dialler: Dialler,
 }
 
 /// What is to be examined, and how far.
@@ -190,7 +193,8 @@ fn one_address(
     resolve: Option<PhaseTime>,
 ) -> ExaminedAddress {
     let session::Seance { dial, session, tls } = session::hold(examination, address, tools);
-    let mut examined = ExaminedAddress { session, tls, ..blank(dial) };
+    let as_user = tools.dialler.user().map(str::to_owned);
+    let mut examined = ExaminedAddress { session, tls, as_user, ..blank(dial) };
     examined.timings = facts::timings(resolve, &examined);
     examined.requires_tls = facts::requires_tls(examination, &examined.session);
     examined.starttls = facts::starttls(examination, &examined);

@@ -2,7 +2,7 @@
 
 use super::{CONNECT_PATIENCE, Examination, Tools};
 use crate::clock::Clock;
-use crate::dial::{DialPlan, dial};
+use crate::dial::DialPlan;
 use crate::drive::drive;
 use crate::stream::Stream;
 use crate::tls::TlsPlan;
@@ -29,7 +29,7 @@ pub(super) struct Seance {
 pub(super) fn hold(examination: &Examination, address: IpAddr, tools: &Tools) -> Seance {
     let peer = SocketAddr::new(address, examination.port);
     let until = examination.until.min(Instant::now() + CONNECT_PATIENCE);
-    let (dial, stream) = dial(DialPlan { peer, source: examination.source }, until);
+    let (dial, stream) = tools.dialler.dial(DialPlan { peer, source: examination.source }, until);
     let Some(stream) = stream else { return Seance { dial, session: Seen::Absent, tls: Seen::Absent } };
     let named = examination.host.parse::<IpAddr>().is_err().then(|| examination.host.clone());
     let tls = TlsPlan {
