@@ -60,7 +60,7 @@ pub(super) fn read(text: &str) -> Result<Name, BadName> {
 fn to_ascii(text: &str) -> Result<String, BadName> {
     // Underscores stand in front of service names; what is no host name is the server's business.
     let ascii = idna::domain_to_ascii_cow(text.as_bytes(), idna::AsciiDenyList::EMPTY);
-    ascii.map(|ascii| ascii.into_owned()).map_err(|_| BadName::International)
+    ascii.map(std::borrow::Cow::into_owned).map_err(|_| BadName::International)
 }
 
 fn escaped(rest: &mut std::str::Bytes<'_>) -> Result<u8, BadName> {
