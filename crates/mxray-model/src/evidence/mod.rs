@@ -26,8 +26,8 @@ pub use machine::{
 };
 pub use namespace::{Namespace, Namespaces, Place};
 pub use outside::{
-    CertificateProblem, Conduct, Dial, DialOutcome, Distance, DnsOutcome, DnsRecord, DnsTry, EndpointWhy,
-    ExaminedAddress, ExaminedEndpoint, HopAnswer, IcmpError, Lookup, NodeSample, Phase, PhaseTime,
+    CertificateProblem, Conduct, Dial, DialOutcome, Distance, DnsOutcome, DnsRecord, DnsTrouble, DnsTry, DnssecAnswer,
+    EndpointWhy, ExaminedAddress, ExaminedEndpoint, HopAnswer, IcmpError, Lookup, NodeSample, Phase, PhaseTime,
     PresentedCertificate, RecordData, ResolverCheck, Retried, Role, RoleSign, RootStore, Session, SessionProtocol,
     StarttlsFacts, TlsEnding, TlsFacts, Transport, WayAnswer, standard_service,
 };

@@ -11,7 +11,7 @@ mod tls;
 
 pub use conduct::{Conduct, NodeSample, Retried, Role, RoleSign, StarttlsFacts};
 pub use dial::{Dial, DialOutcome, Distance, HopAnswer, IcmpError, WayAnswer};
-pub use dns::{DnsOutcome, DnsRecord, DnsTry, Lookup, RecordData, ResolverCheck, Transport};
+pub use dns::{DnsOutcome, DnsRecord, DnsTrouble, DnsTry, DnssecAnswer, Lookup, RecordData, ResolverCheck, Transport};
 pub use endpoint::{
     EndpointWhy, ExaminedAddress, ExaminedEndpoint, Phase, PhaseTime, Session, SessionProtocol, standard_service,
 };
