@@ -110,7 +110,7 @@ fn note(target: &str, evidence: &Evidence) -> Option<Unseen> {
     let named = named.strip_prefix("mx:").unwrap_or(named).trim_end_matches('.').to_ascii_lowercase();
     let is_it = |why: &EndpointWhy, host: &str| match why {
         EndpointWhy::Exchanger { domain, .. } => domain.eq_ignore_ascii_case(&named),
-        EndpointWhy::Asked => named.contains(&host.to_ascii_lowercase()),
+        EndpointWhy::Asked | EndpointWhy::Surveyed => named.contains(&host.to_ascii_lowercase()),
         EndpointWhy::Own { .. } | EndpointWhy::Smarthost { .. } => false,
     };
     let mut endpoints = evidence.endpoints.values();
