@@ -20,4 +20,4 @@ pub use dns::{Answered, Resolver};
 pub use drive::{Held, drive};
 pub use examine::{Examination, Tools, examine};
 pub use stream::{Came, Stream};
-pub use tls::{ClientIdentity, Roots, TlsPlan};
+pub use tls::{ClientIdentity, HelloTarget, Roots, TlsPlan, certificates_from, deep, hello, old_versions};
