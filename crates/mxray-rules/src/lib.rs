@@ -21,6 +21,8 @@ mod words;
 
 #[cfg(test)]
 mod pages;
+#[cfg(test)]
+mod played;
 
 pub use causes::fold;
 pub use precedence::{LINKS, Link, NEAREST_FIRST, explains};
