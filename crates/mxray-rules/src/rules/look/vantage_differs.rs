@@ -44,9 +44,9 @@ fn check(evidence: &Evidence) -> Said {
             None if same_host.len().max(far.len()) >= 2 => {
                 judgement.well(format!("{key}: the addresses that could be compared agree"));
             }
-            None => outside::contacts(key, endpoint)
-                .filter_map(why_not)
-                .for_each(|blind| judgement.blind(&RULE, &blind)),
+            None => {
+                outside::contacts(key, endpoint).filter_map(why_not).for_each(|blind| judgement.blind(&RULE, &blind))
+            }
         }
     }
     Ok(judgement)
@@ -141,6 +141,9 @@ fn problem(problem: &CertificateProblem) -> &'static str {
         CertificateProblem::Disordered => "disordered chain",
         CertificateProblem::WeakKey { .. } | CertificateProblem::WeakSignature { .. } => "weak",
         CertificateProblem::WrongUsage { .. } | CertificateProblem::NotACa { .. } => "wrong usage",
+        CertificateProblem::PathTooLong { .. } | CertificateProblem::NameNotAllowed { .. } => {
+            "not allowed by its issuer"
+        }
         CertificateProblem::Unreadable { .. } => "unreadable",
     }
 }
