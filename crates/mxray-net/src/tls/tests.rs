@@ -193,6 +193,10 @@ fn every_fault_of_a_certificate_lets_the_session_stand() {
         let chain: &[&str] = if chain { &["-cert_chain", "between.pem"] } else { &[] };
         let server = server(&directory, name, &[chain, &["-cipher", "DEFAULT@SECLEVEL=0"]].concat());
         for highest in [TlsVersion::Tls12, TlsVersion::Tls13] {
+            // Up to TLS 1.2 a client has to know the curve of the certificate (RFC 8422 section 5.1.1), and rustls does not.
+            if name == "big" && highest == TlsVersion::Tls12 {
+                continue;
+            }
             let facts = shake(server.address, &TlsPlan { highest: Some(highest), ..plan(&directory) });
             assert_eq!(facts.ending, TlsEnding::Established, "{name} {highest:?}");
             assert_eq!(facts.problems, wanted, "{name} {highest:?}");
@@ -417,12 +421,17 @@ fn behind_starttls_the_whole_picture() {
 fn a_hello_that_cannot_be_made_is_unknown() {
     let refused = |_: Instant| Err("the connection was refused".to_owned());
     let sessions = old_versions(&target(&refused, true), Instant::now() + PATIENCE);
-    assert!(!sessions.is_empty() && sessions.iter().all(|session| session.server_hello.blind().is_some()));
+    assert!(matches!(sessions.as_slice(), [one] if one.server_hello.blind().is_some()), "{sessions:?}");
     // A server that lets nobody in: STARTTLS is never reached.
-    let address = script(b"421 too busy\r\n", true);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        let refused = |stream: std::io::Result<TcpStream>| stream?.write_all(b"421 too busy\r\n");
+        listener.incoming().for_each(|stream| drop(refused(stream)));
+    });
     let open = |_: Instant| Ok(connect(address));
     let sessions = old_versions(&target(&open, false), Instant::now() + PATIENCE);
-    assert!(sessions.iter().all(|session| session.server_hello.blind().is_some()), "{sessions:?}");
+    assert!(matches!(sessions.as_slice(), [one] if one.server_hello.blind().is_some()), "{sessions:?}");
 }
 
 #[test]
