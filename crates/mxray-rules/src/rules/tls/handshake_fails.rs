@@ -99,13 +99,11 @@ fn judge(evidence: &Evidence, contact: Contact<'_>) -> Verdict<Failure> {
         Ok(Offer::Refused { code: 421, said }) => {
             Verdict::Blind(Blind::NotAttempted { why: format!("{} did not go on with us: {said}", contact.name()) })
         }
-        Ok(Offer::Refused { said, .. }) => {
-            return Verdict::Bad(Failure {
-                kind: Kind::Refused,
-                text: format!("it answers STARTTLS with {said}"),
-                at: &["session"],
-            });
-        }
+        Ok(Offer::Refused { said, .. }) => Verdict::Bad(Failure {
+            kind: Kind::Refused,
+            text: format!("it answers STARTTLS with {said}"),
+            at: &["session"],
+        }),
         Ok(Offer::NotAnnounced) => Verdict::Silent,
         Ok(Offer::Begun) => match transport::facts(evidence, contact) {
             Ok(facts) if facts.ending == TlsEnding::Established => Verdict::Well,
