@@ -8,15 +8,19 @@
 
 mod clock;
 mod dial;
+mod distance;
 mod dns;
 mod drive;
 mod examine;
 mod stream;
+#[cfg(test)]
+mod tests;
 mod tls;
 mod user;
 
 pub use clock::Clock;
 pub use dial::{DialPlan, compare, dial, dial_unix};
+pub use distance::{distance, explain};
 pub use dns::{
     Answered, BadName, DnsQuestion, Memory, Resolver, check_resolver, reads_as_answer, reverse_name, servers_of,
 };
