@@ -135,21 +135,18 @@ pub(crate) struct Work {
 
 /// Plans. `latest` is the moment at which everything has to be over.
 pub(crate) fn prepare(evidence: &Evidence, wish: &Sessions, latest: Instant) -> Work {
-    let servers = if wish.name_servers.is_empty() { system_servers(evidence) } else { wish.name_servers.clone() };
+    let resolver = if wish.name_servers.is_empty() {
+        Resolver::system(&evidence.resolver.system.resolv_conf).unwrap_or_default()
+    } else {
+        Resolver::new(wish.name_servers.clone())
+    };
     Work {
         plan: plan::plan(evidence, wish),
         servers: evidence.servers.value().cloned().unwrap_or_default(),
         login: wish.login.clone(),
-        tools: Tools { resolver: Resolver { servers }, ..Tools::default() },
+        tools: Tools { resolver, ..Tools::default() },
         until: latest.min(Instant::now() + SESSIONS),
     }
-}
-
-/// resolv.conf's, where it was readable.
-fn system_servers(evidence: &Evidence) -> Vec<SocketAddr> {
-    let conf = evidence.resolver.system.resolv_conf.value();
-    let listed = conf.into_iter().flat_map(|conf| &conf.nameservers);
-    listed.map(|server| SocketAddr::new(server.address, 53)).collect()
 }
 
 impl Work {
