@@ -8,6 +8,7 @@ mod collect;
 mod judge;
 mod machine;
 mod parts;
+mod resolvers;
 mod sessions;
 mod surroundings;
 mod thin;
