@@ -7,7 +7,9 @@
 mod collect;
 mod judge;
 mod machine;
+mod outside;
 mod parts;
+mod resolvers;
 mod sessions;
 mod surroundings;
 mod thin;

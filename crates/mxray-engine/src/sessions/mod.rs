@@ -6,15 +6,17 @@
 
 mod next_hop;
 mod plan;
+mod reference;
 
 use mxray_host::mta;
+use mxray_host::names::primary_group;
 use mxray_model::evidence::{
-    EndpointWhy, Evidence, ExaminedAddress, ExaminedEndpoint, Lookup, Purpose, RecordData, Server, SessionProtocol,
-    TlsMode,
+    CertificateProblem, DialOutcome, EndpointWhy, Evidence, ExaminedAddress, ExaminedEndpoint, Lookup, Purpose,
+    RecordData, Server, SessionProtocol, TlsMode,
 };
 use mxray_model::session::Depth;
 use mxray_model::{Blind, Question, Seen, Unseen};
-use mxray_net::{Beyond, Examination, Resolver, Tools, examine};
+use mxray_net::{Beyond, Dialler, Examination, Resolver, Tools, User, as_user, compare, examine, explain};
 use mxray_wire::Auth;
 use mxray_wire::sasl::Login;
 use plan::{Other, OwnService, Plan, Role};
@@ -27,6 +29,10 @@ use std::time::{Duration, Instant};
 const NAMES: Duration = Duration::from_millis(1500);
 /// For sessions: a person waits for the whole of it.
 const SESSIONS: Duration = Duration::from_secs(4);
+/// For a closer look at connections that came to nothing, which no healthy host has.
+const CLOSER: Duration = Duration::from_millis(1500);
+/// What is open where a host is there at all.
+const WEB_PORT: u16 = 443;
 /// Exchangers of one domain that are connected to, the most preferred first. Large providers publish fewer.
 const EXCHANGERS_MAX: usize = 8;
 /// Addresses of one exchanger or smarthost. Providers publish a dozen, all alike.
@@ -109,7 +115,7 @@ fn note(target: &str, evidence: &Evidence) -> Option<Unseen> {
     let named = named.strip_prefix("mx:").unwrap_or(named).trim_end_matches('.').to_ascii_lowercase();
     let is_it = |why: &EndpointWhy, host: &str| match why {
         EndpointWhy::Exchanger { domain, .. } => domain.eq_ignore_ascii_case(&named),
-        EndpointWhy::Asked => named.contains(&host.to_ascii_lowercase()),
+        EndpointWhy::Asked | EndpointWhy::Surveyed => named.contains(&host.to_ascii_lowercase()),
         EndpointWhy::Own { .. } | EndpointWhy::Smarthost { .. } => false,
     };
     let mut endpoints = evidence.endpoints.values();
@@ -130,26 +136,27 @@ pub(crate) struct Work {
     servers: BTreeMap<String, Server>,
     login: Option<Login>,
     tools: Tools,
+    /// For sessions.
     until: Instant,
+    /// For a closer look at what came to nothing.
+    latest: Instant,
 }
 
 /// Plans. `latest` is the moment at which everything has to be over.
 pub(crate) fn prepare(evidence: &Evidence, wish: &Sessions, latest: Instant) -> Work {
-    let servers = if wish.name_servers.is_empty() { system_servers(evidence) } else { wish.name_servers.clone() };
+    let resolver = if wish.name_servers.is_empty() {
+        Resolver::system(&evidence.resolver.system.resolv_conf).unwrap_or_default()
+    } else {
+        Resolver::new(wish.name_servers.clone())
+    };
     Work {
         plan: plan::plan(evidence, wish),
         servers: evidence.servers.value().cloned().unwrap_or_default(),
         login: wish.login.clone(),
-        tools: Tools { resolver: Resolver { servers }, ..Tools::default() },
+        tools: Tools { resolver, ..Tools::default() },
         until: latest.min(Instant::now() + SESSIONS),
+        latest: latest.min(Instant::now() + SESSIONS + CLOSER),
     }
-}
-
-/// resolv.conf's, where it was readable.
-fn system_servers(evidence: &Evidence) -> Vec<SocketAddr> {
-    let conf = evidence.resolver.system.resolv_conf.value();
-    let listed = conf.into_iter().flat_map(|conf| &conf.nameservers);
-    listed.map(|server| SocketAddr::new(server.address, 53)).collect()
 }
 
 impl Work {
@@ -196,8 +203,34 @@ impl Work {
             }
         });
         let examinations = self.own_examinations(&resolved, &mut found);
-        self.side_by_side(&examinations, &mut found);
+        side_by_side(&examinations, &self.tools, &mut found);
+        self.settle_names(hosts, &mut found);
         found
+    }
+
+    /// Certificates that do not have the server's own name: whether one of their names may be the one that is meant.
+    fn settle_names(&self, hosts: &BTreeMap<String, Vec<IpAddr>>, found: &mut Found) {
+        let own: Vec<IpAddr> = self.plan.own.iter().flat_map(|service| service.reachable.iter().copied()).collect();
+        let until = self.until.min(Instant::now() + NAMES);
+        let mut asked = BTreeMap::new();
+        for endpoint in found.endpoints.values_mut() {
+            let names = reference::names_in_question(endpoint);
+            if !endpoint.addresses.is_empty() && endpoint.host.parse::<IpAddr>().is_err() {
+                for name in
+                    names.iter().filter(|name| name.contains('.') && !name.contains('*')).take(reference::NAMES_MAX)
+                {
+                    let known = hosts.get(name).map(|known| Seen::Value(known.clone()));
+                    asked.entry(name.clone()).or_insert_with(|| {
+                        known.unwrap_or_else(|| self.tools.resolver.addresses(name, until).addresses)
+                    });
+                }
+                let leads_to =
+                    |name: &str| asked.get(name).cloned().unwrap_or_else(|| Seen::not_attempted("not asked"));
+                if endpoint.addresses.values().any(|examined| has_mismatch(examined)) {
+                    reference::settle(endpoint, &reference::meant(&names, leads_to, &own));
+                }
+            }
+        }
     }
 
     /// One for each place, however many listeners of the configuration are met there.
@@ -252,18 +285,6 @@ impl Work {
         named.unwrap_or("localhost").to_owned()
     }
 
-    fn side_by_side(&self, examinations: &[Examination], found: &mut Found) {
-        thread::scope(|scope| {
-            let started: Vec<_> =
-                examinations.iter().filter_map(|one| spawn(scope, || examine(one, &self.tools))).collect();
-            for thread in started {
-                if let Ok(seen) = thread.join() {
-                    found.add(seen);
-                }
-            }
-        });
-    }
-
     /// A smarthost, or whom the operator named.
     fn other(&self, other: &Other, hosts: &BTreeMap<String, Vec<IpAddr>>) -> Found {
         let mut found = Found::default();
@@ -291,8 +312,48 @@ impl Work {
                 }
             }
         }
-        self.side_by_side(&examinations, &mut found);
+        let tools = Tools { dialler: self.dialler(other), ..self.tools.clone() };
+        side_by_side(&examinations, &tools, &mut found);
+        drop(tools);
+        self.look_closer(other, &examinations, &mut found);
         found
+    }
+
+    /// Where a connection came to nothing: who answered instead, and whether the host answers on the port of the web. That
+    /// tells a port that is filtered from a host that is gone.
+    fn look_closer(&self, other: &Other, examinations: &[Examination], found: &mut Found) {
+        let sources: Vec<(IpAddr, Option<IpAddr>)> = examinations
+            .iter()
+            .flat_map(|one| one.addresses.iter().flatten().map(move |address| (*address, one.source)))
+            .collect();
+        let dead = found.endpoints.values_mut().flat_map(|endpoint| &mut endpoint.addresses).filter(|(_, examined)| {
+            !matches!(examined.dial.outcome, DialOutcome::Connected | DialOutcome::Failed { .. })
+        });
+        thread::scope(|scope| {
+            for (_, examined) in dead {
+                let address = examined.dial.peer.ip();
+                let source = sources.iter().find(|(known, _)| *known == address).and_then(|(_, source)| *source);
+                // It is bounded by the moment that it is given, and there is nothing to wait for but the end of it.
+                let _ = spawn(scope, move || {
+                    if other.port == 25 {
+                        examined.compared.extend(compare(address, source, &[WEB_PORT], self.latest));
+                    }
+                    explain(&mut examined.dial, source, &[WEB_PORT], self.latest);
+                });
+            }
+        });
+    }
+
+    /// Connects as the user whose processes send, since firewalls and routing may go by user; as ourselves where we may not.
+    fn dialler(&self, other: &Other) -> Dialler {
+        let server = other.as_server.as_ref().and_then(|server| self.servers.get(server));
+        let Some(account) = server.and_then(|server| server.egress.account.value()) else { return Dialler::Own };
+        let Seen::Value(gid) = primary_group(account.uid) else { return Dialler::Own };
+        let user = User { name: account.name.clone(), uid: account.uid, gid };
+        match as_user(&user, self.until) {
+            Seen::Value(dialler) => dialler,
+            Seen::Absent | Seen::Unknown(_) => Dialler::Own,
+        }
     }
 
     /// The hosts that take the mail of a name, with their preferences (RFC 5321 section 5.1); without MX records the name
@@ -371,6 +432,22 @@ impl Work {
             until: self.until,
         }
     }
+}
+
+fn has_mismatch(examined: &ExaminedAddress) -> bool {
+    let mismatch = |problem: &CertificateProblem| matches!(problem, CertificateProblem::NameMismatch { .. });
+    examined.tls.value().is_some_and(|tls| tls.problems.iter().any(mismatch))
+}
+
+fn side_by_side(examinations: &[Examination], tools: &Tools, found: &mut Found) {
+    thread::scope(|scope| {
+        let started: Vec<_> = examinations.iter().filter_map(|one| spawn(scope, || examine(one, tools))).collect();
+        for thread in started {
+            if let Ok(seen) = thread.join() {
+                found.add(seen);
+            }
+        }
+    });
 }
 
 fn merge(planned: &mut Examination, other: Examination) {
