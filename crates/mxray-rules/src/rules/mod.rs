@@ -18,6 +18,7 @@ macro_rules! catalogue {
 
 catalogue! {
     conf::delivery_switched_off,
+    conf::smarthost_wrong,
     conf::service_not_enabled,
     conf::certificate_key_mismatch,
     conf::relay_open_by_config,
