@@ -15,6 +15,7 @@ pub const NEAREST_FIRST: &[&str] = &[
     "CONF101", "CONF105", "CONF103", // switches in files
     "CONF104", "CONF108", "CONF109", "CONF107", "CONF110", // files and sockets that a switch names
     "ROUTE102", "ROUTE101", "ROUTE103", "ROUTE105", // nothing can leave, or not from there
+    "CONF102",  // it can leave, and is handed to the wrong host
     "SOCK112",  // nothing runs
     "SOCK111",  // it runs, and is stopped or stuck
     "SOCK106",  // somebody takes it all

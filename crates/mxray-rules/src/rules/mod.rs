@@ -26,6 +26,7 @@ catalogue! {
     auth::tls_optional,
     auth::auth_not_offered,
     conf::delivery_switched_off,
+    conf::smarthost_wrong,
     conf::service_not_enabled,
     conf::certificate_key_mismatch,
     conf::relay_open_by_config,
