@@ -6,16 +6,17 @@
 
 mod next_hop;
 mod plan;
+mod reference;
 
 use mxray_host::mta;
 use mxray_host::names::primary_group;
 use mxray_model::evidence::{
-    EndpointWhy, Evidence, ExaminedAddress, ExaminedEndpoint, Lookup, Purpose, RecordData, Server, SessionProtocol,
-    TlsMode,
+    CertificateProblem, DialOutcome, EndpointWhy, Evidence, ExaminedAddress, ExaminedEndpoint, Lookup, Purpose,
+    RecordData, Server, SessionProtocol, TlsMode,
 };
 use mxray_model::session::Depth;
 use mxray_model::{Blind, Question, Seen, Unseen};
-use mxray_net::{Beyond, Dialler, Examination, Resolver, Tools, User, as_user, examine};
+use mxray_net::{Beyond, Dialler, Examination, Resolver, Tools, User, as_user, compare, examine, explain};
 use mxray_wire::Auth;
 use mxray_wire::sasl::Login;
 use plan::{Other, OwnService, Plan, Role};
@@ -28,6 +29,10 @@ use std::time::{Duration, Instant};
 const NAMES: Duration = Duration::from_millis(1500);
 /// For sessions: a person waits for the whole of it.
 const SESSIONS: Duration = Duration::from_secs(4);
+/// For a closer look at connections that came to nothing, which no healthy host has.
+const CLOSER: Duration = Duration::from_millis(1500);
+/// What is open where a host is there at all.
+const WEB_PORT: u16 = 443;
 /// Exchangers of one domain that are connected to, the most preferred first. Large providers publish fewer.
 const EXCHANGERS_MAX: usize = 8;
 /// Addresses of one exchanger or smarthost. Providers publish a dozen, all alike.
@@ -131,7 +136,10 @@ pub(crate) struct Work {
     servers: BTreeMap<String, Server>,
     login: Option<Login>,
     tools: Tools,
+    /// For sessions.
     until: Instant,
+    /// For a closer look at what came to nothing.
+    latest: Instant,
 }
 
 /// Plans. `latest` is the moment at which everything has to be over.
@@ -147,6 +155,7 @@ pub(crate) fn prepare(evidence: &Evidence, wish: &Sessions, latest: Instant) -> 
         login: wish.login.clone(),
         tools: Tools { resolver, ..Tools::default() },
         until: latest.min(Instant::now() + SESSIONS),
+        latest: latest.min(Instant::now() + SESSIONS + CLOSER),
     }
 }
 
@@ -195,7 +204,33 @@ impl Work {
         });
         let examinations = self.own_examinations(&resolved, &mut found);
         side_by_side(&examinations, &self.tools, &mut found);
+        self.settle_names(hosts, &mut found);
         found
+    }
+
+    /// Certificates that do not have the server's own name: whether one of their names may be the one that is meant.
+    fn settle_names(&self, hosts: &BTreeMap<String, Vec<IpAddr>>, found: &mut Found) {
+        let own: Vec<IpAddr> = self.plan.own.iter().flat_map(|service| service.reachable.iter().copied()).collect();
+        let until = self.until.min(Instant::now() + NAMES);
+        let mut asked = BTreeMap::new();
+        for endpoint in found.endpoints.values_mut() {
+            let names = reference::names_in_question(endpoint);
+            if !endpoint.addresses.is_empty() && endpoint.host.parse::<IpAddr>().is_err() {
+                for name in
+                    names.iter().filter(|name| name.contains('.') && !name.contains('*')).take(reference::NAMES_MAX)
+                {
+                    let known = hosts.get(name).map(|known| Seen::Value(known.clone()));
+                    asked.entry(name.clone()).or_insert_with(|| {
+                        known.unwrap_or_else(|| self.tools.resolver.addresses(name, until).addresses)
+                    });
+                }
+                let leads_to =
+                    |name: &str| asked.get(name).cloned().unwrap_or_else(|| Seen::not_attempted("not asked"));
+                if endpoint.addresses.values().any(|examined| has_mismatch(examined)) {
+                    reference::settle(endpoint, &reference::meant(&names, leads_to, &own));
+                }
+            }
+        }
     }
 
     /// One for each place, however many listeners of the configuration are met there.
@@ -279,7 +314,36 @@ impl Work {
         }
         let tools = Tools { dialler: self.dialler(other), ..self.tools.clone() };
         side_by_side(&examinations, &tools, &mut found);
+        drop(tools);
+        self.look_closer(other, &examinations, &mut found);
         found
+    }
+
+    /// Where a connection came to nothing: who answered instead, and whether the host answers on the port of the web. That
+    /// tells a port that is filtered from a host that is gone.
+    fn look_closer(&self, other: &Other, examinations: &[Examination], found: &mut Found) {
+        let sources: Vec<(IpAddr, Option<IpAddr>)> = examinations
+            .iter()
+            .flat_map(|one| one.addresses.iter().flatten().map(move |address| (*address, one.source)))
+            .collect();
+        let dead = found.endpoints.values_mut().flat_map(|endpoint| &mut endpoint.addresses).filter(|(_, examined)| {
+            let came_to_nothing = !matches!(examined.dial.outcome, DialOutcome::Connected | DialOutcome::Failed { .. });
+            // The examination looks closer itself while it waits; this is for what it had no time for.
+            came_to_nothing && examined.compared.is_empty()
+        });
+        thread::scope(|scope| {
+            for (_, examined) in dead {
+                let address = examined.dial.peer.ip();
+                let source = sources.iter().find(|(known, _)| *known == address).and_then(|(_, source)| *source);
+                // It is bounded by the moment that it is given, and there is nothing to wait for but the end of it.
+                let _ = spawn(scope, move || {
+                    if other.port == 25 {
+                        examined.compared.extend(compare(address, source, &[WEB_PORT], self.latest));
+                    }
+                    explain(&mut examined.dial, source, &[WEB_PORT], self.latest);
+                });
+            }
+        });
     }
 
     /// Connects as the user whose processes send, since firewalls and routing may go by user; as ourselves where we may not.
@@ -370,6 +434,11 @@ impl Work {
             until: self.until,
         }
     }
+}
+
+fn has_mismatch(examined: &ExaminedAddress) -> bool {
+    let mismatch = |problem: &CertificateProblem| matches!(problem, CertificateProblem::NameMismatch { .. });
+    examined.tls.value().is_some_and(|tls| tls.problems.iter().any(mismatch))
 }
 
 fn side_by_side(examinations: &[Examination], tools: &Tools, found: &mut Found) {
