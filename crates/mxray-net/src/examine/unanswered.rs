@@ -61,7 +61,7 @@ pub(super) fn dial(
 fn concerns(examination: &Examination, address: IpAddr) -> bool {
     let why = |why: &EndpointWhy| match why {
         EndpointWhy::Exchanger { .. } | EndpointWhy::Smarthost { .. } => true,
-        EndpointWhy::Asked => examination.purpose == Purpose::Relay,
+        EndpointWhy::Asked | EndpointWhy::Surveyed => examination.purpose == Purpose::Relay,
         EndpointWhy::Own { .. } => false,
     };
     let own = examination.why.iter().any(|why| matches!(why, EndpointWhy::Own { .. }));
