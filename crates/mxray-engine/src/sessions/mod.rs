@@ -133,6 +133,8 @@ pub(crate) struct Work {
     login: Option<Login>,
     tools: Tools,
     until: Instant,
+    /// For own services that have no reason to be slow: one that does not greet is worth waiting for.
+    latest: Instant,
 }
 
 /// Plans. `latest` is the moment at which everything has to be over.
@@ -148,6 +150,7 @@ pub(crate) fn prepare(evidence: &Evidence, wish: &Sessions, latest: Instant) -> 
         login: wish.login.clone(),
         tools: Tools { resolver, ..Tools::default() },
         until: latest.min(Instant::now() + SESSIONS),
+        latest,
     }
 }
 
@@ -265,7 +268,7 @@ impl Work {
             auth,
             envelope: None,
             beyond: Beyond::default(),
-            until: self.until,
+            until: if service.pauses { self.until } else { self.latest },
         }
     }
 
