@@ -11,6 +11,7 @@ mod logins;
 mod outside;
 mod place;
 mod precedence;
+mod reach;
 mod replies;
 mod rule;
 mod rules;

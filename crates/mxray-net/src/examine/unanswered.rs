@@ -61,8 +61,8 @@ pub(super) fn dial(
 fn concerns(examination: &Examination, address: IpAddr) -> bool {
     let why = |why: &EndpointWhy| match why {
         EndpointWhy::Exchanger { .. } | EndpointWhy::Smarthost { .. } => true,
-        EndpointWhy::Asked | EndpointWhy::Surveyed => examination.purpose == Purpose::Relay,
-        EndpointWhy::Own { .. } => false,
+        EndpointWhy::Asked => examination.purpose == Purpose::Relay,
+        EndpointWhy::Surveyed | EndpointWhy::Own { .. } => false,
     };
     let own = examination.why.iter().any(|why| matches!(why, EndpointWhy::Own { .. }));
     !own && !address.is_loopback() && examination.why.iter().any(why)
