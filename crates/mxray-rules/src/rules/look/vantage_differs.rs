@@ -44,9 +44,9 @@ fn check(evidence: &Evidence) -> Said {
             None if same_host.len().max(far.len()) >= 2 => {
                 judgement.well(format!("{key}: the addresses that could be compared agree"));
             }
-            None => outside::contacts(key, endpoint)
-                .filter_map(why_not)
-                .for_each(|blind| judgement.blind(&RULE, &blind)),
+            None => {
+                outside::contacts(key, endpoint).filter_map(why_not).for_each(|blind| judgement.blind(&RULE, &blind))
+            }
         }
     }
     Ok(judgement)
@@ -140,7 +140,10 @@ fn problem(problem: &CertificateProblem) -> &'static str {
         CertificateProblem::BadSignature { .. } => "bad signature",
         CertificateProblem::Disordered => "disordered chain",
         CertificateProblem::WeakKey { .. } | CertificateProblem::WeakSignature { .. } => "weak",
-        CertificateProblem::WrongUsage { .. } | CertificateProblem::NotACa { .. } => "wrong usage",
+        CertificateProblem::WrongUsage { .. }
+        | CertificateProblem::NotACa { .. }
+        | CertificateProblem::PathTooLong { .. }
+        | CertificateProblem::NameNotAllowed { .. } => "wrong usage",
         CertificateProblem::Unreadable { .. } => "unreadable",
     }
 }
