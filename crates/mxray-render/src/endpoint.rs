@@ -96,11 +96,13 @@ fn block(
     if examined.session.value().is_some() && endpoint.tls != TlsMode::None {
         starttls(screen, endpoint, &examined.starttls)?;
     }
-    for sign in &examined.roles {
-        labelled(screen, "looks like", Style::Plain, &format!("{}: {}", sign.role.as_str(), sign.because))?;
+    for (place, sign) in examined.roles.iter().enumerate() {
+        let label = if place == 0 { "looks like" } else { "" };
+        labelled(screen, label, Style::Plain, &format!("{}: {}", sign.role.as_str(), sign.because))?;
     }
-    for conduct in &examined.conduct {
-        labelled(screen, "conduct", Style::Caution, &conduct_text(conduct))?;
+    for (place, conduct) in examined.conduct.iter().enumerate() {
+        let label = if place == 0 { "conduct" } else { "" };
+        labelled(screen, label, Style::Caution, &conduct_text(conduct))?;
     }
     samples(screen, examined)?;
     let transcript = match examined.session.value() {

@@ -9,6 +9,8 @@ mod conduct;
 mod facts;
 mod hellos;
 mod session;
+#[cfg(test)]
+mod tests;
 mod unanswered;
 
 use crate::clock::millis;
