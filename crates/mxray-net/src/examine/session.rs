@@ -8,7 +8,7 @@ use crate::stream::Stream;
 use crate::tls::TlsPlan;
 use mxray_model::Seen;
 use mxray_model::evidence::{Dial, Purpose, Session, SessionProtocol, TlsFacts, TlsMode};
-use mxray_model::session::MailboxProtocol;
+use mxray_model::session::{Depth, MailboxProtocol};
 use mxray_wire::{Auth, Client, Starttls, mailbox, smtp};
 use ring::rand::{SecureRandom, SystemRandom};
 use std::collections::BTreeMap;
@@ -35,6 +35,11 @@ pub(super) fn hold(examination: &Examination, address: IpAddr, tools: &Tools) ->
     let plan = DialPlan { peer, source: examination.source };
     let (dial, stream, compared) = unanswered::dial(examination, plan, tools, until);
     let Some(stream) = stream else { return Seance { dial, session: Seen::Absent, tls: Seen::Absent, compared } };
+    if examination.depth == Depth::Connect {
+        stream.close();
+        let session = Seen::not_attempted("the connection alone was asked for");
+        return Seance { dial, session, tls: Seen::Absent, compared };
+    }
     let tls = tls_plan(examination, tools);
     let (session, tls) = match examination.protocol.mailbox() {
         Some(protocol) => mailbox_session(examination, protocol, stream, &tls),

@@ -248,6 +248,15 @@ fn lmtp_is_spoken_where_it_is_asked_for() {
 }
 
 #[test]
+fn a_connection_alone_says_nothing_and_hears_nothing() {
+    for tls in [TlsMode::Starttls, TlsMode::Implicit] {
+        let examined = look(&Examination { depth: Depth::Connect, tls, ..examination(usual(|_, _| None)) });
+        assert_eq!(examined.dial.outcome, DialOutcome::Connected);
+        assert!(examined.session.blind().is_some() && examined.tls.is_absent());
+    }
+}
+
+#[test]
 fn nobody_there_is_no_session() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
