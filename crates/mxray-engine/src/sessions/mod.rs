@@ -11,12 +11,12 @@ mod reference;
 use mxray_host::mta;
 use mxray_host::names::primary_group;
 use mxray_model::evidence::{
-    CertificateProblem, DialOutcome, EndpointWhy, Evidence, ExaminedAddress, ExaminedEndpoint, Lookup, Purpose,
-    RecordData, Server, SessionProtocol, TlsMode,
+    CertificateProblem, EndpointWhy, Evidence, ExaminedAddress, ExaminedEndpoint, Lookup, Purpose, RecordData, Server,
+    SessionProtocol, TlsMode,
 };
 use mxray_model::session::Depth;
 use mxray_model::{Blind, Question, Seen, Unseen};
-use mxray_net::{Beyond, Dialler, Examination, Resolver, Tools, User, as_user, compare, examine, explain};
+use mxray_net::{Beyond, Dialler, Examination, Resolver, Tools, User, as_user, examine};
 use mxray_wire::Auth;
 use mxray_wire::sasl::Login;
 use plan::{Other, OwnService, Plan, Role};
@@ -29,10 +29,6 @@ use std::time::{Duration, Instant};
 const NAMES: Duration = Duration::from_millis(1500);
 /// For sessions: a person waits for the whole of it.
 const SESSIONS: Duration = Duration::from_secs(4);
-/// For a closer look at connections that came to nothing, which no healthy host has.
-const CLOSER: Duration = Duration::from_millis(1500);
-/// What is open where a host is there at all.
-const WEB_PORT: u16 = 443;
 /// Exchangers of one domain that are connected to, the most preferred first. Large providers publish fewer.
 const EXCHANGERS_MAX: usize = 8;
 /// Addresses of one exchanger or smarthost. Providers publish a dozen, all alike.
@@ -136,9 +132,8 @@ pub(crate) struct Work {
     servers: BTreeMap<String, Server>,
     login: Option<Login>,
     tools: Tools,
-    /// For sessions.
     until: Instant,
-    /// For a closer look at what came to nothing.
+    /// For own services that have no reason to be slow: one that does not greet is worth waiting for.
     latest: Instant,
 }
 
@@ -155,7 +150,7 @@ pub(crate) fn prepare(evidence: &Evidence, wish: &Sessions, latest: Instant) -> 
         login: wish.login.clone(),
         tools: Tools { resolver, ..Tools::default() },
         until: latest.min(Instant::now() + SESSIONS),
-        latest: latest.min(Instant::now() + SESSIONS + CLOSER),
+        latest,
     }
 }
 
@@ -273,7 +268,7 @@ impl Work {
             auth,
             envelope: None,
             beyond: Beyond::default(),
-            until: self.until,
+            until: if service.pauses { self.until } else { self.latest },
         }
     }
 
@@ -314,36 +309,7 @@ impl Work {
         }
         let tools = Tools { dialler: self.dialler(other), ..self.tools.clone() };
         side_by_side(&examinations, &tools, &mut found);
-        drop(tools);
-        self.look_closer(other, &examinations, &mut found);
         found
-    }
-
-    /// Where a connection came to nothing: who answered instead, and whether the host answers on the port of the web. That
-    /// tells a port that is filtered from a host that is gone.
-    fn look_closer(&self, other: &Other, examinations: &[Examination], found: &mut Found) {
-        let sources: Vec<(IpAddr, Option<IpAddr>)> = examinations
-            .iter()
-            .flat_map(|one| one.addresses.iter().flatten().map(move |address| (*address, one.source)))
-            .collect();
-        let dead = found.endpoints.values_mut().flat_map(|endpoint| &mut endpoint.addresses).filter(|(_, examined)| {
-            let came_to_nothing = !matches!(examined.dial.outcome, DialOutcome::Connected | DialOutcome::Failed { .. });
-            // The examination looks closer itself while it waits; this is for what it had no time for.
-            came_to_nothing && examined.compared.is_empty()
-        });
-        thread::scope(|scope| {
-            for (_, examined) in dead {
-                let address = examined.dial.peer.ip();
-                let source = sources.iter().find(|(known, _)| *known == address).and_then(|(_, source)| *source);
-                // It is bounded by the moment that it is given, and there is nothing to wait for but the end of it.
-                let _ = spawn(scope, move || {
-                    if other.port == 25 {
-                        examined.compared.extend(compare(address, source, &[WEB_PORT], self.latest));
-                    }
-                    explain(&mut examined.dial, source, &[WEB_PORT], self.latest);
-                });
-            }
-        });
     }
 
     /// Connects as the user whose processes send, since firewalls and routing may go by user; as ourselves where we may not.
