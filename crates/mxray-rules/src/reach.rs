@@ -138,13 +138,6 @@ impl<'a> Access<'a> {
         Access { key, reached }
     }
 
-    /// Where mail would really go: addresses of a family that this host lacks only count where there is nothing else.
-    pub fn usable(&self) -> Vec<&Reached> {
-        let usable: Vec<&Reached> =
-            self.reached.iter().map(|(_, one)| one).filter(|one| **one != Reached::NoFamily).collect();
-        if usable.is_empty() { self.reached.iter().map(|(_, one)| one).collect() } else { usable }
-    }
-
     /// Connected to at one of its addresses at least.
     pub fn is_open(&self) -> bool {
         self.reached.iter().any(|(_, one)| *one == Reached::Yes)
@@ -306,7 +299,7 @@ pub fn port25(evidence: &Evidence, ipv4: bool) -> Port25<'_> {
             match reached {
                 // A refusal by the host itself went out and came back: the port is open towards there.
                 Reached::Yes | Reached::Closed | Reached::Unwanted => {
-                    found.open = found.open.or(Some((contact, reached)))
+                    found.open = found.open.or(Some((contact, reached)));
                 }
                 _ if reached.is_lost() && web_answers(&contact) => found.lost.push(contact),
                 _ => found.other = found.other.or(Some((contact, reached))),

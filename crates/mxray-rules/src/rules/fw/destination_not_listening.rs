@@ -10,7 +10,7 @@ pub const RULE: Rule = Rule {
     code: "FW106",
     name: "destination-not-listening",
     severity: Severity::Critical,
-    since: "0.2.0",
+    since: "0.1.0",
     summary: "the destination itself refuses the connection: nothing listens on that port",
     page: include_str!("destination_not_listening.md"),
     check,

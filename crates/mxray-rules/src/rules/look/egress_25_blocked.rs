@@ -9,7 +9,7 @@ pub const RULE: Rule = Rule {
     code: "LOOK005",
     name: "egress-25-blocked",
     severity: mxray_model::Severity::Error,
-    since: "0.2.0",
+    since: "0.1.0",
     summary: "port 25 of hosts that have nothing to do with each other is dead, and their port 443 answers: something near us stops it",
     page: include_str!("egress_25_blocked.md"),
     check,
@@ -64,8 +64,7 @@ fn finding(lost: &[Contact<'_>]) -> Finding {
     };
     let count = unrelated(lost).len();
     let summary = format!(
-        "Port 25 of {} hosts that have nothing to do with each other cannot be reached from here{over}, while their port {WEB} answers: outgoing mail is blocked.",
-        count
+        "Port 25 of {count} hosts that have nothing to do with each other cannot be reached from here{over}, while their port {WEB} answers: outgoing mail is blocked."
     );
     let mut finding = RULE
         .finding(Subject::host(), summary)

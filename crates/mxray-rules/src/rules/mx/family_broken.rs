@@ -10,7 +10,7 @@ pub const RULE: Rule = Rule {
     code: "MX114",
     name: "mx-family-broken",
     severity: Severity::Error,
-    since: "0.2.0",
+    since: "0.1.0",
     summary: "a host is published with IPv4 and IPv6 addresses, and one of the two is dead there",
     page: include_str!("family_broken.md"),
     check,

@@ -12,7 +12,7 @@ pub const RULE: Rule = Rule {
     code: "MX113",
     name: "mx-unreachable",
     severity: Severity::Error,
-    since: "0.2.0",
+    since: "0.1.0",
     summary: "no connection to a host that takes the mail comes to stand",
     page: include_str!("unreachable.md"),
     check,

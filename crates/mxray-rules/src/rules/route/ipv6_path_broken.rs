@@ -12,7 +12,7 @@ pub const RULE: Rule = Rule {
     code: "ROUTE106",
     name: "ipv6-path-broken",
     severity: Severity::Error,
-    since: "0.2.0",
+    since: "0.1.0",
     summary: "IPv6 to hosts that have nothing to do with each other is dead, while IPv4 to the same hosts works",
     page: include_str!("ipv6_path_broken.md"),
     check,
