@@ -12,6 +12,7 @@ mod others_dates;
 mod outside;
 mod place;
 mod precedence;
+mod reach;
 mod replies;
 mod rule;
 mod rules;

@@ -69,7 +69,7 @@ pub fn touching(mut finding: Finding, endpoint: &ExaminedEndpoint) -> Finding {
             EndpointWhy::Exchanger { domain, .. } => {
                 finding = finding.touches(Subject::new(mxray_model::SubjectKind::Domain, domain));
             }
-            EndpointWhy::Asked | EndpointWhy::Smarthost { .. } => {}
+            EndpointWhy::Asked | EndpointWhy::Surveyed | EndpointWhy::Smarthost { .. } => {}
         }
     }
     finding
@@ -78,7 +78,7 @@ pub fn touching(mut finding: Finding, endpoint: &ExaminedEndpoint) -> Finding {
 pub fn stake(endpoint: &ExaminedEndpoint) -> Stake {
     let of = |why: &EndpointWhy| match why {
         EndpointWhy::Own { .. } => Stake::Own,
-        EndpointWhy::Asked => Stake::Asked,
+        EndpointWhy::Asked | EndpointWhy::Surveyed => Stake::Asked,
         EndpointWhy::Smarthost { .. } | EndpointWhy::Exchanger { .. } => Stake::Passed,
     };
     endpoint.why.iter().map(of).min().unwrap_or(Stake::Asked)
@@ -148,6 +148,7 @@ impl<'a> Contact<'a> {
     }
 
     /// We stood on the machine that answers: some servers (Dovecot) trust whoever comes from their own address.
+    #[expect(clippy::wrong_self_convention, reason = "it asks from where we came, and makes nothing")]
     pub fn from_same_host(&self) -> bool {
         let peer = self.seen.dial.peer.ip();
         peer.is_loopback() || self.our_address() == Some(peer)

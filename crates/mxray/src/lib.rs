@@ -17,6 +17,7 @@ mod generate;
 mod nearest;
 mod output;
 mod outside;
+mod probe;
 mod progress;
 mod routes;
 mod sockets;
@@ -38,6 +39,10 @@ use std::process::ExitCode;
 
 /// Runs the program and says how it ended.
 pub fn main() -> ExitCode {
+    if std::env::args_os().next().is_some_and(|name| name == mxray_net::HELPER_CALLED) {
+        // Started by ourselves, to connect as another user; what it has to say goes over its channel.
+        return if mxray_net::serve_as_helper().is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+    }
     crash::install_hook();
     let environment = Environment::read();
     ExitCode::from(run(std::env::args_os(), &environment))
@@ -69,10 +74,15 @@ fn dispatch(cli: &Cli, environment: &Environment, output: &mut Output) -> Result
     match &cli.command {
         Command::Doctor(args) => {
             let mut config = load(cli, environment)?;
-            config.apply(&Flags { deadline: args.deadline, fail_on: args.fail_on });
+            config.apply(&Flags { deadline: args.deadline, fail_on: args.fail_on, no_sessions: args.no_sessions });
             let format = environment.format(args.json, args.format, ReportFormat::Text).map_err(Failure::Usage)?;
             let place = state::place(cli, environment, config.settings.baseline.learn);
             doctor::run(args, format, &config, place, output)
+        }
+        Command::Probe(args) => {
+            let config = load(cli, environment)?;
+            let format = environment.format(args.json, args.format, probe::Format::Text).map_err(Failure::Usage)?;
+            probe::run(args, format, &config, environment, output)
         }
         Command::Sockets(args) => {
             let (terminal, colour) = (output.terminal(), output.colour());

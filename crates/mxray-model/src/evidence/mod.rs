@@ -26,9 +26,10 @@ pub use machine::{
 };
 pub use namespace::{Namespace, Namespaces, Place};
 pub use outside::{
-    CertificateProblem, Dial, DialOutcome, Distance, DnsOutcome, DnsRecord, DnsTry, EndpointWhy, ExaminedAddress,
-    ExaminedEndpoint, HopAnswer, IcmpError, Lookup, Phase, PhaseTime, PresentedCertificate, RecordData, ResolverCheck,
-    RootStore, Session, SessionProtocol, TlsEnding, TlsFacts, Transport, standard_service,
+    CertificateProblem, Conduct, Dial, DialOutcome, Distance, DnsOutcome, DnsRecord, DnsTrouble, DnsTry, DnssecAnswer,
+    EndpointWhy, ExaminedAddress, ExaminedEndpoint, HopAnswer, IcmpError, Lookup, NodeSample, Phase, PhaseTime,
+    PresentedCertificate, RecordData, ResolverCheck, Retried, Role, RoleSign, RootStore, Session, SessionProtocol,
+    StarttlsFacts, TlsEnding, TlsFacts, Transport, WayAnswer, standard_service,
 };
 pub use process::{Descriptors, Owner, Process, Processes};
 pub use routing::{
@@ -36,9 +37,9 @@ pub use routing::{
     RoutePurpose, RouteRefused, RouteTaken, Routing,
 };
 pub use server::{
-    Account, CertificateFiles, Children, Configured, DomainKind, Egress, Endpoint, FileLine, Helper, HelperKind,
-    HelperState, MailDomain, Master, OfferedSocket, OtherServer, Problem, Purpose, Rewrite, Server, Setting,
-    SmtpClient, Table, TlsMode, UnitLimits, WantedListener,
+    Account, Barred, CertificateFiles, Children, Configured, DomainKind, Egress, Endpoint, FileLine, Helper,
+    HelperKind, HelperState, MailDomain, Master, OfferedSocket, OtherServer, Problem, Purpose, Rewrite, Server,
+    Setting, SmtpClient, Table, TlsMode, UnitLimits, WantedListener,
 };
 pub use signer::{KeyUse, Signer, SignerMode};
 pub use socket::{AcceptQueue, Count, Drops, Listener, Load, Sent, Sockets, Stale, TOP_KEPT, Towards};

@@ -61,11 +61,19 @@ impl<'a> Offer<'a> {
         Offer { version, suites: SuiteGroup::Any, keys: KeyKind::Any, name, groups: None }
     }
 
+    /// A name that TLS cannot carry is not sent, as in any other handshake.
     fn plan(&self) -> Result<Plan, BadOffer> {
-        let entropy = entropy();
+        let name = self.name.map(|name| name.strip_suffix('.').unwrap_or(name));
+        match self.named(name) {
+            Err(BadOffer::ServerName) => self.named(None),
+            plan => plan,
+        }
+    }
+
+    fn named(&self, name: Option<&str>) -> Result<Plan, BadOffer> {
         match self.groups {
-            None => Plan::new(self.version, self.suites, self.keys, self.name, entropy),
-            Some(groups) => Plan::with_groups(self.version, self.suites, self.keys, self.name, groups, entropy),
+            None => Plan::new(self.version, self.suites, self.keys, name, entropy()),
+            Some(groups) => Plan::with_groups(self.version, self.suites, self.keys, name, groups, entropy()),
         }
     }
 }
