@@ -4,7 +4,6 @@ use crate::logins;
 use crate::outside::{self, Contact, Verdict};
 use crate::replies;
 use crate::rule::{Rule, Said};
-use mxray_model::session::Reply;
 use mxray_model::{Blind, Evidence, Seen, Severity};
 
 pub const RULE: Rule = Rule {
@@ -60,22 +59,12 @@ fn judge(evidence: &Evidence, contact: Contact<'_>) -> Verdict<Option<String>> {
         (Seen::Value(true), _) => Verdict::Well,
         (Seen::Value(false), _) => Verdict::Bad(said),
         (_, Some(reply)) if reply.is_positive() => Verdict::Bad(said),
-        // 530: TLS, or a login, which is not offered without TLS, first.
-        (_, Some(Reply { code: 530 | 538, .. })) => Verdict::Well,
-        (_, Some(_)) => Verdict::Blind(Blind::NotAttempted {
-            why: format!(
-                "{}: MAIL without TLS: {}: that says nothing of TLS",
-                contact.name(),
-                said.unwrap_or_default()
-            ),
-        }),
-        // A port for users on which TLS cannot even begin is the matter of TLS101; what it takes was not asked.
-        (Seen::Unknown(blind), None) => match session.greeting.value() {
+        (Seen::Unknown(blind), _) => match session.greeting.value() {
             None => Verdict::Blind(replies::cut_short(contact, session)),
             Some(_) => Verdict::Blind(Blind::NotAttempted {
                 why: format!("whether {} goes on without TLS: {}", contact.name(), blind.why()),
             }),
         },
-        (Seen::Absent, None) => Verdict::Silent,
+        (Seen::Absent, _) => Verdict::Silent,
     }
 }

@@ -5,7 +5,7 @@ use crate::replies;
 use crate::rule::{Judgement, Rule, Said};
 use mxray_model::evidence::{CertificateProblem, ExaminedEndpoint, Session, TlsEnding};
 use mxray_model::session::{Extension, SmtpSession};
-use mxray_model::{Evidence, Finding, Mover, Seen, Severity};
+use mxray_model::{Blind, Evidence, Finding, Mover, Seen, Severity};
 use std::collections::{BTreeMap, BTreeSet};
 
 pub const RULE: Rule = Rule {
@@ -30,29 +30,54 @@ fn check(evidence: &Evidence) -> Said {
     for (key, endpoint) in outside::endpoints(evidence, &RULE)? {
         let seen: Vec<(Contact<'_>, Shown)> =
             outside::contacts(key, endpoint).map(|contact| (contact, shown(contact))).collect();
-        if seen.len() < 2 {
-            judgement.well(format!("{key}: it has one address, so that nothing can differ"));
-            continue;
-        }
         let comparable: Vec<&(Contact<'_>, Shown)> = seen.iter().filter(|(_, shown)| !shown.is_empty()).collect();
         // Servers serve their own machine in another way: those two kinds of sessions are not compared.
         let (same_host, far): (Vec<_>, Vec<_>) =
             comparable.into_iter().partition(|(contact, _)| contact.from_same_host());
-        let differing = differences(&same_host).or_else(|| differences(&far));
-        match differing {
-            Some(differing) => judgement.find(finding(key, endpoint, &differing)),
-            None if same_host.len().max(far.len()) >= 2 => {
-                judgement.well(format!("{key}: the addresses that could be compared agree"));
-            }
-            None => {
-                outside::contacts(key, endpoint).filter_map(why_not).for_each(|blind| judgement.blind(&RULE, &blind))
-            }
+        let mut differing: Vec<Difference<'_>> =
+            outside::contacts(key, endpoint).flat_map(between_connections).collect();
+        differing.extend(differences(&same_host));
+        differing.extend(differences(&far));
+        if !differing.is_empty() {
+            judgement.find(finding(key, endpoint, &differing));
+        } else if seen.len() < 2 {
+            judgement.well(format!("{key}: it has one address, and showed the same each time"));
+        } else if same_host.len().max(far.len()) >= 2 {
+            judgement.well(format!("{key}: the addresses that could be compared agree"));
+        } else {
+            not_compared(key, endpoint).iter().for_each(|blind| judgement.blind(&RULE, blind));
         }
     }
     Ok(judgement)
 }
 
-fn why_not(contact: Contact<'_>) -> Option<mxray_model::Blind> {
+/// One address may be several hosts behind a balancer: what some of its connections offered, and others did not.
+fn between_connections(contact: Contact<'_>) -> Vec<Difference<'_>> {
+    let mailbox = contact.endpoint.protocol.mailbox().is_some();
+    let matters: &[&str] = if mailbox { &MAILBOX_MATTERS } else { &SMTP_MATTERS };
+    let announced: Vec<&BTreeSet<String>> =
+        contact.seen.samples.iter().filter_map(|sample| sample.announced.value()).collect();
+    let difference = |keyword: &&str| {
+        let count = announced.iter().filter(|list| list.contains(*keyword)).count();
+        (count > 0 && count < announced.len()).then(|| Difference {
+            subject: format!("{keyword} in clear"),
+            by_address: vec![(contact, format!("offered in {count} of {} connections", announced.len()))],
+        })
+    };
+    matters.iter().filter_map(difference).collect()
+}
+
+/// Why there was nothing to compare.
+fn not_compared(key: &str, endpoint: &ExaminedEndpoint) -> Vec<Blind> {
+    let unknown: Vec<Blind> = outside::contacts(key, endpoint).filter_map(why_not).collect();
+    if !unknown.is_empty() {
+        return unknown;
+    }
+    let why = format!("{key}: sessions from the machine itself are not compared with those from elsewhere");
+    vec![Blind::NotAttempted { why }]
+}
+
+fn why_not(contact: Contact<'_>) -> Option<Blind> {
     if contact.endpoint.protocol.mailbox().is_some() {
         let session = match contact.mailbox() {
             Ok(session) => session,
@@ -142,7 +167,7 @@ fn problem(problem: &CertificateProblem) -> &'static str {
         CertificateProblem::WeakKey { .. } | CertificateProblem::WeakSignature { .. } => "weak",
         CertificateProblem::WrongUsage { .. } | CertificateProblem::NotACa { .. } => "wrong usage",
         CertificateProblem::PathTooLong { .. } | CertificateProblem::NameNotAllowed { .. } => {
-            "not allowed by its issuer"
+            "forbidden by its authority"
         }
         CertificateProblem::Unreadable { .. } => "unreadable",
     }
@@ -154,9 +179,9 @@ struct Difference<'a> {
     by_address: Vec<(Contact<'a>, String)>,
 }
 
-fn differences<'a>(seen: &[&(Contact<'a>, Shown)]) -> Option<Vec<Difference<'a>>> {
+fn differences<'a>(seen: &[&(Contact<'a>, Shown)]) -> Vec<Difference<'a>> {
     let subjects: BTreeSet<&String> = seen.iter().flat_map(|(_, shown)| shown.keys()).collect();
-    let differing: Vec<Difference<'a>> = subjects
+    subjects
         .into_iter()
         .filter_map(|subject| {
             let by_address: Vec<(Contact<'a>, String)> =
@@ -164,16 +189,16 @@ fn differences<'a>(seen: &[&(Contact<'a>, Shown)]) -> Option<Vec<Difference<'a>>
             let texts: BTreeSet<&String> = by_address.iter().map(|(_, text)| text).collect();
             (texts.len() > 1).then(|| Difference { subject: subject.clone(), by_address })
         })
-        .collect();
-    (!differing.is_empty()).then_some(differing)
+        .collect()
 }
 
 fn finding(key: &str, endpoint: &ExaminedEndpoint, differing: &[Difference<'_>]) -> Finding {
-    let subjects: Vec<&str> = differing.iter().map(|one| one.subject.as_str()).collect();
+    let subjects: BTreeSet<&str> = differing.iter().map(|one| one.subject.as_str()).collect();
+    let subjects: Vec<&str> = subjects.into_iter().collect();
     let mut finding = RULE
         .finding(
             outside::subject(key),
-            format!("The addresses of {} do not agree: {}.", outside::name(endpoint), subjects.join(", ")),
+            format!("{} does not do the same each time: {}.", outside::name(endpoint), subjects.join(", ")),
         )
         .confidence(0.9)
         .data("differs", subjects)

@@ -3,7 +3,7 @@
 use crate::outside::{self, Contact, Verdict, at};
 use crate::replies;
 use crate::rule::{Rule, Said};
-use mxray_model::evidence::Purpose;
+use mxray_model::evidence::{Purpose, Session};
 use mxray_model::session::{Reply, SmtpSession};
 use mxray_model::{Blind, Evidence, Fix, Mover, Severity};
 
@@ -79,7 +79,7 @@ fn judge(contact: Contact<'_>) -> Verdict<Greylisted<'_>> {
         if !reply.is_transient() {
             continue;
         }
-        let taken_later = taken(session, &transaction.sender, &recipient.address);
+        let taken_later = taken(contact, session, &transaction.sender, &recipient.address);
         let by_form = matches!(reply.code, 450 | 451)
             && replies::asks_to_come_again(reply)
             && reply.enhanced.is_none_or(|code| matches!(code.subject, 0 | 2 | 7) && code.detail <= 1);
@@ -102,11 +102,16 @@ fn judge(contact: Contact<'_>) -> Verdict<Greylisted<'_>> {
     }
 }
 
-/// The same sender and recipient, taken in a later transaction of the session.
-fn taken(session: &SmtpSession, sender: &str, address: &str) -> bool {
-    session
-        .transactions()
-        .filter(|one| one.sender == sender)
-        .flat_map(|one| &one.recipients)
-        .any(|one| one.address == address && one.reply.value().is_some_and(Reply::is_positive))
+/// The same sender and recipient, taken in a later transaction, of this session or of one that was held after it.
+fn taken(contact: Contact<'_>, session: &SmtpSession, sender: &str, address: &str) -> bool {
+    let later = contact.seen.retried.iter().filter_map(|retried| match retried.session.value()? {
+        Session::Smtp(session) => Some(&**session),
+        Session::Mailbox(_) => None,
+    });
+    let mut all = std::iter::once(session).chain(later).flat_map(SmtpSession::transactions);
+    all.any(|one| {
+        let taken = |reply: &Reply| reply.is_positive();
+        one.sender == sender
+            && one.recipients.iter().any(|one| one.address == address && one.reply.value().is_some_and(taken))
+    })
 }
