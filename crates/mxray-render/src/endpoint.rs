@@ -5,15 +5,16 @@
 
 use crate::capabilities;
 use crate::screen::{Piece, Screen, Style};
-use mxray_model::Seen;
 use mxray_model::evidence::{
     Certificate, CertificateProblem, Conduct, DialOutcome, ExaminedAddress, ExaminedEndpoint, Phase, PhaseTime,
     Purpose, Session, StarttlsFacts, TlsEnding, TlsFacts, TlsMode,
 };
 use mxray_model::session::{
-    AuthAttempt, Ending, Extension, MailboxProtocol, MailboxSession, Mark, Reply, SmtpSession, Transcript, What,
+    AuthAttempt, Ending, Extension, MailboxProtocol, MailboxSession, Mark, Reply, SmtpSession, TlsHelloSession,
+    Transcript, What,
 };
 use mxray_model::text::untrusted;
+use mxray_model::{Blind, Seen};
 use std::collections::BTreeMap;
 use std::io;
 
@@ -87,20 +88,23 @@ fn block(
     match &examined.session {
         Seen::Value(Session::Smtp(session)) => smtp(screen, endpoint, session)?,
         Seen::Value(Session::Mailbox(session)) => mailbox(screen, session)?,
-        Seen::Absent => {}
+        Seen::Absent | Seen::Unknown(Blind::NotAttempted { .. }) => {}
         Seen::Unknown(blind) => labelled(screen, "session", Style::Caution, &format!("unknown: {}", blind.why()))?,
     }
     if let Seen::Value(tls) = &examined.tls {
         tls_facts(screen, tls)?;
     }
+    hellos(screen, &examined.hellos)?;
     if examined.session.value().is_some() && endpoint.tls != TlsMode::None {
         starttls(screen, endpoint, &examined.starttls)?;
     }
-    for sign in &examined.roles {
-        labelled(screen, "looks like", Style::Plain, &format!("{}: {}", sign.role.as_str(), sign.because))?;
+    for (place, sign) in examined.roles.iter().enumerate() {
+        let label = if place == 0 { "looks like" } else { "" };
+        labelled(screen, label, Style::Plain, &format!("{}: {}", sign.role.as_str(), sign.because))?;
     }
-    for conduct in &examined.conduct {
-        labelled(screen, "conduct", Style::Caution, &conduct_text(conduct))?;
+    for (place, conduct) in examined.conduct.iter().enumerate() {
+        let label = if place == 0 { "conduct" } else { "" };
+        labelled(screen, label, Style::Caution, &conduct_text(conduct))?;
     }
     samples(screen, examined)?;
     let transcript = match examined.session.value() {
@@ -279,7 +283,7 @@ fn attempt<R>(screen: &mut Screen<'_>, login: &Seen<AuthAttempt<R>>, text: impl 
         }
         Seen::Absent => labelled(screen, "login", Style::Caution, "not tried: no way to log in is offered"),
         // Nobody asked for one.
-        Seen::Unknown(mxray_model::Blind::NotAttempted { why }) if why.contains("not part of this evidence") => Ok(()),
+        Seen::Unknown(Blind::NotAttempted { why }) if why.contains("not part of this evidence") => Ok(()),
         Seen::Unknown(blind) => labelled(screen, "login", Style::Caution, &format!("not tried: {}", blind.why())),
     }
 }
@@ -365,6 +369,40 @@ pub fn certificate_problem(problem: &CertificateProblem) -> String {
         CertificateProblem::WrongUsage { usages } => format!("not meant for servers, only for {}", usages.join(", ")),
         CertificateProblem::NotACa { at } => format!("signed by what is no authority ({})", whose(*at)),
         CertificateProblem::Unreadable { at, error } => format!("cannot be read: {error} ({})", whose(*at)),
+    }
+}
+
+/// What single hellos were answered, by version: any offer that was taken counts, and a refusal only where all were refused.
+fn hellos(screen: &mut Screen<'_>, hellos: &[TlsHelloSession]) -> io::Result<()> {
+    if hellos.is_empty() {
+        return Ok(());
+    }
+    let mut versions: BTreeMap<u16, (bool, bool)> = BTreeMap::new();
+    for hello in hellos {
+        let (taken, unknown) = versions.entry(hello.offer.version.number()).or_default();
+        match hello.takes_offer() {
+            Seen::Value(takes) => *taken |= takes,
+            Seen::Absent => {}
+            Seen::Unknown(_) => *unknown = true,
+        }
+    }
+    let one = |(number, (taken, unknown)): (&u16, &(bool, bool))| {
+        let answer = match (taken, unknown) {
+            (true, _) => "yes",
+            (false, true) => "unknown",
+            (false, false) => "no",
+        };
+        format!("{}: {answer}", version_name(*number))
+    };
+    let text = versions.iter().map(one).collect::<Vec<_>>().join(", ");
+    labelled(screen, "versions", Style::Plain, &text)
+}
+
+fn version_name(number: u16) -> String {
+    match number {
+        0x0300 => "SSL 3.0".to_owned(),
+        0x0301..=0x0304 => format!("TLS 1.{}", number - 0x0301),
+        other => format!("{other:#06x}"),
     }
 }
 

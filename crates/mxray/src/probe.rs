@@ -240,7 +240,7 @@ pub fn run(
         ..Declared::default()
     };
     let mut written = Ok(());
-    let report = report_on(question, || {
+    let mut report = report_on(question, || {
         let mut progress = Progress::start();
         let mut evidence = Evidence { declared, ..Evidence::default() };
         work::run(plan, &mut |piece, pending| {
@@ -255,6 +255,10 @@ pub fn run(
         evidence
     });
     written?;
+    if format == Format::Ndjson {
+        // Its lines have told it.
+        report.evidence = Evidence::default();
+    }
     write(&report, format, output)?;
     if format == Format::Nagios {
         return Ok(nagios_status(&report));
@@ -270,10 +274,7 @@ fn write(report: &Report, format: Format, output: &mut Output) -> Result<(), Fai
         Format::Markdown => mxray_render::Format::Markdown,
         Format::Html => mxray_render::Format::Html,
         Format::Nagios => mxray_render::Format::Nagios,
-        Format::Ndjson => {
-            let last = Report { evidence: Evidence::default(), ..report.clone() };
-            return Ok(output.emit(|out| write_json_line(&last, out))?);
-        }
+        Format::Ndjson => return Ok(output.emit(|mut out| write_json_line(report, &mut out))?),
     };
     Ok(output.emit(|out| render(report, format, &options, out))?)
 }

@@ -1,6 +1,6 @@
 //! One session with one address, as the examination says.
 
-use super::{CONNECT_PATIENCE, Examination, Tools};
+use super::{CONNECT_PATIENCE, Examination, Tools, unanswered};
 use crate::clock::Clock;
 use crate::dial::DialPlan;
 use crate::drive::drive;
@@ -8,9 +8,10 @@ use crate::stream::Stream;
 use crate::tls::TlsPlan;
 use mxray_model::Seen;
 use mxray_model::evidence::{Dial, Purpose, Session, SessionProtocol, TlsFacts, TlsMode};
-use mxray_model::session::MailboxProtocol;
+use mxray_model::session::{Depth, MailboxProtocol};
 use mxray_wire::{Auth, Client, Starttls, mailbox, smtp};
 use ring::rand::{SecureRandom, SystemRandom};
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -23,20 +24,28 @@ pub(super) struct Seance {
     pub dial: Dial,
     pub session: Seen<Session>,
     pub tls: Seen<TlsFacts>,
+    /// Other ports, where this one did not answer.
+    pub compared: BTreeMap<String, Dial>,
 }
 
 /// Connects and holds the session.
 pub(super) fn hold(examination: &Examination, address: IpAddr, tools: &Tools) -> Seance {
     let peer = SocketAddr::new(address, examination.port);
     let until = examination.until.min(Instant::now() + CONNECT_PATIENCE);
-    let (dial, stream) = tools.dialler.dial(DialPlan { peer, source: examination.source }, until);
-    let Some(stream) = stream else { return Seance { dial, session: Seen::Absent, tls: Seen::Absent } };
+    let plan = DialPlan { peer, source: examination.source };
+    let (dial, stream, compared) = unanswered::dial(examination, plan, tools, until);
+    let Some(stream) = stream else { return Seance { dial, session: Seen::Absent, tls: Seen::Absent, compared } };
+    if examination.depth == Depth::Connect {
+        stream.close();
+        let session = Seen::not_attempted("the connection alone was asked for");
+        return Seance { dial, session, tls: Seen::Absent, compared };
+    }
     let tls = tls_plan(examination, tools);
     let (session, tls) = match examination.protocol.mailbox() {
         Some(protocol) => mailbox_session(examination, protocol, stream, &tls),
         None => smtp_session(examination, stream, &tls),
     };
-    Seance { dial, session, tls }
+    Seance { dial, session, tls, compared }
 }
 
 /// The handshake that is made. An address is no name, neither to send nor to compare with.

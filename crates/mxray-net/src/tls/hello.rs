@@ -61,11 +61,19 @@ impl<'a> Offer<'a> {
         Offer { version, suites: SuiteGroup::Any, keys: KeyKind::Any, name, groups: None }
     }
 
+    /// A name that TLS cannot carry is not sent, as in any other handshake.
     fn plan(&self) -> Result<Plan, BadOffer> {
-        let entropy = entropy();
+        let name = self.name.map(|name| name.strip_suffix('.').unwrap_or(name));
+        match self.named(name) {
+            Err(BadOffer::ServerName) => self.named(None),
+            plan => plan,
+        }
+    }
+
+    fn named(&self, name: Option<&str>) -> Result<Plan, BadOffer> {
         match self.groups {
-            None => Plan::new(self.version, self.suites, self.keys, self.name, entropy),
-            Some(groups) => Plan::with_groups(self.version, self.suites, self.keys, self.name, groups, entropy),
+            None => Plan::new(self.version, self.suites, self.keys, name, entropy()),
+            Some(groups) => Plan::with_groups(self.version, self.suites, self.keys, name, groups, entropy()),
         }
     }
 }
@@ -173,7 +181,8 @@ fn ask(
             std::thread::sleep(PAUSE);
         }
         let session = hello(target, plan, until);
-        let stop = enough(&session);
+        // Whom we did not reach once, we leave alone.
+        let stop = enough(&session) || session.transcript.entries.is_empty();
         out.push(session);
         if stop {
             return;
@@ -193,7 +202,7 @@ pub fn old_versions(target: &HelloTarget<'_>, until: Instant) -> Vec<TlsHelloSes
     let versions = [TlsVersion::Tls13, TlsVersion::Tls12];
     let mut out = Vec::new();
     ask(target, &versions.map(|version| Offer::version(version, target.server_name)), until, &mut out, is_taken);
-    if !out.iter().any(is_taken) {
+    if out.len() == versions.len() && !out.iter().any(is_taken) {
         let old = [TlsVersion::Tls11, TlsVersion::Tls10, TlsVersion::Ssl3];
         ask(target, &old.map(|version| Offer::version(version, target.server_name)), until, &mut out, |_| false);
     }

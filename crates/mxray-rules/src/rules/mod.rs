@@ -6,10 +6,12 @@ mod fw;
 mod host;
 mod look;
 mod mbox;
+mod mx;
 mod port;
 mod route;
 mod smtp;
 mod sock;
+mod tls;
 
 use crate::rule::Rule;
 
@@ -26,6 +28,7 @@ catalogue! {
     auth::tls_optional,
     auth::auth_not_offered,
     conf::delivery_switched_off,
+    conf::smarthost_wrong,
     conf::service_not_enabled,
     conf::certificate_key_mismatch,
     conf::relay_open_by_config,
@@ -33,6 +36,7 @@ catalogue! {
     conf::signer_not_wired,
     conf::rewrite_after_signing,
     conf::policy_without_effect,
+    fw::destination_not_listening,
     fw::conntrack_full,
     host::disk_full,
     host::inodes_exhausted,
@@ -42,6 +46,7 @@ catalogue! {
     host::memory_pressure,
     host::software_outdated,
     host::read_only,
+    look::egress_25_blocked,
     look::probe_refused,
     look::rate_limited,
     look::tarpit,
@@ -50,12 +55,15 @@ catalogue! {
     mbox::imap_clear_login,
     mbox::pop3_clear_login,
     mbox::sieve_clear_login,
+    mx::unreachable,
+    mx::family_broken,
     port::held_by_other,
     port::needs_privilege,
     route::default_route_missing,
     route::no_route,
     route::gateway_dead,
     route::bind_address_missing,
+    route::ipv6_path_broken,
     smtp::greeting_bad,
     smtp::greeting_slow,
     smtp::ehlo_rejected,
@@ -77,4 +85,12 @@ catalogue! {
     sock::listener_family_missing,
     sock::helper_service_down,
     sock::sockets_leaking,
+    tls::not_offered,
+    tls::handshake_fails,
+    tls::cert_expired,
+    tls::cert_expiring,
+    tls::cert_name_mismatch,
+    tls::cert_untrusted,
+    tls::old_versions,
+    tls::weak_ciphers,
 }

@@ -5,15 +5,17 @@
 use super::plan::{How, Plan, Wanted, exchanger, survey};
 use crate::outside::target::{Service, Target};
 use mxray_model::Seen;
-use mxray_model::evidence::{DnsOutcome, EndpointWhy, ExaminedEndpoint, Lookup, Part, PartOutcome, RecordData};
+use mxray_model::evidence::{
+    DnsOutcome, EndpointWhy, ExaminedEndpoint, Lookup, Part, PartOutcome, Purpose, RecordData,
+};
 use mxray_model::text::untrusted;
 use mxray_net::{Answered, Beyond, Examination, examine};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -189,12 +191,9 @@ impl Look<'_> {
         hosts.dedup();
         hosts.truncate(EXCHANGERS_MAX);
         self.tell(Piece::Lookup { target: self.wanted.text.clone(), lookup: Box::new(lookup) });
-        thread::scope(|scope| {
-            for (preference, host) in &hosts {
-                let why = EndpointWhy::Exchanger { domain: domain.to_owned(), preference: *preference };
-                let look = move || self.services(&[exchanger(host)], &why, Some(domain), recipient);
-                spawn(scope, look);
-            }
+        side_by_side(&hosts, &|(preference, host): &(u16, String)| {
+            let why = EndpointWhy::Exchanger { domain: domain.to_owned(), preference: *preference };
+            self.services(&[exchanger(host)], &why, Some(domain), recipient);
         });
     }
 
@@ -202,7 +201,7 @@ impl Look<'_> {
     fn services(self, services: &[Service], why: &EndpointWhy, domain: Option<&str>, recipient: Option<&str>) {
         let Some(first) = services.first() else { return };
         let began = Instant::now();
-        let Answered { addresses: resolved, mut lookups } = match why {
+        let Answered { addresses: resolved, lookups } = match why {
             // A mail server asks the name servers for exchangers, and nobody else.
             EndpointWhy::Exchanger { .. } => self.how.tools.resolver.addresses(&first.host, self.until),
             _ => self.how.tools.resolver.addresses_like_libc(&first.host, self.until),
@@ -212,7 +211,14 @@ impl Look<'_> {
         let addresses: Vec<IpAddr> = resolved.value().into_iter().flatten().copied().filter(family).collect();
         // Where there is nowhere to go to, one service tells it for all.
         let services = if addresses.is_empty() { services.get(..1).unwrap_or_default() } else { services };
+        // They come along with the first service that is told.
+        let lookups = Mutex::new(lookups);
         let (envelope, further) = self.how.envelopes(domain, recipient);
+        let surveyed = *why == EndpointWhy::Surveyed;
+        // Of a host that is named alone users' ports get the login, and mail is offered where it can be taken: a name and a
+        // password at nine doors look like an attack.
+        let logs_in = |service: &Service| !(surveyed && service.purpose == Purpose::Relay);
+        let offers = |service: &Service| !surveyed || service.purpose == Purpose::Relay || self.how.auth.is_some();
         let examination = |service: &Service| Examination {
             host: service.host.clone(),
             port: service.port,
@@ -225,27 +231,20 @@ impl Look<'_> {
             reference_name: None,
             source: self.how.source,
             addresses: Some(addresses.clone()),
-            auth: self.how.auth.clone(),
-            envelope: envelope.clone(),
+            auth: self.how.auth.clone().filter(|_| logs_in(service)),
+            envelope: envelope.clone().filter(|_| offers(service)),
             beyond: Beyond { further: further.clone(), resolve_ms, ..self.how.beyond.clone() },
             until: self.until,
         };
-        let examine_one = |service: &Service, lookups: Vec<Lookup>| {
+        let examine_one = |service: &Service| {
             let (mut endpoint, _) = examine(&examination(service), &self.how.tools);
             endpoint.resolved = resolved.clone();
             let key = ExaminedEndpoint::key(&service.host, service.port, service.protocol);
             let target = self.wanted.text.clone();
+            let lookups = std::mem::take(&mut *lookups.lock().unwrap_or_else(PoisonError::into_inner));
             self.tell(Piece::Endpoint { target, key, endpoint: Box::new(endpoint), lookups });
         };
-        match services {
-            [one] => examine_one(one, lookups),
-            several => thread::scope(|scope| {
-                for service in several {
-                    let (lookups, examine_one) = (std::mem::take(&mut lookups), &examine_one);
-                    spawn(scope, move || examine_one(service, lookups));
-                }
-            }),
-        }
+        side_by_side(services, &examine_one);
     }
 
     fn tell(self, piece: Piece) {
@@ -254,11 +253,20 @@ impl Look<'_> {
     }
 }
 
-/// A thread of its own; the name tells the program's hook that a crash becomes a finding.
-fn spawn<'scope>(scope: &'scope thread::Scope<'scope, '_>, look: impl FnOnce() + Send + 'scope) {
-    let builder = thread::Builder::new().name("part:probe".to_owned()).stack_size(STACK_BYTES);
-    // Where no thread is to be had, the panic of the scope would hide why; nothing is told of this service then.
-    let _ = builder.spawn_scoped(scope, look);
+/// Each in a thread of its own, but for a single one; where no thread is to be had, one after the other.
+fn side_by_side<T: Sync>(all: &[T], look: &(dyn Fn(&T) + Sync)) {
+    if let [one] = all {
+        return look(one);
+    }
+    thread::scope(|scope| {
+        for one in all {
+            // The name tells the program's hook that a crash becomes a finding.
+            let builder = thread::Builder::new().name("part:probe".to_owned()).stack_size(STACK_BYTES);
+            if builder.spawn_scoped(scope, move || look(one)).is_err() {
+                look(one);
+            }
+        }
+    });
 }
 
 fn mx(data: &RecordData) -> Option<(u16, String)> {

@@ -7,6 +7,7 @@
 mod config;
 mod counters;
 mod doctor;
+mod probe;
 mod terminal;
 mod usual;
 
@@ -16,6 +17,7 @@ use std::process::{Command, Output, Stdio};
 /// Each command, as its help is asked for.
 const COMMANDS: &[&[&str]] = &[
     &["doctor"],
+    &["probe"],
     &["sockets"],
     &["routes"],
     &["counters"],
