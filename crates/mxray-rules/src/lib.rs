@@ -10,6 +10,7 @@ mod exim;
 mod outside;
 mod place;
 mod precedence;
+mod resolvers;
 mod rule;
 mod rules;
 mod service_units;

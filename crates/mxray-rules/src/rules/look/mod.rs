@@ -1,3 +1,4 @@
 //! The validity of the examination itself.
 
 pub mod collector_failed;
+pub mod dns_timeout;
