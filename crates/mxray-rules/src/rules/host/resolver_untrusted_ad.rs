@@ -79,7 +79,7 @@ fn one(
         Seen::Value(DnssecAnswer::Validated) if resolvers::is_ours(evidence, address) => {
             judgement.well(format!("{address} validates for {name}, on this machine"));
         }
-        Seen::Value(DnssecAnswer::Validated) => judgement.find(case.from_afar()),
+        Seen::Value(DnssecAnswer::Validated) => judgement.find(case.validated_afar()),
         Seen::Value(DnssecAnswer::NotValidated) => {
             judgement.find(case.ignored("passes signatures on and does not validate them (no AD)"));
         }
@@ -123,7 +123,7 @@ impl Case<'_> {
     }
 
     /// Postfix believes any resolver that resolv.conf names; who sits on the way to it can say what he likes.
-    fn from_afar(&self) -> Finding {
+    fn validated_afar(&self) -> Finding {
         let (name, address) = (self.name, self.address);
         let summary = format!(
             "{name} relies on DNSSEC, and takes the word of {address}, which is not on this machine: its answers are only as \
