@@ -130,13 +130,15 @@ pub struct Access<'a> {
 
 impl<'a> Access<'a> {
     pub fn of(key: &'a str, endpoint: &'a ExaminedEndpoint) -> Self {
-        let reached = addresses(key, endpoint).map(|(contact, reached)| (contact.seen.dial.peer.ip(), reached)).collect();
+        let reached =
+            addresses(key, endpoint).map(|(contact, reached)| (contact.seen.dial.peer.ip(), reached)).collect();
         Access { key, reached }
     }
 
     /// Where mail would really go: addresses of a family that this host lacks only count where there is nothing else.
     pub fn usable(&self) -> Vec<&Reached> {
-        let usable: Vec<&Reached> = self.reached.iter().map(|(_, one)| one).filter(|one| **one != Reached::NoFamily).collect();
+        let usable: Vec<&Reached> =
+            self.reached.iter().map(|(_, one)| one).filter(|one| **one != Reached::NoFamily).collect();
         if usable.is_empty() { self.reached.iter().map(|(_, one)| one).collect() } else { usable }
     }
 
