@@ -72,3 +72,18 @@ shows() {
     timeout 5 openssl s_client -connect "$HOST4:$port" $starttls -verify_hostname "$HOST_NAME" -CAfile /etc/ssl/certs/ca-certificates.crt \
         </dev/null 2>&1 | grep -q "$*"
 }
+
+# offers PORT WORD, offers_in_clear PORT WORD: does the server announce it, under TLS or without?
+offers() { ehlo_under_tls "$1" | grep -q "^250[- ]$2"; }
+ehlo_under_tls() {
+    printf 'EHLO client.elsewhere.example\r\nQUIT\r\n' |
+        timeout 5 openssl s_client -quiet -ign_eof -starttls smtp -connect "127.0.0.1:$1" 2>/dev/null || true
+}
+offers_in_clear() {
+    local line
+    exec 5<>"/dev/tcp/127.0.0.1/$1"
+    printf 'EHLO client.elsewhere.example\r\nQUIT\r\n' >&5
+    while read -r -t 5 -u 5 line; do case $line in 250?"$2"*) exec 5>&-; return 0 ;; esac; done
+    exec 5>&-
+    return 1
+}
