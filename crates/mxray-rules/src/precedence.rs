@@ -16,10 +16,12 @@ pub const NEAREST_FIRST: &[&str] = &[
     "CONF104", "CONF108", "CONF109", "CONF107", "CONF110", // files and sockets that a switch names
     "ROUTE102", "ROUTE101", "ROUTE103", "ROUTE105", // nothing can leave, or not from there
     "CONF102",  // it can leave, and is handed to the wrong host
-    "SOCK112",  // nothing runs
-    "SOCK111",  // it runs, and is stopped or stuck
-    "SOCK106",  // somebody takes it all
-    "SOCK115",  // a program keeps what has ended
+    "ROUTE106", "LOOK005", // it leaves, and does not get far
+    "FW106", "MX114", "MX113",   // it gets there, and is not taken in
+    "SOCK112", // nothing runs
+    "SOCK111", // it runs, and is stopped or stuck
+    "SOCK106", // somebody takes it all
+    "SOCK115", // a program keeps what has ended
     "SOCK109", "SOCK110", // a limit is reached
     "SOCK102", "SOCK113", "SOCK105", "SOCK114", "SOCK108", "SOCK101", "SOCK104", "SOCK107", "HOST108",
     // What a session showed: who stands in the way, what serves, who can log in, the rest.
@@ -43,6 +45,18 @@ pub const LINKS: &[(&str, &str, Link)] = &[
     ("HOST102", "SOCK111", Link::SharedScope),
     ("HOST111", "SOCK112", Link::SharedScope),
     ("HOST111", "SOCK111", Link::SharedScope),
+    // Nothing leaves this host, or leads nowhere: nobody can be reached.
+    ("ROUTE101", "MX113", Link::SharedScope),
+    ("ROUTE102", "MX113", Link::SharedScope),
+    ("ROUTE103", "MX113", Link::SharedScope),
+    ("ROUTE105", "MX113", Link::SharedScope),
+    ("ROUTE106", "MX113", Link::SharedScope),
+    ("ROUTE106", "MX114", Link::SharedScope),
+    ("LOOK005", "MX113", Link::SharedScope),
+    // The setting leads to a host on which nothing listens.
+    ("CONF102", "FW106", Link::SharedScope),
+    // All those that cannot be reached refuse themselves.
+    ("FW106", "MX113", Link::SharedScope),
     // Whoever was killed for want of memory is gone.
     ("HOST109", "SOCK112", Link::SharedScope),
     ("HOST109", "SOCK111", Link::SharedScope),

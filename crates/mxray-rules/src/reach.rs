@@ -77,6 +77,11 @@ pub fn reached(dial: &Dial) -> Reached {
 
 /// Whose RST it is.
 fn reset(dial: &Dial) -> Reached {
+    let peer = dial.peer.ip();
+    // A smarthost on this very host: there is nothing in between.
+    if peer.is_loopback() || dial.local.value().is_some_and(|local| local.ip() == peer) {
+        return Reached::Closed;
+    }
     let Some(way) = dial.distance.value() else { return Reached::Reset };
     if !matches!(way.answer, Seen::Value(WayAnswer::Reset)) {
         return Reached::Reset;
@@ -114,11 +119,9 @@ pub fn others(evidence: &Evidence) -> impl Iterator<Item = (&String, &ExaminedEn
     evidence.endpoints.iter().filter(|(_, endpoint)| is_others(endpoint))
 }
 
-/// Their addresses; not those that lead back to this host.
+/// Their addresses, and what became of each.
 pub fn addresses<'a>(key: &'a str, endpoint: &'a ExaminedEndpoint) -> impl Iterator<Item = (Contact<'a>, Reached)> {
-    contacts(key, endpoint)
-        .filter(|contact| !contact.from_same_host())
-        .map(|contact| (contact, reached(&contact.seen.dial)))
+    contacts(key, endpoint).map(|contact| (contact, reached(&contact.seen.dial)))
 }
 
 /// How a whole endpoint can be reached.
@@ -133,13 +136,6 @@ impl<'a> Access<'a> {
         let reached =
             addresses(key, endpoint).map(|(contact, reached)| (contact.seen.dial.peer.ip(), reached)).collect();
         Access { key, reached }
-    }
-
-    /// Where mail would really go: addresses of a family that this host lacks only count where there is nothing else.
-    pub fn usable(&self) -> Vec<&Reached> {
-        let usable: Vec<&Reached> =
-            self.reached.iter().map(|(_, one)| one).filter(|one| **one != Reached::NoFamily).collect();
-        if usable.is_empty() { self.reached.iter().map(|(_, one)| one).collect() } else { usable }
     }
 
     /// Connected to at one of its addresses at least.
@@ -239,8 +235,8 @@ fn is_same_network(one: IpAddr, two: IpAddr) -> bool {
 }
 
 /// What the loss of a port has in common with what it explains: everything that goes out over it.
-pub fn egress_scope(port: u16) -> Subject {
-    Subject::path(format!("this host > tcp/{port}"))
+pub fn egress_scope(port: u16, ipv4: bool) -> Subject {
+    Subject::path(format!("this host > {} tcp/{port}", family(ipv4)))
 }
 
 /// The same of a family.
@@ -263,18 +259,55 @@ pub fn sender_scopes(evidence: &Evidence) -> Vec<Subject> {
 pub fn dead_family<'a>(evidence: &'a Evidence, ipv4: bool) -> Vec<Contact<'a>> {
     let mut dead: Vec<Contact<'a>> = Vec::new();
     for (key, endpoint) in others(evidence) {
-        let all: Vec<(Contact<'a>, Reached)> = addresses(key, endpoint).collect();
+        let all: Vec<(Contact<'a>, Reached)> =
+            addresses(key, endpoint).filter(|(contact, _)| !contact.from_same_host()).collect();
         let of = |wanted: bool| all.iter().filter(move |(contact, _)| contact.seen.dial.peer.is_ipv4() == wanted);
         if of(ipv4).any(|(_, one)| matches!(one, Reached::Yes | Reached::Closed | Reached::Unwanted)) {
             return Vec::new();
         }
         let other_works = of(!ipv4).any(|(_, one)| *one == Reached::Yes);
         let fails = |one: &Reached| one.is_lost() || *one == Reached::Here;
+        // Another port of the same address answers: the family is well, the port is not.
+        if of(ipv4).any(|(contact, _)| contact.seen.compared.values().any(|dial| reached(dial) == Reached::Yes)) {
+            return Vec::new();
+        }
         if other_works {
             dead.extend(of(ipv4).filter(|(_, one)| fails(one)).map(|(contact, _)| *contact));
         }
     }
     unrelated(&dead)
+}
+
+/// What is known of port 25 towards others, in one family.
+#[derive(Debug, Default)]
+pub struct Port25<'a> {
+    /// Somebody answers on it: it is open.
+    pub open: Option<(Contact<'a>, Reached)>,
+    /// Hosts of different owners where something on the way swallows or refuses it, while their port 443 answers.
+    pub lost: Vec<Contact<'a>>,
+    /// Another failure, which shows nothing.
+    pub other: Option<(Contact<'a>, Reached)>,
+}
+
+pub fn port25(evidence: &Evidence, ipv4: bool) -> Port25<'_> {
+    let mut found = Port25::default();
+    for (key, endpoint) in others(evidence).filter(|(_, endpoint)| endpoint.port == SMTP) {
+        for (contact, reached) in addresses(key, endpoint) {
+            if contact.seen.dial.peer.is_ipv4() != ipv4 || contact.from_same_host() {
+                continue;
+            }
+            match reached {
+                // A refusal by the host itself went out and came back: the port is open towards there.
+                Reached::Yes | Reached::Closed | Reached::Unwanted => {
+                    found.open = found.open.or(Some((contact, reached)));
+                }
+                _ if reached.is_lost() && web_answers(&contact) => found.lost.push(contact),
+                _ => found.other = found.other.or(Some((contact, reached))),
+            }
+        }
+    }
+    found.lost = if found.open.is_some() { Vec::new() } else { unrelated(&found.lost) };
+    found
 }
 
 /// `timed out`, `refused by 192.0.2.1 (administratively prohibited)`.

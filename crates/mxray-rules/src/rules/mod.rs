@@ -6,6 +6,7 @@ mod fw;
 mod host;
 mod look;
 mod mbox;
+mod mx;
 mod port;
 mod route;
 mod smtp;
@@ -34,6 +35,7 @@ catalogue! {
     conf::signer_not_wired,
     conf::rewrite_after_signing,
     conf::policy_without_effect,
+    fw::destination_not_listening,
     fw::conntrack_full,
     host::disk_full,
     host::inodes_exhausted,
@@ -43,6 +45,7 @@ catalogue! {
     host::memory_pressure,
     host::software_outdated,
     host::read_only,
+    look::egress_25_blocked,
     look::probe_refused,
     look::rate_limited,
     look::tarpit,
@@ -51,12 +54,15 @@ catalogue! {
     mbox::imap_clear_login,
     mbox::pop3_clear_login,
     mbox::sieve_clear_login,
+    mx::unreachable,
+    mx::family_broken,
     port::held_by_other,
     port::needs_privilege,
     route::default_route_missing,
     route::no_route,
     route::gateway_dead,
     route::bind_address_missing,
+    route::ipv6_path_broken,
     smtp::greeting_bad,
     smtp::greeting_slow,
     smtp::ehlo_rejected,
