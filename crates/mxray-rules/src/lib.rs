@@ -8,6 +8,7 @@
 mod causes;
 mod exim;
 mod logins;
+mod others_dates;
 mod outside;
 mod place;
 mod precedence;
@@ -17,6 +18,7 @@ mod rule;
 mod rules;
 mod service_units;
 mod support;
+mod transport;
 mod view;
 mod words;
 

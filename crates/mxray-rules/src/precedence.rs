@@ -25,8 +25,9 @@ pub const NEAREST_FIRST: &[&str] = &[
     "SOCK109", "SOCK110", // a limit is reached
     "SOCK102", "SOCK113", "SOCK105", "SOCK114", "SOCK108", "SOCK101", "SOCK104", "SOCK107", "HOST108",
     // What a session showed: who stands in the way, what serves, who can log in, the rest.
-    "LOOK006", "LOOK007", "SMTP111", "SMTP101", "SMTP103", "LOOK009", "AUTH108", "AUTH106", "AUTH101", "AUTH107",
-    "AUTH103", "MBOX101", "MBOX102", "MBOX103", "SMTP108", "SMTP107", "SMTP109", "SMTP102", "LOOK008", "LOOK010",
+    "LOOK006", "LOOK007", "SMTP111", "SMTP101", "SMTP103", "LOOK009", "TLS101", "TLS102", "TLS103", "TLS106", "TLS105",
+    "TLS108", "TLS109", "TLS104", "AUTH108", "AUTH106", "AUTH101", "AUTH107", "AUTH103", "MBOX101", "MBOX102",
+    "MBOX103", "SMTP108", "SMTP107", "SMTP109", "SMTP102", "LOOK008", "LOOK010",
 ];
 
 /// On what two findings must agree for one to explain the other.
@@ -128,6 +129,30 @@ pub const LINKS: &[(&str, &str, Link)] = &[
     ("SOCK104", "SMTP102", Link::SharedScope),
     ("SOCK106", "LOOK007", Link::SharedScope),
     ("SOCK110", "LOOK007", Link::SharedScope),
+    // A key that does not fit: TLS is announced and refused, or not announced.
+    ("CONF104", "TLS101", Link::SharedScope),
+    ("CONF104", "TLS102", Link::SharedScope),
+    // By the right time they are valid.
+    ("HOST103", "TLS103", Link::SharedScope),
+    // Nobody there to shake hands.
+    ("SOCK111", "TLS102", Link::SharedScope),
+    ("SOCK109", "TLS102", Link::SharedScope),
+    ("SOCK110", "TLS102", Link::SharedScope),
+    // Taken away on the path.
+    ("SMTP111", "TLS101", Link::SharedScope),
+    ("SMTP111", "TLS102", Link::SharedScope),
+    // Without TLS passwords are offered in clear, or logins not at all.
+    ("TLS101", "AUTH108", Link::SharedScope),
+    ("TLS101", "AUTH101", Link::SharedScope),
+    ("TLS101", "AUTH107", Link::SharedScope),
+    ("TLS101", "MBOX101", Link::SharedScope),
+    ("TLS101", "MBOX102", Link::SharedScope),
+    ("TLS101", "MBOX103", Link::SharedScope),
+    ("TLS102", "AUTH108", Link::SharedScope),
+    // Old versions are all that it speaks.
+    ("TLS102", "TLS108", Link::SharedScope),
+    ("TLS102", "TLS109", Link::SharedScope),
+    ("TLS108", "TLS109", Link::SharedScope),
 ];
 
 /// Does the table have a link between these codes?

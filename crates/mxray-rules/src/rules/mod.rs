@@ -11,6 +11,7 @@ mod port;
 mod route;
 mod smtp;
 mod sock;
+mod tls;
 
 use crate::rule::Rule;
 
@@ -84,4 +85,12 @@ catalogue! {
     sock::listener_family_missing,
     sock::helper_service_down,
     sock::sockets_leaking,
+    tls::not_offered,
+    tls::handshake_fails,
+    tls::cert_expired,
+    tls::cert_expiring,
+    tls::cert_name_mismatch,
+    tls::cert_untrusted,
+    tls::old_versions,
+    tls::weak_ciphers,
 }
