@@ -26,7 +26,7 @@ def reply(query):
         end += 1 + query[end]
     kind, _ = struct.unpack("!HH", query[end + 1 : end + 5])
     question = query[12 : end + 5]
-    exists = labels[-1:] != [b"arpa"] and b"nowhere" not in labels
+    exists = labels[-1:] != [b"arpa"] and b"nowhere" not in labels and answer != "none"
     data = b""
     if answer == "refused":
         pass

@@ -16,7 +16,7 @@ pub const NEAREST_FIRST: &[&str] = &[
     "CONF104", "CONF108", "CONF109", "CONF107", "CONF110", // files and sockets that a switch names
     "ROUTE102", "ROUTE101", "ROUTE103", "ROUTE105", // nothing can leave, or not from there
     "HOST104", "HOST105", "HOST107", "LOOK001", // nobody says where to
-    "CONF102",  // it can leave, and is handed to the wrong host
+    "CONF102", // it can leave, and is handed to the wrong host
     "ROUTE106", "LOOK005", // it leaves, and does not get far
     "FW106", "MX114", "MX113",   // it gets there, and is not taken in
     "SOCK112", // nothing runs
