@@ -121,7 +121,7 @@ fn a_service_that_is_not_there_is_no_healthy_one() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let target = listener.local_addr().unwrap().to_string();
     drop(listener);
-    let output = run(&["probe", &target, "--fail-on", "never"]);
+    let output = run(&["probe", &target]);
     assert_ne!(output.status.code(), Some(0), "{}", text(&output.stdout));
     assert!(text(&output.stdout).contains("connection refused"), "{}", text(&output.stdout));
 }

@@ -1,0 +1,39 @@
+//! Targets for what mxray-net reads without a connection: answers of name servers.
+//!
+//! An input stands behind the head and the question of an honest answer, so that it is read as records; each byte from
+//! 0xb0 on stands for a piece of one.
+
+use bolero::check;
+use mxray_net::reads_as_answer;
+
+/// Bytes up to here are themselves, the ones behind are pieces.
+const PIECES_FROM: u8 = 0xb0;
+
+/// Owner names (a pointer to the question, one to itself, one forwards), types with class and TTL, lengths, data.
+#[rustfmt::skip]
+const PIECES: &[&[u8]] = &[
+    b"\xc0\x0c", b"\xc0\x1c", b"\xff\xff", b"\x00", b"\x04mail", b"\x01a\xc0\x0c",
+    b"\x00\x01\x00\x01\x00\x00\x00\x3c", b"\x00\x05\x00\x01\x00\x00\x00\x3c", b"\x00\x0f\x00\x01\x00\x00\x00\x3c",
+    b"\x00\x10\x00\x01\x00\x00\x00\x3c", b"\x00\x1c\x00\x01\x00\x00\x00\x3c", b"\x00\x34\x00\x01\x00\x00\x00\x3c",
+    b"\x00\x06\x00\x01\x00\x00\x00\x3c", b"\x00\x2e\x00\x01\x00\x00\x00\x3c", b"\x00\x29\x04\xd0\x00\x00\x80\x00",
+    b"\x00\x04\xc0\x00\x02\x01", b"\x00\x02\xc0\x0c", b"\x00\x04\x00\x0a\xc0\x0c", b"\x00\x05\x04text", b"\x00\x00",
+    b"\x00\x06\x00\x0f\x00\x02\x00\x06", b"\x00\x23\x03\x01\x01", b"\xff\xff",
+];
+
+#[test]
+fn dns_answer() {
+    check!().for_each(|input: &[u8]| {
+        let (counts, rest) = input.split_at(input.len().min(3));
+        let count = |place: usize| counts.get(place).copied().unwrap_or(1) % 8;
+        let mut packet = vec![0, 7, 0x81, 0x80, 0, 1, 0, count(0), 0, count(1), 0, count(2)];
+        packet.extend(b"\x01x\x07example\x00\x00\x0f\x00\x01");
+        for byte in rest {
+            match byte.checked_sub(PIECES_FROM).and_then(|place| PIECES.get(usize::from(place))) {
+                Some(piece) => packet.extend_from_slice(piece),
+                None => packet.push(*byte),
+            }
+        }
+        reads_as_answer(&packet, "MX", "x.example");
+        reads_as_answer(input, "TXT", "x.example");
+    });
+}
