@@ -14,6 +14,7 @@ mod place;
 mod precedence;
 mod reach;
 mod replies;
+mod resolvers;
 mod rule;
 mod rules;
 mod service_units;

@@ -15,7 +15,8 @@ pub const NEAREST_FIRST: &[&str] = &[
     "CONF101", "CONF105", "CONF103", // switches in files
     "CONF104", "CONF108", "CONF109", "CONF107", "CONF110", // files and sockets that a switch names
     "ROUTE102", "ROUTE101", "ROUTE103", "ROUTE105", // nothing can leave, or not from there
-    "CONF102",  // it can leave, and is handed to the wrong host
+    "HOST104", "HOST105", "HOST107", "LOOK001", // nobody says where to
+    "CONF102", // it can leave, and is handed to the wrong host
     "ROUTE106", "LOOK005", // it leaves, and does not get far
     "FW106", "MX114", "MX113",   // it gets there, and is not taken in
     "SOCK112", // nothing runs
@@ -56,6 +57,11 @@ pub const LINKS: &[(&str, &str, Link)] = &[
     ("LOOK005", "MX113", Link::SharedScope),
     // The setting leads to a host on which nothing listens.
     ("CONF102", "FW106", Link::SharedScope),
+    ("CONF102", "SMTP101", Link::SharedScope),
+    ("CONF102", "LOOK006", Link::SharedScope),
+    ("CONF102", "AUTH106", Link::SharedScope),
+    // Whoever says nothing at all has no greeting either.
+    ("SOCK111", "SMTP101", Link::SharedScope),
     // All those that cannot be reached refuse themselves.
     ("FW106", "MX113", Link::SharedScope),
     // Whoever was killed for want of memory is gone.
@@ -77,6 +83,20 @@ pub const LINKS: &[(&str, &str, Link)] = &[
     ("ROUTE105", "SOCK101", Link::SharedScope),
     ("ROUTE105", "SOCK102", Link::SharedScope),
     ("ROUTE105", "SOCK112", Link::SharedScope),
+    // Nobody is reached, name servers neither; and a stale copy of resolv.conf names those that are dead.
+    ("FW111", "HOST104", Link::SharedScope),
+    ("HOST106", "HOST104", Link::SharedScope),
+    ("HOST106", "HOST105", Link::SharedScope),
+    ("HOST106", "LOOK001", Link::SharedScope),
+    ("ROUTE101", "HOST104", Link::SharedScope),
+    ("ROUTE102", "HOST104", Link::SharedScope),
+    ("ROUTE103", "HOST104", Link::SharedScope),
+    ("ROUTE101", "HOST105", Link::SharedScope),
+    ("ROUTE102", "HOST105", Link::SharedScope),
+    ("ROUTE103", "HOST105", Link::SharedScope),
+    // Whoever asks the dead gets no answer.
+    ("HOST104", "LOOK001", Link::SharedScope),
+    ("HOST105", "LOOK001", Link::SharedScope),
     // No server, no listeners.
     ("SOCK112", "SOCK101", Link::SharedScope),
     ("SOCK112", "SOCK102", Link::SharedScope),
