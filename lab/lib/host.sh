@@ -19,6 +19,7 @@ FAR6=2001:db8:51::25
 . $LAB/opensmtpd.sh
 . $LAB/sendmail.sh
 . $LAB/filters.sh
+. $LAB/tls.sh
 
 # until_true SECONDS COMMAND…: waits until the command succeeds.
 until_true() {
@@ -115,9 +116,10 @@ $HOST6 ${1:-$HOST_NAME}
 END
     echo "${1:-$HOST_NAME}" >/etc/hostname
     echo "${1:-$HOST_NAME}" >/etc/mailname
-    # There is no name server in this lab: names stand in /etc/hosts and no lookup may wait for an answer.
+    # Names stand in /etc/hosts, and no lookup may wait: a name server of this machine says that no other exists.
     sed -i 's/^hosts:.*/hosts: files/' /etc/nsswitch.conf
     echo 'nameserver 127.0.0.1' >/etc/resolv.conf
+    name_server_start
     # The lab's addresses are documentation ranges; for mxray they are the public network.
     cat >/etc/mxray/mxray.toml <<END
 [network]
@@ -142,14 +144,6 @@ mail.* -/var/log/mail.log
 END
     unit rsyslog.service rsyslogd
     until_true 5 test -S /dev/log
-}
-
-# One self-signed certificate for the host name, as an own CA would give it.
-make_certificate() {
-    mkdir -p /etc/ssl/mail
-    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 365 -subj "/CN=$1" \
-        -addext "subjectAltName=DNS:$1" -keyout /etc/ssl/mail/key.pem -out /etc/ssl/mail/cert.pem 2>/dev/null
-    chmod 600 /etc/ssl/mail/key.pem
 }
 
 # What systemd leaves for others to see: the mark of sd_booted(3), and for each unit the link that enables it. The unit
@@ -243,8 +237,53 @@ names_fail() {
     mail --host 127.0.0.1 --from "root@$DOMAIN" --to "$token@far.example"
     until_true 40 grep -q "to=<$token@far.example>.* status=deferred .*Name service error" /var/log/mail.log
 }
-# What a restart of Debian's Postfix does with the copy; then the files are again as on a host without a name server.
+# The machine's own name server, which knows that no name exists.
+name_server_start() { service nameserver python3 $LAB/nameserver.py 127.0.0.1 none --forever; }
+name_server_stop() { end_service nameserver; }
+# names_by ADDRESS…: these name servers, in the system's file and in the copy of Postfix's chroot.
+names_by() {
+    printf 'nameserver %s\n' "$@" >/etc/resolv.conf
+    install -D -m 644 /etc/resolv.conf /var/spool/postfix/etc/resolv.conf
+}
+# A name is found, and the first server of the file has been waited for.
+names_are_late() {
+    local began=$SECONDS
+    getent -s hosts:dns ahostsv4 far.example && [ $((SECONDS - began)) -ge 4 ]
+}
+# A root of our own, signed as the Internet's is: named serves it, unbound asks it, validating or not.
+# signed_root MODULES: `validator iterator`, or `iterator` alone.
+signed_root() {
+    mkdir -p /run/lab/root
+    (
+        cd /run/lab/root || exit 1
+        printf '. 3600 IN SOA ns.root. hostmaster.root. 1 3600 600 86400 300\n. 3600 IN NS ns.root.\nns.root. 3600 IN A 127.0.0.5\n' >zone
+        key=$(dnssec-keygen -q -a ECDSAP256SHA256 -f KSK .)
+        dnssec-keygen -q -a ECDSAP256SHA256 . >/dev/null
+        dnssec-signzone -q -S -o . -f zone.signed zone >/dev/null
+        cp "$key.key" anchor
+        printf 'options { directory "/run/lab/root"; listen-on { 127.0.0.5; }; listen-on-v6 { none; }; recursion no; pid-file none; };\ncontrols { };\nzone "." { type primary; file "zone.signed"; };\n' >named.conf
+        chmod -R go+rX .
+    )
+    service named named -f -c /run/lab/root/named.conf
+    printf '. 3600 NS ns.root.\nns.root. 3600 A 127.0.0.5\n' >/run/lab/root/hints
+    unbound_with "$1"
+}
+unbound_with() {
+    printf 'server:\n interface: 127.0.0.1\n do-daemonize: no\n use-syslog: no\n username: ""\n chroot: ""\n pidfile: ""\n do-not-query-localhost: no\n root-hints: /run/lab/root/hints\n trust-anchor-file: /run/lab/root/anchor\n module-config: "%s"\nremote-control:\n control-enable: no\n' "$1" >/run/lab/root/unbound.conf
+    service unbound unbound -d -c /run/lab/root/unbound.conf
+    until_true 10 signed_answer
+}
+signed_answer() { dig +dnssec +time=1 +tries=1 @127.0.0.1 . SOA | grep -q RRSIG; }
+validated() { dig +dnssec +time=1 +tries=1 @127.0.0.1 . SOA | grep -q 'flags:[^;]* ad[ ;]'; }
+# Whoever relies on DNSSEC has it from this machine's own resolver.
+dane_outgoing() {
+    postconf -e smtp_dns_support_level=dnssec smtp_tls_security_level=dane
+    postfix_reload
+}
+
+# What a restart of Debian's Postfix does with the copy; then the files are again as on any host here.
 heal_names() {
+    test -e /run/lab/nameserver.pid || name_server_start
     install -D -m 644 /etc/resolv.conf /var/spool/postfix/etc/resolv.conf
     echo 'nameserver 127.0.0.1' >/etc/resolv.conf
     install -m 644 /etc/resolv.conf /var/spool/postfix/etc/resolv.conf
@@ -536,7 +575,7 @@ peer_setup() {
     ip addr add $FAR4/32 dev eth0
     ip addr add $FAR6/128 dev eth0 nodad
     routes $HOST4 $HOST6
-    # Names as on any other machine without a name server: nothing may wait for one.
+    # This end has no name server: nothing may wait for one.
     sed -i 's/^hosts:.*/hosts: files/' /etc/nsswitch.conf
     : >/run/lab/sink.mbox
     service sink python3 $LAB/sink.py --listen $FAR4 --listen $FAR6

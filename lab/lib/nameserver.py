@@ -1,8 +1,9 @@
-"""A name server for a world of one host: every name exists, its mail goes to that name, and its address is ANSWER.
+"""A name server for a world of one host: every name exists but those below `nowhere`, its mail goes to that name, and its address is ANSWER.
 
 usage: nameserver.py LISTEN ANSWER [--forever]
-MX gives the name itself, A gives ANSWER, anything else exists and is empty; reverse names do not exist. Says "ready"
-when it listens, and ends when standard input does.
+MX gives the name itself, A gives ANSWER, anything else exists and is empty; reverse names do not exist. Where ANSWER is
+"none" no name exists, where it is "silent" nothing is answered at all, where it is "refused" everything is refused. Says
+"ready" when it listens, and ends when standard input does.
 """
 import select
 import socket
@@ -25,15 +26,17 @@ def reply(query):
         end += 1 + query[end]
     kind, _ = struct.unpack("!HH", query[end + 1 : end + 5])
     question = query[12 : end + 5]
-    exists = labels[-1:] != [b"arpa"]
+    exists = labels[-1:] != [b"arpa"] and b"nowhere" not in labels and answer != "none"
     data = b""
-    if exists and kind == MX:
+    if answer == "refused":
+        pass
+    elif exists and kind == MX:
         data = struct.pack("!H", 10) + b"\xc0\x0c"
     elif exists and kind == A:
         data = socket.inet_aton(answer)
     record = struct.pack("!HHHIH", 0xC00C, kind, 1, 60, len(data)) + data if data else b""
     # Response, authoritative, recursion desired and available; 3 is NXDOMAIN.
-    flags = 0x8580 | (0 if exists else 3)
+    flags = 0x8185 if answer == "refused" else 0x8580 | (0 if exists else 3)
     return struct.pack("!HHHHHH", number, flags, questions and 1, 1 if data else 0, 0, 0) + question + record
 
 
@@ -44,6 +47,8 @@ while True:
         break
     if server in readable:
         query, client = server.recvfrom(4096)
+        if answer == "silent":
+            continue
         try:
             server.sendto(reply(query), client)
         except (IndexError, struct.error):

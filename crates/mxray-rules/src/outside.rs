@@ -148,6 +148,7 @@ impl<'a> Contact<'a> {
     }
 
     /// We stood on the machine that answers: some servers (Dovecot) trust whoever comes from their own address.
+    #[expect(clippy::wrong_self_convention, reason = "it asks from where we came, and makes nothing")]
     pub fn from_same_host(&self) -> bool {
         let peer = self.seen.dial.peer.ip();
         peer.is_loopback() || self.our_address() == Some(peer)

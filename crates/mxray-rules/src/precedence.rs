@@ -15,7 +15,8 @@ pub const NEAREST_FIRST: &[&str] = &[
     "CONF101", "CONF105", "CONF103", // switches in files
     "CONF104", "CONF108", "CONF109", "CONF107", "CONF110", // files and sockets that a switch names
     "ROUTE102", "ROUTE101", "ROUTE103", "ROUTE105", // nothing can leave, or not from there
-    "CONF102",  // it can leave, and is handed to the wrong host
+    "HOST104", "HOST105", "HOST107", "LOOK001", // nobody says where to
+    "CONF102", // it can leave, and is handed to the wrong host
     "ROUTE106", "LOOK005", // it leaves, and does not get far
     "FW106", "MX114", "MX113",   // it gets there, and is not taken in
     "SOCK112", // nothing runs
@@ -25,8 +26,9 @@ pub const NEAREST_FIRST: &[&str] = &[
     "SOCK109", "SOCK110", // a limit is reached
     "SOCK102", "SOCK113", "SOCK105", "SOCK114", "SOCK108", "SOCK101", "SOCK104", "SOCK107", "HOST108",
     // What a session showed: who stands in the way, what serves, who can log in, the rest.
-    "LOOK006", "LOOK007", "SMTP111", "SMTP101", "SMTP103", "LOOK009", "AUTH108", "AUTH106", "AUTH101", "AUTH107",
-    "AUTH103", "MBOX101", "MBOX102", "MBOX103", "SMTP108", "SMTP107", "SMTP109", "SMTP102", "LOOK008", "LOOK010",
+    "LOOK006", "LOOK007", "SMTP111", "SMTP101", "SMTP103", "LOOK009", "TLS101", "TLS102", "TLS103", "TLS106", "TLS105",
+    "TLS108", "TLS109", "TLS104", "AUTH108", "AUTH106", "AUTH101", "AUTH107", "AUTH103", "MBOX101", "MBOX102",
+    "MBOX103", "SMTP108", "SMTP107", "SMTP109", "SMTP102", "LOOK008", "LOOK010",
 ];
 
 /// On what two findings must agree for one to explain the other.
@@ -55,6 +57,11 @@ pub const LINKS: &[(&str, &str, Link)] = &[
     ("LOOK005", "MX113", Link::SharedScope),
     // The setting leads to a host on which nothing listens.
     ("CONF102", "FW106", Link::SharedScope),
+    ("CONF102", "SMTP101", Link::SharedScope),
+    ("CONF102", "LOOK006", Link::SharedScope),
+    ("CONF102", "AUTH106", Link::SharedScope),
+    // Whoever says nothing at all has no greeting either.
+    ("SOCK111", "SMTP101", Link::SharedScope),
     // All those that cannot be reached refuse themselves.
     ("FW106", "MX113", Link::SharedScope),
     // Whoever was killed for want of memory is gone.
@@ -76,6 +83,20 @@ pub const LINKS: &[(&str, &str, Link)] = &[
     ("ROUTE105", "SOCK101", Link::SharedScope),
     ("ROUTE105", "SOCK102", Link::SharedScope),
     ("ROUTE105", "SOCK112", Link::SharedScope),
+    // Nobody is reached, name servers neither; and a stale copy of resolv.conf names those that are dead.
+    ("FW111", "HOST104", Link::SharedScope),
+    ("HOST106", "HOST104", Link::SharedScope),
+    ("HOST106", "HOST105", Link::SharedScope),
+    ("HOST106", "LOOK001", Link::SharedScope),
+    ("ROUTE101", "HOST104", Link::SharedScope),
+    ("ROUTE102", "HOST104", Link::SharedScope),
+    ("ROUTE103", "HOST104", Link::SharedScope),
+    ("ROUTE101", "HOST105", Link::SharedScope),
+    ("ROUTE102", "HOST105", Link::SharedScope),
+    ("ROUTE103", "HOST105", Link::SharedScope),
+    // Whoever asks the dead gets no answer.
+    ("HOST104", "LOOK001", Link::SharedScope),
+    ("HOST105", "LOOK001", Link::SharedScope),
     // No server, no listeners.
     ("SOCK112", "SOCK101", Link::SharedScope),
     ("SOCK112", "SOCK102", Link::SharedScope),
@@ -128,6 +149,30 @@ pub const LINKS: &[(&str, &str, Link)] = &[
     ("SOCK104", "SMTP102", Link::SharedScope),
     ("SOCK106", "LOOK007", Link::SharedScope),
     ("SOCK110", "LOOK007", Link::SharedScope),
+    // A key that does not fit: TLS is announced and refused, or not announced.
+    ("CONF104", "TLS101", Link::SharedScope),
+    ("CONF104", "TLS102", Link::SharedScope),
+    // By the right time they are valid.
+    ("HOST103", "TLS103", Link::SharedScope),
+    // Nobody there to shake hands.
+    ("SOCK111", "TLS102", Link::SharedScope),
+    ("SOCK109", "TLS102", Link::SharedScope),
+    ("SOCK110", "TLS102", Link::SharedScope),
+    // Taken away on the path.
+    ("SMTP111", "TLS101", Link::SharedScope),
+    ("SMTP111", "TLS102", Link::SharedScope),
+    // Without TLS passwords are offered in clear, or logins not at all.
+    ("TLS101", "AUTH108", Link::SharedScope),
+    ("TLS101", "AUTH101", Link::SharedScope),
+    ("TLS101", "AUTH107", Link::SharedScope),
+    ("TLS101", "MBOX101", Link::SharedScope),
+    ("TLS101", "MBOX102", Link::SharedScope),
+    ("TLS101", "MBOX103", Link::SharedScope),
+    ("TLS102", "AUTH108", Link::SharedScope),
+    // Old versions are all that it speaks.
+    ("TLS102", "TLS108", Link::SharedScope),
+    ("TLS102", "TLS109", Link::SharedScope),
+    ("TLS108", "TLS109", Link::SharedScope),
 ];
 
 /// Does the table have a link between these codes?

@@ -279,8 +279,9 @@ fn left_alone(
     if server.master.value().is_some_and(Master::is_stopped) {
         return Some("its master process is stopped: nobody would answer".to_owned());
     }
-    let children = server.children.value().and_then(|children| children.get(key));
-    if children.is_some_and(|children| children.count > 0 && children.stopped == children.count) {
+    // By service, or, as Dovecot has them, by the program that serves several.
+    let mut of_it = [key, &wanted.command].into_iter().filter_map(|name| server.children.value()?.get(name));
+    if of_it.any(|children| children.count > 0 && children.stopped == children.count) {
         return Some("all of its processes are stopped: nobody would answer".to_owned());
     }
     let foreign = listeners.iter().all(|listener| held_by_another(evidence, server, listener));

@@ -11,6 +11,7 @@ mod port;
 mod route;
 mod smtp;
 mod sock;
+mod tls;
 
 use crate::rule::Rule;
 
@@ -40,7 +41,10 @@ catalogue! {
     host::disk_full,
     host::inodes_exhausted,
     host::clock_wrong,
+    host::resolver_dead,
+    host::resolver_first_dead,
     host::resolver_differs,
+    host::resolver_untrusted_ad,
     host::retransmissions_high,
     host::memory_pressure,
     host::software_outdated,
@@ -50,6 +54,7 @@ catalogue! {
     look::rate_limited,
     look::tarpit,
     look::vantage_differs,
+    look::dns_timeout,
     look::collector_failed,
     mbox::imap_clear_login,
     mbox::pop3_clear_login,
@@ -84,4 +89,12 @@ catalogue! {
     sock::listener_family_missing,
     sock::helper_service_down,
     sock::sockets_leaking,
+    tls::not_offered,
+    tls::handshake_fails,
+    tls::cert_expired,
+    tls::cert_expiring,
+    tls::cert_name_mismatch,
+    tls::cert_untrusted,
+    tls::old_versions,
+    tls::weak_ciphers,
 }

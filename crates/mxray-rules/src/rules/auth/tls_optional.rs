@@ -25,7 +25,9 @@ fn check(evidence: &Evidence) -> Said {
         well,
         |contact| judge(evidence, contact),
         |bad| {
-            let severity = outside::for_operator(RULE.severity, bad.endpoint);
+            // Without a login in clear nobody's program sends in clear: what is taken then is what port 25 takes, too.
+            let usual = if offers_login_in_clear(bad.first.0) { RULE.severity } else { Severity::Notice };
+            let severity = outside::for_operator(usual, bad.endpoint);
             let said = bad.first.1.clone();
             let shown = said.as_ref().map(|said| format!(" ({said})")).unwrap_or_default();
             let summary =
@@ -43,6 +45,13 @@ fn check(evidence: &Evidence) -> Said {
             .fix(logins::require_tls(evidence, bad.endpoint))
         },
     )
+}
+
+/// AUTH stands among the extensions before TLS, or is not known not to.
+fn offers_login_in_clear(contact: Contact<'_>) -> bool {
+    let Ok(session) = contact.smtp() else { return true };
+    let clear = session.hellos.iter().find(|hello| !hello.tls);
+    clear.and_then(|hello| hello.extensions.value()).is_none_or(|known| known.contains_key("AUTH"))
 }
 
 fn judge(evidence: &Evidence, contact: Contact<'_>) -> Verdict<Option<String>> {

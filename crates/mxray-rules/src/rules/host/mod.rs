@@ -5,7 +5,10 @@ pub mod disk_full;
 pub mod inodes_exhausted;
 pub mod memory_pressure;
 pub mod read_only;
+pub mod resolver_dead;
 pub mod resolver_differs;
+pub mod resolver_first_dead;
+pub mod resolver_untrusted_ad;
 pub mod retransmissions_high;
 pub mod software_outdated;
 

@@ -1,5 +1,6 @@
 //! HOST106: a mail server that changes its root directory asks other name servers than this machine does.
 
+use crate::resolvers::{is_literal, strings, texts, unreadable};
 use crate::rule::{Judgement, Rule, Said};
 use crate::view;
 use crate::words::Words;
@@ -73,15 +74,6 @@ fn one(evidence: &Evidence, name: &str, server: &Server, root: &Configured<Strin
         Ok(Some((severity, confidence, effect))) => judgement.find(case.finding(severity, confidence, &effect)),
         Err(blind) => judgement.blind(&RULE, &blind),
     }
-}
-
-/// Why the account that sends mail cannot read it. Where that account is not known, it is not root's.
-fn unreadable(server: &Server, conf: &ResolvConf) -> Option<String> {
-    let own = server.egress.account.value().is_some_and(|account| [0, conf.owner_uid].contains(&account.uid));
-    let user = server.egress.account.value().map_or("the mail server", |account| account.name.as_str());
-    // Which groups the account is in was not looked up; root's is none that a mail server keeps.
-    let by_group = conf.group_readable.is_some_and(|gid| gid != 0);
-    (!conf.world_readable && !by_group && !own).then(|| format!("{user} may not read it"))
 }
 
 /// The name servers that the library asks; without any, that of this machine (resolv.conf(5)).
@@ -314,35 +306,4 @@ fn is_stub(asked: &[IpAddr]) -> bool {
 
 fn is_loopback(address: &IpAddr) -> bool {
     address.to_canonical().is_loopback() || address.is_unspecified()
-}
-
-/// `[192.0.2.1]:587`, `[ipv6:2001:db8::1]`, `192.0.2.1`
-fn is_literal(host: &str) -> bool {
-    let inner = host.strip_prefix('[').and_then(|rest| rest.split_once(']')).map_or(host, |(inner, _)| inner);
-    let bare =
-        inner.get(..5).filter(|head| head.eq_ignore_ascii_case("ipv6:")).map_or(inner, |head| &inner[head.len()..]);
-    bare.parse::<IpAddr>().is_ok()
-}
-
-fn strings(addresses: &[IpAddr]) -> Vec<String> {
-    addresses.iter().map(ToString::to_string).collect()
-}
-
-fn texts(addresses: &[IpAddr]) -> String {
-    strings(addresses).join(", ")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn literals_need_no_resolver() {
-        for host in ["[192.0.2.1]:587", "[192.0.2.1]", "192.0.2.1", "[IPv6:2001:db8::1]:25", "[ipv6:::1]"] {
-            assert!(is_literal(host), "{host}");
-        }
-        for host in ["[smtp.example.com]:587", "smtp.example.com", "", "[", "[]"] {
-            assert!(!is_literal(host), "{host}");
-        }
-    }
 }

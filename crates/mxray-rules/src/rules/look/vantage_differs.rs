@@ -5,7 +5,7 @@ use crate::replies;
 use crate::rule::{Judgement, Rule, Said};
 use mxray_model::evidence::{CertificateProblem, ExaminedEndpoint, Session, TlsEnding};
 use mxray_model::session::{Extension, SmtpSession};
-use mxray_model::{Evidence, Finding, Mover, Seen, Severity};
+use mxray_model::{Blind, Evidence, Finding, Mover, Seen, Severity};
 use std::collections::{BTreeMap, BTreeSet};
 
 pub const RULE: Rule = Rule {
@@ -44,15 +44,23 @@ fn check(evidence: &Evidence) -> Said {
             None if same_host.len().max(far.len()) >= 2 => {
                 judgement.well(format!("{key}: the addresses that could be compared agree"));
             }
-            None => {
-                outside::contacts(key, endpoint).filter_map(why_not).for_each(|blind| judgement.blind(&RULE, &blind))
-            }
+            None => not_compared(key, endpoint).iter().for_each(|blind| judgement.blind(&RULE, blind)),
         }
     }
     Ok(judgement)
 }
 
-fn why_not(contact: Contact<'_>) -> Option<mxray_model::Blind> {
+/// Why there was nothing to compare.
+fn not_compared(key: &str, endpoint: &ExaminedEndpoint) -> Vec<Blind> {
+    let unknown: Vec<Blind> = outside::contacts(key, endpoint).filter_map(why_not).collect();
+    if !unknown.is_empty() {
+        return unknown;
+    }
+    let why = format!("{key}: sessions from the machine itself are not compared with those from elsewhere");
+    vec![Blind::NotAttempted { why }]
+}
+
+fn why_not(contact: Contact<'_>) -> Option<Blind> {
     if contact.endpoint.protocol.mailbox().is_some() {
         let session = match contact.mailbox() {
             Ok(session) => session,
@@ -138,12 +146,12 @@ fn problem(problem: &CertificateProblem) -> &'static str {
         CertificateProblem::UnknownRoot { .. } | CertificateProblem::SelfSigned => "not trusted",
         CertificateProblem::Incomplete { .. } => "incomplete chain",
         CertificateProblem::BadSignature { .. } => "bad signature",
+        CertificateProblem::PathTooLong { .. } | CertificateProblem::NameNotAllowed { .. } => {
+            "not allowed by its authority"
+        }
         CertificateProblem::Disordered => "disordered chain",
         CertificateProblem::WeakKey { .. } | CertificateProblem::WeakSignature { .. } => "weak",
-        CertificateProblem::WrongUsage { .. }
-        | CertificateProblem::NotACa { .. }
-        | CertificateProblem::PathTooLong { .. }
-        | CertificateProblem::NameNotAllowed { .. } => "wrong usage",
+        CertificateProblem::WrongUsage { .. } | CertificateProblem::NotACa { .. } => "wrong usage",
         CertificateProblem::Unreadable { .. } => "unreadable",
     }
 }
