@@ -141,6 +141,8 @@ pub(crate) struct Attempt {
     pub local: Option<SocketAddr>,
     /// The last ICMP error that came.
     pub icmp: Option<IcmpError>,
+    /// What the kernel made of it.
+    by_icmp: Option<Errno>,
     /// Why ICMP errors cannot be seen.
     deaf: Option<Blind>,
 }
@@ -193,7 +195,7 @@ pub(crate) fn begin(socket: OwnedFd, plan: DialPlan, deaf: Option<Blind>) -> Res
     }
     // While it is on its way: a failed connection forgets its port.
     let local = getsockname(&socket).ok().and_then(|name| name.try_into().ok());
-    Ok(Attempt { socket, local, icmp: None, deaf })
+    Ok(Attempt { socket, local, icmp: None, by_icmp: None, deaf })
 }
 
 /// Does this host have an address that it can use towards the peer? A datagram socket asks the same of routing, takes no port
@@ -233,15 +235,27 @@ impl Attempt {
             // EMSGSIZE: a smaller packet is wanted, and the kernel sends it again by itself.
             Some(Errno::MSGSIZE) => None,
             Some(errno) => Some(Err(outcome(errno))),
-            // An error in the queue wakes poll(2), too, before the connection ends by it.
-            None => getpeername(&self.socket).is_ok_and(|peer| peer.is_some()).then_some(Ok(())),
+            None if getpeername(&self.socket).is_ok_and(|peer| peer.is_some()) => Some(Ok(())),
+            // An error in the queue wakes poll(2) before the connection ends by it; and who reads the queue at the moment at
+            // which it ends takes the error away with it (`sock_dequeue_err_skb`), so that only the ended socket is left.
+            None => {
+                let errno = self.by_icmp.filter(|_| self.is_closed())?;
+                Some(Err(outcome(errno)))
+            }
         }
+    }
+
+    fn is_closed(&self) -> bool {
+        let mut fds = [PollFd::new(&self.socket, PollFlags::OUT)];
+        let now = timeout(Instant::now());
+        poll(&mut fds, Some(&now)).is_ok() && fds[0].revents().contains(PollFlags::HUP)
     }
 
     fn read_errors(&mut self) {
         for _ in 0..ERRORS_MAX {
             let Ok(Some(icmp)) = errors::next(self.socket.as_fd()) else { break };
             self.icmp = Some(IcmpError::new(icmp.from, icmp.kind, icmp.code));
+            self.by_icmp = Some(icmp.errno);
         }
     }
 }

@@ -71,7 +71,8 @@ pub fn reached(dial: &Dial) -> Reached {
         DialOutcome::NoLocalAddress => Reached::NoFamily,
         DialOutcome::Blackhole | DialOutcome::NoLocalPort => Reached::Here,
         DialOutcome::TimedOut { .. } => Reached::Silent,
-        DialOutcome::Failed { .. } => Reached::Unknown,
+        // Errors that no program expects of connect(2): ICMP 3/2 gives ENOPROTOOPT.
+        DialOutcome::Failed { .. } => by_icmp.unwrap_or(Reached::Unknown),
     }
 }
 
@@ -363,7 +364,9 @@ mod tests {
         assert_eq!(reached(&dial(DialOutcome::NetworkUnreachable)), Reached::NoFamily);
         assert_eq!(reached(&dial(DialOutcome::Blackhole)), Reached::Here);
         assert_eq!(reached(&dial(DialOutcome::TimedOut { after_ms: 1 })), Reached::Silent);
-        assert_eq!(reached(&dial(DialOutcome::Failed { error: "x".to_owned() })), Reached::Unknown);
+        let failed = DialOutcome::Failed { error: "x".to_owned() };
+        assert_eq!(reached(&dial(failed.clone())), Reached::Unknown);
+        assert!(matches!(with_icmp(failed, "203.0.113.1", 2), Reached::OnPath { .. }));
     }
 
     #[test]

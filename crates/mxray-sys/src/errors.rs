@@ -3,6 +3,7 @@
 //! What an error means for a connection is not known here.
 
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg, setsockopt, sockopt};
+use rustix::io::Errno;
 use std::io::{self, IoSliceMut};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsFd, AsRawFd};
@@ -18,6 +19,8 @@ pub struct Icmp {
     pub code: u8,
     /// Who sent it: a router, the destination, or this host itself.
     pub from: IpAddr,
+    /// What the kernel makes of it for the program.
+    pub errno: Errno,
 }
 
 /// Has the kernel keep the errors that come for this socket, with their senders; or has it stop, and forget what it kept. To
@@ -74,14 +77,19 @@ fn icmp(message: &ControlMessageOwned) -> Option<Icmp> {
     match message {
         ControlMessageOwned::Ipv4RecvErr(error, Some(from)) if error.ee_origin == ORIGIN_ICMP => {
             let from = IpAddr::V4(Ipv4Addr::from(u32::from_be(from.sin_addr.s_addr)));
-            Some(Icmp { kind: error.ee_type, code: error.ee_code, from })
+            Some(icmp_of(error, from))
         }
         ControlMessageOwned::Ipv6RecvErr(error, Some(from)) if error.ee_origin == ORIGIN_ICMP6 => {
             let from = IpAddr::V6(Ipv6Addr::from(from.sin6_addr.s6_addr));
-            Some(Icmp { kind: error.ee_type, code: error.ee_code, from })
+            Some(icmp_of(error, from))
         }
         _ => None,
     }
+}
+
+fn icmp_of(error: &libc::sock_extended_err, from: IpAddr) -> Icmp {
+    let errno = i32::try_from(error.ee_errno).unwrap_or_default();
+    Icmp { kind: error.ee_type, code: error.ee_code, from, errno: Errno::from_raw_os_error(errno) }
 }
 
 #[cfg(test)]
@@ -105,12 +113,18 @@ mod tests {
 
     #[test]
     fn the_sender_of_an_error_is_told() {
-        assert_eq!(refused("127.0.0.1"), Some(Icmp { kind: 3, code: 3, from: "127.0.0.1".parse().unwrap() }));
+        assert_eq!(
+            refused("127.0.0.1"),
+            Some(Icmp { kind: 3, code: 3, from: "127.0.0.1".parse().unwrap(), errno: Errno::CONNREFUSED })
+        );
         match refused("::1") {
             None => {
                 let _ = writeln!(io::stderr(), "skipped the_sender_of_an_error_is_told for IPv6: ::1 is not here");
             }
-            seen => assert_eq!(seen, Some(Icmp { kind: 1, code: 4, from: "::1".parse().unwrap() })),
+            seen => assert_eq!(
+                seen,
+                Some(Icmp { kind: 1, code: 4, from: "::1".parse().unwrap(), errno: Errno::CONNREFUSED })
+            ),
         }
     }
 }
