@@ -178,7 +178,7 @@ fn own(
         tls: wanted.tls,
         purpose: wanted.purpose,
         reachable: reachable(evidence, &listeners, wanted),
-        pauses: pauses(server, wanted) || is_busy(server, key),
+        pauses: pauses(server, wanted),
         left_alone: left_alone(evidence, server, (key, wanted), &listeners),
     })
 }
@@ -258,12 +258,6 @@ fn pauses(server: &Server, wanted: &WantedListener) -> bool {
     wanted.command == "postscreen" || sleeps || server.software == "exim"
 }
 
-/// At its process limit: a client waits for another one to go.
-fn is_busy(server: &Server, key: &str) -> bool {
-    let children = server.children.value().and_then(|children| children.get(key));
-    children.is_some_and(|children| children.limit.is_some_and(|limit| children.count >= limit))
-}
-
 fn left_alone(
     evidence: &Evidence,
     server: &Server,
@@ -289,6 +283,11 @@ fn left_alone(
     let mut of_it = [key, &wanted.command].into_iter().filter_map(|name| server.children.value()?.get(name));
     if of_it.any(|children| children.count > 0 && children.stopped == children.count) {
         return Some("all of its processes are stopped: nobody would answer".to_owned());
+    }
+    let limit = server.children.value().and_then(|children| children.get(key)).and_then(|children| children.limit);
+    let load = evidence.sockets.value().and_then(|sockets| sockets.services.get(&wanted.port));
+    if limit.zip(load).is_some_and(|(limit, load)| !wanted.multiplexed && load.established >= limit) {
+        return Some("as many clients are there as it serves at a time; one more would only wait".to_owned());
     }
     let foreign = listeners.iter().all(|listener| held_by_another(evidence, server, listener));
     foreign.then(|| "another program holds the port".to_owned())
