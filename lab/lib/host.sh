@@ -504,7 +504,8 @@ second_instance() {
     sed -i '/^master_service_disable/d' /etc/postfix-second/main.cf
     postconf -c /etc/postfix-second -e "inet_interfaces = $SECOND4" myhostname=second.example \
         'mydestination = $myhostname' "mynetworks = 127.0.0.0/8" authorized_submit_users= \
-        alias_maps=hash:/etc/aliases compatibility_level=3.6
+        alias_maps=hash:/etc/aliases compatibility_level=3.6 smtpd_tls_security_level=may \
+        smtpd_tls_cert_file=/etc/ssl/mail/cert.pem smtpd_tls_key_file=/etc/ssl/mail/key.pem
     cool
     postmulti -i postfix-second -e enable
 }

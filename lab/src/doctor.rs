@@ -142,9 +142,9 @@ impl Examined {
     }
 
     /// Judges a host that has nothing wrong with it.
-    pub fn judge_healthy(&self, exit_codes: &[i32], circumstances: Circumstances) -> Judgement {
-        if let Some(cause) = self.report.causes.first() {
-            return Judgement::Wrong(format!("{}: {}", self.first_cause(), cause.summary));
+    pub fn judge_healthy(&self, exit_codes: &[i32], known: &[String], circumstances: Circumstances) -> Judgement {
+        if let Some(cause) = self.report.causes.iter().find(|cause| !known.contains(&cause.code)) {
+            return Judgement::Wrong(format!("{} {}: {}", cause.code, cause.subject.value, cause.summary));
         }
         // Without root the main question may stay open, which is exit code 2 and never a cause.
         let open = (circumstances.unprivileged || circumstances.without_netlink) && self.exit == Some(2);
@@ -225,11 +225,12 @@ mod tests {
 
     #[test]
     fn a_healthy_host_has_no_cause_and_the_right_exit_code() {
-        assert_eq!(examined(&[], &[], 0).judge_healthy(&[0], ROOT), Judgement::Right);
-        assert!(matches!(examined(&[], &[], 1).judge_healthy(&[0], ROOT), Judgement::Wrong(_)));
-        assert!(matches!(examined(&[], &[], 2).judge_healthy(&[0], ROOT), Judgement::Wrong(_)));
-        assert_eq!(examined(&[], &[], 2).judge_healthy(&[0], NOBODY), Judgement::Right);
+        assert_eq!(examined(&[], &[], 0).judge_healthy(&[0], &[], ROOT), Judgement::Right);
+        assert!(matches!(examined(&[], &[], 1).judge_healthy(&[0], &[], ROOT), Judgement::Wrong(_)));
+        assert!(matches!(examined(&[], &[], 2).judge_healthy(&[0], &[], ROOT), Judgement::Wrong(_)));
+        assert_eq!(examined(&[], &[], 2).judge_healthy(&[0], &[], NOBODY), Judgement::Right);
         let cause = examined(&[("SOCK106", "203.0.113.9", "warning")], &[], 0);
-        assert!(matches!(cause.judge_healthy(&[0], ROOT), Judgement::Wrong(_)));
+        assert!(matches!(cause.judge_healthy(&[0], &[], ROOT), Judgement::Wrong(_)));
+        assert_eq!(cause.judge_healthy(&[0], &["SOCK106".to_owned()], ROOT), Judgement::Right);
     }
 }

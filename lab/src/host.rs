@@ -50,6 +50,11 @@ pub struct HostFile {
     /// Exit codes that `mxray doctor` may end with here while nothing is wrong.
     #[serde(default = "zero")]
     pub exit_codes: Vec<i32>,
+    /// Codes that are right here, because the host is as its software cannot help being; `known_because` says why.
+    #[serde(default)]
+    pub known: Vec<String>,
+    #[serde(default)]
+    pub known_because: String,
 }
 
 fn yes() -> bool {

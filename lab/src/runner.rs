@@ -241,7 +241,9 @@ impl Worker<'_> {
             Ok(examined) => {
                 case.doctor = examined.took;
                 case.got = examined.first_cause();
-                if let Judgement::Wrong(why) = examined.judge_healthy(&self.job.file.exit_codes, self.circumstances) {
+                let file = &self.job.file;
+                if let Judgement::Wrong(why) = examined.judge_healthy(&file.exit_codes, &file.known, self.circumstances)
+                {
                     case.outcome = Outcome::Wrong(why);
                 }
             }

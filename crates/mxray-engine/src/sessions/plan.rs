@@ -284,6 +284,11 @@ fn left_alone(
     if of_it.any(|children| children.count > 0 && children.stopped == children.count) {
         return Some("all of its processes are stopped: nobody would answer".to_owned());
     }
+    let limit = server.children.value().and_then(|children| children.get(key)).and_then(|children| children.limit);
+    let load = evidence.sockets.value().and_then(|sockets| sockets.services.get(&wanted.port));
+    if limit.zip(load).is_some_and(|(limit, load)| !wanted.multiplexed && load.established >= limit) {
+        return Some("as many clients are there as it serves at a time; one more would only wait".to_owned());
+    }
     let foreign = listeners.iter().all(|listener| held_by_another(evidence, server, listener));
     foreign.then(|| "another program holds the port".to_owned())
 }
