@@ -236,7 +236,7 @@ impl Dialogue {
 
     /// A complete command.
     fn command(&mut self, text: &[u8]) {
-        let mut words = text.split(|byte| byte.is_ascii_whitespace()).filter(|word| !word.is_empty());
+        let mut words = text.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
         let tag = if self.protocol == SessionProtocol::Imap { word(words.next()) } else { String::new() };
         let verb = word(words.next()).to_ascii_uppercase();
         let argument = word(words.next());

@@ -191,7 +191,7 @@ fn secrets_are_masked_in_every_protocol() {
         "* OK\r\n",
         &[
             ("a LOGIN {3}\r\n", "a LOGIN {3}\r\n", "+\r\n"),
-            ("tim {8}\r\n", "***\r\n", "+ go\r\n"),
+            ("tim {8}\r\n", "*** {8}\r\n", "+ go\r\n"),
             ("tanstaaf\r\n", "***\r\n", "a OK\r\n"),
         ],
     );
