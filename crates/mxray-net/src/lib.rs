@@ -16,7 +16,9 @@ mod tls;
 
 pub use clock::Clock;
 pub use dial::{DialPlan, dial};
-pub use dns::{Answered, Resolver};
+pub use dns::{
+    Answered, BadName, DnsQuestion, Memory, Resolver, check_resolver, reads_as_answer, reverse_name, servers_of,
+};
 pub use drive::{Held, drive};
 pub use examine::{Examination, Tools, examine};
 pub use stream::{Came, Stream};
