@@ -13,9 +13,10 @@ mod drive;
 mod examine;
 mod stream;
 mod tls;
+mod user;
 
 pub use clock::Clock;
-pub use dial::{DialPlan, dial};
+pub use dial::{DialPlan, compare, dial, dial_unix};
 pub use dns::{
     Answered, BadName, DnsQuestion, Memory, Resolver, check_resolver, reads_as_answer, reverse_name, servers_of,
 };
@@ -23,3 +24,4 @@ pub use drive::{Held, drive};
 pub use examine::{Examination, Tools, examine};
 pub use stream::{Came, Stream};
 pub use tls::{ClientIdentity, Roots, TlsPlan};
+pub use user::{CALLED as HELPER_CALLED, Dialler, Helper, User, as_user, serve as serve_as_helper};

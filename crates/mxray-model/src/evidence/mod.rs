@@ -29,7 +29,7 @@ pub use outside::{
     CertificateProblem, Dial, DialOutcome, Distance, DnsOutcome, DnsRecord, DnsTrouble, DnsTry, DnssecAnswer,
     EndpointWhy, ExaminedAddress, ExaminedEndpoint, HopAnswer, IcmpError, Lookup, Phase, PhaseTime,
     PresentedCertificate, RecordData, ResolverCheck, RootStore, Session, SessionProtocol, TlsEnding, TlsFacts,
-    Transport, standard_service,
+    Transport, WayAnswer, standard_service,
 };
 pub use process::{Descriptors, Owner, Process, Processes};
 pub use routing::{
