@@ -3,10 +3,12 @@
 use super::Dialogue;
 use super::heard::Answered;
 use crate::auth::{Attempt, Auth, Payload};
+use crate::base64;
 use crate::sasl::Binding;
 use mxray_model::Seen;
 use mxray_model::evidence::SessionProtocol;
 use mxray_model::session::AuthAttempt;
+use mxray_model::text::untrusted;
 
 /// RFC 4954 section 4, RFC 5034 section 4, RFC 4959, RFC 5804 section 1.6; the smallest of them that matters.
 const INITIAL_BYTES_MAX: usize = 220;
@@ -83,4 +85,11 @@ impl Dialogue {
             payload.map(|payload| payload.forms().map(<[u8]>::to_vec).collect()).unwrap_or_default();
         forms.iter().for_each(|form| self.secrets.add(form));
     }
+}
+
+/// What a challenge says, where that is text: `VXNlcm5hbWU6` is `Username:`.
+pub fn challenge_text(challenge: &[u8]) -> Option<String> {
+    let decoded = base64::decode(challenge.trim_ascii()).filter(|decoded| !decoded.is_empty())?;
+    let readable = decoded.iter().all(|byte| byte.is_ascii_graphic() || *byte == b' ');
+    readable.then(|| untrusted(&decoded))
 }

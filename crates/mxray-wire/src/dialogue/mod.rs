@@ -14,6 +14,7 @@ mod said;
 mod tests;
 
 pub use heard::{Answered, Cut, Heard, Meaning};
+pub use login::challenge_text;
 pub use said::NotAName;
 
 use crate::Moment;
@@ -146,6 +147,11 @@ impl Dialogue {
     /// Login mechanisms of the last list that came.
     pub fn mechanisms(&self) -> &[String] {
         &self.mechanisms
+    }
+
+    /// What came of a line that has no end yet, secrets masked.
+    pub fn partial(&self) -> Vec<u8> {
+        self.secrets.masked(&self.reader.pending)
     }
 
     /// Bytes behind the last complete line.
