@@ -7,6 +7,7 @@ use crate::counters::CountersArgs;
 use crate::output::ColourWish;
 use crate::routes::RoutesArgs;
 use crate::sockets::SocketsArgs;
+use crate::talk::TalkArgs;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use mxray_sys::namespace::NetworkNamespace;
 use std::path::PathBuf;
@@ -143,6 +144,8 @@ pub enum Command {
     Routes(RoutesArgs),
     /// Protocol counters as rates with meaning, and drops by listener
     Counters(CountersArgs),
+    /// Speak with a mail server by hand: TLS inline, times, codes explained, history, completion, logins
+    Talk(TalkArgs),
     /// What a finding's code means, why it matters, how to fix it and how to verify
     Explain(ExplainArgs),
     /// The configuration: check it, show what is in effect, print a sample

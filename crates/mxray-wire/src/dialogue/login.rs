@@ -29,11 +29,7 @@ impl Dialogue {
             SessionProtocol::Imap if !has("SASL-IR") && !has("IMAP4REV2") => 0,
             _ => INITIAL_BYTES_MAX,
         };
-        let (attempt, first) =
-            Attempt::begin(auth, announced, self.tls, binding, most).map_err(|blind| match blind {
-                mxray_model::Blind::NotAttempted { why } => why,
-                other => format!("{other:?}"),
-            })?;
+        let (attempt, first) = Attempt::begin(auth, announced, self.tls, binding, most).map_err(|blind| blind.why())?;
         let mechanism = attempt.mechanism();
         let forms = attempt.forms();
         forms.iter().for_each(|form| self.secrets.add(form.expose()));

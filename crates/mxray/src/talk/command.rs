@@ -71,7 +71,11 @@ pub fn parse(line: &[u8]) -> Result<Typed, String> {
     // Of /raw every blank counts.
     if name == "/raw" {
         let raw: Raw = argument.parse().map_err(|error| format!("/raw: {error}"))?;
-        return if raw.0.is_empty() { Err("/raw TEXT: no text".to_owned()) } else { Ok(Typed::Slash(Slash::Raw(raw.0))) };
+        return if raw.0.is_empty() {
+            Err("/raw TEXT: no text".to_owned())
+        } else {
+            Ok(Typed::Slash(Slash::Raw(raw.0)))
+        };
     }
     let argument = argument.trim();
     slash(name, argument).map(Typed::Slash)
@@ -106,7 +110,9 @@ fn slash(name: &str, argument: &str) -> Result<Slash, String> {
             let known = COMMANDS.iter().map(|(known, ..)| *known);
             let nearest = crate::nearest::nearest(name, known).map(|near| format!("; did you mean {near}?"));
             let nearest = nearest.unwrap_or_default();
-            return Err(format!("{name}: no such command{nearest} (to send a line that begins with a slash, double it)"));
+            return Err(format!(
+                "{name}: no such command{nearest} (to send a line that begins with a slash, double it)"
+            ));
         }
     };
     match words.next() {
@@ -120,8 +126,7 @@ fn slash(name: &str, argument: &str) -> Result<Slash, String> {
 /// `/auth`, `/auth MECHANISM`, `/auth USER`, `/auth MECHANISM USER`.
 fn auth(first: Option<String>, second: Option<String>, in_clear: bool) -> Slash {
     let is_mechanism = first.as_deref().is_some_and(|word| mxray_wire::sasl::Mechanism::named(word).is_some());
-    let (mechanism, user) =
-        if is_mechanism || second.is_some() { (first, second) } else { (None, first) };
+    let (mechanism, user) = if is_mechanism || second.is_some() { (first, second) } else { (None, first) };
     Slash::Auth { mechanism, user, in_clear }
 }
 
@@ -170,9 +175,20 @@ mod tests {
 
     #[test]
     fn what_is_not_understood_is_not_sent() {
-        for wrong in
-            ["/", "/ehol", "/raw", "/raw \\q", "/data", "/save", "/time", "/time x", "/tls x", "/ehlo a b", "/quit now", "/etc/passwd"]
-        {
+        for wrong in [
+            "/",
+            "/ehol",
+            "/raw",
+            "/raw \\q",
+            "/data",
+            "/save",
+            "/time",
+            "/time x",
+            "/tls x",
+            "/ehlo a b",
+            "/quit now",
+            "/etc/passwd",
+        ] {
             assert!(parse(wrong.as_bytes()).is_err(), "{wrong}");
         }
         assert!(parse(b"/ehol").unwrap_err().contains("/ehlo"));

@@ -35,6 +35,10 @@ impl<'a> Screen<'a> {
         Screen { out, printer, editing: false, times: true, echo, explained: BTreeSet::new(), failed: None }
     }
 
+    pub fn has_failed(&self) -> bool {
+        self.failed.is_some()
+    }
+
     /// Output failed: nobody reads any more, or a disk is full.
     pub fn failure(&mut self) -> Option<io::Error> {
         self.failed.take()
@@ -81,7 +85,12 @@ impl<'a> Screen<'a> {
     pub fn partial(&mut self, text: &[u8]) {
         let text = Raw(text.to_vec()).to_string();
         let blank = self.time(Duration::ZERO).replace(|c: char| c != ' ', " ");
-        self.put(&[(Style::Faint, "< "), (Style::Faint, &blank), (Style::Plain, &text), (Style::Faint, " (no line ending so far)")]);
+        self.put(&[
+            (Style::Faint, "< "),
+            (Style::Faint, &blank),
+            (Style::Plain, &text),
+            (Style::Faint, " (no line ending so far)"),
+        ]);
     }
 
     /// What goes out, secrets masked.
@@ -153,7 +162,8 @@ impl<'a> Screen<'a> {
 
     fn put(&mut self, pieces: &[(Style, &str)]) {
         let colour = self.out.colour();
-        let mut line: String = pieces.iter().filter(|(_, text)| !text.is_empty()).map(|(style, text)| style.paint(text, colour)).collect();
+        let mut line: String =
+            pieces.iter().filter(|(_, text)| !text.is_empty()).map(|(style, text)| style.paint(text, colour)).collect();
         line.truncate(line.trim_end().len());
         line.push('\n');
         if let (true, Some(printer)) = (self.editing, &self.printer) {

@@ -4,25 +4,78 @@ use super::command;
 use mxray_model::evidence::SessionProtocol;
 
 const SMTP: [&str; 15] = [
-    "AUTH ", "BDAT ", "DATA", "EHLO ", "ETRN ", "EXPN ", "HELO ", "HELP", "MAIL FROM:<", "NOOP", "QUIT", "RCPT TO:<", "RSET",
-    "STARTTLS", "VRFY ",
+    "AUTH ",
+    "BDAT ",
+    "DATA",
+    "EHLO ",
+    "ETRN ",
+    "EXPN ",
+    "HELO ",
+    "HELP",
+    "MAIL FROM:<",
+    "NOOP",
+    "QUIT",
+    "RCPT TO:<",
+    "RSET",
+    "STARTTLS",
+    "VRFY ",
 ];
 const LMTP: [&str; 11] =
     ["AUTH ", "BDAT ", "DATA", "HELP", "LHLO ", "MAIL FROM:<", "NOOP", "QUIT", "RCPT TO:<", "RSET", "STARTTLS"];
 /// Each with a tag in front of it.
 const IMAP: [&str; 33] = [
-    "APPEND ", "AUTHENTICATE ", "CAPABILITY", "CHECK", "CLOSE", "COPY ", "CREATE ", "DELETE ", "ENABLE ", "EXAMINE ",
-    "EXPUNGE", "FETCH ", "GETQUOTAROOT ", "ID NIL", "IDLE", "LIST \"\" ", "LOGIN ", "LOGOUT", "LSUB \"\" ", "MOVE ",
-    "NAMESPACE", "NOOP", "RENAME ", "SEARCH ", "SELECT ", "STARTTLS", "STATUS ", "STORE ", "SUBSCRIBE ", "UID ",
-    "UNSELECT", "UNSUBSCRIBE ", "GETACL ",
+    "APPEND ",
+    "AUTHENTICATE ",
+    "CAPABILITY",
+    "CHECK",
+    "CLOSE",
+    "COPY ",
+    "CREATE ",
+    "DELETE ",
+    "ENABLE ",
+    "EXAMINE ",
+    "EXPUNGE",
+    "FETCH ",
+    "GETQUOTAROOT ",
+    "ID NIL",
+    "IDLE",
+    "LIST \"\" ",
+    "LOGIN ",
+    "LOGOUT",
+    "LSUB \"\" ",
+    "MOVE ",
+    "NAMESPACE",
+    "NOOP",
+    "RENAME ",
+    "SEARCH ",
+    "SELECT ",
+    "STARTTLS",
+    "STATUS ",
+    "STORE ",
+    "SUBSCRIBE ",
+    "UID ",
+    "UNSELECT",
+    "UNSUBSCRIBE ",
+    "GETACL ",
 ];
 const POP3: [&str; 16] = [
-    "APOP ", "AUTH ", "CAPA", "DELE ", "LANG", "LIST", "NOOP", "PASS ", "QUIT", "RETR ", "RSET", "STAT", "STLS", "TOP ",
-    "UIDL", "USER ",
+    "APOP ", "AUTH ", "CAPA", "DELE ", "LANG", "LIST", "NOOP", "PASS ", "QUIT", "RETR ", "RSET", "STAT", "STLS",
+    "TOP ", "UIDL", "USER ",
 ];
 const SIEVE: [&str; 13] = [
-    "AUTHENTICATE \"", "CAPABILITY", "CHECKSCRIPT ", "DELETESCRIPT ", "GETSCRIPT ", "HAVESPACE ", "LISTSCRIPTS", "LOGOUT",
-    "NOOP", "PUTSCRIPT ", "RENAMESCRIPT ", "SETACTIVE ", "STARTTLS",
+    "AUTHENTICATE \"",
+    "CAPABILITY",
+    "CHECKSCRIPT ",
+    "DELETESCRIPT ",
+    "GETSCRIPT ",
+    "HAVESPACE ",
+    "LISTSCRIPTS",
+    "LOGOUT",
+    "NOOP",
+    "PUTSCRIPT ",
+    "RENAMESCRIPT ",
+    "SETACTIVE ",
+    "STARTTLS",
 ];
 /// Parameters of MAIL and RCPT, and the extension that brings each.
 const PARAMETERS: [(&str, &str, &str); 11] = [
@@ -64,7 +117,9 @@ impl Known {
         // MAIL FROM:< and RCPT TO:< are one word to whoever types them.
         if found.is_empty() && before.split_ascii_whitespace().count() == 1 {
             let whole: Vec<String> = self.verbs().iter().map(ToString::to_string).collect();
-            let fits = |word: &String| word.len() > line.len() && word.get(..line.len()).is_some_and(|head| head.eq_ignore_ascii_case(line));
+            let fits = |word: &String| {
+                word.len() > line.len() && word.get(..line.len()).is_some_and(|head| head.eq_ignore_ascii_case(line))
+            };
             return (0, whole.into_iter().filter(fits).collect());
         }
         (start, found)
@@ -97,12 +152,17 @@ impl Known {
             (1, "/TLS") => vec!["start".to_owned()],
             (1, "/TIME") => vec!["on".to_owned(), "off".to_owned()],
             (1, first) if self.protocol == SessionProtocol::Imap && !first.starts_with('/') => verbs().collect(),
-            (2, _) if self.protocol == SessionProtocol::Imap && before.to_ascii_uppercase().ends_with(" AUTHENTICATE ") => {
+            (2, _)
+                if self.protocol == SessionProtocol::Imap
+                    && before.to_ascii_uppercase().ends_with(" AUTHENTICATE ") =>
+            {
                 self.mechanisms.clone()
             }
             (_, "MAIL" | "RCPT") if before.contains('>') => PARAMETERS
                 .iter()
-                .filter(|(verb, _, extension)| *verb == first && self.capabilities.iter().any(|known| known == extension))
+                .filter(|(verb, _, extension)| {
+                    *verb == first && self.capabilities.iter().any(|known| known == extension)
+                })
                 .map(|(_, word, _)| (*word).to_owned())
                 .collect(),
             _ => Vec::new(),
