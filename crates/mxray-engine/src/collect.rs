@@ -5,6 +5,7 @@
 
 use crate::machine::{self, start_clock};
 use crate::parts::{Parts, Pending, Progress};
+use crate::resolvers;
 use crate::sessions::{self, Found, Sessions};
 use crate::surroundings;
 use crate::thin;
@@ -93,18 +94,20 @@ pub fn collect(options: &Options, progress: Progress<'_>) -> Evidence {
         ..Evidence::default()
     };
     machine::join(&mut parts, &mut evidence, clock, installed, machine);
+    let name_servers = options.sessions.is_some().then(|| resolvers::start(&mut parts, &evidence.resolver));
     evidence.kernel.counters = kernel::window(&counters_first, &counters_last);
     evidence.kernel.tcp_memory = sockstat::tcp_window(&evidence.kernel.tcp_memory, tcp_last);
     evidence.kernel.window_ms = window_ms;
     evidence.sockets = summarise(&first, last.as_ref(), &owners);
     let routing = start_routing(&mut parts, &evidence, &servers);
     join_servers(&mut evidence, servers, &first, &owners, &table);
+    evidence.addresses = flat(parts.wait(addresses));
     let sessions = start_sessions(&mut parts, &evidence, options);
     evidence.baseline = compare(&mut parts, &evidence, &options.baseline);
     evidence.routing = flat(parts.wait(routing));
-    evidence.addresses = flat(parts.wait(addresses));
     around.join(&mut parts, &mut evidence, &table);
     join_sessions(&mut parts, &mut evidence, sessions);
+    evidence.resolver_checks = name_servers.and_then(|started| parts.wait(started).ok()).unwrap_or_default();
     evidence.parts = parts.finish();
     evidence
 }

@@ -9,6 +9,7 @@ mod judge;
 mod machine;
 mod outside;
 mod parts;
+mod resolvers;
 mod sessions;
 mod surroundings;
 mod thin;

@@ -7,9 +7,12 @@
 
 mod causes;
 mod exim;
+mod logins;
 mod outside;
 mod place;
 mod precedence;
+mod reach;
+mod replies;
 mod rule;
 mod rules;
 mod service_units;

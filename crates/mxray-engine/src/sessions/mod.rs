@@ -6,12 +6,13 @@
 
 mod next_hop;
 mod plan;
+mod reference;
 
 use mxray_host::mta;
 use mxray_host::names::primary_group;
 use mxray_model::evidence::{
-    EndpointWhy, Evidence, ExaminedAddress, ExaminedEndpoint, Lookup, Purpose, RecordData, Server, SessionProtocol,
-    TlsMode,
+    CertificateProblem, EndpointWhy, Evidence, ExaminedAddress, ExaminedEndpoint, Lookup, Purpose, RecordData, Server,
+    SessionProtocol, TlsMode,
 };
 use mxray_model::session::Depth;
 use mxray_model::{Blind, Question, Seen, Unseen};
@@ -110,7 +111,7 @@ fn note(target: &str, evidence: &Evidence) -> Option<Unseen> {
     let named = named.strip_prefix("mx:").unwrap_or(named).trim_end_matches('.').to_ascii_lowercase();
     let is_it = |why: &EndpointWhy, host: &str| match why {
         EndpointWhy::Exchanger { domain, .. } => domain.eq_ignore_ascii_case(&named),
-        EndpointWhy::Asked => named.contains(&host.to_ascii_lowercase()),
+        EndpointWhy::Asked | EndpointWhy::Surveyed => named.contains(&host.to_ascii_lowercase()),
         EndpointWhy::Own { .. } | EndpointWhy::Smarthost { .. } => false,
     };
     let mut endpoints = evidence.endpoints.values();
@@ -132,6 +133,8 @@ pub(crate) struct Work {
     login: Option<Login>,
     tools: Tools,
     until: Instant,
+    /// For own services that have no reason to be slow: one that does not greet is worth waiting for.
+    latest: Instant,
 }
 
 /// Plans. `latest` is the moment at which everything has to be over.
@@ -147,6 +150,7 @@ pub(crate) fn prepare(evidence: &Evidence, wish: &Sessions, latest: Instant) -> 
         login: wish.login.clone(),
         tools: Tools { resolver, ..Tools::default() },
         until: latest.min(Instant::now() + SESSIONS),
+        latest,
     }
 }
 
@@ -195,7 +199,33 @@ impl Work {
         });
         let examinations = self.own_examinations(&resolved, &mut found);
         side_by_side(&examinations, &self.tools, &mut found);
+        self.settle_names(hosts, &mut found);
         found
+    }
+
+    /// Certificates that do not have the server's own name: whether one of their names may be the one that is meant.
+    fn settle_names(&self, hosts: &BTreeMap<String, Vec<IpAddr>>, found: &mut Found) {
+        let own: Vec<IpAddr> = self.plan.own.iter().flat_map(|service| service.reachable.iter().copied()).collect();
+        let until = self.until.min(Instant::now() + NAMES);
+        let mut asked = BTreeMap::new();
+        for endpoint in found.endpoints.values_mut() {
+            let names = reference::names_in_question(endpoint);
+            if !endpoint.addresses.is_empty() && endpoint.host.parse::<IpAddr>().is_err() {
+                for name in
+                    names.iter().filter(|name| name.contains('.') && !name.contains('*')).take(reference::NAMES_MAX)
+                {
+                    let known = hosts.get(name).map(|known| Seen::Value(known.clone()));
+                    asked.entry(name.clone()).or_insert_with(|| {
+                        known.unwrap_or_else(|| self.tools.resolver.addresses(name, until).addresses)
+                    });
+                }
+                let leads_to =
+                    |name: &str| asked.get(name).cloned().unwrap_or_else(|| Seen::not_attempted("not asked"));
+                if endpoint.addresses.values().any(|examined| has_mismatch(examined)) {
+                    reference::settle(endpoint, &reference::meant(&names, leads_to, &own));
+                }
+            }
+        }
     }
 
     /// One for each place, however many listeners of the configuration are met there.
@@ -238,7 +268,7 @@ impl Work {
             auth,
             envelope: None,
             beyond: Beyond::default(),
-            until: self.until,
+            until: if service.pauses { self.until } else { self.latest },
         }
     }
 
@@ -370,6 +400,11 @@ impl Work {
             until: self.until,
         }
     }
+}
+
+fn has_mismatch(examined: &ExaminedAddress) -> bool {
+    let mismatch = |problem: &CertificateProblem| matches!(problem, CertificateProblem::NameMismatch { .. });
+    examined.tls.value().is_some_and(|tls| tls.problems.iter().any(mismatch))
 }
 
 fn side_by_side(examinations: &[Examination], tools: &Tools, found: &mut Found) {

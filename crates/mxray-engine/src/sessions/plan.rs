@@ -40,6 +40,8 @@ pub(crate) struct OwnService {
     pub purpose: Purpose,
     /// Own addresses by which it can be reached, those that others use first.
     pub reachable: Vec<IpAddr>,
+    /// It may hold its greeting back on purpose: waiting longer tells nothing.
+    pub pauses: bool,
     /// Why nobody speaks to it. `None`: somebody does.
     pub left_alone: Option<String>,
 }
@@ -176,6 +178,7 @@ fn own(
         tls: wanted.tls,
         purpose: wanted.purpose,
         reachable: reachable(evidence, &listeners, wanted),
+        pauses: pauses(server, wanted),
         left_alone: left_alone(evidence, server, (key, wanted), &listeners),
     })
 }
@@ -246,6 +249,13 @@ fn distance(evidence: &Evidence, address: IpAddr) -> u8 {
         true => 2,
         false => u8::from(!is_public),
     }
+}
+
+/// postscreen's test of patience, `sleep` among the restrictions, a `delay` in Exim's access lists.
+fn pauses(server: &Server, wanted: &WantedListener) -> bool {
+    let restrictions = server.setting_of(wanted, "smtpd_client_restrictions");
+    let sleeps = restrictions.split([',', ' ', '\t']).any(|word| word == "sleep");
+    wanted.command == "postscreen" || sleeps || server.software == "exim"
 }
 
 fn left_alone(

@@ -3,8 +3,12 @@
 use super::net::{Net, SERVER_AT, client, router, server};
 use crate::dial::{DialPlan, dial};
 use crate::distance::{distance, explain};
+use crate::examine::{Beyond, Examination, Tools, examine};
 use mxray_model::Seen;
-use mxray_model::evidence::{DialOutcome, Distance, HopAnswer, WayAnswer};
+use mxray_model::evidence::{
+    DialOutcome, Distance, EndpointWhy, ExaminedAddress, HopAnswer, Purpose, SessionProtocol, TlsMode, WayAnswer,
+};
+use mxray_model::session::Depth;
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
@@ -138,4 +142,57 @@ fn only_what_left_this_host_has_a_way() {
         let seen = explained(&own);
         assert!(seen.distance.blind().is_some(), "{seen:?}");
     }
+}
+
+/// The server as an exchanger of somebody's mail, from the client.
+fn exchanger(net: &Net, port: u16, why: EndpointWhy, patience: Duration) -> ExaminedAddress {
+    let look = || {
+        let examination = Examination {
+            host: "mx.example.org".to_owned(),
+            port,
+            protocol: SessionProtocol::Smtp,
+            tls: TlsMode::Starttls,
+            purpose: Purpose::Relay,
+            why: [why].into(),
+            depth: Depth::Connect,
+            ehlo: "mail.example.net".to_owned(),
+            reference_name: None,
+            source: None,
+            addresses: Some(vec![server(true)]),
+            auth: None,
+            envelope: None,
+            beyond: Beyond::default(),
+            until: Instant::now() + patience,
+        };
+        examine(&examination, &Tools::default()).0.addresses.into_values().next().unwrap()
+    };
+    net.within("client", look)
+}
+
+#[test]
+fn whoever_takes_our_mail_and_does_not_answer_is_looked_into() {
+    let Some(net) = Net::make("whoever_takes_our_mail_and_does_not_answer_is_looked_into") else { return };
+    net.nft("r2", "filter", "forward", "tcp dport 26 drop");
+    let _reference = net.listen("server", 443, true);
+    let exchanges = || EndpointWhy::Exchanger { domain: "example.org".to_owned(), preference: 10 };
+    let outcome = |seen: &ExaminedAddress, port: &str| seen.compared.get(port).map(|dial| dial.outcome.clone());
+
+    let closed = exchanger(&net, 25, exchanges(), LONG);
+    assert_eq!(closed.dial.outcome, DialOutcome::Refused);
+    assert_eq!(outcome(&closed, "443"), Some(DialOutcome::Connected));
+    assert_eq!(closed.dial.distance.value().map(Distance::is_full), Some(Seen::Value(true)));
+
+    // While a silent port is waited for, not behind it.
+    let patience = Duration::from_secs(10);
+    let silent = exchanger(&net, 26, exchanges(), patience);
+    assert!(matches!(silent.dial.outcome, DialOutcome::TimedOut { .. }), "{silent:?}");
+    assert_eq!(outcome(&silent, "443"), Some(DialOutcome::Connected));
+    let way = silent.dial.distance.value().unwrap();
+    assert_eq!((&way.answered_at, &way.hops), (&Seen::Absent, &hops(2, true)));
+
+    // An own service is not: nothing but what was to be dialled is dialled.
+    let own = EndpointWhy::Own { server: "postfix".to_owned(), wanted: "smtp/inet".to_owned() };
+    let own = exchanger(&net, 25, own, LONG);
+    assert_eq!((own.dial.outcome, own.compared.len()), (DialOutcome::Refused, 0));
+    assert!(own.dial.distance.blind().is_some());
 }

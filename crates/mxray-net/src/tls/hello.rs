@@ -173,7 +173,8 @@ fn ask(
             std::thread::sleep(PAUSE);
         }
         let session = hello(target, plan, until);
-        let stop = enough(&session);
+        // Whom we did not reach once, we leave alone.
+        let stop = enough(&session) || session.transcript.entries.is_empty();
         out.push(session);
         if stop {
             return;
@@ -193,7 +194,7 @@ pub fn old_versions(target: &HelloTarget<'_>, until: Instant) -> Vec<TlsHelloSes
     let versions = [TlsVersion::Tls13, TlsVersion::Tls12];
     let mut out = Vec::new();
     ask(target, &versions.map(|version| Offer::version(version, target.server_name)), until, &mut out, is_taken);
-    if !out.iter().any(is_taken) {
+    if out.len() == versions.len() && !out.iter().any(is_taken) {
         let old = [TlsVersion::Tls11, TlsVersion::Tls10, TlsVersion::Ssl3];
         ask(target, &old.map(|version| Offer::version(version, target.server_name)), until, &mut out, |_| false);
     }
