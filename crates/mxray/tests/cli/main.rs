@@ -7,6 +7,7 @@
 mod config;
 mod counters;
 mod doctor;
+mod talk;
 mod terminal;
 mod usual;
 
@@ -19,6 +20,7 @@ const COMMANDS: &[&[&str]] = &[
     &["sockets"],
     &["routes"],
     &["counters"],
+    &["talk"],
     &["explain"],
     &["config", "check"],
     &["config", "show"],
