@@ -219,6 +219,7 @@ fn finish(mut session: Session<'_>, end: &End, args: &TalkArgs) -> Result<u8, Fa
         End::Stuck => (false, Some("the script ends here".to_owned())),
         End::Signalled => (false, Some("ended by a signal".to_owned())),
     };
+    session.farewell(end);
     if let Some(file) = &args.save
         && let Acted::Not(why) = session.save(file, false)
     {
@@ -227,9 +228,15 @@ fn finish(mut session: Session<'_>, end: &End, args: &TalkArgs) -> Result<u8, Fa
     if let Some(said) = said {
         session.say_aside(&said);
     }
-    let (_, mut screen, input) = session.close();
+    let editing = session.is_editing();
+    let (mut screen, input) = session.close();
     // Puts the terminal back before anything else is said.
     drop(input);
+    if editing {
+        // Behind the prompt that was not answered.
+        screen.editing = false;
+        screen.page("\n");
+    }
     if let Some(error) = screen.failure() {
         return Err(Failure::Output(error));
     }

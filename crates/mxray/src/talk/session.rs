@@ -24,6 +24,8 @@ const LEAVE_PATIENCE: Duration = Duration::from_secs(5);
 const PROMPT_PATIENCE: Duration = Duration::from_millis(300);
 /// What came without a line ending is shown when nothing more came for so long.
 const PARTIAL_PATIENCE: Duration = Duration::from_secs(1);
+/// A reply that goes on for so many times the patience is none: a mailbox takes a while, an endless list for ever.
+const REPLY_PATIENCES: u32 = 10;
 /// Reads in a row before whoever types is looked after again.
 const READS_MAX: usize = 64;
 
@@ -78,7 +80,11 @@ pub struct Session<'a> {
     pub(super) input: Input,
     began: Instant,
     heard_at: Instant,
+    /// The last line that was complete.
+    line_at: Instant,
     said_at: Instant,
+    /// There may be more to read, whatever poll(2) says: TLS holds it.
+    unread: bool,
     partial_shown: bool,
     /// The last complete reply, for whoever waits for one.
     pub(super) answered: Option<Answered>,
@@ -100,7 +106,9 @@ impl<'a> Session<'a> {
             input,
             began: now,
             heard_at: now,
+            line_at: now,
             said_at: now,
+            unread: false,
             partial_shown: false,
             answered: None,
             end: None,
@@ -215,12 +223,15 @@ impl<'a> Session<'a> {
         let mut until = until;
         let mut by = |moment: Instant| until = Some(until.map_or(moment, |known: Instant| known.min(moment)));
         if waiting && self.input.is_script() {
-            by(self.said_at.max(self.heard_at) + self.plan.patience);
+            by(self.patient_until());
         } else if waiting && !self.input.is_editing() {
             by(self.said_at + PROMPT_PATIENCE);
         }
         if self.dialogue.pending_bytes() > 0 && !self.partial_shown {
             by(self.heard_at + PARTIAL_PATIENCE);
+        }
+        if self.unread {
+            by(now);
         }
         let behind = self.screen.is_behind();
         if behind {
@@ -271,6 +282,7 @@ impl<'a> Session<'a> {
     /// Takes in what the server has said, and shows it.
     pub(super) fn hear(&mut self) {
         let mut buffer = [0; 16 * 1024];
+        self.unread = true;
         for _ in 0..READS_MAX {
             if self.end.is_some() || self.screen.is_behind() {
                 return;
@@ -283,21 +295,30 @@ impl<'a> Session<'a> {
                     self.dialogue.receive(buffer.get(..count).unwrap_or_default());
                     self.show();
                 }
-                Came::TimedOut => break,
+                Came::TimedOut => {
+                    self.unread = false;
+                    break;
+                }
                 Came::Closed => self.over(End::Closed),
                 Came::Broke(error) => self.over(End::Broke(error)),
             }
         }
-        let silent = self.said_at.max(self.heard_at).elapsed() >= self.plan.patience;
-        if silent && self.input.is_script() && self.dialogue.is_waiting() {
+        if Instant::now() >= self.patient_until() && self.input.is_script() && self.dialogue.is_waiting() {
             self.over(End::Silent);
         }
+    }
+
+    /// How long a script waits: for the next complete line, and for the whole of a reply.
+    fn patient_until(&self) -> Instant {
+        let line = self.said_at.max(self.line_at) + self.plan.patience;
+        line.min(self.said_at + self.plan.patience * REPLY_PATIENCES)
     }
 
     fn show(&mut self) {
         while self.end.is_none()
             && let Some(heard) = self.dialogue.heard(self.began.elapsed())
         {
+            self.line_at = Instant::now();
             self.screen.heard(&heard, self.dialogue.protocol());
             self.on_heard(heard);
         }
@@ -343,6 +364,7 @@ impl<'a> Session<'a> {
         self.dialogue.on_tls(established, self.began.elapsed());
         self.said_at = Instant::now();
         self.heard_at = self.said_at;
+        self.line_at = self.said_at;
         for (style, line) in tls_words::short(&facts) {
             self.screen.note(style, &line);
         }
@@ -439,6 +461,19 @@ impl<'a> Session<'a> {
         }
     }
 
+    /// A last word where there was no time for a goodbye; nobody waits for its answer.
+    pub(super) fn farewell(&mut self, end: &End) {
+        let hears = matches!(end, End::Unread | End::Stuck | End::Signalled | End::Silent);
+        if hears && self.dialogue.is_greeted() && !self.dialogue.has_left() && !self.dialogue.is_giving() {
+            let goodbye = self.dialogue.leave();
+            self.say(&goodbye, true);
+        }
+    }
+
+    pub(super) fn is_editing(&self) -> bool {
+        self.input.is_editing()
+    }
+
     /// Waits for the greeting, as long as a reply is waited for.
     pub(super) fn await_greeting(&mut self) {
         self.await_answer(self.plan.patience);
@@ -462,9 +497,9 @@ impl<'a> Session<'a> {
     }
 
     /// Closes what is left of the connection.
-    pub fn close(self) -> (Dialogue, Screen<'a>, Input) {
+    pub fn close(self) -> (Screen<'a>, Input) {
         self.stream.close();
-        (self.dialogue, self.screen, self.input)
+        (self.screen, self.input)
     }
 }
 
