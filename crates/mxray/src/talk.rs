@@ -160,11 +160,11 @@ pub fn run(args: &TalkArgs, config: &Config, environment: &Environment, output: 
     let typed = std::io::stdin().is_terminal();
     let editable = typed && std::io::stdout().is_terminal() && !environment.dumb_terminal;
     let input = Input::new(editable && connected.is_ok());
-    let printer = match &input {
-        Input::Typed { editor, .. } => Some(editor.printer()),
+    let typing = match &input {
+        Input::Typed { editor, .. } => Some(editor.typing()),
         Input::Script(_) => None,
     };
-    let mut screen = Screen::new(output, printer);
+    let mut screen = Screen::new(output, typing);
     screen.echo = !typed || !editable && !std::io::stdout().is_terminal();
     notes.iter().for_each(|note| screen.note(Style::Faint, note));
     let connected = connected.map_err(|error| {

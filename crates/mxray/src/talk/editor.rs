@@ -5,28 +5,23 @@
 //! the session ends.
 
 use super::words::Known;
+use mxray_render::{columns_of, printable};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
 use rustyline::completion::Completer;
 use rustyline::error::ReadlineError;
-use rustyline::highlight::Highlighter;
+use rustyline::highlight::{CmdKind, Highlighter};
 use rustyline::hint::Hinter;
 use rustyline::history::MemHistory;
 use rustyline::validate::Validator;
-use rustyline::{CompletionType, Config, Context, ExternalPrinter, Helper};
+use rustyline::{CompletionType, Config, Context, Helper};
 use std::io::{PipeReader, PipeWriter, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
-use std::time::{Duration, Instant};
 
 /// Lines of history.
 const HISTORY_LINES: usize = 500;
-/// Output that waits for the terminal, in bytes, beyond which nothing more is read from the server.
-const BEHIND_BYTES: usize = 256 * 1024;
-/// Before a prompt, what was printed should stand; a terminal that was stopped by hand is not waited for.
-const SETTLE: Duration = Duration::from_millis(100);
 
 /// What came from the keyboard.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,7 +48,7 @@ pub struct Editor {
     keyed: mpsc::Receiver<Keyed>,
     woken: PipeReader,
     known: Arc<Mutex<Option<Known>>>,
-    printer: Printer,
+    typing: Typing,
     /// Ended from outside: SIGTERM, SIGHUP.
     signals: Option<SignalFd>,
     before: Termios,
@@ -74,25 +69,25 @@ impl Editor {
             .ok()?
             .build();
         let mut lines = Lines::with_history(config.clone(), MemHistory::with_config(&config)).ok()?;
-        lines.set_helper(Some(Words(Arc::clone(&known))));
-        let printer = Printer::new(lines.create_external_printer().ok()?);
-        // Before the thread begins, so that it has them blocked, too.
+        let typing = Typing::default();
+        lines.set_helper(Some(Words(Arc::clone(&known), typing.clone())));
+        // Before any thread begins, so that all have them blocked, too.
         let signals = block_signals();
         let (asks, asked) = mpsc::channel();
         let (typed, keyed) = mpsc::channel();
         let (woken, wake) = std::io::pipe().ok()?;
         std::thread::spawn(move || edit(lines, &asked, &typed, wake));
-        Some(Editor { asks, keyed, woken, known, printer, signals, before })
+        Some(Editor { asks, keyed, woken, known, typing, signals, before })
     }
 
-    pub fn printer(&self) -> Printer {
-        self.printer.clone()
+    pub fn typing(&self) -> Typing {
+        self.typing.clone()
     }
 
     /// Asks for a line. `remember`: the last one, for the history.
     pub fn ask(&self, prompt: &str, remember: Option<String>, known: Known) {
         *self.known.lock().unwrap_or_else(PoisonError::into_inner) = Some(known);
-        self.printer.settle();
+        self.typing.begins(prompt);
         // Without the thread there is no answer but the end.
         let _ = self.asks.send(Ask { prompt: prompt.to_owned(), remember });
     }
@@ -119,7 +114,6 @@ impl Editor {
 
 impl Drop for Editor {
     fn drop(&mut self) {
-        self.printer.settle();
         // There is nobody left to tell.
         let _ = tcsetattr(std::io::stdin(), OptionalActions::Drain, &self.before);
     }
@@ -151,51 +145,55 @@ fn edit(mut lines: Lines, asked: &mpsc::Receiver<Ask>, typed: &mpsc::Sender<Keye
     }
 }
 
-/// Prints above the line that is being edited, from a thread of its own: rustyline may keep a printer waiting until the
-/// next line is asked for.
-#[derive(Debug, Clone)]
-pub struct Printer {
-    texts: mpsc::Sender<String>,
-    waiting: Arc<AtomicUsize>,
+/// What stands on the screen while a line is edited.
+///
+/// rustyline's own way to print meanwhile does not see keys that came in one piece, so a paste would hang; we print ourselves,
+/// and put the line back as rustyline has it.
+#[derive(Debug, Clone, Default)]
+pub struct Typing(Arc<Mutex<Stand>>);
+
+#[derive(Debug, Default)]
+struct Stand {
+    prompt: String,
+    line: String,
+    /// In bytes.
+    cursor: usize,
 }
 
-impl Printer {
-    fn new(mut printer: impl ExternalPrinter + Send + 'static) -> Self {
-        let (texts, given) = mpsc::channel::<String>();
-        let waiting = Arc::new(AtomicUsize::new(0));
-        let counted = Arc::clone(&waiting);
-        std::thread::spawn(move || {
-            for text in given {
-                let bytes = text.len();
-                // A terminal that is gone ends the line editor, too.
-                let _ = printer.print(text);
-                counted.fetch_sub(bytes, Ordering::SeqCst);
-            }
-        });
-        Printer { texts, waiting }
+impl Typing {
+    fn begins(&self, prompt: &str) {
+        let stand = Stand { prompt: prompt.to_owned(), ..Stand::default() };
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = stand;
     }
 
-    pub fn print(&self, text: String) {
-        self.waiting.fetch_add(text.len(), Ordering::SeqCst);
-        let _ = self.texts.send(text);
+    fn changes(&self, line: &str, cursor: usize) {
+        let mut stand = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        line.clone_into(&mut stand.line);
+        stand.cursor = cursor;
     }
 
-    pub fn is_behind(&self) -> bool {
-        self.waiting.load(Ordering::SeqCst) > BEHIND_BYTES
-    }
-
-    /// Waits a moment for what was printed.
-    pub fn settle(&self) {
-        let until = Instant::now() + SETTLE;
-        while self.waiting.load(Ordering::SeqCst) > 0 && Instant::now() < until {
-            std::thread::sleep(Duration::from_millis(1));
+    /// Text to be printed above the line, with what takes the line away and puts it back.
+    pub fn above(&self, text: &str, columns: usize) -> String {
+        let stand = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let width = |text: &str| columns_of(text);
+        let left = width(&stand.prompt) + width(stand.line.get(..stand.cursor).unwrap_or(&stand.line));
+        let right = width(stand.line.get(stand.cursor..).unwrap_or_default());
+        let columns = columns.max(1);
+        let up = |rows: usize| if rows > 0 { format!("\x1b[{rows}A") } else { String::new() };
+        let away = format!("{}\r\x1b[J", up(left / columns));
+        let end = left + right;
+        let mut back = format!("{}{}", stand.prompt, printable(&stand.line));
+        if right > 0 {
+            back.push_str(&up(end / columns - left / columns));
+            back.push_str(&format!("\r\x1b[{}C", (left % columns).max(1)));
         }
+        format!("{away}{text}{back}")
     }
 }
 
-/// Completion for rustyline.
+/// Completion for rustyline, and an eye on the line.
 #[derive(Debug)]
-struct Words(Arc<Mutex<Option<Known>>>);
+struct Words(Arc<Mutex<Option<Known>>>, Typing);
 
 impl Completer for Words {
     type Candidate = String;
@@ -209,10 +207,38 @@ impl Completer for Words {
 
 impl Hinter for Words {
     type Hint = String;
+
+    fn hint(&self, line: &str, pos: usize, _: &Context<'_>) -> Option<String> {
+        self.1.changes(line, pos);
+        None
+    }
 }
 
-impl Highlighter for Words {}
+impl Highlighter for Words {
+    fn highlight_char(&self, line: &str, pos: usize, _: CmdKind) -> bool {
+        self.1.changes(line, pos);
+        false
+    }
+}
 
 impl Validator for Words {}
 
 impl Helper for Words {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_line_is_taken_away_and_put_back() {
+        let typing = Typing::default();
+        typing.begins("smtp> ");
+        assert_eq!(typing.above("x\n", 80), "\r\x1b[Jx\nsmtp> ");
+        typing.changes("RSET", 4);
+        assert_eq!(typing.above("x\n", 80), "\r\x1b[Jx\nsmtp> RSET");
+        typing.changes("RSET", 1);
+        assert_eq!(typing.above("x\n", 80), "\r\x1b[Jx\nsmtp> RSET\r\x1b[7C");
+        typing.changes("0123456789", 10);
+        assert_eq!(typing.above("x\n", 8), "\x1b[2A\r\x1b[Jx\nsmtp> 0123456789");
+    }
+}

@@ -2,7 +2,7 @@
 //!
 //! Everything of the server is escaped. While a line is being edited, output goes above it.
 
-use super::editor::Printer;
+use super::editor::Typing;
 use crate::output::Output;
 use mxray_model::evidence::SessionProtocol;
 use mxray_model::session::Raw;
@@ -19,7 +19,7 @@ const TIME_COLUMNS: usize = 9;
 #[derive(Debug)]
 pub struct Screen<'a> {
     out: &'a mut Output,
-    printer: Option<Printer>,
+    typing: Option<Typing>,
     /// A line is being edited.
     pub editing: bool,
     pub times: bool,
@@ -30,9 +30,9 @@ pub struct Screen<'a> {
 }
 
 impl<'a> Screen<'a> {
-    pub fn new(out: &'a mut Output, printer: Option<Printer>) -> Self {
-        let echo = printer.is_none();
-        Screen { out, printer, editing: false, times: true, echo, explained: BTreeSet::new(), failed: None }
+    pub fn new(out: &'a mut Output, typing: Option<Typing>) -> Self {
+        let echo = typing.is_none();
+        Screen { out, typing, editing: false, times: true, echo, explained: BTreeSet::new(), failed: None }
     }
 
     pub fn has_failed(&self) -> bool {
@@ -42,11 +42,6 @@ impl<'a> Screen<'a> {
     /// Output failed: nobody reads any more, or a disk is full.
     pub fn failure(&mut self) -> Option<io::Error> {
         self.failed.take()
-    }
-
-    /// The terminal does not keep up: nothing more should be read meanwhile.
-    pub fn is_behind(&self) -> bool {
-        self.editing && self.printer.as_ref().is_some_and(Printer::is_behind)
     }
 
     /// A line of the server, and what it means.
@@ -166,9 +161,9 @@ impl<'a> Screen<'a> {
             pieces.iter().filter(|(_, text)| !text.is_empty()).map(|(style, text)| style.paint(text, colour)).collect();
         line.truncate(line.trim_end().len());
         line.push('\n');
-        if let (true, Some(printer)) = (self.editing, &self.printer) {
-            printer.print(line);
-            return;
+        if let (true, Some(typing)) = (self.editing, &self.typing) {
+            let columns = self.out.terminal().map_or(80, |terminal| terminal.columns);
+            line = typing.above(&line, columns.into());
         }
         let written = self.out.write_all(line.as_bytes()).and_then(|()| self.out.flush());
         if let Err(error) = written {

@@ -233,12 +233,8 @@ impl<'a> Session<'a> {
         if self.unread {
             by(now);
         }
-        let behind = self.screen.is_behind();
-        if behind {
-            by(now + Duration::from_millis(20));
-        }
         let wants_input = self.is_our_turn();
-        let ready = self.poll(until, behind, wants_input);
+        let ready = self.poll(until, wants_input);
         if ready.signal {
             self.end = Some(End::Signalled);
         }
@@ -249,14 +245,13 @@ impl<'a> Session<'a> {
         self.show_partial();
     }
 
-    fn poll(&self, until: Option<Instant>, behind: bool, wants_input: bool) -> Ready {
+    fn poll(&self, until: Option<Instant>, wants_input: bool) -> Ready {
         let left = until.map(|until| until.saturating_duration_since(Instant::now()));
         let timeout = left.map(|left| Timespec {
             tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX),
             tv_nsec: left.subsec_nanos().into(),
         });
-        let server = if behind { PollFlags::empty() } else { PollFlags::IN };
-        let mut fds = vec![PollFd::from_borrowed_fd(self.stream.as_fd(), server)];
+        let mut fds = vec![PollFd::from_borrowed_fd(self.stream.as_fd(), PollFlags::IN)];
         let input = self.input.as_fd().filter(|_| wants_input);
         let signals = self.input.signals();
         fds.extend(input.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
@@ -284,7 +279,7 @@ impl<'a> Session<'a> {
         let mut buffer = [0; 16 * 1024];
         self.unread = true;
         for _ in 0..READS_MAX {
-            if self.end.is_some() || self.screen.is_behind() {
+            if self.end.is_some() {
                 return;
             }
             let came = self.stream.read(&mut buffer, Instant::now());
@@ -435,7 +430,7 @@ impl<'a> Session<'a> {
 
     /// As `wait`, with no eye on what is typed.
     fn wait_for_server(&mut self, until: Instant) {
-        let ready = self.poll(Some(until), false, false);
+        let ready = self.poll(Some(until), false);
         if ready.signal {
             self.end = Some(End::Signalled);
         }
