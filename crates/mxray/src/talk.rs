@@ -196,10 +196,11 @@ fn begin(session: &mut Session<'_>, wanted: &address::Wanted, args: &TalkArgs) {
     if wanted.starttls || args.ehlo.is_some() {
         session.await_greeting();
     }
-    if wanted.starttls && session.is_open() {
-        if let Acted::Not(why) = session.starttls() {
-            session.give_up(&why);
-        }
+    if wanted.starttls
+        && session.is_open()
+        && let Acted::Not(why) = session.starttls()
+    {
+        session.give_up(&why);
     }
     if args.ehlo.is_some() && session.is_open() {
         session.greet();

@@ -69,10 +69,10 @@ impl Session<'_> {
                     }
                 }
                 None => {
-                    self.screen.note(Style::Plain, "no TLS; /starttls asks for it, /tls start begins without asking")
+                    self.screen.note(Style::Plain, "no TLS; /starttls asks for it, /tls start begins without asking");
                 }
             },
-            Slash::Auth { mechanism, user, in_clear } => return self.auth(mechanism, user, in_clear),
+            Slash::Auth { mechanism, user, in_clear } => return self.auth(mechanism.as_deref(), user, in_clear),
             Slash::Data(file) => return self.data(&file),
             Slash::Raw(bytes) => {
                 let masked = self.say(&bytes, false);
@@ -135,8 +135,8 @@ impl Session<'_> {
         self.end.is_none() && !self.dialogue.is_waiting()
     }
 
-    fn auth(&mut self, mechanism: Option<String>, user: Option<String>, in_clear: bool) -> Acted {
-        let named = match mechanism.as_deref().map(|name| Mechanism::named(name).ok_or(name)) {
+    fn auth(&mut self, mechanism: Option<&str>, user: Option<String>, in_clear: bool) -> Acted {
+        let named = match mechanism.map(|name| Mechanism::named(name).ok_or(name)) {
             None => None,
             Some(Ok(mechanism)) => Some(mechanism),
             Some(Err(name)) => return Acted::Not(format!("{name}: mxray does not speak this mechanism")),

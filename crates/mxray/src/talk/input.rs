@@ -76,7 +76,7 @@ impl Input {
     pub fn as_fd(&self) -> Option<BorrowedFd<'_>> {
         match self {
             Input::Typed { editor, asking, .. } => asking.then(|| editor.as_fd()),
-            Input::Script(script) => (!script.ended).then(|| rustix::stdio::stdin()),
+            Input::Script(script) => (!script.ended).then(rustix::stdio::stdin),
         }
     }
 
@@ -97,7 +97,7 @@ impl Input {
                 match keyed {
                     // A paste can hold several lines in one.
                     Keyed::Line(text) => {
-                        given.extend(text.split('\n').map(|line| Given::Line(line.as_bytes().to_vec())))
+                        given.extend(text.split('\n').map(|line| Given::Line(line.as_bytes().to_vec())));
                     }
                     Keyed::Interrupted => given.push_back(Given::Interrupted),
                     Keyed::Ended => given.push_back(Given::Ended),

@@ -158,7 +158,7 @@ impl<'a> Session<'a> {
         match given {
             Given::Line(line) => match self.act(&line) {
                 Acted::Done { remember } => {
-                    self.remember = remember.then(|| String::from_utf8_lossy(&line).into_owned())
+                    self.remember = remember.then(|| String::from_utf8_lossy(&line).into_owned());
                 }
                 Acted::Not(why) => {
                     self.complain(&why);
