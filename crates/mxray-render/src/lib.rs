@@ -7,6 +7,7 @@
 #![deny(clippy::disallowed_methods, clippy::disallowed_macros)]
 
 mod capabilities;
+pub mod codes;
 mod dump;
 mod endpoint;
 mod html;

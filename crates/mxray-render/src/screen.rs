@@ -40,6 +40,15 @@ impl Style {
             Style::Code => "36",
         }
     }
+
+    /// The text in this style, where colours are wanted; the text itself has to be safe.
+    pub fn paint(self, safe: &str, colour: bool) -> String {
+        if colour && self != Style::Plain && !safe.is_empty() {
+            format!("\x1b[{}m{safe}\x1b[0m", self.sgr())
+        } else {
+            safe.to_owned()
+        }
+    }
 }
 
 /// Some words in one style.
@@ -129,11 +138,7 @@ impl<'a> Screen<'a> {
     }
 
     fn paint(&mut self, style: Style, safe: &str) -> io::Result<()> {
-        if self.colour && style != Style::Plain && !safe.is_empty() {
-            write!(self.out, "\x1b[{}m{safe}\x1b[0m", style.sgr())
-        } else {
-            write!(self.out, "{safe}")
-        }
+        write!(self.out, "{}", style.paint(safe, self.colour))
     }
 }
 

@@ -8,6 +8,7 @@ use crate::output::ColourWish;
 use crate::probe::ProbeArgs;
 use crate::routes::RoutesArgs;
 use crate::sockets::SocketsArgs;
+use crate::talk::TalkArgs;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use mxray_sys::namespace::NetworkNamespace;
 use std::path::PathBuf;
@@ -146,6 +147,8 @@ pub enum Command {
     Counters(CountersArgs),
     /// Mail services as a client meets them: session, TLS, logins, timings, transcript
     Probe(Box<ProbeArgs>),
+    /// Speak with a mail server by hand: TLS inline, times, codes explained, history, completion, logins
+    Talk(TalkArgs),
     /// What a finding's code means, why it matters, how to fix it and how to verify
     Explain(ExplainArgs),
     /// The configuration: check it, show what is in effect, print a sample

@@ -22,6 +22,7 @@ mod progress;
 mod routes;
 mod sockets;
 mod state;
+mod talk;
 mod watch;
 
 pub use cli::command;
@@ -107,6 +108,7 @@ fn dispatch(cli: &Cli, environment: &Environment, output: &mut Output) -> Result
             let format = environment.format(args.json, args.format, sockets::Format::Text).map_err(Failure::Usage)?;
             Ok(routes::run(args, format, output, terminal)?)
         }
+        Command::Talk(args) => talk::run(args, &load(cli, environment)?, environment, output),
         Command::Explain(args) => explain::run(args, &explain::pages(), environment, output),
         Command::Config(ConfigCommand::Check) => {
             config::command::check(cli.global.config.as_deref(), environment, output)

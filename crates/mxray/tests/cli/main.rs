@@ -8,6 +8,7 @@ mod config;
 mod counters;
 mod doctor;
 mod probe;
+mod talk;
 mod terminal;
 mod usual;
 
@@ -21,6 +22,7 @@ const COMMANDS: &[&[&str]] = &[
     &["sockets"],
     &["routes"],
     &["counters"],
+    &["talk"],
     &["explain"],
     &["config", "check"],
     &["config", "show"],
