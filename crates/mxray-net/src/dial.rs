@@ -1,15 +1,31 @@
-//! Opening one connection, and saying what came of it.
+//! Opening one connection, and saying what came of it: connect(2)'s outcome, and the ICMP error behind it with its sender.
+//!
+//! Also dialled here: UNIX sockets, and other ports of a host for comparison. What must not live here: how far an answer came
+//! from (`distance.rs`), and what an outcome means (rules).
 
 use crate::clock::{millis, timeout};
-use crate::stream::Stream;
-use mxray_model::Seen;
-use mxray_model::evidence::{Dial, DialOutcome};
+use crate::stream::{Stream, words};
+use mxray_model::evidence::{Dial, DialOutcome, IcmpError};
+use mxray_model::{Blind, Seen};
+use mxray_sys::errors;
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::fd::OwnedFd;
+use rustix::fd::{AsFd, OwnedFd};
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, connect, getsockname, socket_with, sockopt};
+use rustix::net::{
+    AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, connect, getpeername, getsockname, socket_with,
+    sockopt,
+};
+use std::collections::BTreeMap;
+use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::time::Instant;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// A UNIX socket whose queue is full says so at once and gives no sign when it is not any more (connect(2), EAGAIN).
+const QUEUE_FULL_PAUSE: Duration = Duration::from_millis(20);
+
+/// One packet may bring one error, and a connection that comes to nothing sends seven (tcp_syn_retries 6).
+const ERRORS_MAX: usize = 16;
 
 /// A connection to open.
 #[derive(Debug, Clone, Copy)]
@@ -22,48 +38,196 @@ pub struct DialPlan {
 /// Connects, and waits for it until the moment given.
 pub fn dial(plan: DialPlan, until: Instant) -> (Dial, Option<Stream>) {
     let began = Instant::now();
-    let (outcome, socket) = match open(plan, until, began) {
-        Ok(socket) => (DialOutcome::Connected, Some(socket)),
-        Err(outcome) => (outcome, None),
-    };
-    let local = socket.as_ref().and_then(|socket| getsockname(socket).ok()).and_then(|name| name.try_into().ok());
-    let dial = Dial {
+    let mut dial = Dial {
         peer: plan.peer,
-        local: local.map_or_else(|| Seen::not_attempted("the connection did not come to stand"), Seen::Value),
-        took_ms: millis(began.elapsed()),
-        outcome,
-        icmp: Seen::not_attempted("the error queue was not read"),
+        local: Seen::not_attempted("the connection did not come to stand"),
+        took_ms: 0,
+        outcome: DialOutcome::Connected,
+        icmp: Seen::Absent,
         distance: Seen::not_attempted("the way was not measured"),
     };
+    let socket = match open(plan) {
+        Ok(mut attempt) => {
+            if let Some(blind) = attempt.deaf.take() {
+                dial.icmp = Seen::Unknown(blind);
+            }
+            if let Some(local) = attempt.local {
+                dial.local = Seen::Value(local);
+            }
+            let ended = attempt.wait(until);
+            if let (Some(icmp), None) = (attempt.icmp.take(), dial.icmp.blind()) {
+                dial.icmp = Seen::Value(icmp);
+            }
+            match ended {
+                Ok(()) => {
+                    let _ = errors::keep(&attempt.socket, plan.peer.is_ipv4(), false);
+                    Some(attempt.socket)
+                }
+                Err(outcome) => {
+                    dial.outcome = outcome;
+                    None
+                }
+            }
+        }
+        Err(outcome) => {
+            dial.outcome = outcome;
+            None
+        }
+    };
+    dial.took_ms = millis(began.elapsed());
+    if let DialOutcome::TimedOut { after_ms } = &mut dial.outcome {
+        *after_ms = dial.took_ms;
+    }
     (dial, socket.map(Stream::plain))
 }
 
-fn open(plan: DialPlan, until: Instant, began: Instant) -> Result<OwnedFd, DialOutcome> {
-    let family = if plan.peer.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+/// Dials other ports of the same host, side by side, says nothing there and closes again. By port, as `compared` has it.
+pub fn compare(address: IpAddr, source: Option<IpAddr>, ports: &[u16], until: Instant) -> BTreeMap<String, Dial> {
+    std::thread::scope(|scope| {
+        let one = |port: u16| {
+            let plan = DialPlan { peer: SocketAddr::new(address, port), source };
+            let (seen, stream) = dial(plan, until);
+            // A reset in place of an orderly end: the other side keeps nothing of a connection on which nothing was said.
+            if let Some(stream) = stream {
+                let _ = sockopt::set_socket_linger(stream.as_fd(), Some(Duration::ZERO));
+            }
+            seen
+        };
+        let running: Vec<_> = ports.iter().map(|port| (*port, scope.spawn(move || one(*port)))).collect();
+        running.into_iter().filter_map(|(port, thread)| Some((port.to_string(), thread.join().ok()?))).collect()
+    })
+}
+
+/// Connects to a UNIX socket.
+///
+/// # Errors
+/// What the system says: nothing is there, nobody listens, it is forbidden; or `TimedOut`: the queue is full and stays so.
+pub fn dial_unix(path: &Path, until: Instant) -> io::Result<Stream> {
+    let peer = SocketAddrUnix::new(path)?;
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    let socket = socket_with(family, SocketType::STREAM, flags, None).map_err(outcome)?;
-    // Commands are short and awaited one by one; holding them back would only measure our own delay.
-    let _ = sockopt::set_tcp_nodelay(&socket, true);
-    if let Some(source) = plan.source {
-        bind(&socket, &SocketAddr::new(source, 0)).map_err(outcome)?;
-    }
-    match connect(&socket, &plan.peer) {
-        Ok(()) => return Ok(socket),
-        Err(Errno::INPROGRESS) => {}
-        Err(errno) => return Err(outcome(errno)),
-    }
-    let mut fds = [PollFd::new(&socket, PollFlags::OUT)];
+    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
     loop {
-        match poll(&mut fds, Some(&timeout(until))) {
-            Ok(0) => return Err(DialOutcome::TimedOut { after_ms: millis(began.elapsed()) }),
-            Ok(_) => break,
+        match connect(&socket, &peer) {
+            Ok(()) | Err(Errno::ISCONN) => return Ok(Stream::plain(socket)),
             Err(Errno::INTR) => {}
-            Err(errno) => return Err(outcome(errno)),
+            Err(Errno::AGAIN) if Instant::now() < until => {
+                std::thread::sleep(QUEUE_FULL_PAUSE.min(until.saturating_duration_since(Instant::now())));
+            }
+            Err(Errno::AGAIN) => return Err(io::ErrorKind::TimedOut.into()),
+            Err(errno) => return Err(errno.into()),
         }
     }
-    match sockopt::socket_error(&socket) {
-        Ok(Ok(())) => Ok(socket),
-        Ok(Err(errno)) | Err(errno) => Err(outcome(errno)),
+}
+
+/// A connection that is on its way.
+#[derive(Debug)]
+pub(crate) struct Attempt {
+    pub socket: OwnedFd,
+    pub local: Option<SocketAddr>,
+    /// The last ICMP error that came.
+    pub icmp: Option<IcmpError>,
+    /// Why ICMP errors cannot be seen.
+    deaf: Option<Blind>,
+}
+
+/// Begins to connect.
+fn open(plan: DialPlan) -> Result<Attempt, DialOutcome> {
+    let (socket, deaf) = prepare(plan)?;
+    // Commands are short and awaited one by one; holding them back would only measure our own delay.
+    let _ = sockopt::set_tcp_nodelay(&socket, true);
+    begin(socket, plan, deaf)
+}
+
+/// A socket that is bound to the source address and hears of ICMP errors.
+pub(crate) fn prepare(plan: DialPlan) -> Result<(OwnedFd, Option<Blind>), DialOutcome> {
+    let is_ipv4 = plan.peer.is_ipv4();
+    let family = if is_ipv4 { AddressFamily::INET } else { AddressFamily::INET6 };
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = socket_with(family, SocketType::STREAM, flags, None).map_err(|errno| match errno {
+        Errno::AFNOSUPPORT => DialOutcome::NetworkUnreachable,
+        other => failed(other),
+    })?;
+    let deaf = errors::keep(&socket, is_ipv4, true)
+        .err()
+        .map(|error| Blind::Failed { step: "ask for ICMP errors".to_owned(), error: words(&error) });
+    if let Some(source) = plan.source {
+        if source.is_ipv4() != is_ipv4 {
+            let error = format!("the source address {source} is not of the same family");
+            return Err(DialOutcome::Failed { error });
+        }
+        // An older kernel takes a port at once, which is no harm but where ports run out.
+        let _ = errors::bind_no_port(&socket);
+        bind(&socket, &SocketAddr::new(source, 0)).map_err(|errno| match errno {
+            // EINVAL is no blackhole here: a link-local address without its interface, for example.
+            Errno::ADDRNOTAVAIL | Errno::INVAL | Errno::NODEV => DialOutcome::NoLocalAddress,
+            Errno::ADDRINUSE => DialOutcome::NoLocalPort,
+            other => failed(other),
+        })?;
+    }
+    Ok((socket, deaf))
+}
+
+/// Begins to connect a prepared socket.
+pub(crate) fn begin(socket: OwnedFd, plan: DialPlan, deaf: Option<Blind>) -> Result<Attempt, DialOutcome> {
+    match connect(&socket, &plan.peer) {
+        Ok(()) | Err(Errno::INPROGRESS | Errno::INTR) => {}
+        Err(Errno::ADDRNOTAVAIL) if plan.source.is_some() || has_source(plan.peer) => {
+            return Err(DialOutcome::NoLocalPort);
+        }
+        Err(errno) => return Err(outcome(errno)),
+    }
+    // While it is on its way: a failed connection forgets its port.
+    let local = getsockname(&socket).ok().and_then(|name| name.try_into().ok());
+    Ok(Attempt { socket, local, icmp: None, deaf })
+}
+
+/// Does this host have an address that it can use towards the peer? A datagram socket asks the same of routing, takes no port
+/// of TCP, and sends nothing.
+fn has_source(peer: SocketAddr) -> bool {
+    let family = if peer.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let socket = socket_with(family, SocketType::DGRAM, SocketFlags::CLOEXEC, None);
+    socket.is_ok_and(|socket| connect(&socket, &peer) != Err(Errno::ADDRNOTAVAIL))
+}
+
+impl Attempt {
+    /// Waits for the end of the attempt.
+    fn wait(&mut self, until: Instant) -> Result<(), DialOutcome> {
+        loop {
+            let mut fds = [PollFd::new(&self.socket, PollFlags::OUT)];
+            match poll(&mut fds, Some(&timeout(until))) {
+                Ok(0) => return Err(DialOutcome::TimedOut { after_ms: 0 }),
+                Ok(_) => {}
+                Err(Errno::INTR) => continue,
+                Err(errno) => return Err(failed(errno)),
+            }
+            if let Some(ended) = self.ended() {
+                return ended;
+            }
+        }
+    }
+
+    /// What became of it. `None`: it is on its way still.
+    pub fn ended(&mut self) -> Option<Result<(), DialOutcome>> {
+        // The error first: reading the queue clears what the kernel keeps of an ICMP error for getsockopt(2).
+        let error = match sockopt::socket_error(&self.socket) {
+            Ok(Ok(())) => None,
+            Ok(Err(errno)) | Err(errno) => Some(errno),
+        };
+        self.read_errors();
+        match error {
+            // EMSGSIZE: a smaller packet is wanted, and the kernel sends it again by itself.
+            Some(Errno::MSGSIZE) => None,
+            Some(errno) => Some(Err(outcome(errno))),
+            // An error in the queue wakes poll(2), too, before the connection ends by it.
+            None => getpeername(&self.socket).is_ok_and(|peer| peer.is_some()).then_some(Ok(())),
+        }
+    }
+
+    fn read_errors(&mut self) {
+        for _ in 0..ERRORS_MAX {
+            let Ok(Some(icmp)) = errors::next(self.socket.as_fd()) else { break };
+            self.icmp = Some(IcmpError::new(icmp.from, icmp.kind, icmp.code));
+        }
     }
 }
 
@@ -71,12 +235,18 @@ fn open(plan: DialPlan, until: Instant, began: Instant) -> Result<OwnedFd, DialO
 fn outcome(errno: Errno) -> DialOutcome {
     match errno {
         Errno::CONNREFUSED => DialOutcome::Refused,
+        Errno::CONNRESET | Errno::PIPE => DialOutcome::Reset,
         Errno::ACCESS | Errno::PERM => DialOutcome::Prohibited,
-        Errno::HOSTUNREACH => DialOutcome::HostUnreachable,
-        Errno::NETUNREACH => DialOutcome::NetworkUnreachable,
+        // EHOSTDOWN and ENONET: ICMP 3/7 and 3/8.
+        Errno::HOSTUNREACH | Errno::HOSTDOWN | Errno::NONET => DialOutcome::HostUnreachable,
+        Errno::NETUNREACH | Errno::NETDOWN => DialOutcome::NetworkUnreachable,
         Errno::INVAL => DialOutcome::Blackhole,
         Errno::ADDRNOTAVAIL => DialOutcome::NoLocalAddress,
         Errno::TIMEDOUT => DialOutcome::TimedOut { after_ms: 0 },
-        other => DialOutcome::Failed { error: std::io::Error::from(other).to_string() },
+        other => failed(other),
     }
+}
+
+fn failed(errno: Errno) -> DialOutcome {
+    DialOutcome::Failed { error: words(&io::Error::from(errno)) }
 }

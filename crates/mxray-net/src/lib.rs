@@ -15,7 +15,7 @@ mod stream;
 mod tls;
 
 pub use clock::Clock;
-pub use dial::{DialPlan, dial};
+pub use dial::{DialPlan, compare, dial, dial_unix};
 pub use dns::{Answered, Resolver};
 pub use drive::{Held, drive};
 pub use examine::{Examination, Tools, examine};

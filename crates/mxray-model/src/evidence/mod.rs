@@ -28,7 +28,7 @@ pub use namespace::{Namespace, Namespaces, Place};
 pub use outside::{
     CertificateProblem, Dial, DialOutcome, Distance, DnsOutcome, DnsRecord, DnsTry, EndpointWhy, ExaminedAddress,
     ExaminedEndpoint, HopAnswer, IcmpError, Lookup, Phase, PhaseTime, PresentedCertificate, RecordData, ResolverCheck,
-    RootStore, Session, SessionProtocol, TlsEnding, TlsFacts, Transport, standard_service,
+    RootStore, Session, SessionProtocol, TlsEnding, TlsFacts, Transport, WayAnswer, standard_service,
 };
 pub use process::{Descriptors, Owner, Process, Processes};
 pub use routing::{

@@ -140,7 +140,11 @@ pub struct SmtpSession {
     pub starttls: Seen<StarttlsOutcome<Reply>>,
     /// `Absent`: the server announces no AUTH.
     pub auth: Seen<AuthAttempt<Reply>>,
+    /// To a MAIL that was sent without TLS, only to learn whether TLS is required. It was taken back with RSET.
+    pub mail_in_clear: Seen<Reply>,
     pub transaction: Option<Transaction>,
+    /// Those behind the first one, where several were asked for. Each was taken back with RSET.
+    pub further: Vec<Transaction>,
     pub quit: Seen<Reply>,
     /// How far it came, and how it ended there.
     pub stage: Stage,
@@ -154,5 +158,10 @@ impl SmtpSession {
         static NOBODY_ASKED: std::sync::LazyLock<Seen<BTreeMap<String, Extension>>> =
             std::sync::LazyLock::new(|| Seen::not_attempted("no EHLO was answered"));
         self.hellos.last().map_or(&NOBODY_ASKED, |hello| &hello.extensions)
+    }
+
+    /// All transactions, in order.
+    pub fn transactions(&self) -> impl Iterator<Item = &Transaction> {
+        self.transaction.iter().chain(&self.further)
     }
 }

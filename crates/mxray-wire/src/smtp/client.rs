@@ -4,8 +4,7 @@
 //! written already. Whatever else comes is recorded as unasked.
 
 use super::extensions::announced;
-use super::plan::{Dialect, Plan};
-
+use super::plan::{Dialect, Envelope, Plan};
 use super::reply::Replies;
 use crate::auth::{Attempt, Payload};
 use crate::lines::Line;
@@ -32,6 +31,9 @@ enum Asked {
     Greeting,
     Ehlo,
     Helo,
+    /// MAIL without TLS, to learn whether TLS is required, and what takes it back.
+    MailInClear,
+    RsetInClear,
     Starttls,
     Auth,
     Mail,
@@ -51,11 +53,11 @@ impl Asked {
             Asked::Helo => Stage::Helo,
             Asked::Starttls => Stage::Starttls,
             Asked::Auth => Stage::Auth,
-            Asked::Mail => Stage::Mail,
+            Asked::Mail | Asked::MailInClear => Stage::Mail,
             Asked::Rcpt(_) => Stage::Rcpt,
             Asked::Data => Stage::Data,
             Asked::Message(_) => Stage::Message,
-            Asked::Rset => Stage::Rset,
+            Asked::Rset | Asked::RsetInClear => Stage::Rset,
             Asked::Quit => Stage::Quit,
         }
     }
@@ -67,11 +69,11 @@ impl Asked {
             Asked::Helo => "the reply to HELO",
             Asked::Starttls => "the reply to STARTTLS",
             Asked::Auth => "the reply to AUTH",
-            Asked::Mail => "the reply to MAIL",
+            Asked::Mail | Asked::MailInClear => "the reply to MAIL",
             Asked::Rcpt(_) => "the reply to RCPT",
             Asked::Data => "the reply to DATA",
             Asked::Message(_) => "the reply to the message",
-            Asked::Rset => "the reply to RSET",
+            Asked::Rset | Asked::RsetInClear => "the reply to RSET",
             Asked::Quit => "the reply to QUIT",
         }
     }
@@ -93,6 +95,9 @@ pub struct Smtp {
     awaited: VecDeque<Awaited>,
     attempt: Option<Attempt>,
     binding: Option<Binding>,
+    /// The transaction under way, and those behind it.
+    envelope: Option<Envelope>,
+    further: VecDeque<Envelope>,
 }
 
 impl Client<Smtp> {
@@ -100,6 +105,8 @@ impl Client<Smtp> {
     pub fn smtp(plan: Plan) -> Self {
         let implicit_tls = plan.implicit_tls;
         let smtp = Smtp {
+            envelope: plan.envelope.clone(),
+            further: plan.further.iter().cloned().collect(),
             plan,
             replies: Replies::default(),
             session: SmtpSession::default(),
@@ -228,13 +235,15 @@ impl Smtp {
         match asked {
             Asked::Greeting => self.on_greeting(reply, talk),
             Asked::Ehlo | Asked::Helo => self.on_hello(asked, reply, talk),
+            Asked::MailInClear => self.on_mail_in_clear(reply, talk),
+            Asked::RsetInClear => self.ask(Asked::Starttls, "STARTTLS\r\n", talk),
             Asked::Starttls => self.on_starttls(reply, now, talk),
             Asked::Auth => self.on_auth(&reply, talk),
             Asked::Quit => {
                 self.session.quit = Seen::Value(reply);
                 talk.close(Ending::Finished);
             }
-            Asked::Rset => self.quit(talk),
+            Asked::Rset => self.next_transaction(talk),
             Asked::Mail | Asked::Rcpt(_) | Asked::Data | Asked::Message(_) => self.on_transaction(asked, reply, talk),
         }
     }
@@ -303,10 +312,28 @@ impl Smtp {
                 Starttls::Required => true,
             };
             if asks && self.plan.depth >= Depth::Tls {
+                if self.plan.try_in_clear {
+                    return self.ask(Asked::MailInClear, "MAIL FROM:<>\r\n", talk);
+                }
                 return self.ask(Asked::Starttls, "STARTTLS\r\n", talk);
             }
         }
         self.after_tls(talk);
+    }
+
+    /// Whatever it was, it does not stand in the way of STARTTLS; only a server that goes away does.
+    fn on_mail_in_clear(&mut self, reply: Reply, talk: &mut Talk) {
+        let (code, positive) = (reply.code, reply.is_positive());
+        self.session.mail_in_clear = Seen::Value(reply);
+        if code == 421 {
+            return self.told_to_go(talk);
+        }
+        // A sender that was refused left nothing to take back.
+        if positive {
+            self.ask(Asked::RsetInClear, "RSET\r\n", talk);
+        } else {
+            self.ask(Asked::Starttls, "STARTTLS\r\n", talk);
+        }
     }
 
     fn on_starttls(&mut self, reply: Reply, now: Moment, talk: &mut Talk) {
@@ -405,31 +432,48 @@ impl Smtp {
     }
 
     fn after_auth(&mut self, talk: &mut Talk) {
-        let Some(envelope) = self.plan.envelope.clone().filter(|_| self.plan.depth >= Depth::Rcpt) else {
-            return self.quit(talk);
-        };
+        match self.envelope.clone().filter(|_| self.plan.depth >= Depth::Rcpt) {
+            Some(envelope) => self.session.transaction = Some(self.begin_transaction(&envelope, talk)),
+            None => self.quit(talk),
+        }
+    }
+
+    /// What was asked for is taken back; on with what else there is to ask.
+    fn next_transaction(&mut self, talk: &mut Talk) {
+        match self.further.pop_front() {
+            Some(envelope) => {
+                self.envelope = Some(envelope.clone());
+                let transaction = self.begin_transaction(&envelope, talk);
+                self.session.further.push(transaction);
+            }
+            None => self.quit(talk),
+        }
+    }
+
+    fn begin_transaction(&mut self, envelope: &Envelope, talk: &mut Talk) -> Transaction {
         let recipient = |address: &String| Recipient {
             address: address.clone(),
             reply: Seen::not_attempted("RCPT was not sent"),
             delivered: Seen::not_attempted("no message was handed over"),
         };
-        self.session.transaction = Some(Transaction {
+        let transaction = Transaction {
             sender: envelope.sender().to_owned(),
             mail: Seen::not_attempted("MAIL was not answered"),
             recipients: envelope.recipients().iter().map(recipient).collect(),
             data: Seen::not_attempted("DATA was not sent"),
             accepted: Seen::not_attempted("no message was handed over"),
-        });
+        };
         self.ask(Asked::Mail, &envelope.mail_command(), talk);
         if self.plan.pipelining && self.announces("PIPELINING") {
             for place in 0..envelope.recipients().len() {
                 self.ask_rcpt(place, talk);
             }
         }
+        transaction
     }
 
     fn ask_rcpt(&mut self, place: usize, talk: &mut Talk) -> bool {
-        let command = self.plan.envelope.as_ref().and_then(|envelope| envelope.rcpt_command(place));
+        let command = self.envelope.as_ref().and_then(|envelope| envelope.rcpt_command(place));
         let asks = command.is_some();
         if let Some(command) = command {
             self.ask(Asked::Rcpt(place), &command, talk);
@@ -439,7 +483,8 @@ impl Smtp {
 
     fn on_transaction(&mut self, asked: Asked, reply: Reply, talk: &mut Talk) {
         let (positive, code) = (reply.is_positive(), reply.code);
-        let Some(transaction) = &mut self.session.transaction else { return };
+        let session = &mut self.session;
+        let Some(transaction) = session.further.last_mut().or(session.transaction.as_mut()) else { return };
         match asked {
             Asked::Mail => transaction.mail = Seen::Value(reply),
             Asked::Rcpt(place) => {
@@ -454,6 +499,9 @@ impl Smtp {
                 }
             }
             _ => transaction.accepted = Seen::Value(reply),
+        }
+        if code == 421 {
+            self.further.clear();
         }
         if !self.awaited.is_empty() {
             return;
@@ -550,7 +598,8 @@ impl Smtp {
             _ => Blind::NotAttempted { why: format!("{what}: the session ended before") },
         };
         let session = &mut self.session;
-        match (asked, &mut session.transaction) {
+        match (asked, session.further.last_mut().or(session.transaction.as_mut())) {
+            (Asked::MailInClear, _) => session.mail_in_clear = Seen::Unknown(blind),
             (Asked::Greeting, _) => session.greeting = Seen::Unknown(blind),
             (Asked::Ehlo | Asked::Helo, _) | (Asked::Starttls, _) if session.starttls.blind().is_some() => {
                 session.starttls = Seen::Unknown(blind);

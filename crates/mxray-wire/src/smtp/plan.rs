@@ -187,6 +187,11 @@ pub struct Plan {
     pub auth: Option<Auth>,
     /// For the depths from `Rcpt` on.
     pub envelope: Option<Envelope>,
+    /// Transactions behind the first, each taken back with RSET. Nothing is handed over in them.
+    pub further: Vec<Envelope>,
+    /// Ask with MAIL and RSET, before STARTTLS, whether the server goes on without TLS (RFC 3207 section 4: it may say 530).
+    /// For services of users; nobody has to be asked this on port 25.
+    pub try_in_clear: bool,
     /// For `Message`.
     pub message: Option<Message>,
     /// Commands in groups where the server allows it (RFC 2920).
@@ -208,6 +213,8 @@ impl Plan {
             starttls: Starttls::IfOffered,
             auth: None,
             envelope: None,
+            further: Vec::new(),
+            try_in_clear: false,
             message: None,
             pipelining: false,
             patience: Patience::default(),

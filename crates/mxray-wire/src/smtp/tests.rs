@@ -13,6 +13,8 @@ const WORDS: &[&str] = &[
     "tls",
     "from",
     "to",
+    "then",
+    "in-clear",
     "message",
     "pipelining",
     "chunking",
@@ -39,6 +41,12 @@ fn client(scenario: &Scenario) -> Client<Smtp> {
     if !recipients.is_empty() {
         plan.envelope = Some(Envelope::new(of("from").unwrap_or_default(), &recipients).unwrap());
     }
+    // `then=FROM/TO`: another transaction behind the first.
+    plan.further = of("then").into_iter().flat_map(|then| then.split(',')).map(|then| {
+        let (from, to) = then.split_once('/').unwrap();
+        Envelope::new(from, &[to]).unwrap()
+    }).collect();
+    plan.try_in_clear = of("in-clear") == Some("yes");
     if let Some(text) = of("message") {
         let mut message = Message::new(text.replace("\\n", "\n").as_bytes());
         message.chunking = of("chunking") == Some("yes");

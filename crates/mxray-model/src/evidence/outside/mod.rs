@@ -8,7 +8,7 @@ mod dns;
 mod endpoint;
 mod tls;
 
-pub use dial::{Dial, DialOutcome, Distance, HopAnswer, IcmpError};
+pub use dial::{Dial, DialOutcome, Distance, HopAnswer, IcmpError, WayAnswer};
 pub use dns::{DnsOutcome, DnsRecord, DnsTry, Lookup, RecordData, ResolverCheck, Transport};
 pub use endpoint::{
     EndpointWhy, ExaminedAddress, ExaminedEndpoint, Phase, PhaseTime, Session, SessionProtocol, standard_service,
