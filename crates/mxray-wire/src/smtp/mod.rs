@@ -2,10 +2,12 @@
 
 mod client;
 mod extensions;
+mod handover;
 mod plan;
 mod reply;
 #[cfg(test)]
 mod tests;
 
 pub use client::Smtp;
+pub use handover::{Handover, Stop, StopHow, xtext};
 pub use plan::{BadAddress, Dialect, Envelope, Message, Patience, Plan};
