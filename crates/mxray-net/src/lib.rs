@@ -17,7 +17,7 @@ mod tls;
 pub use clock::Clock;
 pub use dial::{DialPlan, compare, dial, dial_unix};
 pub use dns::{Answered, Resolver};
-pub use drive::{Held, drive};
+pub use drive::{Held, drive, drive_judging};
 pub use examine::{Examination, Tools, examine};
 pub use stream::{Came, Stream};
 pub use tls::{ClientIdentity, Roots, TlsPlan};

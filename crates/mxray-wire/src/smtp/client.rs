@@ -494,8 +494,7 @@ impl Smtp {
     }
 
     fn after_auth(&mut self, talk: &mut Talk) {
-        let logged_in =
-            self.session.auth.value().and_then(|auth| auth.reply.value()).is_some_and(Reply::is_positive);
+        let logged_in = self.session.auth.value().and_then(|auth| auth.reply.value()).is_some_and(Reply::is_positive);
         if self.plan.handover.auth_required && self.plan.auth.is_some() && !logged_in {
             return self.give_up_at(Stage::Auth, talk);
         }
@@ -531,7 +530,8 @@ impl Smtp {
             accepted: Seen::not_attempted("no message was handed over"),
         };
         if let Some(missing) = self.plan.handover.needs.iter().find(|keyword| !self.announces(keyword)) {
-            transaction.mail = Seen::not_attempted(&format!("the server does not announce {missing}, which this needs"));
+            transaction.mail =
+                Seen::not_attempted(&format!("the server does not announce {missing}, which this needs"));
             self.give_up_at(Stage::Mail, talk);
             return transaction;
         }
@@ -546,10 +546,8 @@ impl Smtp {
     }
 
     fn ask_rcpt(&mut self, place: usize, talk: &mut Talk) -> bool {
-        let command = self
-            .envelope
-            .as_ref()
-            .and_then(|envelope| envelope.rcpt_command(place, |keyword| self.announces(keyword)));
+        let command =
+            self.envelope.as_ref().and_then(|envelope| envelope.rcpt_command(place, |keyword| self.announces(keyword)));
         let asks = command.is_some();
         if let Some(command) = command {
             self.ask(Asked::Rcpt(place), &command, talk);
@@ -627,7 +625,8 @@ impl Smtp {
         }
         let (bytes, last) = if message.chunking && self.announces("CHUNKING") {
             let rest = message.bytes().get(self.chunked..).unwrap_or_default();
-            let (chunk, rest) = rest.split_at(message.chunk_bytes.map_or(rest.len(), |most| most.get().min(rest.len())));
+            let (chunk, rest) =
+                rest.split_at(message.chunk_bytes.map_or(rest.len(), |most| most.get().min(rest.len())));
             self.chunked += chunk.len();
             let last = if rest.is_empty() { " LAST" } else { "" };
             let command = format!("BDAT {}{last}\r\n", chunk.len());

@@ -117,9 +117,7 @@ fn ports(source: u16, destination: u16) -> Vec<u8> {
 /// Text as RFC 3461 section 4 and XCLIENT spell it: what is not printable ASCII, `+` and `=` as `+XX`.
 pub fn xtext(text: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_graphic() && byte != b'+' && byte != b'=';
-    text.bytes()
-        .map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("+{byte:02X}") })
-        .collect()
+    text.bytes().map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("+{byte:02X}") }).collect()
 }
 
 #[cfg(test)]
@@ -138,7 +136,10 @@ mod tests {
         assert_eq!(v1.preface(), b"PROXY TCP6 2001:db8::1 2001:db8::2 1000 25\r\n");
         let v2 = Handover::default().with_proxy_v2(ends("192.0.2.1:258", "192.0.2.2:25"));
         let signature = b"\r\n\r\n\0\r\nQUIT\n";
-        assert_eq!(v2.preface(), [&signature[..], b"\x21\x11\0\x0c\xc0\0\x02\x01\xc0\0\x02\x02\x01\x02\0\x19"].concat());
+        assert_eq!(
+            v2.preface(),
+            [&signature[..], b"\x21\x11\0\x0c\xc0\0\x02\x01\xc0\0\x02\x02\x01\x02\0\x19"].concat()
+        );
         let v2 = Handover::default().with_proxy_v2(ends("[2001:db8::1]:1", "[2001:db8::2]:2"));
         assert_eq!((v2.preface().len(), &v2.preface()[12..16]), (16 + 36, &b"\x21\x21\0\x24"[..]));
         assert_eq!(Handover::default().with_proxy_v2(None).preface(), [&signature[..], b"\x20\0\0\0"].concat());
@@ -148,7 +149,9 @@ mod tests {
     fn xtext_and_attributes() {
         assert_eq!(xtext("a+b=c d@e"), "a+2Bb+3Dc+20d@e");
         assert!(Handover::default().with_xclient(&["ADDR=192.0.2.1", "NAME=a b"]).is_err());
-        assert!(Handover::default().with_xclient(&["=x"]).is_err() && Handover::default().with_xclient(&["x"]).is_err());
+        assert!(
+            Handover::default().with_xclient(&["=x"]).is_err() && Handover::default().with_xclient(&["x"]).is_err()
+        );
         let plan = Handover::default().with_xclient(&["ADDR=192.0.2.1", "NAME=[UNAVAILABLE]"]).unwrap();
         assert_eq!(plan.xclient_command().unwrap(), "XCLIENT ADDR=192.0.2.1 NAME=[UNAVAILABLE]\r\n");
     }

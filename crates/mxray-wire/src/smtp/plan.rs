@@ -101,11 +101,7 @@ impl Envelope {
     ///
     /// # Errors
     /// A parameter with a blank or a control character in it.
-    pub fn with_announced_for_each(
-        mut self,
-        keyword: &str,
-        of: impl Fn(&str) -> String,
-    ) -> Result<Self, BadAddress> {
+    pub fn with_announced_for_each(mut self, keyword: &str, of: impl Fn(&str) -> String) -> Result<Self, BadAddress> {
         self.rcpt_where.resize(self.recipients.len(), Vec::new());
         for (recipient, parameters) in self.recipients.iter().zip(&mut self.rcpt_where) {
             parameters.push((keyword.to_ascii_uppercase(), parameter(&of(recipient))?));
@@ -318,10 +314,7 @@ mod tests {
         let envelope = envelope.with_announced("size", "SIZE=3").unwrap().with_announced("DSN", "RET=HDRS").unwrap();
         let envelope = envelope.with_announced_for_each("DSN", |to| format!("ORCPT=rfc822;{to}")).unwrap();
         assert_eq!(envelope.mail_command(|keyword| keyword == "SIZE"), "MAIL FROM:<a@b.example> SIZE=3\r\n");
-        assert_eq!(
-            envelope.rcpt_command(1, |_| true).unwrap(),
-            "RCPT TO:<e@f.example> ORCPT=rfc822;e@f.example\r\n"
-        );
+        assert_eq!(envelope.rcpt_command(1, |_| true).unwrap(), "RCPT TO:<e@f.example> ORCPT=rfc822;e@f.example\r\n");
         assert!(envelope.with_announced("DSN", "ENVID=a b").is_err());
     }
 
@@ -333,7 +326,10 @@ mod tests {
         assert_eq!(message.stuffed(), b"..a\n.\r\n..b\r.c\r\n.\r\n");
         assert_eq!(Message::exact(Vec::new()).stuffed(), b".\r\n");
         assert!(!Message::new(b"a\rb\nc").has_bare_line_ends());
-        assert!(Message::exact(b"\n".to_vec()).has_bare_line_ends() && !Message::exact(b"\r\n".to_vec()).has_bare_line_ends());
+        assert!(
+            Message::exact(b"\n".to_vec()).has_bare_line_ends()
+                && !Message::exact(b"\r\n".to_vec()).has_bare_line_ends()
+        );
     }
 
     #[test]

@@ -51,10 +51,14 @@ fn client(scenario: &Scenario) -> Client<Smtp> {
         plan.envelope = Some(Envelope::new(of("from").unwrap_or_default(), &recipients).unwrap());
     }
     // `then=FROM/TO`: another transaction behind the first.
-    plan.further = of("then").into_iter().flat_map(|then| then.split(',')).map(|then| {
-        let (from, to) = then.split_once('/').unwrap();
-        Envelope::new(from, &[to]).unwrap()
-    }).collect();
+    plan.further = of("then")
+        .into_iter()
+        .flat_map(|then| then.split(','))
+        .map(|then| {
+            let (from, to) = then.split_once('/').unwrap();
+            Envelope::new(from, &[to]).unwrap()
+        })
+        .collect();
     plan.try_in_clear = of("in-clear") == Some("yes");
     if let Some(text) = of("message") {
         let mut message = Message::new(text.replace("\\n", "\n").as_bytes());
