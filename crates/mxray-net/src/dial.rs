@@ -38,47 +38,48 @@ pub struct DialPlan {
 /// Connects, and waits for it until the moment given.
 pub fn dial(plan: DialPlan, until: Instant) -> (Dial, Option<Stream>) {
     let began = Instant::now();
+    match open(plan) {
+        Ok(mut attempt) => {
+            let ended = attempt.wait(until);
+            let connected = ended.is_ok();
+            let dial = tell(plan, Some(&mut attempt), ended, millis(began.elapsed()));
+            (dial, connected.then(|| Stream::plain(attempt.socket)))
+        }
+        Err(outcome) => (tell(plan, None, Err(outcome), millis(began.elapsed())), None),
+    }
+}
+
+/// What came of an attempt, as evidence. `None`: it did not even begin.
+pub(crate) fn tell(
+    plan: DialPlan,
+    attempt: Option<&mut Attempt>,
+    ended: Result<(), DialOutcome>,
+    took_ms: u64,
+) -> Dial {
     let mut dial = Dial {
         peer: plan.peer,
         local: Seen::not_attempted("the connection did not come to stand"),
-        took_ms: 0,
-        outcome: DialOutcome::Connected,
+        took_ms,
+        outcome: ended.err().unwrap_or(DialOutcome::Connected),
         icmp: Seen::Absent,
         distance: Seen::not_attempted("the way was not measured"),
     };
-    let socket = match open(plan) {
-        Ok(mut attempt) => {
-            if let Some(blind) = attempt.deaf.take() {
-                dial.icmp = Seen::Unknown(blind);
-            }
-            if let Some(local) = attempt.local {
-                dial.local = Seen::Value(local);
-            }
-            let ended = attempt.wait(until);
-            if let (Some(icmp), None) = (attempt.icmp.take(), dial.icmp.blind()) {
-                dial.icmp = Seen::Value(icmp);
-            }
-            match ended {
-                Ok(()) => {
-                    let _ = errors::keep(&attempt.socket, plan.peer.is_ipv4(), false);
-                    Some(attempt.socket)
-                }
-                Err(outcome) => {
-                    dial.outcome = outcome;
-                    None
-                }
-            }
-        }
-        Err(outcome) => {
-            dial.outcome = outcome;
-            None
-        }
-    };
-    dial.took_ms = millis(began.elapsed());
     if let DialOutcome::TimedOut { after_ms } = &mut dial.outcome {
-        *after_ms = dial.took_ms;
+        *after_ms = took_ms;
     }
-    (dial, socket.map(Stream::plain))
+    let Some(attempt) = attempt else { return dial };
+    if let Some(local) = attempt.local {
+        dial.local = Seen::Value(local);
+    }
+    dial.icmp = match (attempt.deaf.take(), attempt.icmp.take()) {
+        (Some(blind), _) => Seen::Unknown(blind),
+        (None, Some(icmp)) => Seen::Value(icmp),
+        (None, None) => Seen::Absent,
+    };
+    if dial.outcome == DialOutcome::Connected {
+        let _ = errors::keep(&attempt.socket, plan.peer.is_ipv4(), false);
+    }
+    dial
 }
 
 /// Dials other ports of the same host, side by side, says nothing there and closes again. By port, as `compared` has it.

@@ -1,10 +1,11 @@
 //! One endpoint, examined: names, connections, sessions, address by address, side by side.
 
 use crate::clock::{Clock, millis};
-use crate::dial::{DialPlan, dial};
+use crate::dial::DialPlan;
 use crate::dns::Resolver;
 use crate::drive::drive;
 use crate::tls::{Roots, TlsPlan};
+use crate::user::Dialler;
 use mxray_model::Seen;
 use mxray_model::evidence::{
     EndpointWhy, ExaminedAddress, ExaminedEndpoint, Lookup, Phase, PhaseTime, Purpose, Session, SessionProtocol,
@@ -22,6 +23,8 @@ use std::time::Instant;
 pub struct Tools {
     pub resolver: Resolver,
     pub roots: Arc<Roots>,
+    /// Who opens the connections.
+    pub dialler: Dialler,
 }
 
 /// What is to be examined, and how far.
@@ -83,11 +86,11 @@ pub fn examine(examination: &Examination, tools: &Tools) -> (ExaminedEndpoint, V
 
 fn one_address(examination: &Examination, address: IpAddr, tools: &Tools, resolve: PhaseTime) -> ExaminedAddress {
     let peer = SocketAddr::new(address, examination.port);
-    let (dialled, stream) = dial(DialPlan { peer, source: examination.source }, examination.until);
+    let (dialled, stream) = tools.dialler.dial(DialPlan { peer, source: examination.source }, examination.until);
     let connect = PhaseTime { phase: Phase::Connect, took_ms: dialled.took_ms };
     let mut examined = ExaminedAddress {
         dial: dialled,
-        as_user: None,
+        as_user: tools.dialler.user().map(str::to_owned),
         session: Seen::Absent,
         tls: Seen::Absent,
         hellos: Vec::new(),

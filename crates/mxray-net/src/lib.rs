@@ -8,16 +8,22 @@
 
 mod clock;
 mod dial;
+mod distance;
 mod dns;
 mod drive;
 mod examine;
 mod stream;
+#[cfg(test)]
+mod tests;
 mod tls;
+mod user;
 
 pub use clock::Clock;
 pub use dial::{DialPlan, compare, dial, dial_unix};
+pub use distance::{distance, explain};
 pub use dns::{Answered, Resolver};
 pub use drive::{Held, drive, drive_judging};
 pub use examine::{Examination, Tools, examine};
 pub use stream::{Came, Stream};
 pub use tls::{ClientIdentity, Roots, TlsPlan};
+pub use user::{CALLED as HELPER_CALLED, Dialler, Helper, User, as_user, serve as serve_as_helper};

@@ -87,6 +87,7 @@ fn icmp(message: &ControlMessageOwned) -> Option<Icmp> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::Write;
     use std::net::UdpSocket;
 
     /// A datagram to a port of this host where nobody listens comes back as "port unreachable", from this host.
@@ -106,7 +107,9 @@ mod tests {
     fn the_sender_of_an_error_is_told() {
         assert_eq!(refused("127.0.0.1"), Some(Icmp { kind: 3, code: 3, from: "127.0.0.1".parse().unwrap() }));
         match refused("::1") {
-            None => eprintln!("skipped the_sender_of_an_error_is_told for IPv6: ::1 is not here"),
+            None => {
+                let _ = writeln!(io::stderr(), "skipped the_sender_of_an_error_is_told for IPv6: ::1 is not here");
+            }
             seen => assert_eq!(seen, Some(Icmp { kind: 1, code: 4, from: "::1".parse().unwrap() })),
         }
     }

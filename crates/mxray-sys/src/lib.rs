@@ -7,6 +7,7 @@
 
 pub mod capability;
 pub mod clock;
+pub mod descriptors;
 pub mod errors;
 pub mod namespace;
 pub mod netlink;

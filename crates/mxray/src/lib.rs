@@ -38,6 +38,10 @@ use std::process::ExitCode;
 
 /// Runs the program and says how it ended.
 pub fn main() -> ExitCode {
+    if std::env::args_os().next().is_some_and(|name| name == mxray_net::HELPER_CALLED) {
+        // Started by ourselves, to connect as another user; what it has to say goes over its channel.
+        return if mxray_net::serve_as_helper().is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+    }
     crash::install_hook();
     let environment = Environment::read();
     ExitCode::from(run(std::env::args_os(), &environment))
