@@ -82,7 +82,8 @@ impl Public {
         PublicKey { algorithm, bits, spki_sha256: HEXLOWER.encode(hash.as_ref()) }
     }
 
-    fn kind(&self) -> (String, u32) {
+    /// Its kind, and its bits (0: not known).
+    pub fn kind(&self) -> (String, u32) {
         match self {
             Public::Rsa { modulus, .. } => {
                 let zeros = modulus.first().map_or(0, |first| first.leading_zeros());

@@ -6,6 +6,7 @@
 //! more, even though collectors have done so already. Start at [`render`], then `text.rs`.
 #![deny(clippy::disallowed_methods, clippy::disallowed_macros)]
 
+pub mod codes;
 mod dump;
 mod html;
 mod json;

@@ -10,6 +10,7 @@
 
 mod auth;
 mod base64;
+pub mod dialogue;
 pub mod hello;
 mod lines;
 pub mod mailbox;

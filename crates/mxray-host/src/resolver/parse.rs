@@ -46,19 +46,21 @@ pub(super) fn resolv_conf(bytes: &[u8]) -> ResolvConf {
 }
 
 fn nameserver(found: &mut ResolvConf, words: &[&[u8]], line: u32) -> bool {
-    let Some(address) = words.first().and_then(|word| address(word)) else { return false };
+    let Some((address, zone)) = words.first().and_then(|word| address(word)) else { return false };
     if found.nameservers.len() >= NAMESERVERS_MAX {
         return false;
     }
-    found.nameservers.push(NameServer { address, line });
+    found.nameservers.push(NameServer { address, zone, line });
     true
 }
 
 /// IPv4 in any form of inet_aton(3), or IPv6, which may carry a zone (`fe80::1%eth0`).
-fn address(word: &[u8]) -> Option<IpAddr> {
+fn address(word: &[u8]) -> Option<(IpAddr, Option<String>)> {
     let text = std::str::from_utf8(word).ok()?;
-    let without_zone = text.split('%').next()?;
-    without_zone.parse().ok().or_else(|| inet_aton(text).map(IpAddr::V4))
+    if let Some((address, zone)) = text.split_once('%') {
+        return Some((address.parse().ok()?, Some(untrusted(zone.as_bytes()))));
+    }
+    Some((text.parse().ok().or_else(|| inet_aton(text).map(IpAddr::V4))?, None))
 }
 
 /// `127.1`, `0x7f.0.0.1`: up to four numbers in C's notations, the last of which fills what is left.
@@ -114,6 +116,7 @@ mod tests {
         let found = resolv_conf(text.as_bytes());
         assert_eq!(addresses(text), ["192.0.2.1", "2001:db8::1", "fe80::1"]);
         assert_eq!(found.nameservers[1].line, 5);
+        assert_eq!(found.nameservers[2].zone.as_deref(), Some("eth0"));
         assert_eq!(found.search, ["c.example"]);
         assert_eq!(found.options, ["timeout:1", "trust-ad", "rotate"]);
         assert_eq!(found.ignored.keys().copied().collect::<Vec<_>>(), [4, 7, 8, 14, 15]);

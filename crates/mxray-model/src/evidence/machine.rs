@@ -111,6 +111,9 @@ pub struct ResolvConf {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct NameServer {
     pub address: IpAddr,
+    /// The interface of a link-local address: `eth0` of `fe80::1%eth0`.
+    #[serde(default)]
+    pub zone: Option<String>,
     pub line: u32,
 }
 

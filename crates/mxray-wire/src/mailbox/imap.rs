@@ -50,7 +50,7 @@ impl Imap {
 }
 
 /// `… {12}` and `… {12+}` at the end of a line: so many bytes follow.
-pub(super) fn literal(line: &[u8]) -> Option<u64> {
+pub(crate) fn literal(line: &[u8]) -> Option<u64> {
     let inner = line.strip_suffix(b"}")?;
     let at = inner.iter().rposition(|byte| *byte == b'{')?;
     let digits = std::str::from_utf8(inner.get(at + 1..)?).ok()?;

@@ -11,6 +11,8 @@ mod sieve;
 mod tests;
 
 pub use client::Mailbox;
+pub(crate) use imap::literal;
+pub(crate) use sieve::{answer as sieve_answer, quoted as sieve_strings};
 
 use crate::lines::{Line, Lines};
 use crate::{Auth, Moment, Starttls};
@@ -147,7 +149,7 @@ fn first_word(text: &str) -> (String, &str) {
 }
 
 /// `[CODE rest] text` → the code and the text behind it, byte for byte.
-fn bracketed(text: &[u8]) -> (Option<String>, &[u8]) {
+pub(crate) fn bracketed(text: &[u8]) -> (Option<String>, &[u8]) {
     let inner = text.strip_prefix(b"[");
     let end = inner.and_then(|inner| inner.iter().position(|byte| *byte == b']'));
     match inner.zip(end).and_then(|(inner, end)| inner.split_at_checked(end)) {

@@ -105,7 +105,7 @@ impl Sieve {
 }
 
 /// `OK`, `NO (AUTH-TOO-WEAK) "text"`, `BYE`.
-fn answer(text: &[u8], entry: u32) -> Option<Answer> {
+pub(crate) fn answer(text: &[u8], entry: u32) -> Option<Answer> {
     let end = text.iter().position(|byte| matches!(byte, b' ' | b'(' | b'"')).unwrap_or(text.len());
     let (word, rest) = text.split_at_checked(end)?;
     let status = String::from_utf8_lossy(word).to_ascii_uppercase();
@@ -120,7 +120,7 @@ fn answer(text: &[u8], entry: u32) -> Option<Answer> {
 }
 
 /// The strings of a line, with `\"` and `\\` as what they stand for.
-fn quoted(text: &[u8]) -> Vec<Vec<u8>> {
+pub(crate) fn quoted(text: &[u8]) -> Vec<Vec<u8>> {
     let mut found = Vec::new();
     let mut bytes = text.iter().copied();
     while bytes.any(|byte| byte == b'"') {

@@ -66,7 +66,7 @@ impl Replies {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Separator {
+pub(crate) enum Separator {
     Last,
     More,
     /// Taken for the last line: `220****` comes from a box in the middle that rewrote the greeting.
@@ -74,7 +74,7 @@ enum Separator {
 }
 
 /// `250-text`, `250 text`, `250`. `None`: no reply.
-fn parse(line: &[u8]) -> Option<(u16, Separator, &[u8])> {
+pub(crate) fn parse(line: &[u8]) -> Option<(u16, Separator, &[u8])> {
     let digits = line.get(..3).filter(|digits| digits.iter().all(u8::is_ascii_digit))?;
     let code = digits.iter().fold(0, |code, digit| code * 10 + u16::from(digit - b'0'));
     let rest = line.get(3..).unwrap_or_default();
@@ -88,7 +88,7 @@ fn parse(line: &[u8]) -> Option<(u16, Separator, &[u8])> {
 }
 
 /// `5.7.1 text` (RFC 2034 section 4): only where its class is the reply's.
-fn enhanced(text: &[u8], code: u16) -> Option<Enhanced> {
+pub(crate) fn enhanced(text: &[u8], code: u16) -> Option<Enhanced> {
     let word = text.split(|byte| *byte == b' ').next()?;
     let mut numbers = std::str::from_utf8(word).ok()?.split('.').map(|part| {
         let plain = !part.is_empty() && part.len() <= 3 && part.bytes().all(|b| b.is_ascii_digit());

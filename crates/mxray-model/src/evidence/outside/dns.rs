@@ -20,6 +20,27 @@ pub struct Lookup {
     pub tries: Vec<DnsTry>,
 }
 
+impl ResolverCheck {
+    /// Its key in the evidence: the address, with its zone where it has one, with the port where it is not 53.
+    pub fn key(server: &SocketAddr) -> String {
+        const DNS_PORT: u16 = 53;
+        let zone = match server {
+            SocketAddr::V6(v6) if v6.scope_id() != 0 => format!("%{}", v6.scope_id()),
+            _ => String::new(),
+        };
+        match (server.port(), server.ip()) {
+            (DNS_PORT, address) => format!("{address}{zone}"),
+            (port, IpAddr::V4(address)) => format!("{address}:{port}"),
+            (port, IpAddr::V6(address)) => format!("[{address}{zone}]:{port}"),
+        }
+    }
+
+    /// What stood in the way each time.
+    pub fn troubles(&self) -> impl Iterator<Item = DnsTrouble> + '_ {
+        self.asked.iter().flat_map(|lookup| &lookup.tries).filter_map(|one| one.trouble)
+    }
+}
+
 impl Lookup {
     /// The key of a question.
     pub fn key(kind: &str, name: &str) -> String {
@@ -170,6 +191,51 @@ pub struct DnsTry {
     /// RFC 8914, where the server says more.
     #[serde(default)]
     pub extended: Vec<String>,
+    /// Why no answer came of it. `None`: one came, whatever it says.
+    #[serde(default)]
+    pub trouble: Option<DnsTrouble>,
+    /// Packets from the server's address that answer another question, or none.
+    #[serde(default)]
+    pub strays: u32,
+    /// Records of the answer that were not kept: there were too many, or they belong to other names.
+    #[serde(default)]
+    pub left_out: u32,
+}
+
+/// Why a question to one server had no answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum DnsTrouble {
+    /// Nothing came.
+    Silent,
+    /// ECONNREFUSED: the host is there, and nobody listens.
+    PortClosed,
+    /// No route, or a neighbour that does not answer.
+    Unreachable,
+    /// EACCES, EPERM: a route, a rule or a security module of this host.
+    Prohibited,
+    /// The answer cannot be read.
+    Unreadable,
+    /// The connection broke before the answer was whole.
+    Broken,
+    /// We could not ask.
+    Failed,
+}
+
+impl DnsTrouble {
+    /// To be put behind the server's name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            DnsTrouble::Silent => "does not answer",
+            DnsTrouble::PortClosed => "refuses connections: nobody listens on the port",
+            DnsTrouble::Unreachable => "cannot be reached",
+            DnsTrouble::Prohibited => "may not be asked from here",
+            DnsTrouble::Unreadable => "answers what cannot be read",
+            DnsTrouble::Broken => "breaks the connection off",
+            DnsTrouble::Failed => "could not be asked",
+        }
+    }
 }
 
 /// A name server of this host, asked directly.
@@ -177,11 +243,32 @@ pub struct DnsTry {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ResolverCheck {
     pub server: SocketAddr,
-    /// What it was asked, `NS .` or a name that matters here.
+    /// What it was asked: the root's servers, a name that it knows by itself, and over TCP once more.
     pub asked: Vec<Lookup>,
     /// It answers at all, whatever it says.
     pub answers: Seen<bool>,
-    /// How its port was met where it does not.
+    /// Nobody listens on its port.
     #[serde(default)]
     pub refused: bool,
+    /// It answers over TCP (RFC 7766). Unknown: not asked.
+    #[serde(default)]
+    pub answers_tcp: Seen<bool>,
+    /// What it says of DNSSEC.
+    #[serde(default)]
+    pub dnssec: Seen<DnssecAnswer>,
+}
+
+/// What became of a question with the bits DO and AD for the root's own record, which has been signed since 2010.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum DnssecAnswer {
+    /// AD came: the server says that it has validated.
+    Validated,
+    /// Signatures came, and no AD: it passes DNSSEC on and does not validate.
+    NotValidated,
+    /// Neither came, and the root's servers are those of the Internet, whose root is signed: it takes signatures away.
+    Stripped,
+    /// Neither came, and the root is another one: it may not be signed.
+    Unsigned,
 }

@@ -9,7 +9,7 @@ mod endpoint;
 mod tls;
 
 pub use dial::{Dial, DialOutcome, Distance, HopAnswer, IcmpError, WayAnswer};
-pub use dns::{DnsOutcome, DnsRecord, DnsTry, Lookup, RecordData, ResolverCheck, Transport};
+pub use dns::{DnsOutcome, DnsRecord, DnsTrouble, DnsTry, DnssecAnswer, Lookup, RecordData, ResolverCheck, Transport};
 pub use endpoint::{
     EndpointWhy, ExaminedAddress, ExaminedEndpoint, Phase, PhaseTime, Session, SessionProtocol, standard_service,
 };

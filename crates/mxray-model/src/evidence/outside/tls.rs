@@ -81,6 +81,9 @@ pub struct PresentedCertificate {
     /// Its serial number in lower-case hexadecimal digits.
     #[serde(default)]
     pub serial: String,
+    /// Where its issuer's certificate can be fetched (RFC 5280 section 4.2.2.1, caIssuers); mail servers do not.
+    #[serde(default)]
+    pub issuer_urls: Vec<String>,
 }
 
 /// One thing that is wrong.
@@ -102,7 +105,8 @@ pub enum CertificateProblem {
         wanted: String,
         names: Vec<String>,
     },
-    /// The chain ends at a certificate that signed itself, and that no store has.
+    /// The chain ends at an authority that no store has: a certificate that signed itself, or the issuer that the last one
+    /// names.
     UnknownRoot {
         subject: String,
     },
@@ -127,6 +131,15 @@ pub enum CertificateProblem {
     WeakSignature {
         at: u32,
         algorithm: String,
+    },
+    /// More authorities stand below it than it allows (RFC 5280 section 4.2.1.9).
+    PathTooLong {
+        at: u32,
+    },
+    /// The server's name is one that this authority may not sign for (RFC 5280 section 4.2.1.10).
+    NameNotAllowed {
+        at: u32,
+        name: String,
     },
     /// Its extended key usage does not allow servers.
     WrongUsage {
