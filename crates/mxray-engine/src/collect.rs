@@ -5,6 +5,7 @@
 
 use crate::machine::{self, start_clock};
 use crate::parts::{Parts, Pending, Progress};
+use crate::sessions::{self, Found, Sessions};
 use crate::surroundings;
 use crate::thin;
 use mxray_host::baseline::{self, Now, Place};
@@ -34,6 +35,8 @@ pub struct Options {
     pub declared: Declared,
     /// Where it is kept what is usual here.
     pub baseline: Place,
+    /// What is spoken to. `None`: nothing is connected to.
+    pub sessions: Option<Sessions>,
 }
 
 type Servers = Seen<BTreeMap<String, Server>>;
@@ -96,10 +99,12 @@ pub fn collect(options: &Options, progress: Progress<'_>) -> Evidence {
     evidence.sockets = summarise(&first, last.as_ref(), &owners);
     let routing = start_routing(&mut parts, &evidence, &servers);
     join_servers(&mut evidence, servers, &first, &owners, &table);
+    let sessions = start_sessions(&mut parts, &evidence, options);
     evidence.baseline = compare(&mut parts, &evidence, &options.baseline);
     evidence.routing = flat(parts.wait(routing));
     evidence.addresses = flat(parts.wait(addresses));
     around.join(&mut parts, &mut evidence, &table);
+    join_sessions(&mut parts, &mut evidence, sessions);
     evidence.parts = parts.finish();
     evidence
 }
@@ -155,6 +160,19 @@ fn compare(parts: &mut Parts<'_>, evidence: &Evidence, place: &Place) -> Seen<Ba
     let (now, place) = (Now::of(sockets, &ports), place.clone());
     let pending = parts.start("baseline", move || baseline::compare(&place, &now));
     flat(parts.wait(pending))
+}
+
+/// Behind the second look at the sockets: what we open ourselves must not be counted as anybody's connection.
+fn start_sessions(parts: &mut Parts<'_>, evidence: &Evidence, options: &Options) -> Option<Pending<Found>> {
+    let work = sessions::prepare(evidence, options.sessions.as_ref()?, parts.margin());
+    (!work.is_empty()).then(|| parts.start("sessions", move || work.hold()))
+}
+
+/// A part that did not come back leaves no endpoints; that it was cut off stands among the parts.
+fn join_sessions(parts: &mut Parts<'_>, evidence: &mut Evidence, sessions: Option<Pending<Found>>) {
+    let Some(Ok(found)) = sessions.map(|pending| parts.wait(pending)) else { return };
+    evidence.endpoints = found.endpoints;
+    evidence.lookups.extend(found.lookups);
 }
 
 /// A part that did not come back leaves its facts unknown.

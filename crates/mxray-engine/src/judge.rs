@@ -11,7 +11,7 @@ pub fn judge(question: Question, evidence: Evidence, started: String, took_ms: u
     let gaps = gaps(&in_charge);
     let verdict = verdict(&judged.causes, !gaps.is_empty());
     let mut unseen = judged.unseen;
-    unseen.extend(side_notes(&evidence));
+    unseen.extend(side_notes(&question, &evidence));
     unseen.extend(gaps.iter().cloned());
     unseen.sort();
     unseen.dedup();
@@ -96,7 +96,7 @@ fn no_server(evidence: &Evidence) -> Unseen {
 }
 
 /// What was not visible, without making the answer doubtful.
-fn side_notes(evidence: &Evidence) -> Vec<Unseen> {
+fn side_notes(question: &Question, evidence: &Evidence) -> Vec<Unseen> {
     let mut notes = Vec::new();
     for problem in evidence.servers.value().into_iter().flatten().flat_map(|(_, server)| &server.problems) {
         notes.push(Unseen {
@@ -117,13 +117,7 @@ fn side_notes(evidence: &Evidence) -> Vec<Unseen> {
             });
         }
     }
-    for target in &evidence.declared.targets {
-        notes.push(Unseen {
-            what: target.clone(),
-            why: "a target of the configuration; this version looks at its own host only".to_owned(),
-            needs: "a version of mxray that opens sessions".to_owned(),
-        });
-    }
+    notes.extend(crate::sessions::notes(question, evidence));
     notes.extend(baseline_note(evidence));
     for (path, blind) in &evidence.declared.unread {
         notes.push(Unseen {

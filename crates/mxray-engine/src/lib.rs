@@ -8,12 +8,14 @@ mod collect;
 mod judge;
 mod machine;
 mod parts;
+mod sessions;
 mod surroundings;
 mod thin;
 
 pub use collect::{Options, collect};
 pub use judge::judge;
 pub use parts::{Progress, is_part_of_an_examination};
+pub use sessions::{Sessions, Target};
 
 use jiff::Timestamp;
 use mxray_model::{Question, Report};

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 /// Called with the names of the parts that are still awaited, and with none at the end.
 pub type Progress<'a> = &'a dyn Fn(&BTreeSet<String>);
 
-const THREAD_PREFIX: &str = "part:";
+pub(crate) const THREAD_PREFIX: &str = "part:";
 /// How often progress is told while a part is awaited.
 const PROGRESS_EVERY: Duration = Duration::from_millis(200);
 

@@ -7,6 +7,7 @@
 
 mod causes;
 mod exim;
+mod outside;
 mod place;
 mod precedence;
 mod rule;

@@ -46,6 +46,8 @@ Examples:
       examine this host: what stops mail, most damaging first, with the fix
   mxray doctor -v
       the same, with all evidence and everything that was ruled out
+  mxray doctor user@example.org
+      besides: what happens on the way to those who take this address's mail
   mxray doctor --json >case.json; mxray doctor --replay case.json
       keep a case, and look at it again elsewhere
   mxray doctor --format nagios --deadline 20
@@ -202,9 +204,21 @@ pub struct ListFormatArgs {
 #[derive(Debug, Args)]
 #[command(after_help = DOCTOR_EXAMPLES)]
 pub struct DoctorArgs {
+    /// Also look towards these: a domain or an address (those who take its mail), host:port, smtps://host
+    ///
+    /// Besides `[doctor] targets` of the configuration. A name alone is a domain.
+    #[arg(value_name = "TARGET", conflicts_with = "replay")]
+    pub targets: Vec<String>,
+
     /// Judge the evidence of a saved JSON report again, instead of looking at this machine; `-` reads standard input
     #[arg(long, value_name = "FILE")]
     pub replay: Option<PathBuf>,
+
+    /// Connect to nothing: look at this machine alone
+    ///
+    /// Otherwise each own service is greeted as a client would, and quit; smarthosts and targets, too. No mail is begun.
+    #[arg(long, conflicts_with = "replay")]
+    pub no_sessions: bool,
 
     /// Exit with 1 when a finding is at least this severe: critical, error, warning, notice, info, or never
     /// [default: error]

@@ -4,18 +4,22 @@ use crate::cli::{DoctorArgs, ReportFormat};
 use crate::config::Config;
 use crate::exit::{self, Failure};
 use crate::output::Output;
+use crate::outside::{self, credentials};
 use crate::progress::Progress;
-use mxray_engine::{Options, examine, judge};
+use mxray_engine::{Options, Sessions, Target, examine, judge};
 use mxray_host::baseline::Place;
-use mxray_model::evidence::Declared;
+use mxray_model::evidence::{Declared, Purpose, SessionProtocol, TlsMode};
 use mxray_model::text::untrusted;
 use mxray_model::{Blind, Evidence, Question, REPORT_SCHEMA, Report, Severity, Verdict};
 use mxray_render::nagios_status;
+use mxray_wire::Secret;
+use mxray_wire::sasl::Login;
 use serde::Deserialize;
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Read};
+use std::net::IpAddr;
 use std::path::Path;
 
 /// A report of a very large host has a few megabytes; what is longer is no report.
@@ -32,7 +36,7 @@ pub fn run(
     let settings = &config.settings;
     let report = match &args.replay {
         Some(file) => replay(file)?,
-        None => live(config, place),
+        None => live(args, config, place)?,
     };
     let options = output.options();
     output.emit(|out| mxray_render::render(&report, format.into(), &options, out))?;
@@ -50,12 +54,55 @@ fn code(report: &Report, fail_on: Option<Severity>) -> u8 {
     if report.verdict == Verdict::Unknown { exit::UNANSWERED } else { exit::OK }
 }
 
-fn live(config: &Config, baseline: Place) -> Report {
+fn live(args: &DoctorArgs, config: &Config, baseline: Place) -> Result<Report, Failure> {
+    let named = args.targets.iter().map(|text| target(text)).collect::<Result<Vec<_>, _>>().map_err(Failure::Usage)?;
     let progress = RefCell::new(Progress::start());
     let tell = |pending: &BTreeSet<String>| progress.borrow_mut().pending(pending.iter().map(String::as_str));
-    let question = Question { command: "doctor".to_owned(), targets: Vec::new() };
-    let options = Options { deadline: config.settings.doctor.deadline, declared: declared(config), baseline };
-    examine(question, &options, &tell)
+    let targets = args.targets.iter().map(|text| untrusted(text.as_bytes())).collect();
+    let question = Question { command: "doctor".to_owned(), targets };
+    let mut declared = declared(config);
+    let sessions = config.settings.doctor.sessions.then(|| sessions(named, config, &mut declared));
+    let options = Options { deadline: config.settings.doctor.deadline, declared, baseline, sessions };
+    Ok(examine(question, &options, &tell))
+}
+
+/// A name alone is a domain here; an address alone is a mail server.
+fn target(text: &str) -> Result<Target, String> {
+    Ok(match outside::target::parse(text)? {
+        outside::target::Target::Exchangers { domain, .. } => Target::Exchangers { domain },
+        outside::target::Target::Host(host) if host.parse::<IpAddr>().is_err() => Target::Exchangers { domain: host },
+        outside::target::Target::Host(host) => Target::Service {
+            host,
+            port: 25,
+            protocol: SessionProtocol::Smtp,
+            tls: TlsMode::Starttls,
+            purpose: Purpose::Relay,
+        },
+        outside::target::Target::Service(service) => Target::Service {
+            host: service.host,
+            port: service.port,
+            protocol: service.protocol,
+            tls: service.tls,
+            purpose: service.purpose,
+        },
+    })
+}
+
+fn sessions(mut targets: Vec<Target>, config: &Config, declared: &mut Declared) -> Sessions {
+    let settings = &config.settings;
+    // The configuration has been read already: what stands there are targets.
+    targets.extend(settings.doctor.targets.iter().filter_map(|text| target(text).ok()));
+    let login = settings.submission.user.as_ref().zip(settings.submission.password.as_ref());
+    let login = login.and_then(|(user, password)| match credentials::read(Some(password), user) {
+        Ok(secret) => Some(Login::new(user, Secret::new(secret))),
+        Err(why) => {
+            let what = format!("read the password of [submission] ({})", untrusted(why.as_bytes()));
+            let needs = "a password that this user may read; logins were not examined".to_owned();
+            declared.unread.insert("[submission] password".to_owned(), Blind::NotPermitted { what, needs });
+            None
+        }
+    });
+    Sessions { targets, login, name_servers: settings.dns.servers.clone() }
 }
 
 fn declared(config: &Config) -> Declared {

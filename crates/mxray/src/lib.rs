@@ -73,7 +73,7 @@ fn dispatch(cli: &Cli, environment: &Environment, output: &mut Output) -> Result
     match &cli.command {
         Command::Doctor(args) => {
             let mut config = load(cli, environment)?;
-            config.apply(&Flags { deadline: args.deadline, fail_on: args.fail_on });
+            config.apply(&Flags { deadline: args.deadline, fail_on: args.fail_on, no_sessions: args.no_sessions });
             let format = environment.format(args.json, args.format, ReportFormat::Text).map_err(Failure::Usage)?;
             let place = state::place(cli, environment, config.settings.baseline.learn);
             doctor::run(args, format, &config, place, output)

@@ -43,6 +43,11 @@ pub fn addresses() -> Seen<BTreeSet<IpAddr>> {
     }
 }
 
+/// The names of /etc/hosts in lower case, with their addresses. Empty where it cannot be read.
+pub fn hosts_file() -> BTreeMap<String, Vec<IpAddr>> {
+    Machine::names().hosts
+}
+
 /// The machine as configuration sees it.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Machine {

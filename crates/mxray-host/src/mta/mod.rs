@@ -14,7 +14,7 @@ mod postfix;
 mod sendmail;
 
 pub use helpers::join_helpers;
-pub use machine::addresses;
+pub use machine::{addresses, hosts_file};
 pub use others::{others, software_of};
 
 use crate::processes::Table;

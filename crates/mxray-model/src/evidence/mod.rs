@@ -26,10 +26,10 @@ pub use machine::{
 };
 pub use namespace::{Namespace, Namespaces, Place};
 pub use outside::{
-    CertificateProblem, Dial, DialOutcome, Distance, DnsOutcome, DnsRecord, DnsTrouble, DnsTry, DnssecAnswer,
-    EndpointWhy, ExaminedAddress, ExaminedEndpoint, HopAnswer, IcmpError, Lookup, Phase, PhaseTime,
-    PresentedCertificate, RecordData, ResolverCheck, RootStore, Session, SessionProtocol, TlsEnding, TlsFacts,
-    Transport, WayAnswer, standard_service,
+    CertificateProblem, Conduct, Dial, DialOutcome, Distance, DnsOutcome, DnsRecord, DnsTrouble, DnsTry, DnssecAnswer,
+    EndpointWhy, ExaminedAddress, ExaminedEndpoint, HopAnswer, IcmpError, Lookup, NodeSample, Phase, PhaseTime,
+    PresentedCertificate, RecordData, ResolverCheck, Retried, Role, RoleSign, RootStore, Session, SessionProtocol,
+    StarttlsFacts, TlsEnding, TlsFacts, Transport, WayAnswer, standard_service,
 };
 pub use process::{Descriptors, Owner, Process, Processes};
 pub use routing::{

@@ -97,6 +97,13 @@ pub const KEYS: &[Key] = &[
     },
     Key {
         section: "doctor",
+        name: "sessions",
+        secret: false,
+        set: |settings, value| put(&mut settings.doctor.sessions, boolean(value)),
+        show: |settings| settings.doctor.sessions.to_string(),
+    },
+    Key {
+        section: "doctor",
         name: "since",
         secret: false,
         set: |settings, value| put(&mut settings.doctor.since, one(value, parse::span)),

@@ -68,6 +68,8 @@ pub struct Submission {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Doctor {
     pub targets: Vec<String>,
+    /// Own services, smarthosts and targets are connected to.
+    pub sessions: bool,
     /// How old evidence from logs may be.
     pub since: Span,
     pub deadline: Duration,
@@ -90,6 +92,7 @@ impl Default for Settings {
             submission: Submission::default(),
             doctor: Doctor {
                 targets: Vec::new(),
+                sessions: true,
                 since: Span::hours(24),
                 deadline: Duration::from_secs(10),
                 fail_on: Some(Severity::Error),
@@ -131,6 +134,7 @@ pub struct Unread {
 pub struct Flags {
     pub deadline: Option<Duration>,
     pub fail_on: Option<FailOn>,
+    pub no_sessions: bool,
 }
 
 /// The configuration in effect, and how it came about.
@@ -171,6 +175,10 @@ impl Config {
         if let Some(FailOn(level)) = flags.fail_on {
             self.settings.doctor.fail_on = level;
             self.origins.insert("doctor.fail_on".to_owned(), Origin::Flag("--fail-on"));
+        }
+        if flags.no_sessions {
+            self.settings.doctor.sessions = false;
+            self.origins.insert("doctor.sessions".to_owned(), Origin::Flag("--no-sessions"));
         }
     }
 

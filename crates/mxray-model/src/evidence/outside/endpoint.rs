@@ -1,5 +1,6 @@
 //! One endpoint: why it was examined, where its name led, and address by address what was said.
 
+use super::conduct::{Conduct, NodeSample, Retried, RoleSign, StarttlsFacts};
 use super::{Dial, TlsFacts};
 use crate::Seen;
 use crate::evidence::{Purpose, TlsMode};
@@ -119,6 +120,21 @@ pub struct ExaminedAddress {
     /// did not say.
     #[serde(default)]
     pub requires_tls: Seen<bool>,
+    /// STARTTLS as four facts: none of them follows from another.
+    #[serde(default)]
+    pub starttls: StarttlsFacts,
+    /// How it treats whoever comes, besides what it can do.
+    #[serde(default)]
+    pub conduct: Vec<Conduct>,
+    /// What it looks like in the words of RFC 5321 section 2.3.10, and by what.
+    #[serde(default)]
+    pub roles: Vec<RoleSign>,
+    /// Several connections to this address, the session itself the first: one address may be many hosts. Empty: one was held.
+    #[serde(default)]
+    pub samples: Vec<NodeSample>,
+    /// Sessions that were held later because a recipient was put off.
+    #[serde(default)]
+    pub retried: Vec<Retried>,
     /// Other ports of the same address that were dialled for comparison, by port.
     #[serde(default)]
     pub compared: BTreeMap<String, Dial>,

@@ -1,0 +1,291 @@
+//! What was seen by connecting, as rules look at it: endpoint by endpoint, address by address.
+//!
+//! Here stand the joins (whose service is it, where did we stand, what became of the session) and the one place that says why
+//! something was not seen. What must not live here: which of it is a fault (rules).
+
+use crate::rule::{Judgement, Rule};
+use crate::view;
+use mxray_model::evidence::{
+    DialOutcome, EndpointWhy, ExaminedAddress, ExaminedEndpoint, Purpose, Server, Session, TlsMode, WantedListener,
+};
+use mxray_model::session::{Ending, MailboxSession, SmtpSession};
+use mxray_model::{Blind, Evidence, Finding, Seen, Subject};
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+/// Whom a service concerns; the nearest reason counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stake {
+    /// It is a service of this host.
+    Own,
+    /// Somebody asked how it is: judged as its operator would want it.
+    Asked,
+    /// Our mail goes through it; what does not touch our mail is its operator's business.
+    Passed,
+}
+
+/// One address of one endpoint.
+#[derive(Debug, Clone, Copy)]
+pub struct Contact<'a> {
+    /// `host:port/protocol`
+    pub key: &'a str,
+    pub endpoint: &'a ExaminedEndpoint,
+    /// The address, as the key of `addresses`.
+    pub at: &'a str,
+    pub seen: &'a ExaminedAddress,
+}
+
+/// All endpoints; `Err` is what the rule then says: nothing was connected to, so that it cannot tell.
+pub fn endpoints<'a>(evidence: &'a Evidence, rule: &Rule) -> Result<&'a BTreeMap<String, ExaminedEndpoint>, Judgement> {
+    if evidence.endpoints.is_empty() {
+        let blind = Blind::Elsewhere {
+            why: "no service was connected to".to_owned(),
+            look: "a command that connects: mxray probe HOST".to_owned(),
+        };
+        return Err(Judgement::cannot_tell(rule, &blind));
+    }
+    Ok(&evidence.endpoints)
+}
+
+/// The addresses of one endpoint that were dialled.
+pub fn contacts<'a>(key: &'a str, endpoint: &'a ExaminedEndpoint) -> impl Iterator<Item = Contact<'a>> {
+    endpoint.addresses.iter().map(move |(at, seen)| Contact { key, endpoint, at, seen })
+}
+
+/// A finding's subject, and what the findings of one endpoint have in common.
+pub fn subject(key: &str) -> Subject {
+    Subject::endpoint(key)
+}
+
+/// Lets a finding fold with those about the same service: of the server, of its port, where they are this host's own.
+pub fn touching(mut finding: Finding, endpoint: &ExaminedEndpoint) -> Finding {
+    for why in &endpoint.why {
+        match why {
+            EndpointWhy::Own { server, .. } => {
+                finding = finding.touches(Subject::service(server)).touches(view::port_scope(endpoint.port));
+            }
+            EndpointWhy::Exchanger { domain, .. } => {
+                finding = finding.touches(Subject::new(mxray_model::SubjectKind::Domain, domain));
+            }
+            EndpointWhy::Asked | EndpointWhy::Smarthost { .. } => {}
+        }
+    }
+    finding
+}
+
+pub fn stake(endpoint: &ExaminedEndpoint) -> Stake {
+    let of = |why: &EndpointWhy| match why {
+        EndpointWhy::Own { .. } => Stake::Own,
+        EndpointWhy::Asked => Stake::Asked,
+        EndpointWhy::Smarthost { .. } | EndpointWhy::Exchanger { .. } => Stake::Passed,
+    };
+    endpoint.why.iter().map(of).min().unwrap_or(Stake::Asked)
+}
+
+/// The server of this host behind an endpoint, with its instance, and the listener that its configuration asks for. `None`:
+/// it is not ours, or its configuration was not read.
+pub fn own<'a>(
+    evidence: &'a Evidence,
+    endpoint: &ExaminedEndpoint,
+) -> Option<(&'a String, &'a Server, &'a WantedListener)> {
+    let servers = evidence.servers.value()?;
+    endpoint.why.iter().find_map(|why| {
+        let EndpointWhy::Own { server, wanted } = why else { return None };
+        let (instance, server) = servers.get_key_value(server)?;
+        Some((instance, server, server.wanted.get(wanted)?))
+    })
+}
+
+/// A server of this host hands its mail to it.
+pub fn is_smarthost(endpoint: &ExaminedEndpoint) -> bool {
+    endpoint.why.iter().any(|why| matches!(why, EndpointWhy::Smarthost { .. }))
+}
+
+/// The domains whose mail it takes, as far as they led there.
+pub fn domains(endpoint: &ExaminedEndpoint) -> impl Iterator<Item = &str> {
+    endpoint.why.iter().filter_map(|why| match why {
+        EndpointWhy::Exchanger { domain, .. } => Some(domain.as_str()),
+        _ => None,
+    })
+}
+
+/// Users hand in mail here.
+pub fn is_submission(endpoint: &ExaminedEndpoint) -> bool {
+    matches!(endpoint.purpose, Purpose::Submission | Purpose::Submissions)
+}
+
+/// TLS begins with the first byte: nothing is ever said in clear.
+pub fn is_implicit_tls(endpoint: &ExaminedEndpoint) -> bool {
+    endpoint.tls == TlsMode::Implicit
+}
+
+impl<'a> Contact<'a> {
+    /// `mail.example.net:25 (192.0.2.1)`; the address alone where that was asked for.
+    pub fn name(&self) -> String {
+        let host = &self.endpoint.host;
+        let port = self.endpoint.port;
+        if host == self.at {
+            return self.seen.dial.peer.to_string();
+        }
+        format!("{host}:{port} ({})", self.at)
+    }
+
+    /// A JSON pointer below this address: `["session", "value", "smtp", "greeting"]`.
+    pub fn pointer(&self, rest: &[&str]) -> String {
+        view::pointer(["endpoints", self.key, "addresses", self.at].iter().chain(rest))
+    }
+
+    /// The address that the peer sees, as far as we know it: behind a translation it sees another one.
+    pub fn our_address(&self) -> Option<IpAddr> {
+        self.seen.dial.local.value().map(std::net::SocketAddr::ip)
+    }
+
+    /// We stood on the machine that answers: some servers (Dovecot) trust whoever comes from their own address.
+    pub fn from_same_host(&self) -> bool {
+        let peer = self.seen.dial.peer.ip();
+        peer.is_loopback() || self.our_address() == Some(peer)
+    }
+
+    pub fn is_loopback(&self) -> bool {
+        self.seen.dial.peer.ip().is_loopback()
+    }
+
+    /// The session in SMTP or LMTP. `Err`: why there is none.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub fn smtp(&self) -> Result<&'a SmtpSession, Blind> {
+        match &self.seen.session {
+            Seen::Value(Session::Smtp(session)) => Ok(session),
+            other => Err(self.no_session(other)),
+        }
+    }
+
+    /// The session in IMAP, POP3 or ManageSieve.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub fn mailbox(&self) -> Result<&'a MailboxSession, Blind> {
+        match &self.seen.session {
+            Seen::Value(Session::Mailbox(session)) => Ok(session),
+            other => Err(self.no_session(other)),
+        }
+    }
+
+    fn no_session(&self, session: &Seen<Session>) -> Blind {
+        let step = format!("connecting to {}", self.name());
+        match (session, &self.seen.dial.outcome) {
+            (Seen::Unknown(blind), _) => blind.clone(),
+            (_, DialOutcome::TimedOut { after_ms }) => Blind::TimedOut { what: step, after_ms: *after_ms },
+            (_, outcome) => Blind::NotAttempted { why: format!("{step}: {}", outcome.as_str()) },
+        }
+    }
+
+    /// Why a session that ended so did not show what comes behind its end. The same words whoever asks, so that a report
+    /// tells it once.
+    pub fn cut_short(&self, ending: &Ending, said: Option<String>) -> Blind {
+        let name = self.name();
+        if let Some(said) = said {
+            return Blind::NotAttempted { why: format!("{name} did not go on with us: {said}") };
+        }
+        match ending {
+            Ending::Deadline { waited_ms } => {
+                Blind::TimedOut { what: format!("the session with {name}"), after_ms: *waited_ms }
+            }
+            Ending::Limit { .. } => {
+                Blind::NotAttempted { why: format!("{name} said more than is read; the session was ended") }
+            }
+            Ending::PeerClosed => Blind::NotAttempted { why: format!("{name} closed the connection in the session") },
+            Ending::Broke { error } => Blind::Failed { step: format!("the session with {name}"), error: error.clone() },
+            Ending::TlsFailed => Blind::NotAttempted { why: format!("the TLS handshake with {name} failed") },
+            Ending::Distrusted => {
+                Blind::NotAttempted { why: format!("what {name} said could not be trusted any further") }
+            }
+            Ending::Refused | Ending::Finished | Ending::Open => {
+                Blind::NotAttempted { why: format!("the session with {name} did not come that far") }
+            }
+        }
+    }
+}
+
+/// What a rule makes of one address.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Verdict<T> {
+    Bad(T),
+    Well,
+    Blind(Blind),
+    /// The rule has no business here.
+    Silent,
+}
+
+/// Judges every address, and says it by endpoint: one finding for those at which it is bad, "cannot tell" for each that is
+/// unknown, one line for an endpoint all of whose addresses are well.
+pub fn each<'a, T>(
+    evidence: &'a Evidence,
+    rule: &Rule,
+    well: &str,
+    judge: impl Fn(Contact<'a>) -> Verdict<T>,
+    find: impl Fn(&'a ExaminedEndpoint, &[(Contact<'a>, T)]) -> Finding,
+) -> Result<Judgement, Judgement> {
+    let mut judgement = Judgement::nothing();
+    for (key, endpoint) in endpoints(evidence, rule)? {
+        let (mut bad, mut good, mut blind) = (Vec::new(), 0u32, false);
+        for contact in contacts(key, endpoint) {
+            match judge(contact) {
+                Verdict::Bad(what) => bad.push((contact, what)),
+                Verdict::Well => good += 1,
+                Verdict::Blind(why) => {
+                    blind = true;
+                    judgement.blind(rule, &why);
+                }
+                Verdict::Silent => {}
+            }
+        }
+        if !bad.is_empty() {
+            judgement.find(touching(find(endpoint, &bad), endpoint));
+        } else if good > 0 && !blind {
+            judgement.well(format!("{key}: {well}"));
+        }
+    }
+    Ok(judgement)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn healthy() -> Evidence {
+        serde_json::from_str(include_str!("healthy.json")).unwrap()
+    }
+
+    #[test]
+    fn what_is_healthy_has_its_own_key_and_whole_sessions() {
+        let healthy = healthy();
+        assert!(healthy.endpoints.len() >= 4);
+        for (key, endpoint) in &healthy.endpoints {
+            assert_eq!(*key, ExaminedEndpoint::key(&endpoint.host, endpoint.port, endpoint.protocol));
+            for contact in contacts(key, endpoint) {
+                assert_eq!(contact.at, contact.seen.dial.peer.ip().to_string());
+                let ending = match &contact.seen.session {
+                    Seen::Value(Session::Smtp(session)) => &session.ending,
+                    Seen::Value(Session::Mailbox(session)) => &session.ending,
+                    other => panic!("{key}: {other:?}"),
+                };
+                assert_eq!(*ending, Ending::Finished, "{key}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_nearest_reason_says_whom_it_concerns() {
+        let healthy = healthy();
+        let mut mx = healthy.endpoints["mx.example.org:25/smtp"].clone();
+        assert_eq!((stake(&mx), domains(&mx).collect::<Vec<_>>()), (Stake::Passed, vec!["example.org"]));
+        mx.why.insert(EndpointWhy::Asked);
+        assert_eq!(stake(&mx), Stake::Asked);
+        let own_smtp = &healthy.endpoints["mail.example.net:25/smtp"];
+        assert_eq!(stake(own_smtp), Stake::Own);
+        assert_eq!(own(&healthy, own_smtp).unwrap().2.at.to_string(), "/etc/postfix/master.cf:12");
+        assert!(own(&healthy, &mx).is_none());
+    }
+}
