@@ -7,6 +7,7 @@
 mod collect;
 mod judge;
 mod machine;
+mod outside;
 mod parts;
 mod sessions;
 mod surroundings;

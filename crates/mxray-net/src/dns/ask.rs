@@ -372,6 +372,7 @@ fn dial_trouble(outcome: &DialOutcome) -> DnsTrouble {
         | DialOutcome::Blackhole
         | DialOutcome::NoLocalAddress => DnsTrouble::Unreachable,
         DialOutcome::TimedOut { .. } => DnsTrouble::Silent,
-        DialOutcome::Connected | DialOutcome::Failed { .. } => DnsTrouble::Failed,
+        DialOutcome::Reset => DnsTrouble::Broken,
+        DialOutcome::Connected | DialOutcome::NoLocalPort | DialOutcome::Failed { .. } => DnsTrouble::Failed,
     }
 }
