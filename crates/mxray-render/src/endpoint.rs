@@ -356,6 +356,10 @@ pub fn certificate_problem(problem: &CertificateProblem) -> String {
         CertificateProblem::WeakSignature { at, algorithm } => {
             format!("a weak signature: {algorithm} ({})", whose(*at))
         }
+        CertificateProblem::PathTooLong { at } => format!("more authorities below it than it allows ({})", whose(*at)),
+        CertificateProblem::NameNotAllowed { at, name } => {
+            format!("signed by an authority that may not sign for {name} ({})", whose(*at))
+        }
         CertificateProblem::WrongUsage { usages } => format!("not meant for servers, only for {}", usages.join(", ")),
         CertificateProblem::NotACa { at } => format!("signed by what is no authority ({})", whose(*at)),
         CertificateProblem::Unreadable { at, error } => format!("cannot be read: {error} ({})", whose(*at)),

@@ -67,7 +67,7 @@ pub fn touching(mut finding: Finding, endpoint: &ExaminedEndpoint) -> Finding {
             EndpointWhy::Exchanger { domain, .. } => {
                 finding = finding.touches(Subject::new(mxray_model::SubjectKind::Domain, domain));
             }
-            EndpointWhy::Asked | EndpointWhy::Smarthost { .. } => {}
+            EndpointWhy::Asked | EndpointWhy::Surveyed | EndpointWhy::Smarthost { .. } => {}
         }
     }
     finding
@@ -76,7 +76,7 @@ pub fn touching(mut finding: Finding, endpoint: &ExaminedEndpoint) -> Finding {
 pub fn stake(endpoint: &ExaminedEndpoint) -> Stake {
     let of = |why: &EndpointWhy| match why {
         EndpointWhy::Own { .. } => Stake::Own,
-        EndpointWhy::Asked => Stake::Asked,
+        EndpointWhy::Asked | EndpointWhy::Surveyed => Stake::Asked,
         EndpointWhy::Smarthost { .. } | EndpointWhy::Exchanger { .. } => Stake::Passed,
     };
     endpoint.why.iter().map(of).min().unwrap_or(Stake::Asked)
