@@ -92,6 +92,23 @@ pub fn account(name: &str) -> Seen<Account> {
     }
 }
 
+/// The group that a user's processes begin with, from `/etc/passwd`. `Absent`: no such user there.
+pub fn primary_group(uid: u32) -> Seen<u32> {
+    let path = Path::new("/etc/passwd");
+    let number = |field: &[u8]| std::str::from_utf8(field).ok().and_then(|text| text.parse::<u32>().ok());
+    match read::bounded(path, PASSWD_BYTES_MAX) {
+        Ok(text) => {
+            let mut lines = text.split(|byte| *byte == b'\n').map(|line| line.split(|byte| *byte == b':'));
+            let group = lines.find_map(|mut fields| {
+                let (own, group) = (fields.nth(2)?, fields.next()?);
+                (number(own) == Some(uid)).then(|| number(group))?
+            });
+            group.map_or(Seen::Absent, Seen::Value)
+        }
+        Err(error) => Seen::Unknown(read::blind("read", path, &error, "root")),
+    }
+}
+
 fn passwd(text: &[u8]) -> BTreeMap<u32, String> {
     let mut users = BTreeMap::new();
     for line in text.split(|byte| *byte == b'\n') {

@@ -20,10 +20,10 @@ mod user;
 
 pub use clock::Clock;
 pub use dial::{DialPlan, compare, dial, dial_unix};
+pub use distance::{distance, explain};
 pub use dns::{
     Answered, BadName, DnsQuestion, Memory, Resolver, check_resolver, reads_as_answer, reverse_name, servers_of,
 };
-pub use distance::{distance, explain};
 pub use drive::{Held, drive, drive_judging};
 pub use examine::{Beyond, Examination, Tools, examine};
 pub use stream::{Came, Stream};

@@ -8,13 +8,14 @@ mod next_hop;
 mod plan;
 
 use mxray_host::mta;
+use mxray_host::names::primary_group;
 use mxray_model::evidence::{
     EndpointWhy, Evidence, ExaminedAddress, ExaminedEndpoint, Lookup, Purpose, RecordData, Server, SessionProtocol,
     TlsMode,
 };
 use mxray_model::session::Depth;
 use mxray_model::{Blind, Question, Seen, Unseen};
-use mxray_net::{Beyond, Examination, Resolver, Tools, examine};
+use mxray_net::{Beyond, Dialler, Examination, Resolver, Tools, User, as_user, examine};
 use mxray_wire::Auth;
 use mxray_wire::sasl::Login;
 use plan::{Other, OwnService, Plan, Role};
@@ -109,7 +110,7 @@ fn note(target: &str, evidence: &Evidence) -> Option<Unseen> {
     let named = named.strip_prefix("mx:").unwrap_or(named).trim_end_matches('.').to_ascii_lowercase();
     let is_it = |why: &EndpointWhy, host: &str| match why {
         EndpointWhy::Exchanger { domain, .. } => domain.eq_ignore_ascii_case(&named),
-        EndpointWhy::Asked => named.contains(&host.to_ascii_lowercase()),
+        EndpointWhy::Asked | EndpointWhy::Surveyed => named.contains(&host.to_ascii_lowercase()),
         EndpointWhy::Own { .. } | EndpointWhy::Smarthost { .. } => false,
     };
     let mut endpoints = evidence.endpoints.values();
@@ -135,21 +136,18 @@ pub(crate) struct Work {
 
 /// Plans. `latest` is the moment at which everything has to be over.
 pub(crate) fn prepare(evidence: &Evidence, wish: &Sessions, latest: Instant) -> Work {
-    let servers = if wish.name_servers.is_empty() { system_servers(evidence) } else { wish.name_servers.clone() };
+    let resolver = if wish.name_servers.is_empty() {
+        Resolver::system(&evidence.resolver.system.resolv_conf).unwrap_or_default()
+    } else {
+        Resolver::new(wish.name_servers.clone())
+    };
     Work {
         plan: plan::plan(evidence, wish),
         servers: evidence.servers.value().cloned().unwrap_or_default(),
         login: wish.login.clone(),
-        tools: Tools { resolver: Resolver { servers }, ..Tools::default() },
+        tools: Tools { resolver, ..Tools::default() },
         until: latest.min(Instant::now() + SESSIONS),
     }
-}
-
-/// resolv.conf's, where it was readable.
-fn system_servers(evidence: &Evidence) -> Vec<SocketAddr> {
-    let conf = evidence.resolver.system.resolv_conf.value();
-    let listed = conf.into_iter().flat_map(|conf| &conf.nameservers);
-    listed.map(|server| SocketAddr::new(server.address, 53)).collect()
 }
 
 impl Work {
@@ -196,7 +194,7 @@ impl Work {
             }
         });
         let examinations = self.own_examinations(&resolved, &mut found);
-        self.side_by_side(&examinations, &mut found);
+        side_by_side(&examinations, &self.tools, &mut found);
         found
     }
 
@@ -252,18 +250,6 @@ impl Work {
         named.unwrap_or("localhost").to_owned()
     }
 
-    fn side_by_side(&self, examinations: &[Examination], found: &mut Found) {
-        thread::scope(|scope| {
-            let started: Vec<_> =
-                examinations.iter().filter_map(|one| spawn(scope, || examine(one, &self.tools))).collect();
-            for thread in started {
-                if let Ok(seen) = thread.join() {
-                    found.add(seen);
-                }
-            }
-        });
-    }
-
     /// A smarthost, or whom the operator named.
     fn other(&self, other: &Other, hosts: &BTreeMap<String, Vec<IpAddr>>) -> Found {
         let mut found = Found::default();
@@ -291,8 +277,21 @@ impl Work {
                 }
             }
         }
-        self.side_by_side(&examinations, &mut found);
+        let tools = Tools { dialler: self.dialler(other), ..self.tools.clone() };
+        side_by_side(&examinations, &tools, &mut found);
         found
+    }
+
+    /// Connects as the user whose processes send, since firewalls and routing may go by user; as ourselves where we may not.
+    fn dialler(&self, other: &Other) -> Dialler {
+        let server = other.as_server.as_ref().and_then(|server| self.servers.get(server));
+        let Some(account) = server.and_then(|server| server.egress.account.value()) else { return Dialler::Own };
+        let Seen::Value(gid) = primary_group(account.uid) else { return Dialler::Own };
+        let user = User { name: account.name.clone(), uid: account.uid, gid };
+        match as_user(&user, self.until) {
+            Seen::Value(dialler) => dialler,
+            Seen::Absent | Seen::Unknown(_) => Dialler::Own,
+        }
     }
 
     /// The hosts that take the mail of a name, with their preferences (RFC 5321 section 5.1); without MX records the name
@@ -371,6 +370,17 @@ impl Work {
             until: self.until,
         }
     }
+}
+
+fn side_by_side(examinations: &[Examination], tools: &Tools, found: &mut Found) {
+    thread::scope(|scope| {
+        let started: Vec<_> = examinations.iter().filter_map(|one| spawn(scope, || examine(one, tools))).collect();
+        for thread in started {
+            if let Ok(seen) = thread.join() {
+                found.add(seen);
+            }
+        }
+    });
 }
 
 fn merge(planned: &mut Examination, other: Examination) {
