@@ -7,9 +7,11 @@
 
 mod causes;
 mod exim;
+mod logins;
 mod outside;
 mod place;
 mod precedence;
+mod replies;
 mod rule;
 mod rules;
 mod service_units;

@@ -20,7 +20,10 @@ pub const NEAREST_FIRST: &[&str] = &[
     "SOCK106",  // somebody takes it all
     "SOCK115",  // a program keeps what has ended
     "SOCK109", "SOCK110", // a limit is reached
-    "SOCK102", "SOCK113", "SOCK105", "SOCK114", "SOCK108", "SOCK101", "SOCK104", "SOCK107", "HOST108", "LOOK010",
+    "SOCK102", "SOCK113", "SOCK105", "SOCK114", "SOCK108", "SOCK101", "SOCK104", "SOCK107", "HOST108",
+    // What a session showed: who stands in the way, what serves, who can log in, the rest.
+    "LOOK006", "LOOK007", "SMTP111", "SMTP101", "SMTP103", "LOOK009", "AUTH108", "AUTH106", "AUTH101", "AUTH107", "AUTH103",
+    "MBOX101", "MBOX102", "MBOX103", "SMTP108", "SMTP107", "SMTP109", "SMTP102", "LOOK008", "LOOK010",
 ];
 
 /// On what two findings must agree for one to explain the other.
@@ -90,6 +93,26 @@ pub const LINKS: &[(&str, &str, Link)] = &[
     ("SOCK109", "SOCK104", Link::SharedScope),
     ("SOCK109", "SOCK110", Link::SharedScope),
     ("SOCK110", "SOCK104", Link::SharedScope),
+    // What keeps the ports for users closed.
+    ("PORT109", "AUTH103", Link::SharedScope),
+    ("PORT101", "AUTH103", Link::SharedScope),
+    ("CONF101", "AUTH103", Link::SharedScope),
+    ("CONF103", "AUTH103", Link::SharedScope),
+    ("SOCK112", "AUTH103", Link::SharedScope),
+    ("SOCK102", "AUTH103", Link::SharedScope),
+    ("SOCK101", "AUTH103", Link::SharedScope),
+    // Without the service that checks passwords nobody logs in, and Postfix may offer nothing.
+    ("SOCK114", "AUTH106", Link::SharedScope),
+    ("SOCK114", "AUTH108", Link::SharedScope),
+    // A service without processes closes connections, greets late or has its clients come again.
+    ("SOCK111", "SMTP101", Link::SharedScope),
+    ("SOCK109", "SMTP101", Link::SharedScope),
+    ("SOCK110", "SMTP101", Link::SharedScope),
+    ("SOCK111", "SMTP102", Link::SharedScope),
+    ("SOCK110", "SMTP102", Link::SharedScope),
+    ("SOCK104", "SMTP102", Link::SharedScope),
+    ("SOCK106", "LOOK007", Link::SharedScope),
+    ("SOCK110", "LOOK007", Link::SharedScope),
 ];
 
 /// Does the table have a link between these codes?

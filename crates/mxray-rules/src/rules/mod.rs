@@ -1,11 +1,14 @@
 //! The list of all rules. A new rule is its file, its page, and its line here.
 
+mod auth;
 mod conf;
 mod fw;
 mod host;
 mod look;
+mod mbox;
 mod port;
 mod route;
+mod smtp;
 mod sock;
 
 use crate::rule::Rule;
@@ -17,6 +20,11 @@ macro_rules! catalogue {
 }
 
 catalogue! {
+    auth::auth_in_clear,
+    auth::submission_missing,
+    auth::auth_fails,
+    auth::tls_optional,
+    auth::auth_not_offered,
     conf::delivery_switched_off,
     conf::service_not_enabled,
     conf::certificate_key_mismatch,
@@ -34,13 +42,27 @@ catalogue! {
     host::memory_pressure,
     host::software_outdated,
     host::read_only,
+    look::probe_refused,
+    look::rate_limited,
+    look::tarpit,
+    look::vantage_differs,
     look::collector_failed,
+    mbox::imap_clear_login,
+    mbox::pop3_clear_login,
+    mbox::sieve_clear_login,
     port::held_by_other,
     port::needs_privilege,
     route::default_route_missing,
     route::no_route,
     route::gateway_dead,
     route::bind_address_missing,
+    smtp::greeting_bad,
+    smtp::greeting_slow,
+    smtp::ehlo_rejected,
+    smtp::postmaster_refused,
+    smtp::null_sender_refused,
+    smtp::greylisting,
+    smtp::starttls_stripped,
     sock::listener_missing,
     sock::listener_loopback_only,
     sock::accept_queue_overflow,
