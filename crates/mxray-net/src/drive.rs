@@ -49,7 +49,7 @@ pub fn drive_judging<M: Machine>(
             Want::Write(bytes) => write(&mut machine, &mut stream, &mut buffer, bytes.expose(), clock),
             Want::Read { until } => read(&mut machine, &mut stream, &mut buffer, until, clock),
             Want::StartTls => {
-                let (seen, established) = stream.start_tls(tls, clock.deadline());
+                let (seen, established) = stream.start_tls(tls, clock.handshake_until());
                 if established {
                     judge(&mut machine, &seen);
                 }

@@ -12,6 +12,7 @@ mod distance;
 mod dns;
 mod drive;
 mod examine;
+mod random;
 mod stream;
 #[cfg(test)]
 mod tests;
@@ -26,6 +27,7 @@ pub use dns::{
 };
 pub use drive::{Held, drive, drive_judging};
 pub use examine::{Beyond, Examination, Tools, examine};
+pub use random::token;
 pub use stream::{Came, Stream};
 pub use tls::{ClientIdentity, HelloTarget, Roots, TlsPlan, certificates_from, deep, hello, old_versions};
 pub use user::{CALLED as HELPER_CALLED, Dialler, Helper, User, as_user, serve as serve_as_helper};

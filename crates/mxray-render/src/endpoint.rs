@@ -356,9 +356,11 @@ pub fn certificate_problem(problem: &CertificateProblem) -> String {
         CertificateProblem::WeakSignature { at, algorithm } => {
             format!("a weak signature: {algorithm} ({})", whose(*at))
         }
-        CertificateProblem::PathTooLong { at } => format!("more authorities below it than it allows ({})", whose(*at)),
+        CertificateProblem::PathTooLong { at } => {
+            format!("more authorities stand below it than it allows ({})", whose(*at))
+        }
         CertificateProblem::NameNotAllowed { at, name } => {
-            format!("signed by an authority that may not sign for {name} ({})", whose(*at))
+            format!("{name} is a name that its authority may not sign for ({})", whose(*at))
         }
         CertificateProblem::WrongUsage { usages } => format!("not meant for servers, only for {}", usages.join(", ")),
         CertificateProblem::NotACa { at } => format!("signed by what is no authority ({})", whose(*at)),

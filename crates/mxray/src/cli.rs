@@ -5,7 +5,9 @@
 use crate::config::parse;
 use crate::counters::CountersArgs;
 use crate::output::ColourWish;
+use crate::probe::ProbeArgs;
 use crate::routes::RoutesArgs;
+use crate::send::SendArgs;
 use crate::sockets::SocketsArgs;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use mxray_sys::namespace::NetworkNamespace;
@@ -143,6 +145,10 @@ pub enum Command {
     Routes(RoutesArgs),
     /// Protocol counters as rates with meaning, and drops by listener
     Counters(CountersArgs),
+    /// Mail services as a client meets them: session, TLS, logins, timings, transcript
+    Probe(Box<ProbeArgs>),
+    /// Send a message, and say what each server said of each recipient
+    Send(Box<SendArgs>),
     /// What a finding's code means, why it matters, how to fix it and how to verify
     Explain(ExplainArgs),
     /// The configuration: check it, show what is in effect, print a sample

@@ -17,8 +17,10 @@ mod generate;
 mod nearest;
 mod output;
 mod outside;
+mod probe;
 mod progress;
 mod routes;
+mod send;
 mod sockets;
 mod state;
 mod watch;
@@ -78,6 +80,11 @@ fn dispatch(cli: &Cli, environment: &Environment, output: &mut Output) -> Result
             let place = state::place(cli, environment, config.settings.baseline.learn);
             doctor::run(args, format, &config, place, output)
         }
+        Command::Probe(args) => {
+            let config = load(cli, environment)?;
+            let format = environment.format(args.json, args.format, probe::Format::Text).map_err(Failure::Usage)?;
+            probe::run(args, format, &config, environment, output)
+        }
         Command::Sockets(args) => {
             let (terminal, colour) = (output.terminal(), output.colour());
             let format = environment.format(args.json, args.format, sockets::Format::Text).map_err(Failure::Usage)?;
@@ -100,6 +107,12 @@ fn dispatch(cli: &Cli, environment: &Environment, output: &mut Output) -> Result
             let terminal = output.terminal();
             let format = environment.format(args.json, args.format, sockets::Format::Text).map_err(Failure::Usage)?;
             Ok(routes::run(args, format, output, terminal)?)
+        }
+        Command::Send(args) => {
+            let format = &args.output;
+            let format = environment.format(format.json, format.format, cli::ListFormat::Text).map_err(Failure::Usage)?;
+            let servers = load(cli, environment)?.settings.dns.servers.clone();
+            send::run(args, format, &servers, output)
         }
         Command::Explain(args) => explain::run(args, &explain::pages(), environment, output),
         Command::Config(ConfigCommand::Check) => {

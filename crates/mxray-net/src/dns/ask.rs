@@ -374,7 +374,6 @@ fn dial_trouble(outcome: &DialOutcome) -> DnsTrouble {
         | DialOutcome::NoLocalAddress
         | DialOutcome::NoLocalPort => DnsTrouble::Unreachable,
         DialOutcome::TimedOut { .. } => DnsTrouble::Silent,
-        DialOutcome::Reset => DnsTrouble::Broken,
-        DialOutcome::Connected | DialOutcome::NoLocalPort | DialOutcome::Failed { .. } => DnsTrouble::Failed,
+        DialOutcome::Connected | DialOutcome::Failed { .. } => DnsTrouble::Failed,
     }
 }

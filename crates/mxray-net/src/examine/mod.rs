@@ -1,11 +1,12 @@
 //! One endpoint, examined: names, connections, sessions, address by address, side by side.
 //!
 //! `session` holds one session with one address; `facts` reads from it what is told of every endpoint; `conduct` says how the
-//! server treats whoever comes; `again` holds further sessions where somebody asked for them.
+//! server treats whoever comes; `hellos` asks what a server speaks that could not agree with us; `again` holds further sessions where somebody asked for them.
 
 mod again;
 mod conduct;
 mod facts;
+mod hellos;
 mod session;
 
 use crate::clock::millis;
@@ -195,6 +196,7 @@ fn one_address(
     let session::Seance { dial, session, tls } = session::hold(examination, address, tools);
     let as_user = tools.dialler.user().map(str::to_owned);
     let mut examined = ExaminedAddress { session, tls, as_user, ..blank(dial) };
+    hellos::ask(examination, address, tools, &mut examined);
     examined.timings = facts::timings(resolve, &examined);
     examined.requires_tls = facts::requires_tls(examination, &examined.session);
     examined.starttls = facts::starttls(examination, &examined);

@@ -31,18 +31,23 @@ pub(super) fn hold(examination: &Examination, address: IpAddr, tools: &Tools) ->
     let until = examination.until.min(Instant::now() + CONNECT_PATIENCE);
     let (dial, stream) = tools.dialler.dial(DialPlan { peer, source: examination.source }, until);
     let Some(stream) = stream else { return Seance { dial, session: Seen::Absent, tls: Seen::Absent } };
-    let named = examination.host.parse::<IpAddr>().is_err().then(|| examination.host.clone());
-    let tls = TlsPlan {
-        server_name: named.clone(),
-        reference_name: examination.reference_name.clone().or(named),
-        roots: Arc::clone(&tools.roots),
-        ..TlsPlan::default()
-    };
+    let tls = tls_plan(examination, tools);
     let (session, tls) = match examination.protocol.mailbox() {
         Some(protocol) => mailbox_session(examination, protocol, stream, &tls),
         None => smtp_session(examination, stream, &tls),
     };
     Seance { dial, session, tls }
+}
+
+/// The handshake that is made. An address is no name, neither to send nor to compare with.
+pub(super) fn tls_plan(examination: &Examination, tools: &Tools) -> TlsPlan {
+    let named = examination.host.parse::<IpAddr>().is_err().then(|| examination.host.clone());
+    TlsPlan {
+        server_name: named.clone(),
+        reference_name: examination.reference_name.clone().or(named),
+        roots: Arc::clone(&tools.roots),
+        ..TlsPlan::default()
+    }
 }
 
 fn starttls(mode: TlsMode) -> Starttls {

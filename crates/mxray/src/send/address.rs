@@ -26,11 +26,6 @@ impl Mailbox {
         }
         Ok(Mailbox { shown: if text.is_empty() { "<>" } else { text }.to_owned(), address: address.to_owned() })
     }
-
-    /// Behind the last `@`, in small letters. `None`: there is none.
-    pub fn domain(&self) -> Option<String> {
-        domain(&self.address)
-    }
 }
 
 /// The domain of an address, in small letters and without a dot at its end.

@@ -140,7 +140,10 @@ fn problem(problem: &CertificateProblem) -> &'static str {
         CertificateProblem::BadSignature { .. } => "bad signature",
         CertificateProblem::Disordered => "disordered chain",
         CertificateProblem::WeakKey { .. } | CertificateProblem::WeakSignature { .. } => "weak",
-        CertificateProblem::WrongUsage { .. } | CertificateProblem::NotACa { .. } => "wrong usage",
+        CertificateProblem::WrongUsage { .. }
+        | CertificateProblem::NotACa { .. }
+        | CertificateProblem::PathTooLong { .. }
+        | CertificateProblem::NameNotAllowed { .. } => "wrong usage",
         CertificateProblem::Unreadable { .. } => "unreadable",
     }
 }
