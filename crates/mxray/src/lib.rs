@@ -110,7 +110,8 @@ fn dispatch(cli: &Cli, environment: &Environment, output: &mut Output) -> Result
         }
         Command::Send(args) => {
             let format = &args.output;
-            let format = environment.format(format.json, format.format, cli::ListFormat::Text).map_err(Failure::Usage)?;
+            let format =
+                environment.format(format.json, format.format, cli::ListFormat::Text).map_err(Failure::Usage)?;
             let servers = load(cli, environment)?.settings.dns.servers.clone();
             send::run(args, format, &servers, output)
         }

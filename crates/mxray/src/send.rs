@@ -13,16 +13,14 @@ mod outcome;
 mod plan;
 mod route;
 mod stop;
-#[cfg(test)]
-mod tests;
 mod text;
 
 pub use args::SendArgs;
 
 use crate::cli::ListFormat;
 use crate::exit::{self, Failure};
-use crate::outside::names;
 use crate::output::{Output, say};
+use crate::outside::names;
 use deliver::{Attempt, Post, Row};
 use letter::Letter;
 use mxray_mail::Stamp;

@@ -2,8 +2,6 @@
 
 use super::stop::StopStage;
 use crate::cli::ListFormat;
-use crate::config::parse::Secret as Place;
-use crate::outside::credentials;
 use clap::{Args, ValueEnum};
 use mxray_model::session::TlsVersion;
 use mxray_wire::sasl::Mechanism;
@@ -234,8 +232,9 @@ pub struct LoginArgs {
     #[arg(long, short, value_name = "NAME")]
     pub user: Option<String>,
     /// Where the password is: env:NAME or file:/path [default: it is asked for]
-    #[arg(long, value_name = "PLACE", requires = "user", value_parser = credentials::place)]
-    pub password: Option<Place>,
+    // Not parsed here: a complaint of clap's repeats what was typed.
+    #[arg(long, value_name = "PLACE", requires = "user")]
+    pub password: Option<String>,
     /// Mechanisms that may be used, best first [default: all with a password that the server offers, strongest first]
     #[arg(long, value_name = "NAME", value_delimiter = ',', requires = "user", value_parser = mechanism)]
     pub mechanism: Vec<Mechanism>,

@@ -174,7 +174,9 @@ fn before_transaction(session: &SmtpSession, around: &Circumstances<'_>) -> Outc
     if session.stage == Stage::Xclient {
         match &session.xclient {
             Seen::Value(reply) => return negative(Stage::Xclient, reply),
-            Seen::Absent => return Outcome::said(Status::NotSent, Stage::Xclient, "the server does not announce XCLIENT"),
+            Seen::Absent => {
+                return Outcome::said(Status::NotSent, Stage::Xclient, "the server does not announce XCLIENT");
+            }
             Seen::Unknown(_) => {}
         }
     }

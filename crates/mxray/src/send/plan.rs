@@ -5,6 +5,7 @@ use super::args::{DsnReturn, SendArgs, TlsArgs, TlsWish};
 use super::letter::{Frame, Letter};
 use super::route::Goal;
 use super::stop::{self, Halt};
+use crate::config::parse::Secret as Place;
 use crate::outside::{credentials, ehlo_name, target};
 use mxray_mail::Stamp;
 use mxray_model::session::TlsVersion;
@@ -60,6 +61,7 @@ pub struct Plan {
     pub pipelining: bool,
     pub chunking: Option<Option<NonZeroUsize>>,
     pub halt: Option<Halt>,
+    password: Option<Place>,
     args: SendArgs,
 }
 
@@ -115,6 +117,7 @@ impl Plan {
             pipelining: args.session.pipelining,
             chunking: args.session.chunking,
             halt: stop::halt(&args.session)?,
+            password: password(args)?,
             args: args.clone(),
         };
         if plan.lowest.zip(plan.highest).is_some_and(|(lowest, highest)| lowest.number() > highest.number()) {
@@ -131,10 +134,10 @@ impl Plan {
         let wish = &self.args.login;
         let Some(user) = &wish.user else { return Ok(()) };
         let external = !wish.mechanism.is_empty() && wish.mechanism.iter().all(|one| *one == Mechanism::External);
-        let secret = if external && wish.password.is_none() {
+        let secret = if external && self.password.is_none() {
             Vec::new()
         } else {
-            credentials::read(wish.password.as_ref(), user)?
+            credentials::read(self.password.as_ref(), user)?
         };
         let mut login = Login::new(user, Secret::new(secret));
         login.authorize_as = wish.authorize_as.clone().unwrap_or_default();
@@ -158,19 +161,15 @@ impl Plan {
     /// Something that cannot be part of a command.
     pub fn envelope(&self, letter: &Letter, recipients: &[String]) -> Result<Envelope, String> {
         let wish = &self.args.envelope;
-        let words = |words: &[String]| words.to_vec();
-        let (mail, rcpt) = (words(&wish.mail_parameter), words(&wish.rcpt_parameter));
         let given = |name: &str| {
-            mail.iter().any(|word| word.split('=').next().is_some_and(|known| known.eq_ignore_ascii_case(name)))
+            let mut names = wish.mail_parameter.iter().filter_map(|word| word.split('=').next());
+            names.any(|known| known.eq_ignore_ascii_case(name))
         };
-        let strings = |list: &[String]| list.iter().map(String::as_str).map(str::to_owned).collect::<Vec<_>>();
-        let (mail_words, rcpt_words) = (strings(&mail), strings(&rcpt));
+        let mail: Vec<&str> = wish.mail_parameter.iter().map(String::as_str).collect();
+        let rcpt: Vec<&str> = wish.rcpt_parameter.iter().map(String::as_str).collect();
         let recipients: Vec<&str> = recipients.iter().map(String::as_str).collect();
         let build = || {
-            let mut envelope = Envelope::new(&self.sender.address, &recipients)?.with_parameters(
-                &mail_words.iter().map(String::as_str).collect::<Vec<_>>(),
-                &rcpt_words.iter().map(String::as_str).collect::<Vec<_>>(),
-            )?;
+            let mut envelope = Envelope::new(&self.sender.address, &recipients)?.with_parameters(&mail, &rcpt)?;
             if !given("SIZE") {
                 let size = format!("SIZE={}", letter.message.bytes().len());
                 envelope = envelope.with_announced("SIZE", &size)?;
@@ -263,8 +262,11 @@ fn sender(typed: Option<&str>) -> Result<Mailbox, String> {
         return Err("this host has no full name, so that there is no usual sender: give --from".to_owned());
     }
     let user = ["LOGNAME", "USER"].into_iter().find_map(|name| std::env::var(name).ok());
-    let plain = |user: &String| !user.is_empty() && user.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c));
-    let user = user.filter(plain).unwrap_or_else(|| if rustix::process::getuid().is_root() { "root" } else { "postmaster" }.to_owned());
+    let plain =
+        |user: &String| !user.is_empty() && user.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c));
+    let user = user
+        .filter(plain)
+        .unwrap_or_else(|| if rustix::process::getuid().is_root() { "root" } else { "postmaster" }.to_owned());
     Mailbox::parse(&format!("{user}@{host}"))
 }
 
@@ -277,6 +279,11 @@ fn goals(args: &SendArgs, port: u16) -> Result<Vec<Goal>, String> {
         Ok(Goal::Host { name, port: own.unwrap_or(port), preference: None })
     };
     args.server.server.iter().map(host).collect()
+}
+
+fn password(args: &SendArgs) -> Result<Option<Place>, String> {
+    let place = args.login.password.as_deref().map(credentials::place).transpose();
+    place.map_err(|error| format!("--password: {error}"))
 }
 
 fn verify(args: &TlsArgs) -> Result<Verify, String> {

@@ -93,7 +93,10 @@ pub fn exchangers(domain: &str, answer: &Lookup, port: u16) -> Result<Vec<Goal>,
         }
         DnsOutcome::Refused { .. } | DnsOutcome::NoAnswer { .. } | DnsOutcome::NotAsked(_) => {
             let why = answer.found().blind().map(mxray_model::Blind::why).unwrap_or_default();
-            Err(NoWay { status: Status::Unknown, why: format!("the exchangers of {domain} could not be found out: {why}") })
+            Err(NoWay {
+                status: Status::Unknown,
+                why: format!("the exchangers of {domain} could not be found out: {why}"),
+            })
         }
     }
 }

@@ -59,8 +59,11 @@ fn tls(screen: &mut Screen<'_>, facts: &TlsFacts) -> io::Result<()> {
         let text = format!("TLS: {}", tls_ending(&facts.ending));
         return screen.prose("  ", &[Piece::new(Style::Caution, &text)]);
     }
-    let known: Vec<&str> =
-        [&facts.version, &facts.suite, &facts.group].iter().filter_map(|fact| fact.value()).map(String::as_str).collect();
+    let known: Vec<&str> = [&facts.version, &facts.suite, &facts.group]
+        .iter()
+        .filter_map(|fact| fact.value())
+        .map(String::as_str)
+        .collect();
     screen.prose("  ", &[Piece::plain(&format!("TLS: {}", known.join(", ")))])?;
     let problems: Vec<String> = facts.problems.iter().map(certificate_problem).collect();
     let (style, text) = match distrust(facts) {
@@ -174,7 +177,15 @@ pub fn dry_run(
     for line in letter.message.bytes().split_inclusive(|byte| *byte == b'\n') {
         let line = line.strip_suffix(b"\n").unwrap_or(line);
         let line = line.strip_suffix(b"\r").unwrap_or(line);
-        writeln!(out, "{}", String::from_utf8_lossy(line).split('\t').map(|part| untrusted(part.as_bytes())).collect::<Vec<_>>().join("\t"))?;
+        writeln!(
+            out,
+            "{}",
+            String::from_utf8_lossy(line)
+                .split('\t')
+                .map(|part| untrusted(part.as_bytes()))
+                .collect::<Vec<_>>()
+                .join("\t")
+        )?;
     }
     Ok(())
 }

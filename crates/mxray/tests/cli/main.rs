@@ -7,6 +7,7 @@
 mod config;
 mod counters;
 mod doctor;
+mod send;
 mod terminal;
 mod usual;
 
@@ -19,6 +20,7 @@ const COMMANDS: &[&[&str]] = &[
     &["sockets"],
     &["routes"],
     &["counters"],
+    &["send"],
     &["explain"],
     &["config", "check"],
     &["config", "show"],
