@@ -38,7 +38,9 @@ pub fn announced_in_clear<'a>(
         Some(Seen::Absent) => {
             Err(Blind::NotAttempted { why: format!("{} does not know how to list what it offers", contact.name()) })
         }
-        Some(Seen::Unknown(blind)) => Err(Blind::NotAttempted { why: format!("{}: {}", contact.name(), blind.why()) }),
+        Some(Seen::Unknown(blind)) => {
+            Err(Blind::NotAttempted { why: format!("{}: {}", contact.name(), blind.why()) })
+        }
         None => {
             let greeting = session.greeting.value().filter(|greeting| !greeting.ok);
             Err(contact.cut_short(&session.ending, greeting.map(crate::replies::answered)))
@@ -52,12 +54,12 @@ pub fn by_configuration(evidence: &Evidence, contact: Contact<'_>) -> Option<Res
     if !contact.from_same_host() {
         return None;
     }
-    let of_dovecot =
-        |server: &Server| match (server.setting("auth_allow_cleartext"), server.setting("disable_plaintext_auth")) {
-            ("yes", _) | (_, "no") => Some(true),
-            ("no", _) | (_, "yes") => Some(false),
-            _ => None,
-        };
+    let of_dovecot = |server: &Server| match (server.setting("auth_allow_cleartext"), server.setting("disable_plaintext_auth"))
+    {
+        ("yes", _) | (_, "no") => Some(true),
+        ("no", _) | (_, "yes") => Some(false),
+        _ => None,
+    };
     match outside::own(evidence, contact.endpoint) {
         Some((_, server, _)) if server.software != "dovecot" => None,
         Some((_, server, _)) if of_dovecot(server).is_some() => of_dovecot(server).map(Ok),
@@ -84,13 +86,14 @@ pub fn only_under_tls(evidence: &Evidence, endpoint: &ExaminedEndpoint) -> Fix {
     };
     let words = Words::new(evidence, server);
     let fix = match server.software.as_str() {
-        "postfix" => {
-            return outside::postfix_setting(evidence, endpoint, text, "smtpd_tls_auth_only", "yes")
-                .unwrap_or_else(|| Fix::here(text).command(words.set("smtpd_tls_auth_only", "yes")).verify(again));
-        }
+        "postfix" => return outside::postfix_setting(evidence, endpoint, text, "smtpd_tls_auth_only", "yes")
+            .unwrap_or_else(|| Fix::here(text).command(words.set("smtpd_tls_auth_only", "yes")).verify(again)),
         "dovecot" => {
-            let (name, value) =
-                if is_dovecot_2_4(server) { ("auth_allow_cleartext", "no") } else { ("disable_plaintext_auth", "yes") };
+            let (name, value) = if is_dovecot_2_4(server) {
+                ("auth_allow_cleartext", "no")
+            } else {
+                ("disable_plaintext_auth", "yes")
+            };
             words.nested_fix(text, "", &[(name, value.to_owned())])
         }
         "exim" => {

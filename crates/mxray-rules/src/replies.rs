@@ -4,8 +4,8 @@
 //! so with its confidence.
 
 use crate::outside::Contact;
-use mxray_model::Blind;
 use mxray_model::session::{Answer, Raw, Reply, SmtpSession, Stage};
+use mxray_model::Blind;
 use std::net::IpAddr;
 
 /// Longest text of a server that a finding repeats, in characters.
@@ -13,87 +13,26 @@ const SAID_CHARS_MAX: usize = 300;
 
 /// Words that speak of whoever connects: lists of addresses, and what their operators say.
 const OF_CLIENT: &[&str] = &[
-    "blocklist",
-    "block list",
-    "block-list",
-    "blacklist",
-    "black list",
-    "blocked using",
-    "blocked by",
-    "dnsbl",
-    " rbl",
-    "reputation",
-    "spamhaus",
-    "spamcop",
-    "barracudacentral",
-    "sorbs",
-    "uceprotect",
-    "abusix",
-    "invaluement",
-    "your ip",
-    "your host",
-    "your address",
-    "your network",
-    "client host",
-    "client address",
-    "ip address",
-    "sending ip",
-    "dynamic ip",
-    "residential",
-    "dialup",
-    "dial-up",
-    "reverse dns",
-    "rdns",
-    "ptr record",
-    "not authorized to connect",
-    "not allowed to connect",
-    "banned",
+    "blocklist", "block list", "block-list", "blacklist", "black list", "blocked using", "blocked by", "dnsbl", " rbl",
+    "reputation", "spamhaus", "spamcop", "barracudacentral", "sorbs", "uceprotect", "abusix", "invaluement",
+    "your ip", "your host", "your address", "your network", "client host", "client address", "ip address", "sending ip",
+    "dynamic ip", "residential", "dialup", "dial-up", "reverse dns", "rdns", "ptr record", "not authorized to connect",
+    "not allowed to connect", "banned",
 ];
 /// Words that speak of how much or how often.
 const OF_RATE: &[&str] = &[
-    "rate limit",
-    "rate-limit",
-    "ratelimit",
-    "rate exceeded",
-    "too many",
-    "too much",
-    "throttl",
-    "too fast",
-    "too often",
-    "concurrent",
-    "concurrency",
-    "connection limit",
-    "connections from",
-    "limit exceeded",
-    "exceeded the",
-    "slow down",
-    "max connections",
-    "maximum number of connections",
+    "rate limit", "rate-limit", "ratelimit", "rate exceeded", "too many", "too much", "throttl", "too fast", "too often",
+    "concurrent", "concurrency", "connection limit", "connections from", "limit exceeded", "exceeded the", "slow down",
+    "max connections", "maximum number of connections",
 ];
 /// RFC 6647, and what the programs call it.
 const OF_GREYLISTING: &[&str] = &[
-    "greylist",
-    "graylist",
-    "grey list",
-    "gray list",
-    "grey-list",
-    "gray-list",
-    "greyed",
-    "postgrey",
-    "sqlgrey",
-    "first time seen",
-    "unknown triplet",
+    "greylist", "graylist", "grey list", "gray list", "grey-list", "gray-list", "greyed", "postgrey", "sqlgrey",
+    "first time seen", "unknown triplet",
 ];
 /// Words by which a server asks to come again.
 const OF_LATER: &[&str] = &[
-    "try again",
-    "try later",
-    "retry",
-    "come back",
-    "again later",
-    "please wait",
-    "resend",
-    "temporarily rejected",
+    "try again", "try later", "retry", "come back", "again later", "please wait", "resend", "temporarily rejected",
     "temporarily deferred",
 ];
 
@@ -181,13 +120,7 @@ pub fn refusal(session: &SmtpSession) -> Option<(Stage, &Reply)> {
 /// A session that is no answer: why, with the rule that speaks of it.
 pub fn cut_short(contact: Contact<'_>, session: &SmtpSession) -> Blind {
     let said = refusal(session).map(|(_, reply)| {
-        let code = if names_us(reply, contact) {
-            " (LOOK006)"
-        } else if speaks_of_rate(reply) {
-            " (LOOK007)"
-        } else {
-            ""
-        };
+        let code = if names_us(reply, contact) { " (LOOK006)" } else if speaks_of_rate(reply) { " (LOOK007)" } else { "" };
         format!("{}{code}", said(reply))
     });
     contact.cut_short(&session.ending, said)

@@ -114,11 +114,7 @@ fn check(evidence: &Evidence) -> Said {
         let step = step(evidence, endpoint, failed.meaning);
         let finding = finding.fix(step.verify(outside::probe_command(endpoint, " --user NAME")));
         // The fault of the service that checks passwords explains this one; a wrong password has nothing to do with it.
-        if failed.meaning == Meaning::ServiceDown {
-            logins::touching_sasl(finding, evidence, endpoint)
-        } else {
-            finding
-        }
+        if failed.meaning == Meaning::ServiceDown { logins::touching_sasl(finding, evidence, endpoint) } else { finding }
     })
 }
 
@@ -138,15 +134,11 @@ fn step(evidence: &Evidence, endpoint: &ExaminedEndpoint, meaning: Meaning) -> F
         Meaning::ServiceDown => match outside::own(evidence, endpoint) {
             Some(_) => {
                 let helper = logins::sasl_of(evidence, endpoint).into_iter().next();
-                let which =
-                    helper.map_or_else(String::new, |helper| format!(" ({} at {})", helper.setting, helper.endpoint));
+                let which = helper.map_or_else(String::new, |helper| format!(" ({} at {})", helper.setting, helper.endpoint));
                 Fix::here(format!("Bring the service that checks passwords{which} back, and look into its log."))
                     .command("mxray doctor")
             }
-            None => outside::step(
-                endpoint,
-                "Bring the service that checks passwords back; to those who log in: try again later.",
-            ),
+            None => outside::step(endpoint, "Bring the service that checks passwords back; to those who log in: try again later."),
         },
         Meaning::Later => Fix::here("Try again after some minutes, with no other program logged in."),
         Meaning::NeedsTls => Fix::here("Use STARTTLS or the port with TLS from the first byte before the login."),
@@ -162,9 +154,11 @@ fn step(evidence: &Evidence, endpoint: &ExaminedEndpoint, meaning: Meaning) -> F
 
 fn judge(contact: Contact<'_>) -> Verdict<Failed> {
     match &contact.seen.session {
-        Seen::Value(Session::Smtp(session)) => of_attempt(contact, &session.auth, |reply: &Reply| {
-            (reply.is_positive(), replies::said(reply), of_smtp(reply))
-        }),
+        Seen::Value(Session::Smtp(session)) => {
+            of_attempt(contact, &session.auth, |reply: &Reply| {
+                (reply.is_positive(), replies::said(reply), of_smtp(reply))
+            })
+        }
         Seen::Value(Session::Mailbox(session)) => of_attempt(contact, &session.login, |answer: &Answer| {
             (answer.ok, replies::answered(answer), of_mailbox(answer))
         }),
@@ -206,9 +200,9 @@ fn of_attempt<R>(
             }
             (false, said, meaning) => failed(said, meaning),
         },
-        Seen::Unknown(blind) => {
-            Verdict::Blind(Blind::NotAttempted { why: format!("the login at {}: {}", contact.name(), blind.why()) })
-        }
+        Seen::Unknown(blind) => Verdict::Blind(Blind::NotAttempted {
+            why: format!("the login at {}: {}", contact.name(), blind.why()),
+        }),
         Seen::Absent => Verdict::Silent,
     }
 }

@@ -19,30 +19,22 @@ pub const RULE: Rule = Rule {
 
 fn check(evidence: &Evidence) -> Said {
     let well = "no password is asked for before TLS";
-    outside::each(
-        evidence,
-        &RULE,
-        well,
-        |contact| judge(evidence, contact),
-        |bad| {
-            let mechanisms = &bad.first.1;
-            let severity = outside::for_operator(RULE.severity, bad.endpoint);
-            let summary = format!(
-                "{} offers logins with the bare password before TLS ({}): who listens on the path can read it.",
-                bad.whose(),
-                mechanisms.join(", ")
-            );
-            let finding = bad
-                .finding(&RULE, severity, summary)
-                .data("mechanisms", mechanisms.clone())
-                .reference("RFC 4954 section 4")
-                .reference("RFC 8314 section 3");
-            bad.because(finding, &at::SMTP, |mechanisms| {
-                format!("EHLO without TLS announces AUTH {}", mechanisms.join(" "))
-            })
+    outside::each(evidence, &RULE, well, |contact| judge(evidence, contact), |bad| {
+        let mechanisms = &bad.first.1;
+        let severity = outside::for_operator(RULE.severity, bad.endpoint);
+        let summary = format!(
+            "{} offers logins with the bare password before TLS ({}): who listens on the path can read it.",
+            bad.whose(),
+            mechanisms.join(", ")
+        );
+        let finding = bad
+            .finding(&RULE, severity, summary)
+            .data("mechanisms", mechanisms.clone())
+            .reference("RFC 4954 section 4")
+            .reference("RFC 8314 section 3");
+        bad.because(finding, &at::SMTP, |mechanisms| format!("EHLO without TLS announces AUTH {}", mechanisms.join(" ")))
             .fix(logins::only_under_tls(evidence, bad.endpoint))
-        },
-    )
+    })
 }
 
 fn judge(evidence: &Evidence, contact: Contact<'_>) -> Verdict<Vec<String>> {

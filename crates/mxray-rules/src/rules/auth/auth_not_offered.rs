@@ -22,42 +22,27 @@ const REGISTERED: [u16; 2] = [587, 465];
 
 fn check(evidence: &Evidence) -> Said {
     let well = "users can log in";
-    outside::each(
-        evidence,
-        &RULE,
-        well,
-        |contact| judge(evidence, contact),
-        |bad| {
-            let hello = bad.first.1;
-            let sure = outside::stake(bad.endpoint) == Stake::Own || REGISTERED.contains(&bad.endpoint.port);
-            let severity = if sure { RULE.severity } else { Severity::Warning };
-            let when = if hello.tls { "not even under TLS" } else { "and offers no TLS either" };
-            let summary = format!("{} offers no way to log in, {when}: users cannot send.", bad.whose());
-            let mut finding = bad
-                .finding(&RULE, severity, summary)
-                .confidence(if sure { 0.95 } else { 0.6 })
-                .data("under_tls", hello.tls)
-                .reference("RFC 6409 section 4.3")
-                .reference("RFC 4954 section 3");
-            if let Some((_, server, wanted)) = outside::own(evidence, bad.endpoint) {
-                finding = configured(
-                    finding,
-                    server.setting_of(wanted, "smtpd_sasl_auth_enable"),
-                    &wanted.at.to_string(),
-                    bad.first.0,
-                );
-            }
-            let finding = logins::touching_sasl(finding, evidence, bad.endpoint);
-            bad.because(finding, &at::SMTP, |hello| {
-                format!(
-                    "the list behind {} does not name AUTH{}",
-                    hello.verb,
-                    if hello.tls { ", under TLS" } else { "" }
-                )
-            })
-            .fix(logins::offer_logins(evidence, bad.endpoint))
-        },
-    )
+    outside::each(evidence, &RULE, well, |contact| judge(evidence, contact), |bad| {
+        let hello = bad.first.1;
+        let sure = outside::stake(bad.endpoint) == Stake::Own || REGISTERED.contains(&bad.endpoint.port);
+        let severity = if sure { RULE.severity } else { Severity::Warning };
+        let when = if hello.tls { "not even under TLS" } else { "and offers no TLS either" };
+        let summary = format!("{} offers no way to log in, {when}: users cannot send.", bad.whose());
+        let mut finding = bad
+            .finding(&RULE, severity, summary)
+            .confidence(if sure { 0.95 } else { 0.6 })
+            .data("under_tls", hello.tls)
+            .reference("RFC 6409 section 4.3")
+            .reference("RFC 4954 section 3");
+        if let Some((_, server, wanted)) = outside::own(evidence, bad.endpoint) {
+            finding = configured(finding, server.setting_of(wanted, "smtpd_sasl_auth_enable"), &wanted.at.to_string(), bad.first.0);
+        }
+        let finding = logins::touching_sasl(finding, evidence, bad.endpoint);
+        bad.because(finding, &at::SMTP, |hello| {
+            format!("the list behind {} does not name AUTH{}", hello.verb, if hello.tls { ", under TLS" } else { "" })
+        })
+        .fix(logins::offer_logins(evidence, bad.endpoint))
+    })
 }
 
 fn configured(finding: Finding, value: &str, at: &str, contact: Contact<'_>) -> Finding {
@@ -107,12 +92,11 @@ fn why_not_sure(evidence: &Evidence, contact: Contact<'_>, session: &SmtpSession
     let (_, server, wanted) = outside::own(evidence, contact.endpoint)?;
     let exceptions = server.setting_of(wanted, "smtpd_sasl_exceptions_networks");
     if !exceptions.trim().is_empty() {
-        return Some(format!(
-            "smtpd_sasl_exceptions_networks = {exceptions} hides AUTH from some clients, perhaps from us"
-        ));
+        return Some(format!("smtpd_sasl_exceptions_networks = {exceptions} hides AUTH from some clients, perhaps from us"));
     }
     let advertised = server.setting_of(wanted, "auth_advertise_hosts").trim();
     let for_all = advertised.is_empty() || advertised == "*" || advertised.contains("$tls_");
-    (server.software == "exim" && !for_all)
-        .then(|| format!("auth_advertise_hosts = {advertised} hides AUTH from some clients, perhaps from us"))
+    (server.software == "exim" && !for_all).then(|| {
+        format!("auth_advertise_hosts = {advertised} hides AUTH from some clients, perhaps from us")
+    })
 }

@@ -25,10 +25,7 @@ enum Port {
     /// Somebody answers.
     Open,
     /// Refused at every address, or without a listener.
-    Closed {
-        place: String,
-        text: String,
-    },
+    Closed { place: String, text: String },
     Unknown(Blind),
 }
 
@@ -102,7 +99,10 @@ fn state(evidence: &Evidence, own: &[(&str, &ExaminedEndpoint)], port: u16) -> P
         };
     }
     if let Some(first) = asked.first() {
-        return Port::Closed { place: first.pointer(&["dial"]), text: format!("{}: connection refused", first.name()) };
+        return Port::Closed {
+            place: first.pointer(&["dial"]),
+            text: format!("{}: connection refused", first.name()),
+        };
     }
     match &evidence.sockets {
         Seen::Value(sockets) if view::listeners_on(sockets, port).is_empty() => Port::Closed {
@@ -115,7 +115,12 @@ fn state(evidence: &Evidence, own: &[(&str, &ExaminedEndpoint)], port: u16) -> P
     }
 }
 
-fn missing(evidence: &Evidence, host: &str, (why, place): &(String, String), ports: [(String, String); 2]) -> Finding {
+fn missing(
+    evidence: &Evidence,
+    host: &str,
+    (why, place): &(String, String),
+    ports: [(String, String); 2],
+) -> Finding {
     let mut finding = RULE
         .finding(
             Subject::new(mxray_model::SubjectKind::Name, host),

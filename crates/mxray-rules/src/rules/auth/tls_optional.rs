@@ -19,30 +19,23 @@ pub const RULE: Rule = Rule {
 
 fn check(evidence: &Evidence) -> Said {
     let well = "it takes no mail without TLS";
-    outside::each(
-        evidence,
-        &RULE,
-        well,
-        |contact| judge(evidence, contact),
-        |bad| {
-            let severity = outside::for_operator(RULE.severity, bad.endpoint);
-            let said = bad.first.1.clone();
-            let shown = said.as_ref().map(|said| format!(" ({said})")).unwrap_or_default();
-            let summary =
-                format!("{} goes on without TLS, although users hand in their mail here{shown}.", bad.whose());
-            let finding = bad
-                .finding(&RULE, severity, summary)
-                .confidence(0.9)
-                .data("said", said)
-                .reference("RFC 8314 section 4.1")
-                .reference("RFC 6409 section 3.3");
-            bad.because(finding, &["requires_tls"], |said| {
-                said.as_ref()
-                    .map_or_else(|| "MAIL was taken without TLS".to_owned(), |said| format!("MAIL without TLS: {said}"))
-            })
-            .fix(logins::require_tls(evidence, bad.endpoint))
-        },
-    )
+    outside::each(evidence, &RULE, well, |contact| judge(evidence, contact), |bad| {
+        let severity = outside::for_operator(RULE.severity, bad.endpoint);
+        let said = bad.first.1.clone();
+        let shown = said.as_ref().map(|said| format!(" ({said})")).unwrap_or_default();
+        let summary =
+            format!("{} goes on without TLS, although users hand in their mail here{shown}.", bad.whose());
+        let finding = bad
+            .finding(&RULE, severity, summary)
+            .confidence(0.9)
+            .data("said", said)
+            .reference("RFC 8314 section 4.1")
+            .reference("RFC 6409 section 3.3");
+        bad.because(finding, &["requires_tls"], |said| {
+            said.as_ref().map_or_else(|| "MAIL was taken without TLS".to_owned(), |said| format!("MAIL without TLS: {said}"))
+        })
+        .fix(logins::require_tls(evidence, bad.endpoint))
+    })
 }
 
 fn judge(evidence: &Evidence, contact: Contact<'_>) -> Verdict<Option<String>> {

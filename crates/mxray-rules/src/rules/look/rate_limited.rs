@@ -29,44 +29,35 @@ struct Limited<'a> {
 
 fn check(evidence: &Evidence) -> Said {
     let well = "it asked nobody to come less often";
-    outside::each(
-        evidence,
-        &RULE,
-        well,
-        |contact| judge(evidence, contact),
-        |bad| {
-            let Limited { stage, reply, confidence } = &bad.first.1;
-            let waits = outside::is_smarthost(bad.endpoint);
-            let severity = if waits { Severity::Warning } else { RULE.severity };
-            let for_us = if waits { "; all mail of this host goes through it" } else { "" };
-            let summary = format!(
-                "{} limits how often we may come: {}{for_us}.",
-                bad.whose(),
-                replies::said(reply).trim_end_matches('.')
-            );
-            let mut finding = bad
-                .finding(&RULE, severity, summary)
-                .confidence(*confidence)
-                .data("stage", replies::stage_text(*stage))
-                .data("code", reply.code)
-                .reference("RFC 5321 section 3.8")
-                .reference("RFC 5321 section 4.5.4.1");
-            finding.whose_move = if waits { Mover::Us } else { Mover::Nobody };
-            let finding = bad.because(finding, &at::SMTP, |limited| replies::said(limited.reply));
-            let again = outside::probe_command(bad.endpoint, "");
-            let finding = finding.fix(
-                Fix::here("Wait some minutes and look again; each try counts against us.")
-                    .command(again.clone())
-                    .verify(again),
-            );
-            if !waits {
-                return finding;
-            }
-            finding.fix(Fix::here(
+    outside::each(evidence, &RULE, well, |contact| judge(evidence, contact), |bad| {
+        let Limited { stage, reply, confidence } = &bad.first.1;
+        let waits = outside::is_smarthost(bad.endpoint);
+        let severity = if waits { Severity::Warning } else { RULE.severity };
+        let for_us = if waits { "; all mail of this host goes through it" } else { "" };
+        let summary = format!(
+            "{} limits how often we may come: {}{for_us}.",
+            bad.whose(),
+            replies::said(reply).trim_end_matches('.')
+        );
+        let mut finding = bad
+            .finding(&RULE, severity, summary)
+            .confidence(*confidence)
+            .data("stage", replies::stage_text(*stage))
+            .data("code", reply.code)
+            .reference("RFC 5321 section 3.8")
+            .reference("RFC 5321 section 4.5.4.1");
+        finding.whose_move = if waits { Mover::Us } else { Mover::Nobody };
+        let finding = bad.because(finding, &at::SMTP, |limited| replies::said(limited.reply));
+        let again = outside::probe_command(bad.endpoint, "");
+        let finding = finding
+            .fix(Fix::here("Wait some minutes and look again; each try counts against us.").command(again.clone()).verify(again));
+        if !waits {
+            return finding;
+        }
+        finding.fix(Fix::here(
             "Send more slowly and over fewer connections at a time (Postfix: smtp_destination_concurrency_limit, smtp_destination_rate_delay), or ask the provider for a higher limit.",
         ))
-        },
-    )
+    })
 }
 
 fn judge<'a>(evidence: &Evidence, contact: Contact<'a>) -> Verdict<Limited<'a>> {
@@ -102,9 +93,7 @@ fn served_otherwise(evidence: &Evidence, contact: Contact<'_>) -> bool {
     let peer = contact.seen.dial.peer.ip();
     let whole = |endpoint: &ExaminedEndpoint| {
         let contacts = endpoint.addresses.values().filter(|seen| seen.dial.peer.ip() == peer);
-        contacts
-            .into_iter()
-            .any(|seen| matches!(&seen.session, Seen::Value(Session::Smtp(session)) if finished(session)))
+        contacts.into_iter().any(|seen| matches!(&seen.session, Seen::Value(Session::Smtp(session)) if finished(session)))
     };
     evidence.endpoints.values().any(whole)
 }

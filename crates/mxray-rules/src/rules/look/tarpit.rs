@@ -135,9 +135,9 @@ fn every_reply(session: &SmtpSession) -> Option<u64> {
         return None;
     }
     let hellos = session.hellos.iter().map(|hello| hello.reply.after_ms);
-    let mails = session
-        .transactions()
-        .flat_map(|one| one.mail.value().into_iter().chain(one.recipients.iter().filter_map(|one| one.reply.value())));
+    let mails = session.transactions().flat_map(|one| {
+        one.mail.value().into_iter().chain(one.recipients.iter().filter_map(|one| one.reply.value()))
+    });
     let all: Vec<u64> = hellos
         .chain(mails.map(|reply| reply.after_ms))
         .chain(session.quit.value().map(|reply| reply.after_ms))

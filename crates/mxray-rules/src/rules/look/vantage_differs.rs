@@ -44,9 +44,9 @@ fn check(evidence: &Evidence) -> Said {
             None if same_host.len().max(far.len()) >= 2 => {
                 judgement.well(format!("{key}: the addresses that could be compared agree"));
             }
-            None => {
-                outside::contacts(key, endpoint).filter_map(why_not).for_each(|blind| judgement.blind(&RULE, &blind))
-            }
+            None => outside::contacts(key, endpoint)
+                .filter_map(why_not)
+                .for_each(|blind| judgement.blind(&RULE, &blind)),
         }
     }
     Ok(judgement)

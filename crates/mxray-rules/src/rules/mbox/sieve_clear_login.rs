@@ -18,27 +18,21 @@ pub const RULE: Rule = Rule {
 
 fn check(evidence: &Evidence) -> Said {
     let well = "it takes no password before TLS";
-    outside::each(
-        evidence,
-        &RULE,
-        well,
-        |contact| judge(evidence, contact),
-        |bad| {
-            let ways = &bad.first.1;
-            let summary = format!(
-                "{} takes passwords before TLS ({}): who listens on the path can read them.",
-                bad.whose(),
-                ways.join(", ")
-            );
-            let finding = bad
-                .finding(&RULE, RULE.severity, summary)
-                .data("ways", ways.clone())
-                .reference("RFC 5804 section 2.1")
-                .reference("RFC 5804 section 5");
-            bad.because(finding, &at::MAILBOX, |ways| format!("the capabilities without TLS list {}", ways.join(", ")))
-                .fix(logins::only_under_tls(evidence, bad.endpoint))
-        },
-    )
+    outside::each(evidence, &RULE, well, |contact| judge(evidence, contact), |bad| {
+        let ways = &bad.first.1;
+        let summary = format!(
+            "{} takes passwords before TLS ({}): who listens on the path can read them.",
+            bad.whose(),
+            ways.join(", ")
+        );
+        let finding = bad
+            .finding(&RULE, RULE.severity, summary)
+            .data("ways", ways.clone())
+            .reference("RFC 5804 section 2.1")
+            .reference("RFC 5804 section 5");
+        bad.because(finding, &at::MAILBOX, |ways| format!("the capabilities without TLS list {}", ways.join(", ")))
+            .fix(logins::only_under_tls(evidence, bad.endpoint))
+    })
 }
 
 fn judge(evidence: &Evidence, contact: Contact<'_>) -> Verdict<Vec<String>> {

@@ -29,22 +29,9 @@ struct Rejected<'a> {
 
 /// What is said of a name that cannot be, or that does not exist.
 const OF_NAME: &[&str] = &[
-    "fully-qualified",
-    "fully qualified",
-    "host not found",
-    "hostname",
-    "host name",
-    "invalid name",
-    "helo command rejected",
-    "ehlo command rejected",
-    "invalid helo",
-    "invalid ehlo",
-    "bad helo",
-    "helo name",
-    "ehlo name",
-    "helo argument",
-    "ehlo argument",
-    "domain name",
+    "fully-qualified", "fully qualified", "host not found", "hostname", "host name", "invalid name", "helo command rejected",
+    "ehlo command rejected", "invalid helo", "invalid ehlo", "bad helo", "helo name", "ehlo name", "helo argument",
+    "ehlo argument", "domain name",
 ];
 
 fn check(evidence: &Evidence) -> Said {
@@ -86,9 +73,7 @@ fn text(rejected: &Rejected<'_>) -> String {
     let Rejected { verb, .. } = rejected;
     let when = if rejected.tls { " under TLS" } else { "" };
     match (rejected.helo, rejected.name) {
-        (true, _) => {
-            format!("it refuses {verb}{when} and takes HELO, so that it has no extension, TLS included: {said}")
-        }
+        (true, _) => format!("it refuses {verb}{when} and takes HELO, so that it has no extension, TLS included: {said}"),
         (false, true) => format!("it refuses the name that we greet with{when}: {said}"),
         (false, false) => format!("it refuses {verb} and HELO{when}, and with them all mail: {said}"),
     }
@@ -130,9 +115,13 @@ fn judge(contact: Contact<'_>) -> Verdict<Rejected<'_>> {
         None if last.reply.code == 250 => Verdict::Well,
         None if last.reply.is_transient() => Verdict::Blind(replies::cut_short(contact, session)),
         // A code that has no meaning here.
-        None => {
-            Verdict::Bad(Rejected { verb: &last.verb, tls: last.tls, reply: &last.reply, helo: false, name: false })
-        }
+        None => Verdict::Bad(Rejected {
+            verb: &last.verb,
+            tls: last.tls,
+            reply: &last.reply,
+            helo: false,
+            name: false,
+        }),
     }
 }
 

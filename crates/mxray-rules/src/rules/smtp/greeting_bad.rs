@@ -73,18 +73,10 @@ fn check(evidence: &Evidence) -> Said {
             .reference("RFC 5321 section 4.2");
         let finding = bad.because(finding, &at::SMTP, Kind::text);
         let step = match kind {
-            Kind::Protocol(..) | Kind::NoReply(_) => {
-                "Find out which program listens there, and what stands in front of it (a proxy, a port forward to the wrong port)."
-            }
-            Kind::TextBefore(_) | Kind::Form(_) | Kind::Endless => {
-                "Have the server (or the proxy, or the filter in front of it) say `220`, its name and nothing before that."
-            }
-            Kind::Refuses(_) => {
-                "If mail should be taken here, take the refusal out of the server's configuration; if not, take the host out of the domain's MX records."
-            }
-            Kind::Nothing => {
-                "Look into the server's log for why it ends: a limit, a filter by address, a helper that does not answer, a proxy without a server behind it."
-            }
+            Kind::Protocol(..) | Kind::NoReply(_) => "Find out which program listens there, and what stands in front of it (a proxy, a port forward to the wrong port).",
+            Kind::TextBefore(_) | Kind::Form(_) | Kind::Endless => "Have the server (or the proxy, or the filter in front of it) say `220`, its name and nothing before that.",
+            Kind::Refuses(_) => "If mail should be taken here, take the refusal out of the server's configuration; if not, take the host out of the domain's MX records.",
+            Kind::Nothing => "Look into the server's log for why it ends: a limit, a filter by address, a helper that does not answer, a proxy without a server behind it.",
         };
         finding.fix(outside::step(bad.endpoint, step).verify(outside::probe_command(bad.endpoint, " --depth greeting")))
     })

@@ -104,9 +104,7 @@ fn judge(contact: Contact<'_>) -> Verdict<Greylisted<'_>> {
 
 /// The same sender and recipient, taken in a later transaction of the session.
 fn taken(session: &SmtpSession, sender: &str, address: &str) -> bool {
-    session
-        .transactions()
-        .filter(|one| one.sender == sender)
-        .flat_map(|one| &one.recipients)
-        .any(|one| one.address == address && one.reply.value().is_some_and(Reply::is_positive))
+    session.transactions().filter(|one| one.sender == sender).flat_map(|one| &one.recipients).any(|one| {
+        one.address == address && one.reply.value().is_some_and(Reply::is_positive)
+    })
 }

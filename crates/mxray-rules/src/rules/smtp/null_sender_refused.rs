@@ -40,8 +40,7 @@ fn check(evidence: &Evidence) -> Said {
             .data("stage", if at_recipient { "rcpt" } else { "mail" })
             .reference("RFC 5321 section 4.5.5")
             .reference("RFC 5321 section 6.1");
-        let finding =
-            bad.because(finding, &at::SMTP, |refused| format!("MAIL FROM:<>: {}", replies::said(refused.reply)));
+        let finding = bad.because(finding, &at::SMTP, |refused| format!("MAIL FROM:<>: {}", replies::said(refused.reply)));
         let again = outside::probe_command(bad.endpoint, " --depth rcpt");
         let own = outside::own(evidence, bad.endpoint).filter(|(_, server, _)| server.software == "postfix");
         let step = match own {
@@ -93,21 +92,14 @@ fn judge(contact: Contact<'_>) -> Verdict<Refused<'_>> {
 
 /// Some servers take MAIL and say it at RCPT: only a text that speaks of the sender counts.
 fn of_recipients<'a>(contact: Contact<'_>, transaction: &'a Transaction) -> Verdict<Refused<'a>> {
-    const OF_NULL: &[&str] = &[
-        "null sender",
-        "empty sender",
-        "null reverse",
-        "empty reverse",
-        "empty envelope",
-        "null envelope",
-        "<>",
-        "bounces not",
-        "no bounces",
-    ];
+    const OF_NULL: &[&str] =
+        &["null sender", "empty sender", "null reverse", "empty reverse", "empty envelope", "null envelope", "<>", "bounces not", "no bounces"];
     let mut replies = transaction.recipients.iter().filter_map(|one| one.reply.value());
     let refused = replies.find(|reply| {
         let text = replies::text(reply).to_lowercase();
-        reply.is_permanent() && !replies::names_us(reply, contact) && OF_NULL.iter().any(|word| text.contains(word))
+        reply.is_permanent()
+            && !replies::names_us(reply, contact)
+            && OF_NULL.iter().any(|word| text.contains(word))
     });
     refused.map_or(Verdict::Well, |reply| Verdict::Bad(Refused { reply, at_recipient: true }))
 }

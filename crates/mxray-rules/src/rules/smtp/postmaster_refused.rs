@@ -24,29 +24,24 @@ struct Refused<'a> {
 }
 
 fn check(evidence: &Evidence) -> Said {
-    outside::each(
-        evidence,
-        &RULE,
-        "it takes mail for postmaster",
-        |contact| judge(evidence, contact),
-        |bad| {
-            let Refused { address, reply } = bad.first.1;
-            let severity = outside::for_operator(RULE.severity, bad.endpoint);
-            let summary =
-                format!("{} refuses mail to {address}: {}.", bad.whose(), replies::said(reply).trim_end_matches('.'));
-            let finding = bad
-                .finding(&RULE, severity, summary)
-                .confidence(0.95)
-                .data("recipient", address)
-                .data("code", reply.code)
-                .reference("RFC 5321 section 4.5.1")
-                .reference("RFC 2142 section 5");
-            let finding = bad.because(finding, &at::SMTP, |refused| {
-                format!("RCPT TO:<{}>: {}", replies::short(refused.address), replies::said(refused.reply))
-            });
-            let again = outside::probe_command(bad.endpoint, " --depth rcpt");
-            let own = outside::own(evidence, bad.endpoint).filter(|(_, server, _)| server.software == "postfix");
-            let step = match own {
+    outside::each(evidence, &RULE, "it takes mail for postmaster", |contact| judge(evidence, contact), |bad| {
+        let Refused { address, reply } = bad.first.1;
+        let severity = outside::for_operator(RULE.severity, bad.endpoint);
+        let summary =
+            format!("{} refuses mail to {address}: {}.", bad.whose(), replies::said(reply).trim_end_matches('.'));
+        let finding = bad
+            .finding(&RULE, severity, summary)
+            .confidence(0.95)
+            .data("recipient", address)
+            .data("code", reply.code)
+            .reference("RFC 5321 section 4.5.1")
+            .reference("RFC 2142 section 5");
+        let finding = bad.because(finding, &at::SMTP, |refused| {
+            format!("RCPT TO:<{}>: {}", replies::short(refused.address), replies::said(refused.reply))
+        });
+        let again = outside::probe_command(bad.endpoint, " --depth rcpt");
+        let own = outside::own(evidence, bad.endpoint).filter(|(_, server, _)| server.software == "postfix");
+        let step = match own {
             Some((_, server, _)) => Fix::here(
                 "Give postmaster a mailbox: an alias to a person, in the table that holds this domain's users (virtual_alias_maps for a virtual domain, /etc/aliases for mydestination).",
             )
@@ -59,9 +54,8 @@ fn check(evidence: &Evidence) -> Said {
                 "Give postmaster a mailbox that a person reads, and let no filter stand in front of it.",
             ),
         };
-            finding.fix(step.verify(again))
-        },
-    )
+        finding.fix(step.verify(again))
+    })
 }
 
 fn judge<'a>(evidence: &Evidence, contact: Contact<'a>) -> Verdict<Refused<'a>> {
@@ -110,9 +104,7 @@ fn is_postmaster(address: &str) -> bool {
 
 fn of_relaying(reply: &Reply) -> bool {
     let text = replies::text(reply).to_lowercase();
-    ["relay", "not local", "not our domain", "unknown domain", "domain not", "rcpthosts"]
-        .iter()
-        .any(|word| text.contains(word))
+    ["relay", "not local", "not our domain", "unknown domain", "domain not", "rcpthosts"].iter().any(|word| text.contains(word))
 }
 
 /// The domain led here by its MX, or is one of this host's servers' own; without a domain it is always meant.

@@ -101,13 +101,8 @@ fn command_crossed_out(session: &SmtpSession) -> Option<String> {
         _ => None,
     };
     let refused = session.hellos.iter().map(|hello| &hello.reply).chain(starttls).filter(|reply| reply.is_permanent());
-    let has_crosses = |text: &str| {
-        text.split(|c: char| !c.is_ascii_alphanumeric()).any(|w| w.len() >= 4 && w.bytes().all(|b| b == b'X'))
-    };
-    refused
-        .map(replies::said)
-        .find(|said| has_crosses(said))
-        .map(|said| format!("a command of ours reached it as XXXX ({said})"))
+    let has_crosses = |text: &str| text.split(|c: char| !c.is_ascii_alphanumeric()).any(|w| w.len() >= 4 && w.bytes().all(|b| b == b'X'));
+    refused.map(replies::said).find(|said| has_crosses(said)).map(|said| format!("a command of ours reached it as XXXX ({said})"))
 }
 
 fn hello_refused(session: &SmtpSession) -> bool {
