@@ -265,7 +265,7 @@ mod tests {
         let environment = Environment { deadline: Some("4".into()), ..Environment::default() };
         config.apply_environment(&environment).unwrap();
         assert_eq!(config.settings.doctor.deadline, Duration::from_secs(4));
-        config.apply(&Flags { deadline: Some(Duration::from_secs(5)), fail_on: None });
+        config.apply(&Flags { deadline: Some(Duration::from_secs(5)), ..Flags::default() });
         assert_eq!(config.settings.doctor.deadline, Duration::from_secs(5));
         assert_eq!(config.origin("doctor.deadline_s").to_string(), "--deadline");
     }

@@ -151,10 +151,10 @@ fn before_transaction(session: &SmtpSession, around: &Circumstances<'_>) -> Outc
         return Outcome::said(Status::NotSent, Stage::Handshake, around.distrust);
     }
     match &session.starttls {
-        Seen::Value(StarttlsOutcome::Refused(reply)) if session.ending == Ending::Refused => {
-            if session.stage == Stage::Starttls {
-                return Outcome { elsewhere: true, ..negative(Stage::Starttls, reply) };
-            }
+        Seen::Value(StarttlsOutcome::Refused(reply))
+            if session.ending == Ending::Refused && session.stage == Stage::Starttls =>
+        {
+            return Outcome { elsewhere: true, ..negative(Stage::Starttls, reply) };
         }
         Seen::Value(StarttlsOutcome::Injected(_)) => {
             return Outcome::said(

@@ -1,6 +1,6 @@
 //! `mxray send` against scripted servers, a name server of our own, and what is installed: smtp-sink, swaks, openssl.
 
-use super::{Scratch, mxray, run, talk, text};
+use super::{Scratch, mxray, run, skipped, talk, text};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, UdpSocket};
 use std::os::unix::net::UnixListener;
@@ -293,6 +293,119 @@ fn a_password_is_nowhere() {
     assert!(!refused.contains("hunter22"), "{refused}");
 }
 
+/// Options of one run, what the server plays, and the exit code, status and stage that have to come of it.
+type Case = (&'static [&'static str], Script, i32, &'static str, &'static str);
+
+#[test]
+fn every_stage_has_its_name_and_what_was_not_answered_is_not_known() {
+    const CASES: &[Case] = &[
+        (&[], &["S: 554 not for you", "C: QUIT", "S: 221 bye"], 1, "refused", "greeting"),
+        (&[], &["S: 421 busy", "C: QUIT", "S: 221 bye"], 1, "deferred", "greeting"),
+        (&[], &["close"], 2, "unknown", "greeting"),
+        (&[], &["S: 220 a", "C: EHLO", "close"], 2, "unknown", "ehlo"),
+        (
+            &[],
+            &["S: 220 a", "C: EHLO", "S: 502 no", "C: HELO", "S: 450 no", "C: QUIT", "S: 221 a"],
+            1,
+            "deferred",
+            "ehlo",
+        ),
+        (
+            &["--tls", "required"],
+            &["S: 220 a", "C: EHLO", "S: 250 a", "C: STARTTLS", "S: 502 5.5.1 no", "C: QUIT", "S: 221 a"],
+            1,
+            "refused",
+            "starttls",
+        ),
+        (
+            &["--tls-verify"],
+            &[
+                "S: 220 a",
+                "C: EHLO",
+                "S: 250-a",
+                "S: 250 STARTTLS",
+                "C: STARTTLS",
+                "S: 454 later",
+                "C: QUIT",
+                "S: 221 a",
+            ],
+            1,
+            "deferred",
+            "starttls",
+        ),
+        (
+            &["--user", "u", "--password", "file:/etc/hostname"],
+            &["S: 220 a", "C: EHLO", "S: 250 a", "C: QUIT", "S: 221 a"],
+            1,
+            "not_sent",
+            "auth",
+        ),
+        (
+            &["--xclient", "ADDR=192.0.2.1"],
+            &["S: 220 a", "C: EHLO", "S: 250 a", "C: QUIT", "S: 221 a"],
+            1,
+            "not_sent",
+            "xclient",
+        ),
+        (
+            &["--proxy", "1"],
+            &[
+                "C: PROXY UNKNOWN\r\n",
+                "S: 220 a",
+                "C: EHLO",
+                "S: 250 a",
+                "C: MAIL",
+                "S: 550 no",
+                "C: RSET",
+                "S: 250 a",
+                "C: QUIT",
+                "S: 221 a",
+            ],
+            1,
+            "refused",
+            "mail",
+        ),
+        (
+            &["--helo-only", "--dsn-return", "hdrs"],
+            &["S: 220 a", "C: HELO", "S: 250 a", "C: MAIL FROM:<a@b.example>\r\n", "S: 250 a", "C: RCPT", "close"],
+            2,
+            "unknown",
+            "rcpt",
+        ),
+        (
+            &["--dsn-return", "hdrs", "--dsn-id", "a+b", "--dsn-notify", "success,delay", "--dsn-recipient"],
+            &[
+                "S: 220 a",
+                "C: EHLO",
+                "S: 250-a",
+                "S: 250 DSN",
+                "C: MAIL FROM:<a@b.example> RET=HDRS ENVID=a+2Bb\r\n",
+                "S: 250 a",
+                "C: RCPT TO:<c@d.example> NOTIFY=SUCCESS,DELAY ORCPT=rfc822;c@d.example\r\n",
+                "S: 250 a",
+                "C: DATA",
+                "S: 452 full",
+                "C: RSET",
+                "S: 250 a",
+                "C: QUIT",
+                "S: 221 a",
+            ],
+            1,
+            "deferred",
+            "data",
+        ),
+    ];
+    for (words, script, code, status, stage) in CASES {
+        let (port, served) = server("127.0.0.1", vec![script]);
+        let at = format!("127.0.0.1:{port}");
+        let output = send(&[&["--server", &at, "--to", "c@d.example", "--json"], *words].concat());
+        assert!(served.join().is_ok(), "{words:?} {script:?}: {}", text(&output.stderr));
+        let row = &json(&output)["rows"][0];
+        let found = (output.status.code(), row["status"].as_str(), row["stage"].as_str());
+        assert_eq!(found, (Some(*code), Some(*status), Some(*stage)), "{words:?} {script:?} {row}");
+    }
+}
+
 #[test]
 fn stops_where_it_is_told_to() {
     const SCRIPT: Script =
@@ -409,8 +522,7 @@ fn the_next_exchanger_is_asked_for_those_who_were_put_off() {
     let first = TcpListener::bind("127.0.0.2:0").unwrap();
     let port = first.local_addr().unwrap().port();
     let Ok(second) = TcpListener::bind(("127.0.0.3", port)) else {
-        eprintln!("skipped: somebody has the port already");
-        return;
+        return skipped("the next exchanger", "somebody has the port already");
     };
     let served = std::thread::spawn(move || {
         play(first.accept().unwrap().0, BUSY);
@@ -472,7 +584,7 @@ fn is_there(program: &str) -> bool {
         std::env::split_paths(&path).chain(["/usr/sbin".into()]).any(|place| place.join(program).is_file())
     });
     if !found {
-        eprintln!("skipped: {program} is not installed");
+        skipped(program, "it is not installed");
     }
     found
 }
