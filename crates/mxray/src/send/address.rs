@@ -14,14 +14,12 @@ impl Mailbox {
     /// A sentence: it cannot be one.
     pub fn parse(text: &str) -> Result<Self, String> {
         let text = text.trim();
-        let address = match text.strip_suffix('>').and_then(|text| text.rsplit_once('<')) {
-            Some((_, address)) => address,
-            None => text,
-        };
+        let (name, address) = text.strip_suffix('>').and_then(|text| text.rsplit_once('<')).unwrap_or(("", text));
         let bad = |c: char| c.is_control() || matches!(c, '<' | '>');
         // A blank can only stand in a quoted local part.
         let blank = address.contains([' ', '\t']) && !address.starts_with('"');
-        if address.contains(bad) || blank || address.len() > 320 {
+        let nested = name.contains(['<', '>']) && !name.contains('"');
+        if nested || name.contains(char::is_control) || address.contains(bad) || blank || address.len() > 320 {
             return Err(format!("{:?} is no address", text.chars().take(80).collect::<String>()));
         }
         Ok(Mailbox { shown: if text.is_empty() { "<>" } else { text }.to_owned(), address: address.to_owned() })
