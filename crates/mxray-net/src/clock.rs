@@ -8,12 +8,25 @@ use std::time::{Duration, Instant};
 pub struct Clock {
     began: Instant,
     deadline: Instant,
+    /// How long a TLS handshake may take; `None`: as long as there is time.
+    handshake: Option<Duration>,
 }
 
 impl Clock {
     /// Begins now.
     pub fn start(deadline: Instant) -> Self {
-        Clock { began: Instant::now(), deadline }
+        Clock { began: Instant::now(), deadline, handshake: None }
+    }
+
+    /// A long session does not wait long for a handshake.
+    #[must_use]
+    pub fn with_handshake_within(self, patience: Duration) -> Self {
+        Clock { handshake: Some(patience), ..self }
+    }
+
+    /// Until when a handshake that begins now is waited for.
+    pub fn handshake_until(&self) -> Instant {
+        self.handshake.map_or(self.deadline, |patience| self.instant(self.now() + patience))
     }
 
     pub fn now(&self) -> Moment {

@@ -25,7 +25,7 @@ pub use distance::{distance, explain};
 pub use dns::{
     Answered, BadName, DnsQuestion, Memory, Resolver, check_resolver, reads_as_answer, reverse_name, servers_of,
 };
-pub use drive::{Held, drive};
+pub use drive::{Held, drive, drive_judging};
 pub use examine::{Beyond, Examination, Tools, examine};
 pub use random::token;
 pub use stream::{Came, Stream};

@@ -1,4 +1,4 @@
-//! Text that nobody can guess: nonces of logins.
+//! Random text, for what has to be fresh: nonces, identifiers of messages.
 
 use ring::rand::{SecureRandom, SystemRandom};
 

@@ -206,6 +206,7 @@ pub fn stage_text(stage: Stage) -> &'static str {
         Stage::Greeting => "greeting",
         Stage::Ehlo | Stage::Helo => "ehlo",
         Stage::Starttls | Stage::Handshake => "starttls",
+        Stage::Xclient => "xclient",
         Stage::Auth => "auth",
         Stage::Mail => "mail",
         Stage::Rcpt => "rcpt",

@@ -12,6 +12,8 @@ pub(crate) const LINE_BYTES_MAX: usize = 64 * 1024;
 pub(crate) const SESSION_BYTES_MAX: u64 = 4 << 20;
 /// Most bytes that a transcript keeps of what was received.
 const KEPT_BYTES_MAX: usize = 256 * 1024;
+/// Most bytes of one message of ours that a transcript keeps; whoever sends it has the rest.
+const SENT_BYTES_MAX: usize = 256 * 1024;
 /// Most anomalies that are kept; the first ones say what is wrong.
 const ANOMALIES_MAX: usize = 200;
 
@@ -118,6 +120,8 @@ impl Lines {
 
     /// What was written, with its secrets masked already.
     pub fn sent(&mut self, masked: &[u8], now: Moment) -> u32 {
+        let (masked, rest) = masked.split_at(masked.len().min(SENT_BYTES_MAX));
+        self.transcript.left_out_bytes += rest.len() as u64;
         self.push(What::Sent(Raw::from(masked)), now, Moment::ZERO)
     }
 

@@ -7,6 +7,7 @@ use crate::counters::CountersArgs;
 use crate::output::ColourWish;
 use crate::probe::ProbeArgs;
 use crate::routes::RoutesArgs;
+use crate::send::SendArgs;
 use crate::sockets::SocketsArgs;
 use crate::talk::TalkArgs;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
@@ -149,6 +150,8 @@ pub enum Command {
     Probe(Box<ProbeArgs>),
     /// Speak with a mail server by hand: TLS inline, times, codes explained, history, completion, logins
     Talk(TalkArgs),
+    /// Send a message, and say what each server said of each recipient
+    Send(Box<SendArgs>),
     /// What a finding's code means, why it matters, how to fix it and how to verify
     Explain(ExplainArgs),
     /// The configuration: check it, show what is in effect, print a sample

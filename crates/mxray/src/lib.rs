@@ -20,6 +20,7 @@ mod outside;
 mod probe;
 mod progress;
 mod routes;
+mod send;
 mod sockets;
 mod state;
 mod talk;
@@ -109,6 +110,13 @@ fn dispatch(cli: &Cli, environment: &Environment, output: &mut Output) -> Result
             Ok(routes::run(args, format, output, terminal)?)
         }
         Command::Talk(args) => talk::run(args, &load(cli, environment)?, environment, output),
+        Command::Send(args) => {
+            let format = &args.output;
+            let format =
+                environment.format(format.json, format.format, cli::ListFormat::Text).map_err(Failure::Usage)?;
+            let servers = load(cli, environment)?.settings.dns.servers.clone();
+            send::run(args, format, &servers, output)
+        }
         Command::Explain(args) => explain::run(args, &explain::pages(), environment, output),
         Command::Config(ConfigCommand::Check) => {
             config::command::check(cli.global.config.as_deref(), environment, output)

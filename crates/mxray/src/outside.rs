@@ -3,6 +3,7 @@
 //! What must not live here: connections (`mxray-net`), sessions (`mxray-wire`).
 
 pub mod credentials;
+pub mod names;
 pub mod target;
 
 /// The name that EHLO says: this host's own, where it has a full one, else its address literal's stand-in.

@@ -34,6 +34,8 @@ pub enum Stage {
     Helo,
     Starttls,
     Handshake,
+    /// Postfix's XCLIENT: to be taken for another client.
+    Xclient,
     Auth,
     Mail,
     Rcpt,
@@ -142,6 +144,8 @@ pub struct SmtpSession {
     pub auth: Seen<AuthAttempt<Reply>>,
     /// To a MAIL that was sent without TLS, only to learn whether TLS is required. It was taken back with RSET.
     pub mail_in_clear: Seen<Reply>,
+    /// To XCLIENT, where that was asked for. `Absent`: the server does not announce it.
+    pub xclient: Seen<Reply>,
     pub transaction: Option<Transaction>,
     /// Those behind the first one, where several were asked for. Each was taken back with RSET.
     pub further: Vec<Transaction>,

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 #[serde(default)]
 pub struct Transcript {
     pub entries: Vec<Entry>,
-    /// Received bytes that are not in `entries`, because there were too many.
+    /// Bytes that are not in `entries`, because there were too many: received ones, or those of a long message of ours.
     pub left_out_bytes: u64,
     pub anomalies: Vec<Anomaly>,
 }

@@ -5,6 +5,8 @@ use mxray_auth::{Anchors, Examined, Stores, chain};
 use mxray_model::evidence::RootStore;
 use mxray_model::{Blind, Seen};
 use ring::digest::{Context, SHA256};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -27,6 +29,24 @@ impl Roots {
         let roots = Roots::default();
         let _ = roots.stores.set(stores);
         roots
+    }
+
+    /// Only the certificates in this text, which stand for this host's own store.
+    ///
+    /// # Errors
+    /// There is none in it, or one cannot be read.
+    pub fn from_pem(text: &[u8]) -> Result<Self, String> {
+        let mut anchors = Anchors::default();
+        for der in CertificateDer::pem_slice_iter(text) {
+            let der = der.map_err(|error| format!("a certificate cannot be read: {error}"))?;
+            if !anchors.add_certificate(&der) {
+                return Err("a certificate cannot be read".to_owned());
+            }
+        }
+        if anchors.is_empty() {
+            return Err("no certificate in it".to_owned());
+        }
+        Ok(Roots::given(Stores::from([(RootStore::System, Seen::Value(anchors))])))
     }
 
     /// This host's own, and Mozilla's as they were when this was built.

@@ -4,6 +4,7 @@
 //! written already. Whatever else comes is recorded as unasked.
 
 use super::extensions::announced;
+use super::handover::StopHow;
 use super::plan::{Dialect, Envelope, Plan};
 use super::reply::Replies;
 use crate::auth::{Attempt, Payload};
@@ -35,10 +36,13 @@ enum Asked {
     MailInClear,
     RsetInClear,
     Starttls,
+    Xclient,
     Auth,
     Mail,
     Rcpt(usize),
     Data,
+    /// A BDAT that is not the last one.
+    Chunk,
     /// The message: of all recipients, or (LMTP) of one.
     Message(Option<usize>),
     Rset,
@@ -52,11 +56,12 @@ impl Asked {
             Asked::Ehlo => Stage::Ehlo,
             Asked::Helo => Stage::Helo,
             Asked::Starttls => Stage::Starttls,
+            Asked::Xclient => Stage::Xclient,
             Asked::Auth => Stage::Auth,
             Asked::Mail | Asked::MailInClear => Stage::Mail,
             Asked::Rcpt(_) => Stage::Rcpt,
             Asked::Data => Stage::Data,
-            Asked::Message(_) => Stage::Message,
+            Asked::Chunk | Asked::Message(_) => Stage::Message,
             Asked::Rset | Asked::RsetInClear => Stage::Rset,
             Asked::Quit => Stage::Quit,
         }
@@ -68,10 +73,12 @@ impl Asked {
             Asked::Ehlo => "the reply to EHLO",
             Asked::Helo => "the reply to HELO",
             Asked::Starttls => "the reply to STARTTLS",
+            Asked::Xclient => "the reply to XCLIENT",
             Asked::Auth => "the reply to AUTH",
             Asked::Mail | Asked::MailInClear => "the reply to MAIL",
             Asked::Rcpt(_) => "the reply to RCPT",
             Asked::Data => "the reply to DATA",
+            Asked::Chunk => "the reply to BDAT",
             Asked::Message(_) => "the reply to the message",
             Asked::Rset | Asked::RsetInClear => "the reply to RSET",
             Asked::Quit => "the reply to QUIT",
@@ -98,6 +105,10 @@ pub struct Smtp {
     /// The transaction under way, and those behind it.
     envelope: Option<Envelope>,
     further: VecDeque<Envelope>,
+    /// The driver does not trust the other side of TLS.
+    distrusted: bool,
+    /// Bytes of the message that went out in chunks.
+    chunked: usize,
 }
 
 impl Client<Smtp> {
@@ -113,9 +124,12 @@ impl Client<Smtp> {
             awaited: VecDeque::new(),
             attempt: None,
             binding: None,
+            distrusted: false,
+            chunked: 0,
         };
         let mut client = Client::begin(smtp, REPLY_LINE_BYTES, implicit_tls);
         let (smtp, talk) = client.halves();
+        talk.write(smtp.plan.handover.preface(), smtp.plan.handover.preface());
         if implicit_tls {
             smtp.session.stage = Stage::Handshake;
         } else {
@@ -127,6 +141,11 @@ impl Client<Smtp> {
     /// What a login can be bound to the TLS channel with; before `on_tls`.
     pub fn bind(&mut self, binding: Binding) {
         self.halves().0.binding = Some(binding);
+    }
+
+    /// Who answers under TLS is not who was asked for: nothing but QUIT is said to them. Before `on_tls`.
+    pub fn distrust(&mut self) {
+        self.halves().0.distrusted = true;
     }
 }
 
@@ -167,7 +186,7 @@ impl Protocol for Smtp {
         let Some(awaited) = self.awaited.front() else { return (Moment::ZERO, Moment::ZERO) };
         let most = match awaited.asked {
             Asked::Greeting => patience.greeting,
-            Asked::Message(_) => patience.message,
+            Asked::Chunk | Asked::Message(_) => patience.message,
             Asked::Quit => patience.quit,
             _ => patience.reply,
         };
@@ -176,11 +195,18 @@ impl Protocol for Smtp {
     }
 
     fn on_tls(&mut self, talk: &mut Talk, now: Moment) {
+        if self.distrusted {
+            talk.end(Ending::Distrusted);
+            return match self.session.greeting {
+                Seen::Value(_) => self.quit(talk),
+                _ => talk.close(Ending::Distrusted),
+            };
+        }
         if self.session.greeting.value().is_none() {
             self.await_greeting(talk, now);
         } else {
             // What was announced in clear counts for nothing (RFC 3207 section 4.2).
-            self.hello(Asked::Ehlo, talk);
+            self.first_hello(talk);
         }
     }
 
@@ -238,13 +264,17 @@ impl Smtp {
             Asked::MailInClear => self.on_mail_in_clear(reply, talk),
             Asked::RsetInClear => self.ask(Asked::Starttls, "STARTTLS\r\n", talk),
             Asked::Starttls => self.on_starttls(reply, now, talk),
+            Asked::Xclient => self.on_xclient(reply, talk),
             Asked::Auth => self.on_auth(&reply, talk),
             Asked::Quit => {
                 self.session.quit = Seen::Value(reply);
                 talk.close(Ending::Finished);
             }
             Asked::Rset => self.next_transaction(talk),
-            Asked::Mail | Asked::Rcpt(_) | Asked::Data | Asked::Message(_) => self.on_transaction(asked, reply, talk),
+            Asked::Chunk if reply.is_positive() => self.send_message(talk),
+            Asked::Mail | Asked::Rcpt(_) | Asked::Data | Asked::Chunk | Asked::Message(_) => {
+                self.on_transaction(asked, reply, talk);
+            }
         }
     }
 
@@ -257,8 +287,12 @@ impl Smtp {
         } else if self.plan.depth <= Depth::Greeting {
             self.quit(talk);
         } else {
-            self.hello(Asked::Ehlo, talk);
+            self.first_hello(talk);
         }
+    }
+
+    fn first_hello(&mut self, talk: &mut Talk) {
+        self.hello(if self.plan.handover.helo_only { Asked::Helo } else { Asked::Ehlo }, talk);
     }
 
     fn hello(&mut self, asked: Asked, talk: &mut Talk) {
@@ -359,8 +393,29 @@ impl Smtp {
         talk.begin_tls();
     }
 
+    /// As if connected anew: a greeting, which is followed by a new EHLO.
+    fn on_xclient(&mut self, reply: Reply, talk: &mut Talk) {
+        let welcome = reply.code == 220;
+        self.session.xclient = Seen::Value(reply);
+        if welcome {
+            self.first_hello(talk);
+        } else {
+            talk.end(Ending::Refused);
+            self.quit(talk);
+        }
+    }
+
     /// The extensions that hold are known; on with what the plan asks for.
     fn after_tls(&mut self, talk: &mut Talk) {
+        if let Some(command) = self.plan.handover.xclient_command()
+            && self.session.xclient.value().is_none()
+        {
+            if self.announces("XCLIENT") {
+                return self.ask(Asked::Xclient, &command, talk);
+            }
+            self.session.xclient = Seen::Absent;
+            return self.give_up_at(Stage::Xclient, talk);
+        }
         let Some(auth) = self.plan.auth.clone().filter(|_| self.plan.depth >= Depth::Auth) else {
             return self.after_auth(talk);
         };
@@ -431,7 +486,18 @@ impl Smtp {
         self.ask_masked(Asked::Auth, &bytes, &masked, talk);
     }
 
+    /// Something that the rest needs is missing, and the server did not say no: so far, and no further.
+    fn give_up_at(&mut self, stage: Stage, talk: &mut Talk) {
+        self.session.stage = stage;
+        talk.end(Ending::Finished);
+        self.quit(talk);
+    }
+
     fn after_auth(&mut self, talk: &mut Talk) {
+        let logged_in = self.session.auth.value().and_then(|auth| auth.reply.value()).is_some_and(Reply::is_positive);
+        if self.plan.handover.auth_required && self.plan.auth.is_some() && !logged_in {
+            return self.give_up_at(Stage::Auth, talk);
+        }
         match self.envelope.clone().filter(|_| self.plan.depth >= Depth::Rcpt) {
             Some(envelope) => self.session.transaction = Some(self.begin_transaction(&envelope, talk)),
             None => self.quit(talk),
@@ -456,15 +522,22 @@ impl Smtp {
             reply: Seen::not_attempted("RCPT was not sent"),
             delivered: Seen::not_attempted("no message was handed over"),
         };
-        let transaction = Transaction {
+        let mut transaction = Transaction {
             sender: envelope.sender().to_owned(),
             mail: Seen::not_attempted("MAIL was not answered"),
             recipients: envelope.recipients().iter().map(recipient).collect(),
             data: Seen::not_attempted("DATA was not sent"),
             accepted: Seen::not_attempted("no message was handed over"),
         };
-        self.ask(Asked::Mail, &envelope.mail_command(), talk);
-        if self.plan.pipelining && self.announces("PIPELINING") {
+        if let Some(missing) = self.plan.handover.needs.iter().find(|keyword| !self.announces(keyword)) {
+            transaction.mail =
+                Seen::not_attempted(&format!("the server does not announce {missing}, which this needs"));
+            self.give_up_at(Stage::Mail, talk);
+            return transaction;
+        }
+        let command = envelope.mail_command(|keyword| self.announces(keyword));
+        self.ask(Asked::Mail, &command, talk);
+        if self.plan.pipelining && self.plan.handover.stop.is_none() && self.announces("PIPELINING") {
             for place in 0..envelope.recipients().len() {
                 self.ask_rcpt(place, talk);
             }
@@ -473,7 +546,8 @@ impl Smtp {
     }
 
     fn ask_rcpt(&mut self, place: usize, talk: &mut Talk) -> bool {
-        let command = self.envelope.as_ref().and_then(|envelope| envelope.rcpt_command(place));
+        let command =
+            self.envelope.as_ref().and_then(|envelope| envelope.rcpt_command(place, |keyword| self.announces(keyword)));
         let asks = command.is_some();
         if let Some(command) = command {
             self.ask(Asked::Rcpt(place), &command, talk);
@@ -546,21 +620,40 @@ impl Smtp {
 
     fn send_message(&mut self, talk: &mut Talk) {
         let Some(message) = self.plan.message.clone() else { return self.quit(talk) };
-        let chunk = message.chunking && self.announces("CHUNKING");
-        let bytes = if chunk {
-            let mut bytes = format!("BDAT {} LAST\r\n", message.bytes().len()).into_bytes();
-            bytes.extend_from_slice(message.bytes());
-            bytes
+        if let Some(how) = self.plan.handover.stops_before(Stage::Message) {
+            return self.stop(how, talk);
+        }
+        let (bytes, last) = if message.chunking && self.announces("CHUNKING") {
+            let rest = message.bytes().get(self.chunked..).unwrap_or_default();
+            let (chunk, rest) =
+                rest.split_at(message.chunk_bytes.map_or(rest.len(), |most| most.get().min(rest.len())));
+            self.chunked += chunk.len();
+            let last = if rest.is_empty() { " LAST" } else { "" };
+            let command = format!("BDAT {}{last}\r\n", chunk.len());
+            ([command.as_bytes(), chunk].concat(), rest.is_empty())
         } else {
-            message.stuffed()
+            (message.stuffed(), true)
         };
         let awaited = match self.plan.dialect {
+            _ if !last => vec![Asked::Chunk],
             Dialect::Smtp => vec![Asked::Message(None)],
             Dialect::Lmtp => self.accepted().into_iter().map(|place| Asked::Message(Some(place))).collect(),
         };
         self.session.stage = Stage::Message;
         self.awaited.extend(awaited.into_iter().map(|asked| Awaited { asked, since: None }));
         talk.write(&bytes, &bytes);
+        if self.plan.handover.drops_at(Stage::Message) {
+            talk.close(Ending::Finished);
+        }
+    }
+
+    /// As far as it was to go.
+    fn stop(&mut self, how: StopHow, talk: &mut Talk) {
+        talk.end(Ending::Finished);
+        match how {
+            StopHow::Quit => self.quit(talk),
+            StopHow::Drop | StopHow::DropUnanswered => talk.close(Ending::Finished),
+        }
     }
 
     fn reset(&mut self, talk: &mut Talk) {
@@ -582,11 +675,20 @@ impl Smtp {
     }
 
     fn ask_masked(&mut self, asked: Asked, command: &[u8], masked: &[u8], talk: &mut Talk) {
+        // A server that was refused or gave up is still told goodbye, unless it is to be left without a word.
+        if let Some(how) = self.plan.handover.stops_before(asked.stage())
+            && !(how == StopHow::Quit && matches!(asked, Asked::Rset | Asked::Quit))
+        {
+            return self.stop(how, talk);
+        }
         if !talk.has_ended() {
             self.session.stage = asked.stage();
         }
         self.awaited.push_back(Awaited { asked, since: None });
         talk.write(command, masked);
+        if self.plan.handover.drops_at(asked.stage()) {
+            talk.close(Ending::Finished);
+        }
     }
 
     fn unknown(&mut self, asked: Asked, ending: &Ending) {
@@ -617,7 +719,8 @@ impl Smtp {
                 }
             }
             (Asked::Data, Some(transaction)) => transaction.data = Seen::Unknown(blind),
-            (Asked::Message(None), Some(transaction)) => transaction.accepted = Seen::Unknown(blind),
+            (Asked::Xclient, _) => session.xclient = Seen::Unknown(blind),
+            (Asked::Chunk | Asked::Message(None), Some(transaction)) => transaction.accepted = Seen::Unknown(blind),
             (Asked::Message(Some(place)), Some(transaction)) => {
                 if let Some(recipient) = transaction.recipients.get_mut(place) {
                     recipient.delivered = Seen::Unknown(blind);

@@ -1,10 +1,12 @@
 //! What a session is to do. Addresses and names are checked here, so that nothing in a plan can add a line of its own.
 
+use super::handover::Handover;
 use crate::Moment;
 use crate::Starttls;
 use crate::auth::Auth;
 use mxray_model::session::Depth;
 use std::fmt;
+use std::num::NonZeroUsize;
 
 /// Which of the two protocols.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -64,6 +66,10 @@ pub struct Envelope {
     mail_parameters: Vec<String>,
     /// Behind each recipient: `NOTIFY=FAILURE`.
     rcpt_parameters: Vec<String>,
+    /// Behind the sender, where the server announces the keyword in front.
+    mail_where: Vec<(String, String)>,
+    /// The same, recipient by recipient.
+    rcpt_where: Vec<Vec<(String, String)>>,
 }
 
 impl Envelope {
@@ -77,7 +83,30 @@ impl Envelope {
             recipients: recipients.iter().map(|recipient| address(recipient)).collect::<Result<_, _>>()?,
             mail_parameters: Vec::new(),
             rcpt_parameters: Vec::new(),
+            mail_where: Vec::new(),
+            rcpt_where: Vec::new(),
         })
+    }
+
+    /// A parameter of MAIL for servers that announce the keyword: `SIZE`, `SIZE=1000`.
+    ///
+    /// # Errors
+    /// A parameter with a blank or a control character in it.
+    pub fn with_announced(mut self, keyword: &str, mail: &str) -> Result<Self, BadAddress> {
+        self.mail_where.push((keyword.to_ascii_uppercase(), parameter(mail)?));
+        Ok(self)
+    }
+
+    /// A parameter of RCPT for servers that announce the keyword, recipient by recipient: `DSN`, `ORCPT=rfc822;…`.
+    ///
+    /// # Errors
+    /// A parameter with a blank or a control character in it.
+    pub fn with_announced_for_each(mut self, keyword: &str, of: impl Fn(&str) -> String) -> Result<Self, BadAddress> {
+        self.rcpt_where.resize(self.recipients.len(), Vec::new());
+        for (recipient, parameters) in self.recipients.iter().zip(&mut self.rcpt_where) {
+            parameters.push((keyword.to_ascii_uppercase(), parameter(&of(recipient))?));
+        }
+        Ok(self)
     }
 
     /// # Errors
@@ -96,17 +125,26 @@ impl Envelope {
         &self.recipients
     }
 
-    pub(crate) fn mail_command(&self) -> String {
-        command("MAIL FROM", &self.sender, &self.mail_parameters)
+    pub(crate) fn mail_command(&self, announces: impl Fn(&str) -> bool) -> String {
+        command("MAIL FROM", &self.sender, &self.mail_parameters, &self.mail_where, announces)
     }
 
-    pub(crate) fn rcpt_command(&self, place: usize) -> Option<String> {
-        self.recipients.get(place).map(|recipient| command("RCPT TO", recipient, &self.rcpt_parameters))
+    pub(crate) fn rcpt_command(&self, place: usize, announces: impl Fn(&str) -> bool) -> Option<String> {
+        let own = self.rcpt_where.get(place).map(Vec::as_slice).unwrap_or_default();
+        let recipient = self.recipients.get(place)?;
+        Some(command("RCPT TO", recipient, &self.rcpt_parameters, own, announces))
     }
 }
 
-fn command(verb: &str, address: &str, parameters: &[String]) -> String {
-    let parameters: String = parameters.iter().map(|parameter| format!(" {parameter}")).collect();
+fn command(
+    verb: &str,
+    address: &str,
+    always: &[String],
+    conditional: &[(String, String)],
+    announces: impl Fn(&str) -> bool,
+) -> String {
+    let announced = conditional.iter().filter(|(keyword, _)| announces(keyword)).map(|(_, parameter)| parameter);
+    let parameters: String = always.iter().chain(announced).map(|parameter| format!(" {parameter}")).collect();
     format!("{verb}:<{address}>{parameters}\r\n")
 }
 
@@ -118,7 +156,7 @@ fn address(text: &str) -> Result<String, BadAddress> {
     Ok(text.to_owned())
 }
 
-fn parameter(text: &str) -> Result<String, BadAddress> {
+pub(super) fn parameter(text: &str) -> Result<String, BadAddress> {
     if text.is_empty() || text.len() > ADDRESS_BYTES_MAX || text.contains(|c: char| c.is_control() || c == ' ') {
         return Err(BadAddress { text: text.chars().take(80).collect() });
     }
@@ -131,6 +169,9 @@ pub struct Message {
     bytes: Vec<u8>,
     /// BDAT instead of DATA, where the server has CHUNKING (RFC 3030).
     pub chunking: bool,
+    /// Most bytes of one BDAT; `None`: the message is one chunk.
+    pub chunk_bytes: Option<NonZeroUsize>,
+    exact: bool,
 }
 
 impl Message {
@@ -152,7 +193,25 @@ impl Message {
         if !bytes.ends_with(b"\r\n") {
             bytes.extend_from_slice(b"\r\n");
         }
-        Message { bytes, chunking: false }
+        Message { bytes, chunking: false, chunk_bytes: None, exact: false }
+    }
+
+    /// The bytes as they are, line endings included. Dots are doubled behind CRLF only, and DATA gets a CRLF in front of its
+    /// end where there is none. For tests of a server's own: see [`Message::has_bare_line_ends`].
+    pub fn exact(bytes: Vec<u8>) -> Self {
+        Message { bytes, chunking: false, chunk_bytes: None, exact: true }
+    }
+
+    /// A CR or LF that is not part of CRLF: what one server takes for the end of a line, and the next one does not (SMTP
+    /// smuggling).
+    pub fn has_bare_line_ends(&self) -> bool {
+        let bytes = &self.bytes;
+        let before = |place: usize| place.checked_sub(1).and_then(|place| bytes.get(place));
+        bytes.iter().enumerate().any(|(place, byte)| match byte {
+            b'\r' => bytes.get(place + 1) != Some(&b'\n'),
+            b'\n' => before(place) != Some(&b'\r'),
+            _ => false,
+        })
     }
 
     pub fn bytes(&self) -> &[u8] {
@@ -163,10 +222,14 @@ impl Message {
     pub(crate) fn stuffed(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(self.bytes.len() + 16);
         for line in self.bytes.split_inclusive(|byte| *byte == b'\n') {
-            if line.first() == Some(&b'.') {
+            let begins = !self.exact || out.is_empty() || out.ends_with(b"\r\n");
+            if begins && line.first() == Some(&b'.') {
                 out.push(b'.');
             }
             out.extend_from_slice(line);
+        }
+        if !out.is_empty() && !out.ends_with(b"\r\n") {
+            out.extend_from_slice(b"\r\n");
         }
         out.extend_from_slice(b".\r\n");
         out
@@ -197,6 +260,8 @@ pub struct Plan {
     /// Commands in groups where the server allows it (RFC 2920).
     pub pipelining: bool,
     pub patience: Patience,
+    /// What handing a message over needs besides.
+    pub handover: Handover,
 }
 
 impl Plan {
@@ -218,6 +283,7 @@ impl Plan {
             message: None,
             pipelining: false,
             patience: Patience::default(),
+            handover: Handover::default(),
         })
     }
 
@@ -237,9 +303,33 @@ mod tests {
         }
         assert!(Plan::new("a b").is_err() && Plan::new("").is_err() && Plan::new("a\r\nMAIL").is_err());
         let envelope = Envelope::new("", &["größe@example.org"]).unwrap().with_parameters(&["SIZE=10"], &[]).unwrap();
-        assert_eq!(envelope.mail_command(), "MAIL FROM:<> SIZE=10\r\n");
-        assert_eq!(envelope.rcpt_command(0).unwrap(), "RCPT TO:<größe@example.org>\r\n");
+        assert_eq!(envelope.mail_command(|_| false), "MAIL FROM:<> SIZE=10\r\n");
+        assert_eq!(envelope.rcpt_command(0, |_| false).unwrap(), "RCPT TO:<größe@example.org>\r\n");
         assert!(Envelope::new("", &[]).unwrap().with_parameters(&["SIZE=1 X"], &[]).is_err());
+    }
+
+    #[test]
+    fn parameters_go_to_those_who_know_them() {
+        let envelope = Envelope::new("a@b.example", &["c@d.example", "e@f.example"]).unwrap();
+        let envelope = envelope.with_announced("size", "SIZE=3").unwrap().with_announced("DSN", "RET=HDRS").unwrap();
+        let envelope = envelope.with_announced_for_each("DSN", |to| format!("ORCPT=rfc822;{to}")).unwrap();
+        assert_eq!(envelope.mail_command(|keyword| keyword == "SIZE"), "MAIL FROM:<a@b.example> SIZE=3\r\n");
+        assert_eq!(envelope.rcpt_command(1, |_| true).unwrap(), "RCPT TO:<e@f.example> ORCPT=rfc822;e@f.example\r\n");
+        assert!(envelope.with_announced("DSN", "ENVID=a b").is_err());
+    }
+
+    #[test]
+    fn an_exact_message_keeps_its_bytes() {
+        let message = Message::exact(b".a\n.\r\n.b\r.c".to_vec());
+        assert!(message.has_bare_line_ends());
+        assert_eq!(message.bytes(), b".a\n.\r\n.b\r.c");
+        assert_eq!(message.stuffed(), b"..a\n.\r\n..b\r.c\r\n.\r\n");
+        assert_eq!(Message::exact(Vec::new()).stuffed(), b".\r\n");
+        assert!(!Message::new(b"a\rb\nc").has_bare_line_ends());
+        assert!(
+            Message::exact(b"\n".to_vec()).has_bare_line_ends()
+                && !Message::exact(b"\r\n".to_vec()).has_bare_line_ends()
+        );
     }
 
     #[test]

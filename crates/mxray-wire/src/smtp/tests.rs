@@ -1,6 +1,6 @@
 //! Plays every file in `scenarios/smtp` against the machine, and random servers.
 
-use super::{Dialect, Envelope, Message, Plan, Smtp};
+use super::{Dialect, Envelope, Handover, Message, Plan, Smtp, Stop, StopHow};
 use crate::play;
 use crate::scenario::Scenario;
 use crate::{Client, Machine, Moment, Want};
@@ -25,6 +25,15 @@ const WORDS: &[&str] = &[
     "nonce",
     "clear",
     "initial",
+    "stop",
+    "helo",
+    "auth-required",
+    "needs",
+    "proxy",
+    "xclient",
+    "chunk",
+    "announced",
+    "distrust",
 ];
 
 fn client(scenario: &Scenario) -> Client<Smtp> {
@@ -57,7 +66,47 @@ fn client(scenario: &Scenario) -> Client<Smtp> {
         plan.message = Some(message);
     }
     plan.auth = play::auth(&of);
-    Client::smtp(plan)
+    plan.handover = handover(&of);
+    if let Some((keyword, parameter)) = of("announced").and_then(|word| word.split_once(':')) {
+        let envelope = plan.envelope.take().unwrap().with_announced(keyword, parameter).unwrap();
+        plan.envelope = Some(envelope.with_announced_for_each(keyword, |to| format!("FOR={to}")).unwrap());
+    }
+    if let Some(bytes) = of("chunk") {
+        plan.message.as_mut().unwrap().chunk_bytes = Some(bytes.parse().unwrap());
+    }
+    let mut client = Client::smtp(plan);
+    if of("distrust") == Some("yes") {
+        client.distrust();
+    }
+    client
+}
+
+fn handover<'a>(of: impl Fn(&str) -> Option<&'a str>) -> Handover {
+    let mut handover = Handover::default();
+    handover.helo_only = of("helo") == Some("yes");
+    handover.auth_required = of("auth-required") == Some("yes");
+    handover.needs = of("needs").map(str::to_owned).into_iter().collect();
+    handover.stop = of("stop").map(stop);
+    if of("proxy") == Some("v1") {
+        let ends = ("192.0.2.1:1000".parse().unwrap(), "192.0.2.2:25".parse().unwrap());
+        handover = handover.with_proxy_v1(Some(ends));
+    }
+    match of("xclient") {
+        Some(attributes) => handover.with_xclient(&attributes.split(',').collect::<Vec<_>>()).unwrap(),
+        None => handover,
+    }
+}
+
+/// `quit:rcpt`, `drop:data`, `unanswered:mail`.
+fn stop(word: &str) -> Stop {
+    let (how, after) = word.split_once(':').unwrap();
+    let how = match how {
+        "quit" => StopHow::Quit,
+        "drop" => StopHow::Drop,
+        "unanswered" => StopHow::DropUnanswered,
+        other => panic!("stop={other}"),
+    };
+    Stop { after: serde_json::from_value(serde_json::Value::String(after.to_owned())).unwrap(), how }
 }
 
 #[test]

@@ -9,6 +9,7 @@ mod counters;
 mod doctor;
 mod probe;
 mod talk;
+mod send;
 mod terminal;
 mod usual;
 
@@ -23,6 +24,7 @@ const COMMANDS: &[&[&str]] = &[
     &["routes"],
     &["counters"],
     &["talk"],
+    &["send"],
     &["explain"],
     &["config", "check"],
     &["config", "show"],
