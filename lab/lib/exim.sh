@@ -20,6 +20,22 @@ exim_packages() {
     id bob >/dev/null 2>&1 || useradd -M -d / -s /usr/sbin/nologin bob
 }
 
+# exim_logins: users log in with PLAIN, under TLS only. In front of exim_debconf, which makes the file of it.
+exim_logins() {
+    local block=/run/lab/exim-logins
+    cat >$block <<'END'
+plain_server:
+  driver = plaintext
+  public_name = PLAIN
+  server_condition = ${if and{{eq{$auth2}{alice}}{eq{$auth3}{alice-secret}}}}
+  server_set_id = $auth2
+  server_prompts = :
+  server_advertise_condition = ${if eq{$tls_in_cipher}{}{}{*}}
+END
+    sed -i "/^begin authenticators/r $block" /etc/exim4/exim4.conf.template
+    cp $block /etc/exim4/conf.d/auth/05_lab
+}
+
 # exim_debconf NAME=VALUE…: the answers that Debian's dialogue would have written, and the file made of them.
 exim_debconf() {
     local name answer

@@ -19,6 +19,7 @@ FAR6=2001:db8:51::25
 . $LAB/opensmtpd.sh
 . $LAB/sendmail.sh
 . $LAB/filters.sh
+. $LAB/tls.sh
 
 # until_true SECONDS COMMAND…: waits until the command succeeds.
 until_true() {
@@ -143,14 +144,6 @@ mail.* -/var/log/mail.log
 END
     unit rsyslog.service rsyslogd
     until_true 5 test -S /dev/log
-}
-
-# One self-signed certificate for the host name, as an own CA would give it.
-make_certificate() {
-    mkdir -p /etc/ssl/mail
-    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 365 -subj "/CN=$1" \
-        -addext "subjectAltName=DNS:$1" -keyout /etc/ssl/mail/key.pem -out /etc/ssl/mail/cert.pem 2>/dev/null
-    chmod 600 /etc/ssl/mail/key.pem
 }
 
 # What systemd leaves for others to see: the mark of sd_booted(3), and for each unit the link that enables it. The unit

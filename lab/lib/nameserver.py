@@ -1,4 +1,4 @@
-"""A name server for a world of one host: every name exists, its mail goes to that name, and its address is ANSWER.
+"""A name server for a world of one host: every name exists but those below `nowhere`, its mail goes to that name, and its address is ANSWER.
 
 usage: nameserver.py LISTEN ANSWER [--forever]
 MX gives the name itself, A gives ANSWER, anything else exists and is empty; reverse names do not exist. Where ANSWER is
@@ -26,7 +26,7 @@ def reply(query):
         end += 1 + query[end]
     kind, _ = struct.unpack("!HH", query[end + 1 : end + 5])
     question = query[12 : end + 5]
-    exists = labels[-1:] != [b"arpa"] and answer != "none"
+    exists = labels[-1:] != [b"arpa"] and b"nowhere" not in labels and answer != "none"
     data = b""
     if answer == "refused":
         pass

@@ -7,6 +7,7 @@ options = argparse.ArgumentParser()
 options.add_argument("--listen", action="append", required=True, help="ADDRESS or ADDRESS@PORT")
 options.add_argument("--file", default="/run/lab/sink.mbox")
 options.add_argument("--delay", type=float, default=0.0, help="seconds before the answer to end of data")
+options.add_argument("--greeting", default="220 far.elsewhere.example ESMTP lab")
 options.add_argument("--ready", action="store_true", help="say ready and end with standard input")
 o = options.parse_args()
 
@@ -17,7 +18,7 @@ async def session(reader, writer):
         await writer.drain()
 
     try:
-        await say("220 far.elsewhere.example ESMTP lab")
+        await say(o.greeting)
         while line := await reader.readline():
             verb = line.strip().upper()
             if verb.startswith(b"EHLO"):

@@ -101,10 +101,10 @@ pub fn collect(options: &Options, progress: Progress<'_>) -> Evidence {
     evidence.sockets = summarise(&first, last.as_ref(), &owners);
     let routing = start_routing(&mut parts, &evidence, &servers);
     join_servers(&mut evidence, servers, &first, &owners, &table);
+    evidence.addresses = flat(parts.wait(addresses));
     let sessions = start_sessions(&mut parts, &evidence, options);
     evidence.baseline = compare(&mut parts, &evidence, &options.baseline);
     evidence.routing = flat(parts.wait(routing));
-    evidence.addresses = flat(parts.wait(addresses));
     around.join(&mut parts, &mut evidence, &table);
     join_sessions(&mut parts, &mut evidence, sessions);
     evidence.resolver_checks = name_servers.and_then(|started| parts.wait(started).ok()).unwrap_or_default();

@@ -7,6 +7,7 @@
 mod collect;
 mod judge;
 mod machine;
+mod outside;
 mod parts;
 mod resolvers;
 mod sessions;
@@ -19,7 +20,7 @@ pub use parts::{Progress, is_part_of_an_examination};
 pub use sessions::{Sessions, Target};
 
 use jiff::Timestamp;
-use mxray_model::{Question, Report};
+use mxray_model::{Evidence, Question, Report};
 use std::time::Instant;
 
 /// Looks at this machine and reports.
@@ -27,6 +28,15 @@ pub fn examine(question: Question, options: &Options, progress: Progress<'_>) ->
     let started = Timestamp::now();
     let clock = Instant::now();
     let evidence = collect(options, progress);
+    let took_ms = u64::try_from(clock.elapsed().as_millis()).unwrap_or(u64::MAX);
+    judge(question, evidence, started.to_string(), took_ms)
+}
+
+/// Reports on services that somebody connected to: the moment and the time that it took are taken here.
+pub fn report_on(question: Question, look: impl FnOnce() -> Evidence) -> Report {
+    let started = Timestamp::now();
+    let clock = Instant::now();
+    let evidence = look();
     let took_ms = u64::try_from(clock.elapsed().as_millis()).unwrap_or(u64::MAX);
     judge(question, evidence, started.to_string(), took_ms)
 }

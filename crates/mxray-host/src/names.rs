@@ -4,7 +4,7 @@ use crate::read;
 use mxray_model::Seen;
 use mxray_model::evidence::Account;
 use mxray_model::text::untrusted;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 /// Debian's file has 13 kB, the full IANA list 1.5 MB.
@@ -92,6 +92,63 @@ pub fn account(name: &str) -> Seen<Account> {
     }
 }
 
+/// Who a user is to the kernel that checks permissions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    pub uid: u32,
+    /// The primary one and those of `/etc/group`, as initgroups(3) gives them.
+    pub groups: BTreeSet<u32>,
+}
+
+/// The identity that a daemon takes on for a user. `Absent`: `/etc/passwd` has no such user.
+pub fn identity(user: &str) -> Seen<Identity> {
+    let files = (Path::new("/etc/passwd"), Path::new("/etc/group"));
+    let read = |path| read::bounded(path, PASSWD_BYTES_MAX).map_err(|error| read::blind("read", path, &error, "root"));
+    match (read(files.0), read(files.1)) {
+        (Ok(passwd), Ok(group)) => identity_in(&passwd, &group, user).map_or(Seen::Absent, Seen::Value),
+        (Err(blind), _) | (_, Err(blind)) => Seen::Unknown(blind),
+    }
+}
+
+fn identity_in(passwd: &[u8], group: &[u8], user: &str) -> Option<Identity> {
+    let number = |text: &[u8]| std::str::from_utf8(text).ok()?.parse::<u32>().ok();
+    let fields = |line: &[u8]| -> Vec<Vec<u8>> { line.split(|byte| *byte == b':').map(<[u8]>::to_vec).collect() };
+    let mut lines = passwd.split(|byte| *byte == b'\n').map(fields);
+    let own = lines.find(|own| own.first().is_some_and(|name| name == user.as_bytes()))?;
+    let mut groups = BTreeSet::from([number(own.get(3)?)?]);
+    for line in group.split(|byte| *byte == b'\n').map(fields) {
+        let Some(members) = line.get(3) else { continue };
+        if members.split(|byte| *byte == b',').any(|member| member == user.as_bytes()) {
+            groups.extend(line.get(2).and_then(|gid| number(gid)));
+        }
+    }
+    Some(Identity { uid: number(own.get(2)?)?, groups })
+}
+
+/// The first local group of this id.
+pub fn group(gid: u32) -> Option<String> {
+    let text = read::bounded(Path::new("/etc/group"), PASSWD_BYTES_MAX).ok()?;
+    // The columns that matter are those of /etc/passwd: name, password, id.
+    passwd(&text).remove(&gid)
+}
+
+/// The group that a user's processes begin with, from `/etc/passwd`. `Absent`: no such user there.
+pub fn primary_group(uid: u32) -> Seen<u32> {
+    let path = Path::new("/etc/passwd");
+    let number = |field: &[u8]| std::str::from_utf8(field).ok().and_then(|text| text.parse::<u32>().ok());
+    match read::bounded(path, PASSWD_BYTES_MAX) {
+        Ok(text) => {
+            let mut lines = text.split(|byte| *byte == b'\n').map(|line| line.split(|byte| *byte == b':'));
+            let group = lines.find_map(|mut fields| {
+                let (own, group) = (fields.nth(2)?, fields.next()?);
+                (number(own) == Some(uid)).then(|| number(group))?
+            });
+            group.map_or(Seen::Absent, Seen::Value)
+        }
+        Err(error) => Seen::Unknown(read::blind("read", path, &error, "root")),
+    }
+}
+
 fn passwd(text: &[u8]) -> BTreeMap<u32, String> {
     let mut users = BTreeMap::new();
     for line in text.split(|byte| *byte == b'\n') {
@@ -119,6 +176,15 @@ mod tests {
         assert_eq!(services.port("70000"), None);
         assert_eq!((services.name(465), services.name(1)), (Some("submissions"), None));
         assert_eq!(Services::parse(b"").port("imaps"), Some(993));
+    }
+
+    #[test]
+    fn an_identity_has_all_of_its_groups() {
+        let passwd = b"root:x:0:0::/:/bin/sh\npostfix:x:107:115::/:\nopen:x:9:9::/:\n";
+        let group = b"postfix:x:115:\nopendkim:x:116:other,postfix\nnot:x:117:postfixer\nbad:x:y:postfix\n";
+        let groups = BTreeSet::from([115, 116]);
+        assert_eq!(identity_in(passwd, group, "postfix"), Some(Identity { uid: 107, groups }));
+        assert_eq!(identity_in(passwd, group, "post"), None);
     }
 
     #[test]

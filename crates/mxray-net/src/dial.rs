@@ -37,16 +37,32 @@ pub struct DialPlan {
 
 /// Connects, and waits for it until the moment given.
 pub fn dial(plan: DialPlan, until: Instant) -> (Dial, Option<Stream>) {
+    dial_or(plan, until, until, || ())
+}
+
+/// The same; where nothing has come until an earlier moment, something else is done while it is waited for. Ends when both
+/// have.
+pub(crate) fn dial_or(
+    plan: DialPlan,
+    until: Instant,
+    slow: Instant,
+    meanwhile: impl FnOnce() + Send,
+) -> (Dial, Option<Stream>) {
     let began = Instant::now();
-    match open(plan) {
-        Ok(mut attempt) => {
-            let ended = attempt.wait(until);
-            let connected = ended.is_ok();
-            let dial = tell(plan, Some(&mut attempt), ended, millis(began.elapsed()));
-            (dial, connected.then(|| Stream::plain(attempt.socket)))
-        }
-        Err(outcome) => (tell(plan, None, Err(outcome), millis(began.elapsed())), None),
-    }
+    let mut attempt = match open(plan) {
+        Ok(attempt) => attempt,
+        Err(outcome) => return (tell(plan, None, Err(outcome), millis(began.elapsed())), None),
+    };
+    let (ended, took) = match attempt.wait(slow.min(until)) {
+        Err(DialOutcome::TimedOut { .. }) if slow < until && Instant::now() >= slow => std::thread::scope(|scope| {
+            let _ = std::thread::Builder::new().spawn_scoped(scope, meanwhile);
+            (attempt.wait(until), began.elapsed())
+        }),
+        ended => (ended, began.elapsed()),
+    };
+    let connected = ended.is_ok();
+    let dial = tell(plan, Some(&mut attempt), ended, millis(took));
+    (dial, connected.then(|| Stream::plain(attempt.socket)))
 }
 
 /// What came of an attempt, as evidence. `None`: it did not even begin.
@@ -57,12 +73,10 @@ pub(crate) fn tell(
     took_ms: u64,
 ) -> Dial {
     let mut dial = Dial {
-        peer: plan.peer,
-        local: Seen::not_attempted("the connection did not come to stand"),
         took_ms,
         outcome: ended.err().unwrap_or(DialOutcome::Connected),
         icmp: Seen::Absent,
-        distance: Seen::not_attempted("the way was not measured"),
+        ..Dial::of(plan.peer)
     };
     if let DialOutcome::TimedOut { after_ms } = &mut dial.outcome {
         *after_ms = took_ms;

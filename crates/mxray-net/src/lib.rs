@@ -8,20 +8,24 @@
 
 mod clock;
 mod dial;
+mod distance;
 mod dns;
 mod drive;
 mod examine;
 mod stream;
+#[cfg(test)]
+mod tests;
 mod tls;
 mod user;
 
 pub use clock::Clock;
 pub use dial::{DialPlan, compare, dial, dial_unix};
+pub use distance::{distance, explain};
 pub use dns::{
     Answered, BadName, DnsQuestion, Memory, Resolver, check_resolver, reads_as_answer, reverse_name, servers_of,
 };
 pub use drive::{Held, drive};
 pub use examine::{Beyond, Examination, Tools, examine};
 pub use stream::{Came, Stream};
-pub use tls::{ClientIdentity, Roots, TlsPlan};
+pub use tls::{ClientIdentity, HelloTarget, Roots, TlsPlan, certificates_from, deep, hello, old_versions};
 pub use user::{CALLED as HELPER_CALLED, Dialler, Helper, User, as_user, serve as serve_as_helper};

@@ -152,6 +152,14 @@ impl Socket {
     }
 }
 
+impl Socket {
+    /// What waits to be read, and still does afterwards: its length. `None`: nothing does, or it is broken.
+    pub fn peek(&self, buffer: &mut [u8]) -> Option<usize> {
+        let (count, _) = rustix::net::recv(&self.0, buffer, rustix::net::RecvFlags::PEEK).ok()?;
+        Some(count)
+    }
+}
+
 impl Read for &Socket {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         Ok(rustix::io::read(&self.0, buffer)?)

@@ -17,6 +17,14 @@ const DEPTH_SHOWN: usize = 8;
 pub(crate) fn render(report: &Report, options: &Options, out: &mut dyn io::Write) -> io::Result<()> {
     let mut outline = Outline::new(report);
     head(report, out)?;
+    if crate::is_probe(report) {
+        let blocks = crate::probe::plain(report, options)?;
+        writeln!(out, "<section>\n<h2>Endpoints</h2>\n<pre>")?;
+        for line in blocks.lines() {
+            writeln!(out, "{}", escaped(line))?;
+        }
+        writeln!(out, "</pre>\n</section>")?;
+    }
     for (index, cause) in report.causes.iter().enumerate() {
         writeln!(out, "<section class=\"cause {}\">", cause.severity.as_str())?;
         writeln!(out, "<h2>{}. {}</h2>", index + 1, title(cause))?;

@@ -24,6 +24,28 @@ pub fn write_json(value: &impl Serialize, out: &mut dyn io::Write) -> io::Result
     out.write_all(b"\n")
 }
 
+/// Any value as JSON on one line, for a stream of such lines; escaped in the same way.
+///
+/// # Errors
+/// What `out` returns, and `InvalidData` for a value that JSON cannot hold.
+pub fn write_json_line(value: &impl Serialize, out: &mut dyn io::Write) -> io::Result<()> {
+    // Into memory first: a line is written whole, and serde writes token by token.
+    let mut line = serde_json::to_string(value).map_err(io::Error::from)?;
+    if line.contains(is_steering) {
+        line = line.chars().fold(String::with_capacity(line.len() + 16), |mut safe, c| {
+            if is_steering(c) {
+                let mut units = [0; 2];
+                c.encode_utf16(&mut units).iter().for_each(|unit| safe.push_str(&format!("\\u{unit:04x}")));
+            } else {
+                safe.push(c);
+            }
+            safe
+        });
+    }
+    line.push('\n');
+    out.write_all(line.as_bytes())
+}
+
 /// Serde's indented form, with steering characters escaped. Those below U+0020 serde escapes itself.
 struct Calm {
     pretty: PrettyFormatter<'static>,

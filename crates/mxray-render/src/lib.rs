@@ -6,19 +6,23 @@
 //! more, even though collectors have done so already. Start at [`render`], then `text.rs`.
 #![deny(clippy::disallowed_methods, clippy::disallowed_macros)]
 
+mod capabilities;
 mod dump;
+mod endpoint;
 mod html;
 mod json;
 mod markdown;
 mod nagios;
 mod outline;
 mod page;
+mod probe;
 mod safe;
 mod screen;
 mod text;
 mod unseen;
 
-pub use json::write_json;
+pub use endpoint::{certificate_problem, conduct_text, endpoint, is_silent, tls_ending, transcript};
+pub use json::{write_json, write_json_line};
 pub use nagios::nagios_status;
 pub use page::render_page;
 pub use safe::{columns_of, printable};
@@ -60,10 +64,16 @@ impl Default for Options {
 /// Only what `out` itself returns.
 pub fn render(report: &Report, format: Format, options: &Options, out: &mut dyn io::Write) -> io::Result<()> {
     match format {
+        Format::Text if is_probe(report) => probe::render(report, options, out),
         Format::Text => text::render(report, options, out),
         Format::Json => json::render(report, options, out),
         Format::Markdown => markdown::render(report, options, out),
         Format::Html => html::render(report, options, out),
         Format::Nagios => nagios::render(report, options, out),
     }
+}
+
+/// A probe is about endpoints, and shows them.
+pub(crate) fn is_probe(report: &Report) -> bool {
+    report.question.command == "probe"
 }

@@ -27,6 +27,11 @@ pub(crate) fn render(report: &Report, options: &Options, out: &mut dyn io::Write
         prose(&report.started),
         report.took_ms
     )?;
+    if crate::is_probe(report) {
+        let blocks = crate::probe::plain(report, options)?;
+        writeln!(out, "\n## Endpoints")?;
+        fence(blocks.lines(), "text", out)?;
+    }
     for (index, cause) in report.causes.iter().enumerate() {
         writeln!(out, "\n## {}. {}\n", index + 1, title(cause))?;
         details(cause, out)?;

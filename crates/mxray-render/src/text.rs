@@ -22,6 +22,15 @@ const STEP_INDENT: usize = 8;
 const COMMAND_INDENT: usize = 12;
 
 pub(crate) fn render(report: &Report, options: &Options, out: &mut dyn io::Write) -> io::Result<()> {
+    written(report, options, options.verbose, out)
+}
+
+/// For whoever has shown the evidence already.
+pub(crate) fn without_evidence(report: &Report, options: &Options, out: &mut dyn io::Write) -> io::Result<()> {
+    written(report, options, false, out)
+}
+
+fn written(report: &Report, options: &Options, all: bool, out: &mut dyn io::Write) -> io::Result<()> {
     let mut screen = Screen::new(out, options);
     let mut outline = Outline::new(report);
     verdict(&mut screen, report)?;
@@ -38,6 +47,8 @@ pub(crate) fn render(report: &Report, options: &Options, out: &mut dyn io::Write
     healthy(&mut screen, report, options)?;
     if options.verbose {
         ruled_out(&mut screen, report)?;
+    }
+    if all {
         evidence(&mut screen, report)?;
     }
     closing(&mut screen, report, options)

@@ -7,14 +7,19 @@
 
 mod causes;
 mod exim;
+mod logins;
+mod others_dates;
 mod outside;
 mod place;
 mod precedence;
+mod reach;
+mod replies;
 mod resolvers;
 mod rule;
 mod rules;
 mod service_units;
 mod support;
+mod transport;
 mod view;
 mod words;
 

@@ -5,11 +5,14 @@
 
 use crate::rule::{Judgement, Rule};
 use crate::view;
+use crate::words::Words;
 use mxray_model::evidence::{
     DialOutcome, EndpointWhy, ExaminedAddress, ExaminedEndpoint, Purpose, Server, Session, TlsMode, WantedListener,
+    standard_service,
 };
 use mxray_model::session::{Ending, MailboxSession, SmtpSession};
-use mxray_model::{Blind, Evidence, Finding, Seen, Subject};
+use mxray_model::text::shell_word;
+use mxray_model::{Blind, Evidence, Finding, Fix, Mover, Seen, Severity, Subject};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
@@ -57,17 +60,16 @@ pub fn subject(key: &str) -> Subject {
     Subject::endpoint(key)
 }
 
-/// Lets a finding fold with those about the same service: of the server, of its port, where they are this host's own.
+/// Lets a finding fold with those about the same port, where it is this host's own, and the same domain. The server as a whole
+/// is left out: what ails one of its services does not explain another.
 pub fn touching(mut finding: Finding, endpoint: &ExaminedEndpoint) -> Finding {
     for why in &endpoint.why {
         match why {
-            EndpointWhy::Own { server, .. } => {
-                finding = finding.touches(Subject::service(server)).touches(view::port_scope(endpoint.port));
-            }
+            EndpointWhy::Own { .. } => finding = finding.touches(view::port_scope(endpoint.port)),
             EndpointWhy::Exchanger { domain, .. } => {
                 finding = finding.touches(Subject::new(mxray_model::SubjectKind::Domain, domain));
             }
-            EndpointWhy::Asked | EndpointWhy::Smarthost { .. } => {}
+            EndpointWhy::Asked | EndpointWhy::Surveyed | EndpointWhy::Smarthost { .. } => {}
         }
     }
     finding
@@ -76,7 +78,7 @@ pub fn touching(mut finding: Finding, endpoint: &ExaminedEndpoint) -> Finding {
 pub fn stake(endpoint: &ExaminedEndpoint) -> Stake {
     let of = |why: &EndpointWhy| match why {
         EndpointWhy::Own { .. } => Stake::Own,
-        EndpointWhy::Asked => Stake::Asked,
+        EndpointWhy::Asked | EndpointWhy::Surveyed => Stake::Asked,
         EndpointWhy::Smarthost { .. } | EndpointWhy::Exchanger { .. } => Stake::Passed,
     };
     endpoint.why.iter().map(of).min().unwrap_or(Stake::Asked)
@@ -130,6 +132,11 @@ impl<'a> Contact<'a> {
         format!("{host}:{port} ({})", self.at)
     }
 
+    /// One more reason that is the server's own words, at a place of the session.
+    pub fn because(&self, finding: Finding, text: impl std::fmt::Display, rest: &[&str]) -> Finding {
+        finding.because(format!("{}: {text}", self.name()), "session", self.pointer(rest))
+    }
+
     /// A JSON pointer below this address: `["session", "value", "smtp", "greeting"]`.
     pub fn pointer(&self, rest: &[&str]) -> String {
         view::pointer(["endpoints", self.key, "addresses", self.at].iter().chain(rest))
@@ -141,6 +148,7 @@ impl<'a> Contact<'a> {
     }
 
     /// We stood on the machine that answers: some servers (Dovecot) trust whoever comes from their own address.
+    #[expect(clippy::wrong_self_convention, reason = "it asks from where we came, and makes nothing")]
     pub fn from_same_host(&self) -> bool {
         let peer = self.seen.dial.peer.ip();
         peer.is_loopback() || self.our_address() == Some(peer)
@@ -208,6 +216,66 @@ impl<'a> Contact<'a> {
     }
 }
 
+/// `mail.example.net:25`, `[2001:db8::1]:25`
+pub fn name(endpoint: &ExaminedEndpoint) -> String {
+    let ExaminedEndpoint { host, port, .. } = endpoint;
+    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
+}
+
+/// `mxray probe mail.example.net:25`; a URL where protocol or TLS are not what the port says.
+pub fn probe_command(endpoint: &ExaminedEndpoint, options: &str) -> String {
+    let usual = standard_service(endpoint.port).is_some_and(|(protocol, tls, _)| {
+        protocol == endpoint.protocol && (tls == TlsMode::Implicit) == is_implicit_tls(endpoint)
+    });
+    let scheme = match (usual, endpoint.protocol, is_implicit_tls(endpoint)) {
+        (true, ..) => String::new(),
+        (false, protocol, false) => format!("{}://", protocol.as_str()),
+        (false, protocol, true) => format!("{}s://", protocol.as_str()),
+    };
+    let target = shell_word(&format!("{scheme}{}", name(endpoint)));
+    format!("mxray probe {target}{options}")
+}
+
+/// A step for whoever runs the service: this host's admin, or the operator of another one.
+pub fn step(endpoint: &ExaminedEndpoint, text: impl Into<String>) -> Fix {
+    let mut fix = Fix::here(text);
+    if stake(endpoint) != Stake::Own {
+        fix.who = format!("operator of {}", endpoint.host);
+    }
+    fix
+}
+
+/// The severity of a fault of the service itself: as it is for its operator; a notice where it is neither ours nor asked
+/// about, and our mail is not touched.
+pub fn for_operator(severity: Severity, endpoint: &ExaminedEndpoint) -> Severity {
+    if stake(endpoint) == Stake::Passed { severity.min(Severity::Notice) } else { severity }
+}
+
+/// The step that makes one setting of one service say this, in the words of the server behind it. `None`: it is not ours,
+/// or its configuration was not read.
+pub fn postfix_setting(
+    evidence: &Evidence,
+    endpoint: &ExaminedEndpoint,
+    text: &str,
+    parameter: &str,
+    value: &str,
+) -> Option<Fix> {
+    let (_, server, wanted) = own(evidence, endpoint).filter(|(_, server, _)| server.software == "postfix")?;
+    let words = Words::new(evidence, server);
+    let fix = if wanted.overrides.contains_key(parameter) {
+        words.override_fix(text, wanted, parameter, value)
+    } else {
+        words.setting_fix(text, parameter, value)
+    };
+    Some(fix.command(words.reload()).verify(probe_command(endpoint, "")))
+}
+
+/// The pointers below a contact that most findings rest on.
+pub mod at {
+    pub const SMTP: [&str; 3] = ["session", "value", "smtp"];
+    pub const MAILBOX: [&str; 3] = ["session", "value", "mailbox"];
+}
+
 /// What a rule makes of one address.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Verdict<T> {
@@ -218,6 +286,57 @@ pub enum Verdict<T> {
     Silent,
 }
 
+/// The addresses of one endpoint at which it is bad, and what is bad there.
+#[derive(Debug)]
+pub struct Bad<'a, T> {
+    pub key: &'a str,
+    pub endpoint: &'a ExaminedEndpoint,
+    /// Its words stand for all.
+    pub first: (Contact<'a>, T),
+    rest: Vec<(Contact<'a>, T)>,
+}
+
+impl<'a, T> Bad<'a, T> {
+    fn of(key: &'a str, endpoint: &'a ExaminedEndpoint, all: Vec<(Contact<'a>, T)>) -> Option<Self> {
+        let mut rest = all.into_iter();
+        let first = rest.next()?;
+        Some(Bad { key, endpoint, first, rest: rest.collect() })
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &(Contact<'a>, T)> {
+        std::iter::once(&self.first).chain(&self.rest)
+    }
+
+    /// `mail.example.net:25`, and at how many of its addresses where not at all.
+    pub fn whose(&self) -> String {
+        let name = name(self.endpoint);
+        let (all, some) = (self.endpoint.addresses.len(), self.iter().count());
+        match (some, all) {
+            (1, 2..) => format!("{name} (at {}, one of {all} addresses)", self.first.0.at),
+            _ if some < all => format!("{name} (at {some} of {all} addresses)"),
+            _ => name,
+        }
+    }
+
+    /// A finding about the endpoint: whose move it is, what it touches, and at which addresses.
+    pub fn finding(&self, rule: &Rule, severity: Severity, summary: impl Into<String>) -> Finding {
+        let addresses: Vec<&str> = self.iter().map(|(contact, _)| contact.at).collect();
+        let mut finding = rule.finding_as(severity, subject(self.key), summary).data("addresses", addresses);
+        if stake(self.endpoint) != Stake::Own {
+            finding.whose_move = Mover::Receiver;
+        }
+        touching(finding, self.endpoint)
+    }
+
+    /// Gives a finding one reason for each address.
+    pub fn because(&self, mut finding: Finding, rest: &[&str], text: impl Fn(&T) -> String) -> Finding {
+        for (contact, what) in self.iter() {
+            finding = contact.because(finding, text(what), rest);
+        }
+        finding
+    }
+}
+
 /// Judges every address, and says it by endpoint: one finding for those at which it is bad, "cannot tell" for each that is
 /// unknown, one line for an endpoint all of whose addresses are well.
 pub fn each<'a, T>(
@@ -225,7 +344,7 @@ pub fn each<'a, T>(
     rule: &Rule,
     well: &str,
     judge: impl Fn(Contact<'a>) -> Verdict<T>,
-    find: impl Fn(&'a ExaminedEndpoint, &[(Contact<'a>, T)]) -> Finding,
+    find: impl Fn(&Bad<'a, T>) -> Finding,
 ) -> Result<Judgement, Judgement> {
     let mut judgement = Judgement::nothing();
     for (key, endpoint) in endpoints(evidence, rule)? {
@@ -241,8 +360,8 @@ pub fn each<'a, T>(
                 Verdict::Silent => {}
             }
         }
-        if !bad.is_empty() {
-            judgement.find(touching(find(endpoint, &bad), endpoint));
+        if let Some(bad) = Bad::of(key, endpoint, bad) {
+            judgement.find(find(&bad));
         } else if good > 0 && !blind {
             judgement.well(format!("{key}: {well}"));
         }

@@ -16,12 +16,19 @@ pub const NEAREST_FIRST: &[&str] = &[
     "CONF104", "CONF108", "CONF109", "CONF107", "CONF110", // files and sockets that a switch names
     "ROUTE102", "ROUTE101", "ROUTE103", "ROUTE105", // nothing can leave, or not from there
     "HOST104", "HOST105", "HOST107", "LOOK001", // nobody says where to
+    "CONF102", // it can leave, and is handed to the wrong host
+    "ROUTE106", "LOOK005", // it leaves, and does not get far
+    "FW106", "MX114", "MX113",   // it gets there, and is not taken in
     "SOCK112", // nothing runs
     "SOCK111", // it runs, and is stopped or stuck
     "SOCK106", // somebody takes it all
     "SOCK115", // a program keeps what has ended
     "SOCK109", "SOCK110", // a limit is reached
-    "SOCK102", "SOCK113", "SOCK105", "SOCK114", "SOCK108", "SOCK101", "SOCK104", "SOCK107", "HOST108", "LOOK010",
+    "SOCK102", "SOCK113", "SOCK105", "SOCK114", "SOCK108", "SOCK101", "SOCK104", "SOCK107", "HOST108",
+    // What a session showed: who stands in the way, what serves, who can log in, the rest.
+    "LOOK006", "LOOK007", "SMTP111", "SMTP101", "SMTP103", "LOOK009", "TLS101", "TLS102", "TLS103", "TLS106", "TLS105",
+    "TLS108", "TLS109", "TLS104", "AUTH108", "AUTH106", "AUTH101", "AUTH107", "AUTH103", "MBOX101", "MBOX102",
+    "MBOX103", "SMTP108", "SMTP107", "SMTP109", "SMTP102", "LOOK008", "LOOK010",
 ];
 
 /// On what two findings must agree for one to explain the other.
@@ -40,6 +47,18 @@ pub const LINKS: &[(&str, &str, Link)] = &[
     ("HOST102", "SOCK111", Link::SharedScope),
     ("HOST111", "SOCK112", Link::SharedScope),
     ("HOST111", "SOCK111", Link::SharedScope),
+    // Nothing leaves this host, or leads nowhere: nobody can be reached.
+    ("ROUTE101", "MX113", Link::SharedScope),
+    ("ROUTE102", "MX113", Link::SharedScope),
+    ("ROUTE103", "MX113", Link::SharedScope),
+    ("ROUTE105", "MX113", Link::SharedScope),
+    ("ROUTE106", "MX113", Link::SharedScope),
+    ("ROUTE106", "MX114", Link::SharedScope),
+    ("LOOK005", "MX113", Link::SharedScope),
+    // The setting leads to a host on which nothing listens.
+    ("CONF102", "FW106", Link::SharedScope),
+    // All those that cannot be reached refuse themselves.
+    ("FW106", "MX113", Link::SharedScope),
     // Whoever was killed for want of memory is gone.
     ("HOST109", "SOCK112", Link::SharedScope),
     ("HOST109", "SOCK111", Link::SharedScope),
@@ -73,6 +92,7 @@ pub const LINKS: &[(&str, &str, Link)] = &[
     // Whoever asks the dead gets no answer.
     ("HOST104", "LOOK001", Link::SharedScope),
     ("HOST105", "LOOK001", Link::SharedScope),
+    ("HOST104", "CONF102", Link::SharedScope),
     // No server, no listeners.
     ("SOCK112", "SOCK101", Link::SharedScope),
     ("SOCK112", "SOCK102", Link::SharedScope),
@@ -105,6 +125,50 @@ pub const LINKS: &[(&str, &str, Link)] = &[
     ("SOCK109", "SOCK104", Link::SharedScope),
     ("SOCK109", "SOCK110", Link::SharedScope),
     ("SOCK110", "SOCK104", Link::SharedScope),
+    // What keeps the ports for users closed.
+    ("PORT109", "AUTH103", Link::SharedScope),
+    ("PORT101", "AUTH103", Link::SharedScope),
+    ("CONF101", "AUTH103", Link::SharedScope),
+    ("CONF103", "AUTH103", Link::SharedScope),
+    ("SOCK112", "AUTH103", Link::SharedScope),
+    ("SOCK102", "AUTH103", Link::SharedScope),
+    ("SOCK101", "AUTH103", Link::SharedScope),
+    // Without the service that checks passwords nobody logs in, and Postfix may offer nothing.
+    ("SOCK114", "AUTH106", Link::SharedScope),
+    ("SOCK114", "AUTH108", Link::SharedScope),
+    // A service without processes closes connections, greets late or has its clients come again.
+    ("SOCK111", "SMTP101", Link::SharedScope),
+    ("SOCK109", "SMTP101", Link::SharedScope),
+    ("SOCK110", "SMTP101", Link::SharedScope),
+    ("SOCK111", "SMTP102", Link::SharedScope),
+    ("SOCK110", "SMTP102", Link::SharedScope),
+    ("SOCK104", "SMTP102", Link::SharedScope),
+    ("SOCK106", "LOOK007", Link::SharedScope),
+    ("SOCK110", "LOOK007", Link::SharedScope),
+    // A key that does not fit: TLS is announced and refused, or not announced.
+    ("CONF104", "TLS101", Link::SharedScope),
+    ("CONF104", "TLS102", Link::SharedScope),
+    // By the right time they are valid.
+    ("HOST103", "TLS103", Link::SharedScope),
+    // Nobody there to shake hands.
+    ("SOCK111", "TLS102", Link::SharedScope),
+    ("SOCK109", "TLS102", Link::SharedScope),
+    ("SOCK110", "TLS102", Link::SharedScope),
+    // Taken away on the path.
+    ("SMTP111", "TLS101", Link::SharedScope),
+    ("SMTP111", "TLS102", Link::SharedScope),
+    // Without TLS passwords are offered in clear, or logins not at all.
+    ("TLS101", "AUTH108", Link::SharedScope),
+    ("TLS101", "AUTH101", Link::SharedScope),
+    ("TLS101", "AUTH107", Link::SharedScope),
+    ("TLS101", "MBOX101", Link::SharedScope),
+    ("TLS101", "MBOX102", Link::SharedScope),
+    ("TLS101", "MBOX103", Link::SharedScope),
+    ("TLS102", "AUTH108", Link::SharedScope),
+    // Old versions are all that it speaks.
+    ("TLS102", "TLS108", Link::SharedScope),
+    ("TLS102", "TLS109", Link::SharedScope),
+    ("TLS108", "TLS109", Link::SharedScope),
 ];
 
 /// Does the table have a link between these codes?

@@ -9,6 +9,10 @@ use std::path::{Path, PathBuf};
 /// Conversations up to this size are cut; long ones at every few bytes.
 const CUT_BYTES_MAX: usize = 2000;
 const CUTS_MAX: usize = 150;
+/// What stands for a stream without an end: more than any limit.
+const ENDLESS_BYTES: usize = 16 << 20;
+/// What comes at a time.
+const READ_BYTES: usize = 16 << 10;
 
 /// Plays a scenario; what the server says comes in the pieces that `cut` makes of it.
 fn play<M: Machine>(mut client: M, scenario: &Scenario, cut: &dyn Fn(&[u8]) -> Vec<Vec<u8>>) -> M::Session {
@@ -22,6 +26,7 @@ fn play<M: Machine>(mut client: M, scenario: &Scenario, cut: &dyn Fn(&[u8]) -> V
                 check_written(&mut steps, &mut written);
                 match steps.next() {
                     Some(Step::Tls(ok)) => client.on_tls(*ok, now),
+                    Some(Step::TlsFault(_)) => client.on_tls(false, now),
                     other => panic!("a handshake is wanted, and the scenario has {other:?}"),
                 }
             }
@@ -69,6 +74,14 @@ fn read<'a, M: Machine>(
             for piece in cut(bytes) {
                 client.on_bytes(&piece, now);
             }
+        }
+        Some(Step::Endless(piece)) => {
+            let pieces = piece.repeat(READ_BYTES / piece.len() + 1);
+            // A machine that has reached a limit ignores what still comes.
+            for _ in 0..ENDLESS_BYTES / READ_BYTES {
+                client.on_bytes(&pieces, now);
+            }
+            assert!(!matches!(client.want(now), Want::Read { .. }), "what has no end is read without a limit");
         }
         Some(Step::Close) => client.on_closed(now),
         Some(Step::Reset) => client.on_broken("Connection reset by peer", now),
@@ -163,7 +176,15 @@ where
     M::Session: PartialEq,
 {
     for (path, scenario) in scenarios(kind) {
-        let bytes: usize = scenario.steps.iter().map(|step| if let Step::Server(b) = step { b.len() } else { 0 }).sum();
+        let bytes: usize = scenario
+            .steps
+            .iter()
+            .map(|step| match step {
+                Step::Server(b) => b.len(),
+                Step::Endless(_) => CUT_BYTES_MAX + 1,
+                _ => 0,
+            })
+            .sum();
         let injects = scenario.anomalies.iter().flatten().any(|name| name == "text_before_tls");
         if bytes > CUT_BYTES_MAX || injects {
             continue;

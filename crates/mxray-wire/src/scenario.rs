@@ -17,8 +17,9 @@
 //! ```
 //!
 //! `S:` and `C:` lines get CRLF; `s:` and `c:` are the bytes as written, in the escapes of `Raw` (`\r`, `\n`, `\xNN`).
-//! `S+: N TEXT` is the text N times. What else the server can do: `close`, `reset`, `silence`, each a line of its own;
-//! `wait: MS` lets time go by.
+//! `S+: N TEXT` is the text N times, `endless: TEXT` until the client goes. What else the server can do: `close`, `reset`,
+//! `silence`, each a line of its own; `wait: MS` lets time go by; `tls: fails` refuses with an alert, `tls: garbage`, `tls:
+//! hangs`, `tls: closes` and `tls: resets` fail in other ways. `findings:` names the codes that an examination has to find.
 
 use mxray_model::session::Raw;
 use std::fmt;
@@ -36,8 +37,12 @@ pub enum Step {
     Server(Vec<u8>),
     /// The client writes exactly these bytes.
     Client(Vec<u8>),
-    /// A TLS handshake succeeds or fails.
+    /// A TLS handshake succeeds, or fails with an alert.
     Tls(bool),
+    /// The server does something else than a handshake.
+    TlsFault(TlsFault),
+    /// The server writes these bytes again and again until the client goes.
+    Endless(Vec<u8>),
     /// The server closes in order.
     Close,
     /// The server resets the connection.
@@ -46,6 +51,17 @@ pub enum Step {
     Silence,
     /// So many milliseconds go by. A client that does not wait so long gives up.
     Wait(u64),
+}
+
+/// What a server can do instead of a handshake.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TlsFault {
+    /// Bytes that are no TLS.
+    Garbage,
+    /// Nothing comes.
+    Hangs,
+    Closes,
+    Resets,
 }
 
 /// What a file says.
@@ -58,6 +74,8 @@ pub struct Scenario {
     pub expect: Vec<(String, String)>,
     /// `anomalies:` names them all, in any order; `None` where the line is missing.
     pub anomalies: Option<Vec<String>>,
+    /// Codes of the catalogue.
+    pub findings: Vec<String>,
 }
 
 /// A line that is none of a scenario's.
@@ -111,8 +129,20 @@ impl Scenario {
             "tls" => match text.trim() {
                 "ok" => self.step(Step::Tls(true)),
                 "fails" => self.step(Step::Tls(false)),
-                other => Err(format!("tls is ok or fails, not {other}")),
+                "garbage" => self.step(Step::TlsFault(TlsFault::Garbage)),
+                "hangs" => self.step(Step::TlsFault(TlsFault::Hangs)),
+                "closes" => self.step(Step::TlsFault(TlsFault::Closes)),
+                "resets" => self.step(Step::TlsFault(TlsFault::Resets)),
+                other => Err(format!("tls is ok, fails, garbage, hangs, closes or resets, not {other}")),
             },
+            "endless" => match raw(text)? {
+                piece if piece.is_empty() => Err("endless: TEXT".to_owned()),
+                piece => self.step(Step::Endless(piece)),
+            },
+            "findings" => {
+                self.findings.extend(text.split_whitespace().map(str::to_owned));
+                Ok(())
+            }
             "plan" => text.split_whitespace().try_for_each(|word| {
                 let (name, value) = word.split_once('=').ok_or_else(|| format!("no value: {word}"))?;
                 self.plan.push((name.to_owned(), value.to_owned()));
@@ -169,7 +199,7 @@ mod tests {
     #[test]
     fn a_file_is_read() {
         let text = "# x\nplan: depth=tls name=a\nS: 220 a\ns: 22\nC: EHLO a\ntls: ok\nS+: 3 ab\\r\nwait: 20\nclose\n\
-                    expect: /ending = \"finished\"\nanomalies: bare_lf nul\n";
+                    expect: /ending = \"finished\"\nanomalies: bare_lf nul\nfindings: SMTP101\n";
         let scenario = Scenario::parse(text).unwrap();
         assert_eq!(
             scenario.steps,
@@ -185,6 +215,7 @@ mod tests {
         assert_eq!(scenario.plan.len(), 2);
         assert_eq!(scenario.expect, [("/ending".to_owned(), "\"finished\"".to_owned())]);
         assert_eq!(scenario.anomalies.unwrap(), ["bare_lf", "nul"]);
+        assert_eq!(scenario.findings, ["SMTP101"]);
     }
 
     #[test]
@@ -193,6 +224,7 @@ mod tests {
             "x",
             "S? a",
             "tls: maybe",
+            "endless:",
             "plan: depth",
             "expect: /a 1",
             "S: \\q",

@@ -5,6 +5,7 @@
 use crate::config::parse;
 use crate::counters::CountersArgs;
 use crate::output::ColourWish;
+use crate::probe::ProbeArgs;
 use crate::routes::RoutesArgs;
 use crate::sockets::SocketsArgs;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
@@ -143,6 +144,8 @@ pub enum Command {
     Routes(RoutesArgs),
     /// Protocol counters as rates with meaning, and drops by listener
     Counters(CountersArgs),
+    /// Mail services as a client meets them: session, TLS, logins, timings, transcript
+    Probe(Box<ProbeArgs>),
     /// What a finding's code means, why it matters, how to fix it and how to verify
     Explain(ExplainArgs),
     /// The configuration: check it, show what is in effect, print a sample

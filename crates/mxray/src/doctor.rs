@@ -46,7 +46,8 @@ pub fn run(
     Ok(code(&report, settings.doctor.fail_on))
 }
 
-fn code(report: &Report, fail_on: Option<Severity>) -> u8 {
+/// 1, 2 or 0, as docs/manual/exit-codes.md says.
+pub fn code(report: &Report, fail_on: Option<Severity>) -> u8 {
     let worst = report.findings.iter().map(|finding| finding.severity).max();
     if fail_on.is_some_and(|level| worst >= Some(level)) {
         return exit::FINDING;

@@ -17,6 +17,7 @@ mod generate;
 mod nearest;
 mod output;
 mod outside;
+mod probe;
 mod progress;
 mod routes;
 mod sockets;
@@ -77,6 +78,11 @@ fn dispatch(cli: &Cli, environment: &Environment, output: &mut Output) -> Result
             let format = environment.format(args.json, args.format, ReportFormat::Text).map_err(Failure::Usage)?;
             let place = state::place(cli, environment, config.settings.baseline.learn);
             doctor::run(args, format, &config, place, output)
+        }
+        Command::Probe(args) => {
+            let config = load(cli, environment)?;
+            let format = environment.format(args.json, args.format, probe::Format::Text).map_err(Failure::Usage)?;
+            probe::run(args, format, &config, environment, output)
         }
         Command::Sockets(args) => {
             let (terminal, colour) = (output.terminal(), output.colour());

@@ -69,6 +69,11 @@ impl Output {
         quietly(write(&mut self.out).and_then(|()| self.out.flush()))
     }
 
+    /// Writes a part of an answer. A reader that has gone is told, so that nothing more is done for it.
+    pub fn emit_or_stop(&mut self, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
+        write(&mut self.out).and_then(|()| self.out.flush())
+    }
+
     /// Hands over what is buffered. A full disk shows here at the latest.
     pub fn finish(self) -> io::Result<()> {
         // `into_parts` drops what a failed flush left behind, where `drop` would try once more.

@@ -6,15 +6,17 @@
 
 mod next_hop;
 mod plan;
+mod reference;
 
 use mxray_host::mta;
+use mxray_host::names::primary_group;
 use mxray_model::evidence::{
-    EndpointWhy, Evidence, ExaminedAddress, ExaminedEndpoint, Lookup, Purpose, RecordData, Server, SessionProtocol,
-    TlsMode,
+    CertificateProblem, EndpointWhy, Evidence, ExaminedAddress, ExaminedEndpoint, Lookup, Purpose, RecordData, Server,
+    SessionProtocol, TlsMode,
 };
 use mxray_model::session::Depth;
 use mxray_model::{Blind, Question, Seen, Unseen};
-use mxray_net::{Beyond, Examination, Resolver, Tools, examine};
+use mxray_net::{Beyond, Dialler, Examination, Resolver, Tools, User, as_user, examine};
 use mxray_wire::Auth;
 use mxray_wire::sasl::Login;
 use plan::{Other, OwnService, Plan, Role};
@@ -109,7 +111,7 @@ fn note(target: &str, evidence: &Evidence) -> Option<Unseen> {
     let named = named.strip_prefix("mx:").unwrap_or(named).trim_end_matches('.').to_ascii_lowercase();
     let is_it = |why: &EndpointWhy, host: &str| match why {
         EndpointWhy::Exchanger { domain, .. } => domain.eq_ignore_ascii_case(&named),
-        EndpointWhy::Asked => named.contains(&host.to_ascii_lowercase()),
+        EndpointWhy::Asked | EndpointWhy::Surveyed => named.contains(&host.to_ascii_lowercase()),
         EndpointWhy::Own { .. } | EndpointWhy::Smarthost { .. } => false,
     };
     let mut endpoints = evidence.endpoints.values();
@@ -131,6 +133,8 @@ pub(crate) struct Work {
     login: Option<Login>,
     tools: Tools,
     until: Instant,
+    /// For own services that have no reason to be slow: one that does not greet is worth waiting for.
+    latest: Instant,
 }
 
 /// Plans. `latest` is the moment at which everything has to be over.
@@ -146,6 +150,7 @@ pub(crate) fn prepare(evidence: &Evidence, wish: &Sessions, latest: Instant) -> 
         login: wish.login.clone(),
         tools: Tools { resolver, ..Tools::default() },
         until: latest.min(Instant::now() + SESSIONS),
+        latest,
     }
 }
 
@@ -193,8 +198,34 @@ impl Work {
             }
         });
         let examinations = self.own_examinations(&resolved, &mut found);
-        self.side_by_side(&examinations, &mut found);
+        side_by_side(&examinations, &self.tools, &mut found);
+        self.settle_names(hosts, &mut found);
         found
+    }
+
+    /// Certificates that do not have the server's own name: whether one of their names may be the one that is meant.
+    fn settle_names(&self, hosts: &BTreeMap<String, Vec<IpAddr>>, found: &mut Found) {
+        let own: Vec<IpAddr> = self.plan.own.iter().flat_map(|service| service.reachable.iter().copied()).collect();
+        let until = self.until.min(Instant::now() + NAMES);
+        let mut asked = BTreeMap::new();
+        for endpoint in found.endpoints.values_mut() {
+            let names = reference::names_in_question(endpoint);
+            if !endpoint.addresses.is_empty() && endpoint.host.parse::<IpAddr>().is_err() {
+                for name in
+                    names.iter().filter(|name| name.contains('.') && !name.contains('*')).take(reference::NAMES_MAX)
+                {
+                    let known = hosts.get(name).map(|known| Seen::Value(known.clone()));
+                    asked.entry(name.clone()).or_insert_with(|| {
+                        known.unwrap_or_else(|| self.tools.resolver.addresses(name, until).addresses)
+                    });
+                }
+                let leads_to =
+                    |name: &str| asked.get(name).cloned().unwrap_or_else(|| Seen::not_attempted("not asked"));
+                if endpoint.addresses.values().any(|examined| has_mismatch(examined)) {
+                    reference::settle(endpoint, &reference::meant(&names, leads_to, &own));
+                }
+            }
+        }
     }
 
     /// One for each place, however many listeners of the configuration are met there.
@@ -237,7 +268,7 @@ impl Work {
             auth,
             envelope: None,
             beyond: Beyond::default(),
-            until: self.until,
+            until: if service.pauses { self.until } else { self.latest },
         }
     }
 
@@ -247,18 +278,6 @@ impl Work {
         let is_a_word = |name: &&str| !name.is_empty() && !name.contains(|c: char| c.is_control() || c.is_whitespace());
         let named = name.into_iter().chain([self.plan.ehlo.as_str()]).find(is_a_word);
         named.unwrap_or("localhost").to_owned()
-    }
-
-    fn side_by_side(&self, examinations: &[Examination], found: &mut Found) {
-        thread::scope(|scope| {
-            let started: Vec<_> =
-                examinations.iter().filter_map(|one| spawn(scope, || examine(one, &self.tools))).collect();
-            for thread in started {
-                if let Ok(seen) = thread.join() {
-                    found.add(seen);
-                }
-            }
-        });
     }
 
     /// A smarthost, or whom the operator named.
@@ -288,8 +307,21 @@ impl Work {
                 }
             }
         }
-        self.side_by_side(&examinations, &mut found);
+        let tools = Tools { dialler: self.dialler(other), ..self.tools.clone() };
+        side_by_side(&examinations, &tools, &mut found);
         found
+    }
+
+    /// Connects as the user whose processes send, since firewalls and routing may go by user; as ourselves where we may not.
+    fn dialler(&self, other: &Other) -> Dialler {
+        let server = other.as_server.as_ref().and_then(|server| self.servers.get(server));
+        let Some(account) = server.and_then(|server| server.egress.account.value()) else { return Dialler::Own };
+        let Seen::Value(gid) = primary_group(account.uid) else { return Dialler::Own };
+        let user = User { name: account.name.clone(), uid: account.uid, gid };
+        match as_user(&user, self.until) {
+            Seen::Value(dialler) => dialler,
+            Seen::Absent | Seen::Unknown(_) => Dialler::Own,
+        }
     }
 
     /// The hosts that take the mail of a name, with their preferences (RFC 5321 section 5.1); without MX records the name
@@ -368,6 +400,22 @@ impl Work {
             until: self.until,
         }
     }
+}
+
+fn has_mismatch(examined: &ExaminedAddress) -> bool {
+    let mismatch = |problem: &CertificateProblem| matches!(problem, CertificateProblem::NameMismatch { .. });
+    examined.tls.value().is_some_and(|tls| tls.problems.iter().any(mismatch))
+}
+
+fn side_by_side(examinations: &[Examination], tools: &Tools, found: &mut Found) {
+    thread::scope(|scope| {
+        let started: Vec<_> = examinations.iter().filter_map(|one| spawn(scope, || examine(one, tools))).collect();
+        for thread in started {
+            if let Ok(seen) = thread.join() {
+                found.add(seen);
+            }
+        }
+    });
 }
 
 fn merge(planned: &mut Examination, other: Examination) {

@@ -40,6 +40,8 @@ pub(crate) struct OwnService {
     pub purpose: Purpose,
     /// Own addresses by which it can be reached, those that others use first.
     pub reachable: Vec<IpAddr>,
+    /// It may hold its greeting back on purpose: waiting longer tells nothing.
+    pub pauses: bool,
     /// Why nobody speaks to it. `None`: somebody does.
     pub left_alone: Option<String>,
 }
@@ -176,6 +178,7 @@ fn own(
         tls: wanted.tls,
         purpose: wanted.purpose,
         reachable: reachable(evidence, &listeners, wanted),
+        pauses: pauses(server, wanted),
         left_alone: left_alone(evidence, server, (key, wanted), &listeners),
     })
 }
@@ -248,6 +251,13 @@ fn distance(evidence: &Evidence, address: IpAddr) -> u8 {
     }
 }
 
+/// postscreen's test of patience, `sleep` among the restrictions, a `delay` in Exim's access lists.
+fn pauses(server: &Server, wanted: &WantedListener) -> bool {
+    let restrictions = server.setting_of(wanted, "smtpd_client_restrictions");
+    let sleeps = restrictions.split([',', ' ', '\t']).any(|word| word == "sleep");
+    wanted.command == "postscreen" || sleeps || server.software == "exim"
+}
+
 fn left_alone(
     evidence: &Evidence,
     server: &Server,
@@ -269,8 +279,9 @@ fn left_alone(
     if server.master.value().is_some_and(Master::is_stopped) {
         return Some("its master process is stopped: nobody would answer".to_owned());
     }
-    let children = server.children.value().and_then(|children| children.get(key));
-    if children.is_some_and(|children| children.count > 0 && children.stopped == children.count) {
+    // By service, or, as Dovecot has them, by the program that serves several.
+    let mut of_it = [key, &wanted.command].into_iter().filter_map(|name| server.children.value()?.get(name));
+    if of_it.any(|children| children.count > 0 && children.stopped == children.count) {
         return Some("all of its processes are stopped: nobody would answer".to_owned());
     }
     let foreign = listeners.iter().all(|listener| held_by_another(evidence, server, listener));

@@ -3,11 +3,12 @@
 //! "Nothing listens" is said only where every place was looked at: another machine, a name that only DNS knows, a socket
 //! file behind a closed directory and a listener in another network namespace are unknown.
 
+use super::access;
 use super::machine::Machine;
 use crate::processes::Table;
 use crate::sockets::{Sample, UnixListener};
 use crate::{files, read};
-use mxray_model::evidence::{AcceptQueue, Endpoint, HelperState, Listener, Owner, Server, Sockets};
+use mxray_model::evidence::{AcceptQueue, Barred, Endpoint, Helper, HelperState, Listener, Owner, Server, Sockets};
 use mxray_model::{Blind, Seen};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -55,7 +56,7 @@ fn join(servers: &mut BTreeMap<String, Server>, facts: &Seen<Facts<'_>>) {
     for server in servers.values_mut() {
         let queue = server.setting("queue_directory").to_owned();
         for helper in server.helpers.values_mut() {
-            helper.state = match facts {
+            let state = match facts {
                 Seen::Value(facts) => match &helper.endpoint {
                     Endpoint::Inet { host, port } => facts.inet(host, *port),
                     Endpoint::Unix { path } => facts.unix(Path::new(path), Path::new(&queue)),
@@ -63,7 +64,18 @@ fn join(servers: &mut BTreeMap<String, Server>, facts: &Seen<Facts<'_>>) {
                 Seen::Absent => Seen::not_attempted("the sockets were not looked at"),
                 Seen::Unknown(blind) => Seen::Unknown(blind.clone()),
             };
+            helper.state = state.map(|state| HelperState { barred: barred(helper), ..state });
         }
+    }
+}
+
+/// What keeps the user that connects from the socket's file.
+fn barred(helper: &Helper) -> Seen<Barred> {
+    let Endpoint::Unix { path } = &helper.endpoint else { return Seen::Absent };
+    match &helper.connects_as {
+        Seen::Value(account) => access::barred(Path::new(path), account),
+        Seen::Absent => Seen::not_attempted("no such user"),
+        Seen::Unknown(blind) => Seen::Unknown(blind.clone()),
     }
 }
 
@@ -164,7 +176,7 @@ impl Facts<'_> {
             (Seen::Value(_), Seen::Unknown(blind)) | (Seen::Unknown(blind), _) => Seen::Unknown(blind.clone()),
             (Seen::Value(_), Seen::Absent) | (Seen::Absent, _) => Seen::not_attempted("its processes are not known"),
         };
-        HelperState { owners, queue, stopped }
+        HelperState { owners, queue, stopped, barred: Seen::not_attempted("not looked at") }
     }
 
     /// No listener in our own network namespace is at that file. A socket in the file system can be connected to across
@@ -191,7 +203,12 @@ impl Facts<'_> {
             Ok(true) => {
                 let why = "held in another network namespace";
                 let (owners, queue) = (Seen::not_attempted(why), Seen::not_attempted(why));
-                Seen::Value(HelperState { owners, queue, stopped: Seen::not_attempted(why) })
+                Seen::Value(HelperState {
+                    owners,
+                    queue,
+                    stopped: Seen::not_attempted(why),
+                    barred: Seen::not_attempted(why),
+                })
             }
             Err(blind) => Seen::Unknown(blind),
         }
@@ -334,6 +351,7 @@ mod tests {
             at: None,
             needed_by: BTreeSet::new(),
             on_failure: "tempfail".into(),
+            connects_as: Seen::not_attempted("who connects was not looked up"),
             state: Seen::Absent,
         };
         let server = Server { helpers: BTreeMap::from([("x".to_owned(), helper)]), ..Server::default() };

@@ -3,6 +3,7 @@
 //! A [`Reader`] reads one software's configuration. What does not depend on the software (processes of a server,
 //! other software, helpers joined with sockets) stands in the modules beside it.
 
+mod access;
 pub(crate) mod daemon;
 mod dovecot;
 mod exim;

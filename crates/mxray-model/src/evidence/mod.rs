@@ -37,9 +37,9 @@ pub use routing::{
     RoutePurpose, RouteRefused, RouteTaken, Routing,
 };
 pub use server::{
-    Account, CertificateFiles, Children, Configured, DomainKind, Egress, Endpoint, FileLine, Helper, HelperKind,
-    HelperState, MailDomain, Master, OfferedSocket, OtherServer, Problem, Purpose, Rewrite, Server, Setting,
-    SmtpClient, Table, TlsMode, UnitLimits, WantedListener,
+    Account, Barred, CertificateFiles, Children, Configured, DomainKind, Egress, Endpoint, FileLine, Helper,
+    HelperKind, HelperState, MailDomain, Master, OfferedSocket, OtherServer, Problem, Purpose, Rewrite, Server,
+    Setting, SmtpClient, Table, TlsMode, UnitLimits, WantedListener,
 };
 pub use signer::{KeyUse, Signer, SignerMode};
 pub use socket::{AcceptQueue, Count, Drops, Listener, Load, Sent, Sockets, Stale, TOP_KEPT, Towards};

@@ -347,6 +347,9 @@ pub struct Helper {
     pub needed_by: BTreeSet<String>,
     /// What becomes of mail while it is down: `tempfail`, `accept`, `reject`, `defer`, …
     pub on_failure: String,
+    /// The user that connects to it. Unknown for those that are reached over TCP.
+    #[serde(default)]
+    pub connects_as: Seen<Account>,
     /// `Absent`: nothing listens there.
     pub state: Seen<HelperState>,
 }
@@ -359,6 +362,24 @@ pub struct HelperState {
     pub queue: Seen<super::AcceptQueue>,
     /// All of its processes are stopped.
     pub stopped: Seen<bool>,
+    /// What keeps the user that connects from it. `Absent`: nothing does.
+    #[serde(default)]
+    pub barred: Seen<Barred>,
+}
+
+/// A file that does not let a user pass on the way to a UNIX socket: the socket itself, or a directory.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Barred {
+    pub path: String,
+    /// A directory that may not be passed; else the socket, which may not be written to (unix(7)).
+    pub directory: bool,
+    /// Its permissions, `0660`.
+    pub mode: String,
+    pub owner: String,
+    pub group: String,
+    /// Who is in the group would be let through.
+    pub group_may: bool,
 }
 
 /// A UNIX socket that a mail server makes for other programs: Dovecot's for logins, or for delivery.

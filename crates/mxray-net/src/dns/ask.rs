@@ -366,13 +366,14 @@ fn trouble(error: &io::Error) -> DnsTrouble {
 fn dial_trouble(outcome: &DialOutcome) -> DnsTrouble {
     match outcome {
         DialOutcome::Refused => DnsTrouble::PortClosed,
+        DialOutcome::Reset => DnsTrouble::Broken,
         DialOutcome::Prohibited => DnsTrouble::Prohibited,
         DialOutcome::HostUnreachable
         | DialOutcome::NetworkUnreachable
         | DialOutcome::Blackhole
-        | DialOutcome::NoLocalAddress => DnsTrouble::Unreachable,
+        | DialOutcome::NoLocalAddress
+        | DialOutcome::NoLocalPort => DnsTrouble::Unreachable,
         DialOutcome::TimedOut { .. } => DnsTrouble::Silent,
-        DialOutcome::Reset => DnsTrouble::Broken,
-        DialOutcome::Connected | DialOutcome::NoLocalPort | DialOutcome::Failed { .. } => DnsTrouble::Failed,
+        DialOutcome::Connected | DialOutcome::Failed { .. } => DnsTrouble::Failed,
     }
 }

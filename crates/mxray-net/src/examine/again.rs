@@ -29,8 +29,10 @@ pub(super) fn samples(
     let mut plain = examination.clone();
     plain.depth = examination.depth.min(Depth::Tls);
     plain.auth = None;
+    // Whoever did not answer once is looked for once.
+    plain.why.clear();
     while samples.len() < SAMPLES && rest(PAUSE, examination.until) {
-        let Seance { dial, session, tls } = hold(&plain, address, tools);
+        let Seance { dial, session, tls, .. } = hold(&plain, address, tools);
         let mut examined = ExaminedAddress { session, tls, ..blank(dial) };
         examined.requires_tls = facts::requires_tls(&plain, &examined.session);
         examined.starttls = facts::starttls(&plain, &examined);

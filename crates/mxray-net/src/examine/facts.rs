@@ -254,7 +254,7 @@ pub(super) fn roles(examination: &Examination, session: &Seen<Session>) -> Vec<R
             EndpointWhy::Smarthost { server } => {
                 sign(Role::Relay, format!("{server} hands its outgoing mail to it"));
             }
-            EndpointWhy::Asked | EndpointWhy::Own { .. } => {}
+            EndpointWhy::Asked | EndpointWhy::Surveyed | EndpointWhy::Own { .. } => {}
         }
     }
     let accepted = session.transactions().flat_map(|transaction| &transaction.recipients);

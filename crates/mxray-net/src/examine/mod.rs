@@ -1,12 +1,15 @@
 //! One endpoint, examined: names, connections, sessions, address by address, side by side.
 //!
-//! `session` holds one session with one address; `facts` reads from it what is told of every endpoint; `conduct` says how the
-//! server treats whoever comes; `again` holds further sessions where somebody asked for them.
+//! `session` holds one session with one address; `unanswered` looks at who answers where that comes to nothing; `facts` reads
+//! from it what is told of every endpoint; `conduct` says how the server treats whoever comes; `hellos` asks what a server
+//! speaks that could not agree with us; `again` holds further sessions where somebody asked for them.
 
 mod again;
 mod conduct;
 mod facts;
+mod hellos;
 mod session;
+mod unanswered;
 
 use crate::clock::millis;
 use crate::dns::Resolver;
@@ -192,9 +195,10 @@ fn one_address(
     tools: &Tools,
     resolve: Option<PhaseTime>,
 ) -> ExaminedAddress {
-    let session::Seance { dial, session, tls } = session::hold(examination, address, tools);
+    let session::Seance { dial, session, tls, compared } = session::hold(examination, address, tools);
     let as_user = tools.dialler.user().map(str::to_owned);
-    let mut examined = ExaminedAddress { session, tls, as_user, ..blank(dial) };
+    let mut examined = ExaminedAddress { session, tls, as_user, compared, ..blank(dial) };
+    hellos::ask(examination, address, tools, &mut examined);
     examined.timings = facts::timings(resolve, &examined);
     examined.requires_tls = facts::requires_tls(examination, &examined.session);
     examined.starttls = facts::starttls(examination, &examined);

@@ -1,6 +1,6 @@
 //! One session with one address, as the examination says.
 
-use super::{CONNECT_PATIENCE, Examination, Tools};
+use super::{CONNECT_PATIENCE, Examination, Tools, unanswered};
 use crate::clock::Clock;
 use crate::dial::DialPlan;
 use crate::drive::drive;
@@ -11,6 +11,7 @@ use mxray_model::evidence::{Dial, Purpose, Session, SessionProtocol, TlsFacts, T
 use mxray_model::session::MailboxProtocol;
 use mxray_wire::{Auth, Client, Starttls, mailbox, smtp};
 use ring::rand::{SecureRandom, SystemRandom};
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -23,26 +24,34 @@ pub(super) struct Seance {
     pub dial: Dial,
     pub session: Seen<Session>,
     pub tls: Seen<TlsFacts>,
+    /// Other ports, where this one did not answer.
+    pub compared: BTreeMap<String, Dial>,
 }
 
 /// Connects and holds the session.
 pub(super) fn hold(examination: &Examination, address: IpAddr, tools: &Tools) -> Seance {
     let peer = SocketAddr::new(address, examination.port);
     let until = examination.until.min(Instant::now() + CONNECT_PATIENCE);
-    let (dial, stream) = tools.dialler.dial(DialPlan { peer, source: examination.source }, until);
-    let Some(stream) = stream else { return Seance { dial, session: Seen::Absent, tls: Seen::Absent } };
-    let named = examination.host.parse::<IpAddr>().is_err().then(|| examination.host.clone());
-    let tls = TlsPlan {
-        server_name: named.clone(),
-        reference_name: examination.reference_name.clone().or(named),
-        roots: Arc::clone(&tools.roots),
-        ..TlsPlan::default()
-    };
+    let plan = DialPlan { peer, source: examination.source };
+    let (dial, stream, compared) = unanswered::dial(examination, plan, tools, until);
+    let Some(stream) = stream else { return Seance { dial, session: Seen::Absent, tls: Seen::Absent, compared } };
+    let tls = tls_plan(examination, tools);
     let (session, tls) = match examination.protocol.mailbox() {
         Some(protocol) => mailbox_session(examination, protocol, stream, &tls),
         None => smtp_session(examination, stream, &tls),
     };
-    Seance { dial, session, tls }
+    Seance { dial, session, tls, compared }
+}
+
+/// The handshake that is made. An address is no name, neither to send nor to compare with.
+pub(super) fn tls_plan(examination: &Examination, tools: &Tools) -> TlsPlan {
+    let named = examination.host.parse::<IpAddr>().is_err().then(|| examination.host.clone());
+    TlsPlan {
+        server_name: named.clone(),
+        reference_name: examination.reference_name.clone().or(named),
+        roots: Arc::clone(&tools.roots),
+        ..TlsPlan::default()
+    }
 }
 
 fn starttls(mode: TlsMode) -> Starttls {

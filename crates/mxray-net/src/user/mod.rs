@@ -12,7 +12,7 @@ mod wire;
 pub use helper::{CALLED, serve};
 
 use crate::clock::millis;
-use crate::dial::{DialPlan, dial};
+use crate::dial::{DialPlan, dial, dial_or};
 use crate::stream::{Stream, words};
 use mxray_model::evidence::{Dial, DialOutcome};
 use mxray_model::{Blind, Seen};
@@ -63,7 +63,22 @@ impl Dialler {
     pub fn dial(&self, plan: DialPlan, until: Instant) -> (Dial, Option<Stream>) {
         match self {
             Dialler::Own => dial(plan, until),
-            Dialler::Helper(helper) => helper.dial(plan, until),
+            Dialler::Helper(helper) => helper.dial(plan, until, until, || ()),
+        }
+    }
+
+    /// The same; where nothing has come after a while, something else is done while it is waited for.
+    pub(crate) fn dial_or(
+        &self,
+        plan: DialPlan,
+        until: Instant,
+        patience: Duration,
+        meanwhile: impl FnOnce() + Send,
+    ) -> (Dial, Option<Stream>) {
+        let slow = Instant::now() + patience;
+        match self {
+            Dialler::Own => dial_or(plan, until, slow, meanwhile),
+            Dialler::Helper(helper) => helper.dial(plan, until, slow, meanwhile),
         }
     }
 }
@@ -150,25 +165,32 @@ fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
 }
 
 impl Helper {
-    fn dial(&self, plan: DialPlan, until: Instant) -> (Dial, Option<Stream>) {
+    fn dial(
+        &self,
+        plan: DialPlan,
+        until: Instant,
+        slow: Instant,
+        meanwhile: impl FnOnce() + Send,
+    ) -> (Dial, Option<Stream>) {
         let began = Instant::now();
-        let failed = |error: &io::Error| Dial {
-            peer: plan.peer,
-            local: Seen::not_attempted("the connection did not come to stand"),
-            took_ms: millis(began.elapsed()),
-            outcome: DialOutcome::Failed {
-                error: format!("the helper process of {} gave no answer: {}", self.user.name, words(error)),
-            },
-            icmp: Seen::not_attempted("the helper process gave no answer"),
-            distance: Seen::not_attempted("the way was not measured"),
-        };
-        match self.ask(plan, until) {
+        match self.ask(plan, until, slow, meanwhile) {
             Ok((reply, socket)) => (reply.dial, socket.map(Stream::plain)),
-            Err(error) => (failed(&error), None),
+            Err(error) => {
+                let error = format!("the helper process of {} gave no answer: {}", self.user.name, words(&error));
+                let icmp = Seen::not_attempted("the helper process gave no answer");
+                let (took_ms, outcome) = (millis(began.elapsed()), DialOutcome::Failed { error });
+                (Dial { took_ms, outcome, icmp, ..Dial::of(plan.peer) }, None)
+            }
         }
     }
 
-    fn ask(&self, plan: DialPlan, until: Instant) -> io::Result<(Reply, Option<OwnedFd>)> {
+    fn ask(
+        &self,
+        plan: DialPlan,
+        until: Instant,
+        slow: Instant,
+        meanwhile: impl FnOnce() + Send,
+    ) -> io::Result<(Reply, Option<OwnedFd>)> {
         // Each question brings the channel for its own answer, so that many threads may ask at a time.
         let (ours, theirs) = pair()?;
         let left = until.saturating_duration_since(Instant::now());
@@ -176,8 +198,15 @@ impl Helper {
         wire::send(&self.control, &job, Some(&theirs))?;
         drop(theirs);
         let patience = until.checked_add(GRACE).unwrap_or(until);
-        let (reply, socket) = wire::receive::<Reply>(&ours, patience)?
-            .ok_or_else(|| io::Error::new(io::ErrorKind::UnexpectedEof, "it ended"))?;
+        let received = if slow >= until || readable(&ours, slow)? {
+            wire::receive::<Reply>(&ours, patience)
+        } else {
+            std::thread::scope(|scope| {
+                let _ = std::thread::Builder::new().spawn_scoped(scope, meanwhile);
+                wire::receive::<Reply>(&ours, patience)
+            })
+        };
+        let (reply, socket) = received?.ok_or_else(|| io::Error::new(io::ErrorKind::UnexpectedEof, "it ended"))?;
         // A connection without its socket is none, and the other way round.
         match (&reply.dial.outcome, socket) {
             (DialOutcome::Connected, None) => Err(io::Error::other("it sent no connection")),

@@ -111,8 +111,9 @@ fn many_connections_at_a_time() {
     let Some(helper) = helper("many_connections_at_a_time") else { return };
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let peer = listener.local_addr().unwrap();
+    let dialler = Dialler::Helper(helper);
     let outcomes: Vec<DialOutcome> = std::thread::scope(|scope| {
-        let dial = || helper.dial(DialPlan { peer, source: None }, soon()).0.outcome;
+        let dial = || dialler.dial(DialPlan { peer, source: None }, soon()).0.outcome;
         let running: Vec<_> = (0..40).map(|_| scope.spawn(dial)).collect();
         running.into_iter().map(|thread| thread.join().unwrap()).collect()
     });
@@ -140,7 +141,8 @@ fn a_helper_that_is_gone_is_a_failure_to_look() {
         child.kill().unwrap();
         child.wait().unwrap();
     }
-    let (seen, stream) = helper.dial(DialPlan { peer: "127.0.0.1:1".parse().unwrap(), source: None }, soon());
+    let plan = DialPlan { peer: "127.0.0.1:1".parse().unwrap(), source: None };
+    let (seen, stream) = Dialler::Helper(helper).dial(plan, soon());
     assert!(matches!(seen.outcome, DialOutcome::Failed { .. }) && stream.is_none(), "{seen:?}");
     assert!(seen.icmp.blind().is_some());
 }

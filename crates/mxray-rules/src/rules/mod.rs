@@ -1,12 +1,17 @@
 //! The list of all rules. A new rule is its file, its page, and its line here.
 
+mod auth;
 mod conf;
 mod fw;
 mod host;
 mod look;
+mod mbox;
+mod mx;
 mod port;
 mod route;
+mod smtp;
 mod sock;
+mod tls;
 
 use crate::rule::Rule;
 
@@ -17,7 +22,13 @@ macro_rules! catalogue {
 }
 
 catalogue! {
+    auth::auth_in_clear,
+    auth::submission_missing,
+    auth::auth_fails,
+    auth::tls_optional,
+    auth::auth_not_offered,
     conf::delivery_switched_off,
+    conf::smarthost_wrong,
     conf::service_not_enabled,
     conf::certificate_key_mismatch,
     conf::relay_open_by_config,
@@ -25,6 +36,7 @@ catalogue! {
     conf::signer_not_wired,
     conf::rewrite_after_signing,
     conf::policy_without_effect,
+    fw::destination_not_listening,
     fw::conntrack_full,
     host::disk_full,
     host::inodes_exhausted,
@@ -38,13 +50,31 @@ catalogue! {
     host::software_outdated,
     host::read_only,
     look::dns_timeout,
+    look::egress_25_blocked,
+    look::probe_refused,
+    look::rate_limited,
+    look::tarpit,
+    look::vantage_differs,
     look::collector_failed,
+    mbox::imap_clear_login,
+    mbox::pop3_clear_login,
+    mbox::sieve_clear_login,
+    mx::unreachable,
+    mx::family_broken,
     port::held_by_other,
     port::needs_privilege,
     route::default_route_missing,
     route::no_route,
     route::gateway_dead,
     route::bind_address_missing,
+    route::ipv6_path_broken,
+    smtp::greeting_bad,
+    smtp::greeting_slow,
+    smtp::ehlo_rejected,
+    smtp::postmaster_refused,
+    smtp::null_sender_refused,
+    smtp::greylisting,
+    smtp::starttls_stripped,
     sock::listener_missing,
     sock::listener_loopback_only,
     sock::accept_queue_overflow,
@@ -59,4 +89,12 @@ catalogue! {
     sock::listener_family_missing,
     sock::helper_service_down,
     sock::sockets_leaking,
+    tls::not_offered,
+    tls::handshake_fails,
+    tls::cert_expired,
+    tls::cert_expiring,
+    tls::cert_name_mismatch,
+    tls::cert_untrusted,
+    tls::old_versions,
+    tls::weak_ciphers,
 }

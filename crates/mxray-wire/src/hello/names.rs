@@ -34,7 +34,8 @@ pub fn usual_groups(version: TlsVersion) -> &'static [u16] {
     }
 }
 
-pub(super) fn group(number: u16) -> Registered {
+/// The group by its number, with its name where it has one.
+pub fn group(number: u16) -> Registered {
     let name = GROUPS.iter().find(|(known, _)| *known == number).map(|(_, name)| (*name).to_owned());
     Registered { number, name }
 }
@@ -53,6 +54,7 @@ const ALERTS: &[(u8, &str)] = &[
     (117, "general_error"), (120, "no_application_protocol"), (121, "ech_required"),
 ];
 
-pub(super) fn alert(number: u8) -> Option<String> {
+/// An alert's name. `None`: it has none.
+pub fn alert(number: u8) -> Option<String> {
     ALERTS.iter().find(|(known, _)| *known == number).map(|(_, name)| (*name).to_owned())
 }

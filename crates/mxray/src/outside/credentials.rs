@@ -23,7 +23,7 @@ pub fn place(text: &str) -> Result<Place, String> {
 pub fn read(place: Option<&Place>, user: &str) -> Result<Vec<u8>, String> {
     match place {
         Some(Place::Variable(name)) => std::env::var_os(name)
-            .map(|value| std::os::unix::ffi::OsStringExt::into_vec(value))
+            .map(std::os::unix::ffi::OsStringExt::into_vec)
             .ok_or_else(|| format!("the environment variable {name} is not set")),
         Some(Place::File(path)) => {
             let shown = path.display();

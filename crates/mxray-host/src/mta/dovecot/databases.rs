@@ -31,6 +31,7 @@ pub(crate) fn helpers(
                     at: section.at.clone(),
                     needed_by: BTreeSet::new(),
                     on_failure: "no_login".to_owned(),
+                    connects_as: Seen::not_attempted("who connects was not looked up"),
                     state: Seen::not_attempted("sockets were not looked at"),
                 });
             }

@@ -17,9 +17,11 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// The settings that rules look at.
 pub(crate) const SETTINGS: &[&str] = &[
+    "auth_allow_cleartext",
     "base_dir",
     "default_client_limit",
     "default_process_limit",
+    "disable_plaintext_auth",
     "dovecot_config_version",
     "listen",
     "log_path",

@@ -33,6 +33,7 @@ pub(crate) fn helpers(sources: &Sources<'_>) -> BTreeMap<String, Helper> {
             at: one.at,
             needed_by: BTreeSet::new(),
             on_failure: one.on_failure.to_owned(),
+            connects_as: Seen::not_attempted("who connects was not looked up"),
             state: Seen::not_attempted("sockets were not looked at"),
         });
     }

@@ -306,6 +306,7 @@ fn helpers(input: &Input<'_>, problems: &mut Vec<(FileLine, String)>) -> BTreeMa
             at: Some(action.at.clone()),
             needed_by: BTreeSet::new(),
             on_failure: "defer".to_owned(),
+            connects_as: Seen::not_attempted("who connects was not looked up"),
             state: Seen::not_attempted("sockets were not looked at"),
         };
         found.insert(format!("lmtp {}", helper.endpoint), helper);

@@ -77,6 +77,7 @@ pub(crate) const DEFAULTS: &[(&str, &str)] = &[
     ),
     ("smtpd_restriction_classes", ""),
     ("smtpd_sasl_auth_enable", "no"),
+    ("smtpd_sasl_exceptions_networks", ""),
     ("smtpd_sasl_path", "smtpd"),
     ("smtpd_sasl_type", "cyrus"),
     ("smtpd_sender_restrictions", ""),

@@ -111,6 +111,7 @@ impl Found<'_> {
             at: need.at,
             needed_by: need.by,
             on_failure: need.on_failure,
+            connects_as: Seen::not_attempted("who connects was not looked up"),
             state: Seen::not_attempted("not joined with the sockets yet"),
         };
         self.helpers.insert(key, helper);

@@ -81,6 +81,7 @@ pub(crate) const SETTINGS: &[&str] = &[
     "smtpd_relay_restrictions",
     "smtpd_restriction_classes",
     "smtpd_sasl_auth_enable",
+    "smtpd_sasl_exceptions_networks",
     "smtpd_sasl_path",
     "smtpd_sasl_type",
     "smtpd_sender_restrictions",

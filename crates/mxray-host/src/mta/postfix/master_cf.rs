@@ -24,6 +24,8 @@ pub(crate) struct Service {
     /// `inet`, `unix`, `pass`, `fifo`, `unix-dgram`
     pub kind: String,
     pub private: bool,
+    /// Runs as `mail_owner` instead of root.
+    pub unprivileged: bool,
     /// `None`: at its default, which depends on compatibility_level.
     pub chroot: Option<bool>,
     pub processes: ProcessLimit,
@@ -94,7 +96,7 @@ fn service(logical: &Logical, troubles: &mut Vec<Trouble>) -> Result<Service, St
             clip(name)
         ));
     }
-    flag(field("unprivileged")?, "unprivileged")?;
+    let unprivileged = flag(field("unprivileged")?, "unprivileged")?.unwrap_or(true);
     let chroot = flag(field("chroot")?, "chroot")?;
     wakeup(field("wakeup")?)?;
     let processes = match field("process limit")? {
@@ -113,6 +115,7 @@ fn service(logical: &Logical, troubles: &mut Vec<Trouble>) -> Result<Service, St
         name: name.to_owned(),
         kind: kind.to_owned(),
         private,
+        unprivileged,
         chroot,
         processes,
         command: command.to_owned(),

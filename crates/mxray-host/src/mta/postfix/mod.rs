@@ -192,6 +192,10 @@ impl Installed<'_> {
         };
         let read = |path: &str| crate::read::file(Path::new(path), NETWORKS_BYTES_MAX).map(|content| content.bytes);
         let saslauthd = saslauthd(config_dir);
+        // A service with `n` in the unprivileged column connects to its helpers as root.
+        let connects =
+            |name: &str| matches!(name, "smtpd" | "cleanup" | "lmtp" | "smtp" | "trivial-rewrite" | "proxymap");
+        let unprivileged = master.services.values().all(|service| service.unprivileged || !connects(service.daemon()));
         let mut server = server(&Input {
             config_dir,
             version: self.version.clone(),
@@ -222,6 +226,10 @@ impl Installed<'_> {
         server.rewrites = tables::rewrites(&server);
         server.unit = unit(&server, primary);
         server.egress.account = names::account(server.setting("mail_owner"));
+        if unprivileged {
+            let account = &server.egress.account;
+            server.helpers.values_mut().for_each(|helper| helper.connects_as = account.clone());
+        }
         Ok(server)
     }
 }

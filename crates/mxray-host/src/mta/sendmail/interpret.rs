@@ -412,6 +412,7 @@ fn helpers(input: &Input<'_>, problems: &mut Problems) -> BTreeMap<String, Helpe
             }
             .to_owned(),
             endpoint,
+            connects_as: Seen::not_attempted("who connects was not looked up"),
             state: Seen::not_attempted("sockets were not looked at"),
         };
         found.insert(format!("{name} {}", helper.endpoint), helper);

@@ -21,6 +21,20 @@ pub struct Dial {
     pub distance: Seen<Distance>,
 }
 
+impl Dial {
+    /// Of a connection of which nothing is known yet.
+    pub fn of(peer: SocketAddr) -> Self {
+        Dial {
+            peer,
+            local: Seen::not_attempted("the connection did not come to stand"),
+            took_ms: 0,
+            outcome: DialOutcome::Connected,
+            icmp: Seen::not_attempted("the error queue was not read"),
+            distance: Seen::not_attempted("the way was not measured"),
+        }
+    }
+}
+
 /// The outcomes of connect(2) that mean different things.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]

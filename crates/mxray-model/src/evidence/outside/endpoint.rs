@@ -42,6 +42,8 @@ impl ExaminedEndpoint {
 pub enum EndpointWhy {
     /// Named by the one who asks.
     Asked,
+    /// One of the usual ports of a host that was named without one: that it is closed says nothing against the host.
+    Surveyed,
     /// A listener of this host, by the keys of `servers` and of its `wanted`.
     Own { server: String, wanted: String },
     /// A server of this host hands its mail to it.

@@ -8,3 +8,4 @@ pub mod rewrite_after_signing;
 pub mod service_not_enabled;
 pub mod signer_not_wired;
 pub mod size_limit_local;
+pub mod smarthost_wrong;

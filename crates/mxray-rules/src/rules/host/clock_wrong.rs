@@ -1,5 +1,6 @@
-//! HOST103: the clock is wrong, by somebody's word who knows, or by a moment that must have passed.
+//! HOST103: the clock is wrong, by somebody's word who knows, by a moment that must have passed, or by the dates of others.
 
+use crate::others_dates::{self, Others};
 use crate::rule::{Judgement, Rule, Said};
 use crate::view;
 use mxray_model::evidence::{Clock, Stamp, StampKind, TimeDaemon};
@@ -40,6 +41,12 @@ fn check(evidence: &Evidence) -> Said {
         judgement.find(before(clock, now, at, &what, pointer));
         return Ok(judgement);
     }
+    if told.is_none()
+        && let Some(others) = others_dates::contradict(evidence, now)
+    {
+        judgement.find(against_others(clock, others));
+        return Ok(judgement);
+    }
     judgement.findings.extend(unkept(evidence));
     if !judgement.findings.is_empty() {
         return Ok(judgement);
@@ -54,6 +61,28 @@ fn check(evidence: &Evidence) -> Said {
         },
     }
     Ok(judgement)
+}
+
+/// How far the clock is off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Off {
+    /// Negative: behind.
+    pub ahead_s: i64,
+    /// It may be more.
+    pub at_least: bool,
+}
+
+/// What this rule says of the clock, for rules whose findings a wrong one explains. `None`: nothing is wrong with it.
+pub fn wrong_by(evidence: &Evidence) -> Option<Off> {
+    let now = *evidence.clock.now_s.value()?;
+    if let Some((_, _, ahead_ms)) = by_daemon(&evidence.clock) {
+        let wrong = ahead_ms.unsigned_abs() >= WARNING_S * 1000;
+        return wrong.then_some(Off { ahead_s: ahead_ms / 1000, at_least: false });
+    }
+    if let Some((_, at, _)) = not_yet(&evidence.clock, now) {
+        return Some(Off { ahead_s: now - at, at_least: true });
+    }
+    others_dates::contradict(evidence, now).map(|others| Off { ahead_s: others.ahead_s, at_least: others.at_least })
 }
 
 /// The word of a daemon that follows a source.
@@ -140,6 +169,30 @@ fn before(clock: &Clock, now: i64, at: i64, what: &str, pointer: String) -> Find
             .verify("timedatectl"),
     )
     .reference("timedatectl(1)")
+}
+
+fn against_others(clock: &Clock, others: Others) -> Finding {
+    let seconds = others.ahead_s.unsigned_abs();
+    let direction = if others.ahead_s > 0 { "ahead" } else { "behind" };
+    let least = if others.at_least { "at least " } else { "" };
+    let today = clock.today.value().map_or("", String::as_str);
+    let finding = RULE
+        .finding_as(
+            Severity::Error,
+            Subject::host(),
+            format!("The clock says {today} and is {least}{} {direction}, by the dates of other hosts.", span(seconds)),
+        )
+        .confidence(0.9)
+        .because(format!("The clock says {today}."), "clock_gettime", view::pointer(["clock", "now_s"]))
+        .data("ahead_s", others.ahead_s)
+        .data("by", others.by)
+        .fix(
+            Fix::here("Set the clock, and let a time daemon keep it. In a container: on the machine that it runs on.")
+                .command("timedatectl set-ntp true")
+                .verify("timedatectl"),
+        )
+        .reference("timedatectl(1)");
+    others.reasons.into_iter().fold(finding, |finding, (text, pointer)| finding.because(text, "session", pointer))
 }
 
 /// A whole machine whose clock nobody keeps. It may be right, so this is no cause.

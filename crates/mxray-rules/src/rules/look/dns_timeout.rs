@@ -126,7 +126,7 @@ fn way(evidence: &Evidence, name: &str, kinds: &[&str]) -> Way {
             match why {
                 EndpointWhy::Smarthost { server } => _ = servers.insert(server.clone()),
                 EndpointWhy::Exchanger { domain, .. } => _ = domains.insert(domain.clone()),
-                EndpointWhy::Asked | EndpointWhy::Own { .. } => {}
+                EndpointWhy::Asked | EndpointWhy::Surveyed | EndpointWhy::Own { .. } => {}
             }
         }
     }

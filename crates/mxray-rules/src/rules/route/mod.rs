@@ -6,6 +6,7 @@
 pub mod bind_address_missing;
 pub mod default_route_missing;
 pub mod gateway_dead;
+pub mod ipv6_path_broken;
 pub mod no_route;
 
 use crate::place;

@@ -7,6 +7,7 @@ use mxray_model::evidence::{Helper, HelperKind, Server};
 use mxray_model::{Blind, Evidence, Finding, Fix, Seen, Severity, Subject};
 use std::collections::BTreeMap;
 
+mod closed;
 mod dovecot;
 
 pub const RULE: Rule = Rule {
@@ -63,6 +64,7 @@ fn check(evidence: &Evidence) -> Said {
                 Seen::Value(state) if state.queue.value().is_some_and(mxray_model::evidence::AcceptQueue::is_full) => {
                     "its accept queue is full, nobody takes connections"
                 }
+                Seen::Value(state) if state.barred.value().is_some() => "the file system does not let it be opened",
                 Seen::Value(state) => {
                     judgement.well(format!("{} {} listens", helper.kind.as_str(), helper.endpoint));
                     // A stopped process goes on listening: whose state is hidden may be stopped.
@@ -77,9 +79,18 @@ fn check(evidence: &Evidence) -> Said {
                 }
             };
             let finding = is_down(instance, server, key, helper, what);
+            let barred = helper.state.value().and_then(|state| state.barred.value());
+            let finding = match barred {
+                Some(barred) => closed::told(evidence, instance, key, helper, barred, finding),
+                None => finding,
+            };
             let finding = match dovecot::explained(evidence, server, helper, &finding) {
                 Some(finding) if !finding.fix.is_empty() => finding,
-                explained => explained.unwrap_or(finding).fix(start(helper, &helper.endpoint.to_string(), systemd)),
+                explained => match explained.unwrap_or(finding) {
+                    // What is closed is there: starting it again would change nothing.
+                    finding if barred.is_some() => finding,
+                    finding => finding.fix(start(helper, &helper.endpoint.to_string(), systemd)),
+                },
             };
             let finding = unmasked(evidence, helper, finding);
             let endpoint = helper.endpoint.to_string();

@@ -9,6 +9,7 @@ use mxray_model::{Blind, Evidence, Finding, Fix, Seen, Severity, Subject};
 use std::collections::BTreeSet;
 
 mod dovecot;
+mod from_outside;
 
 pub const RULE: Rule = Rule {
     code: "SOCK111",
@@ -62,7 +63,8 @@ fn check(evidence: &Evidence) -> Said {
             }
         }
     }
-    listeners(evidence, &mut judgement, &stopped_ports);
+    listeners(evidence, &mut judgement, &mut stopped_ports);
+    from_outside::silent(evidence, &stopped_ports, &mut judgement);
     Ok(judgement)
 }
 
@@ -318,7 +320,7 @@ fn stopped_workers(
 }
 
 /// Listeners of any mail software: all owners stopped, or a queue that nobody drains.
-fn listeners(evidence: &Evidence, judgement: &mut Judgement, stopped_ports: &[u16]) {
+fn listeners(evidence: &Evidence, judgement: &mut Judgement, stopped_ports: &mut Vec<u16>) {
     let Some(sockets) = evidence.sockets.value() else {
         if let Some(blind) = evidence.sockets.blind() {
             judgement.blind(&RULE, blind);
@@ -334,7 +336,10 @@ fn listeners(evidence: &Evidence, judgement: &mut Judgement, stopped_ports: &[u1
         let finding =
             owners_stopped(evidence.processes.value(), key, listener).or_else(|| stuck(evidence, key, listener));
         match (finding, unseen(evidence, listener)) {
-            (Some(finding), _) => judgement.find(finding),
+            (Some(finding), _) => {
+                stopped_ports.push(port);
+                judgement.find(finding);
+            }
             (None, Some(reason)) => blind = Some(reason),
             (None, None) => answering += 1,
         }

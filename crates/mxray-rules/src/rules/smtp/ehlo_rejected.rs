@@ -1,0 +1,143 @@
+//! SMTP103: a server refuses EHLO, or knows HELO alone.
+
+use crate::outside::{self, Contact, Verdict, at};
+use crate::replies;
+use crate::rule::{Rule, Said};
+use mxray_model::evidence::SessionProtocol;
+use mxray_model::session::{Ending, Reply};
+use mxray_model::{Evidence, Fix, Mover, Severity};
+
+pub const RULE: Rule = Rule {
+    code: "SMTP103",
+    name: "ehlo-rejected",
+    severity: Severity::Error,
+    since: "0.1.0",
+    summary: "a server refuses EHLO: with it go TLS, logins and every other extension, or all of its mail",
+    page: include_str!("ehlo_rejected.md"),
+    check,
+};
+
+struct Rejected<'a> {
+    verb: &'a str,
+    tls: bool,
+    reply: &'a Reply,
+    /// HELO was taken in its place.
+    helo: bool,
+    /// The text speaks of the name that we gave.
+    name: bool,
+}
+
+/// What is said of a name that cannot be, or that does not exist.
+const OF_NAME: &[&str] = &[
+    "fully-qualified",
+    "fully qualified",
+    "host not found",
+    "hostname",
+    "host name",
+    "invalid name",
+    "helo command rejected",
+    "ehlo command rejected",
+    "invalid helo",
+    "invalid ehlo",
+    "bad helo",
+    "helo name",
+    "ehlo name",
+    "helo argument",
+    "ehlo argument",
+    "domain name",
+];
+
+fn check(evidence: &Evidence) -> Said {
+    outside::each(evidence, &RULE, "it takes EHLO", judge, |bad| {
+        let rejected = &bad.first.1;
+        let text = text(rejected);
+        let milder = if rejected.helo { Severity::Warning } else { RULE.severity };
+        let severity = if rejected.helo { outside::for_operator(milder, bad.endpoint) } else { milder };
+        let mut finding = bad
+            .finding(&RULE, severity, format!("{}: {}.", bad.whose(), text.trim_end_matches('.')))
+            .confidence(if rejected.name { 0.8 } else { 0.95 })
+            .data("verb", rejected.verb)
+            .data("code", rejected.reply.code)
+            .data("helo_taken", rejected.helo)
+            .data("under_tls", rejected.tls)
+            .data("of_our_name", rejected.name)
+            .reference("RFC 5321 section 3.2")
+            .reference("RFC 5321 section 4.1.4");
+        if rejected.name {
+            finding.whose_move = Mover::Us;
+        }
+        let finding = bad.because(finding, &at::SMTP, |rejected| replies::said(rejected.reply));
+        let again = outside::probe_command(bad.endpoint, " --depth ehlo");
+        if rejected.name {
+            return finding.fix(
+                Fix::here("Greet with a full name of this host that exists in DNS (Postfix: smtp_helo_name, myhostname; mxray: --ehlo).")
+                    .verify(again),
+            );
+        }
+        finding.fix(
+            outside::step(bad.endpoint, "Let the server, or the proxy or filter in front of it, take EHLO (Postfix: smtpd_discard_ehlo_keywords hides single extensions, nothing has to refuse the command).")
+                .verify(again),
+        )
+    })
+}
+
+fn text(rejected: &Rejected<'_>) -> String {
+    let said = replies::said(rejected.reply);
+    let Rejected { verb, .. } = rejected;
+    let when = if rejected.tls { " under TLS" } else { "" };
+    match (rejected.helo, rejected.name) {
+        (true, _) => {
+            format!("it refuses {verb}{when} and takes HELO, so that it has no extension, TLS included: {said}")
+        }
+        (false, true) => format!("it refuses the name that we greet with{when}: {said}"),
+        (false, false) => format!("it refuses {verb} and HELO{when}, and with them all mail: {said}"),
+    }
+}
+
+fn judge(contact: Contact<'_>) -> Verdict<Rejected<'_>> {
+    if contact.endpoint.protocol.mailbox().is_some() {
+        return Verdict::Silent;
+    }
+    let session = match contact.smtp() {
+        Ok(session) => session,
+        Err(blind) => return Verdict::Blind(blind),
+    };
+    let Some(last) = session.hellos.last() else {
+        // A session that was to end with the greeting asked nothing; one that says no to everybody said it already (SMTP101).
+        let greeted = session.greeting.value().is_some_and(|greeting| greeting.code == 220);
+        return match (&session.ending, greeted) {
+            (Ending::Finished, true) => Verdict::Silent,
+            _ => Verdict::Blind(replies::cut_short(contact, session)),
+        };
+    };
+    let first = session.hellos.iter().find(|hello| hello.verb != "HELO" && hello.reply.is_permanent());
+    match first {
+        // What is said of our address is no answer (LOOK006).
+        Some(hello) if replies::names_us(&hello.reply, contact) && !of_name(&hello.reply) => {
+            Verdict::Blind(replies::cut_short(contact, session))
+        }
+        Some(hello) => {
+            let helo = last.verb == "HELO" && last.reply.code == 250;
+            // LMTP knows no HELO; and where that was told to come again, or not at all, the last word is missing.
+            let lmtp = contact.endpoint.protocol == SessionProtocol::Lmtp;
+            let both = lmtp || (last.verb == "HELO" && last.reply.is_permanent());
+            if !helo && !both {
+                return Verdict::Blind(replies::cut_short(contact, session));
+            }
+            let name = !helo && of_name(&hello.reply);
+            Verdict::Bad(Rejected { verb: &hello.verb, tls: hello.tls, reply: &hello.reply, helo, name })
+        }
+        None if last.reply.code == 250 => Verdict::Well,
+        None if last.reply.is_transient() => Verdict::Blind(replies::cut_short(contact, session)),
+        // A code that has no meaning here.
+        None => {
+            Verdict::Bad(Rejected { verb: &last.verb, tls: last.tls, reply: &last.reply, helo: false, name: false })
+        }
+    }
+}
+
+fn of_name(reply: &Reply) -> bool {
+    // 501: the argument is at fault (RFC 5321 section 4.1.1.1).
+    let text = replies::text(reply).to_lowercase();
+    reply.code != 502 && OF_NAME.iter().any(|word| text.contains(word))
+}
