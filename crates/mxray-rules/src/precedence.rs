@@ -57,6 +57,11 @@ pub const LINKS: &[(&str, &str, Link)] = &[
     ("LOOK005", "MX113", Link::SharedScope),
     // The setting leads to a host on which nothing listens.
     ("CONF102", "FW106", Link::SharedScope),
+    ("CONF102", "SMTP101", Link::SharedScope),
+    ("CONF102", "LOOK006", Link::SharedScope),
+    ("CONF102", "AUTH106", Link::SharedScope),
+    // Whoever says nothing at all has no greeting either.
+    ("SOCK111", "SMTP101", Link::SharedScope),
     // All those that cannot be reached refuse themselves.
     ("FW106", "MX113", Link::SharedScope),
     // Whoever was killed for want of memory is gone.

@@ -178,7 +178,7 @@ fn own(
         tls: wanted.tls,
         purpose: wanted.purpose,
         reachable: reachable(evidence, &listeners, wanted),
-        pauses: pauses(server, wanted),
+        pauses: pauses(server, wanted) || is_busy(server, key),
         left_alone: left_alone(evidence, server, (key, wanted), &listeners),
     })
 }
@@ -256,6 +256,12 @@ fn pauses(server: &Server, wanted: &WantedListener) -> bool {
     let restrictions = server.setting_of(wanted, "smtpd_client_restrictions");
     let sleeps = restrictions.split([',', ' ', '\t']).any(|word| word == "sleep");
     wanted.command == "postscreen" || sleeps || server.software == "exim"
+}
+
+/// At its process limit: a client waits for another one to go.
+fn is_busy(server: &Server, key: &str) -> bool {
+    let children = server.children.value().and_then(|children| children.get(key));
+    children.is_some_and(|children| children.limit.is_some_and(|limit| children.count >= limit))
 }
 
 fn left_alone(
