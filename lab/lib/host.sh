@@ -254,6 +254,8 @@ names_are_late() {
 # signed_root MODULES: `validator iterator`, or `iterator` alone.
 signed_root() {
     mkdir -p /run/lab/root
+    # named listens on addresses that an interface has.
+    ip addr add 127.0.0.5/32 dev lo
     (
         cd /run/lab/root || exit 1
         printf '. 3600 IN SOA ns.root. hostmaster.root. 1 3600 600 86400 300\n. 3600 IN NS ns.root.\nns.root. 3600 IN A 127.0.0.5\n' >zone
@@ -261,7 +263,7 @@ signed_root() {
         dnssec-keygen -q -a ECDSAP256SHA256 . >/dev/null
         dnssec-signzone -q -S -o . -f zone.signed zone >/dev/null
         cp "$key.key" anchor
-        printf 'options { directory "/run/lab/root"; listen-on { 127.0.0.5; }; listen-on-v6 { none; }; recursion no; pid-file none; };\ncontrols { };\nzone "." { type primary; file "zone.signed"; };\n' >named.conf
+        printf 'options { directory "/run/lab/root"; listen-on { 127.0.0.5; }; listen-on-v6 { none; }; recursion no; dnssec-validation no; pid-file none; session-keyfile none; };\ncontrols { };\nzone "." { type primary; file "zone.signed"; };\n' >named.conf
         chmod -R go+rX .
     )
     service named named -f -c /run/lab/root/named.conf

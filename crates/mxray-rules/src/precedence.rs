@@ -95,6 +95,7 @@ pub const LINKS: &[(&str, &str, Link)] = &[
     // Whoever asks the dead gets no answer.
     ("HOST104", "LOOK001", Link::SharedScope),
     ("HOST105", "LOOK001", Link::SharedScope),
+    ("HOST104", "CONF102", Link::SharedScope),
     // No server, no listeners.
     ("SOCK112", "SOCK101", Link::SharedScope),
     ("SOCK112", "SOCK102", Link::SharedScope),

@@ -92,7 +92,7 @@ impl Run<'_> {
                 }
                 self.send(*server, self.question.clone());
                 let until = (Instant::now() + patience).min(self.until);
-                if let Some(answer) = self.wait(until, true) {
+                if let Some(answer) = self.wait(until) {
                     return Some(answer);
                 }
             }
@@ -127,11 +127,11 @@ impl Run<'_> {
     }
 
     /// Listens to all that are open. Ends early when the newest one has ended, because then the next has its turn.
-    fn wait(&mut self, until: Instant, early: bool) -> Option<Answer> {
-        let newest = self.open.last().map(|open| open.place);
+    fn wait(&mut self, until: Instant) -> Option<Answer> {
+        let newest = self.open.last().map(|open| open.place)?;
         loop {
-            let is_open = |place: usize| self.open.iter().any(|open| open.place == place);
-            if self.open.is_empty() || (early && newest.is_none_or(|place| !is_open(place))) {
+            // The same question without EDNS(0) stands behind the one that it repeats.
+            if !self.open.iter().any(|open| open.place >= newest) {
                 return None;
             }
             let mut fds: Vec<PollFd<'_>> =

@@ -7,6 +7,7 @@ use crate::clock::millis;
 use mxray_model::Seen;
 use mxray_model::evidence::{DnsOutcome, DnsTrouble, DnssecAnswer, Lookup, RecordData, ResolverCheck, Transport};
 use std::net::SocketAddr;
+use std::thread::ScopedJoinHandle;
 use std::time::Instant;
 
 /// A question that a name server is asked for trial.
@@ -44,11 +45,17 @@ impl DnsQuestion {
 /// Asks one server all of these, side by side.
 pub fn check_resolver(server: SocketAddr, questions: &[DnsQuestion], until: Instant) -> ResolverCheck {
     let asked: Vec<(bool, Lookup)> = std::thread::scope(|scope| {
-        let start = |question| (question, scope.spawn(move || one(server, question, until)));
+        let start = |question| {
+            (question, std::thread::Builder::new().spawn_scoped(scope, move || one(server, question, until)))
+        };
         let running: Vec<_> = questions.iter().map(start).collect();
-        let join = |(question, thread): (&DnsQuestion, std::thread::ScopedJoinHandle<'_, Lookup>)| {
-            let broken = |_| not_asked(&question.kind, &question.name, "asking broke off".to_owned());
-            (question.dnssec, thread.join().unwrap_or_else(broken))
+        let join = |(question, thread): (&DnsQuestion, std::io::Result<ScopedJoinHandle<'_, Lookup>>)| {
+            let broken = |why: &str| not_asked(&question.kind, &question.name, why.to_owned());
+            let lookup = match thread {
+                Ok(thread) => thread.join().unwrap_or_else(|_| broken("asking broke off")),
+                Err(_) => broken("no thread could be started"),
+            };
+            (question.dnssec, lookup)
         };
         running.into_iter().map(join).collect()
     });

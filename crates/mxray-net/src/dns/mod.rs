@@ -124,11 +124,15 @@ impl Resolver {
             return Answered { addresses: Seen::Value(vec![address]), lookups: Vec::new() };
         }
         let (a, aaaa) = std::thread::scope(|scope| {
-            let other = scope.spawn(|| self.lookup("AAAA", host, until));
+            let other = std::thread::Builder::new().spawn_scoped(scope, || self.lookup("AAAA", host, until));
             let a = self.lookup("A", host, until);
-            (a, other.join())
+            (a, other.map(std::thread::ScopedJoinHandle::join))
         });
-        let aaaa = aaaa.unwrap_or_else(|_| not_asked("AAAA", host, "asking broke off".to_owned()));
+        let aaaa = match aaaa {
+            Ok(joined) => joined.unwrap_or_else(|_| not_asked("AAAA", host, "asking broke off".to_owned())),
+            // Where no thread can be had, one after the other.
+            Err(_) => self.lookup("AAAA", host, until),
+        };
         let addresses = both(a.addresses(), aaaa.addresses());
         Answered { addresses, lookups: vec![a, aaaa] }
     }
