@@ -61,7 +61,7 @@ fn check(evidence: &Evidence) -> Said {
         match (bad.first(), blind) {
             // One that works takes the mail of those that do not (RFC 5321 section 5.1; all servers try the next one).
             _ if well > 0 => {
-                judgement.well(format!("{instance}: the host that it hands its mail to takes our sessions"))
+                judgement.well(format!("{instance}: the host that it hands its mail to takes our sessions"));
             }
             (_, Some(why)) => judgement.blind(&RULE, &why),
             (Some((key, endpoint, wrong)), None) => {
