@@ -199,7 +199,7 @@ mod tests {
         Question { command: "probe".to_owned(), targets: vec!["x".to_owned()] }
     }
 
-    fn endpoint(why: EndpointWhy, outcome: DialOutcome) -> ExaminedEndpoint {
+    fn endpoint(why: &EndpointWhy, outcome: &DialOutcome) -> ExaminedEndpoint {
         serde_json::from_value(serde_json::json!({
             "host": "mail.example", "port": 587, "protocol": "smtp", "tls": "starttls", "purpose": "submission",
             "why": [why], "resolved": {"value": ["192.0.2.1"]},
@@ -218,14 +218,14 @@ mod tests {
 
     #[test]
     fn a_probe_does_not_speak_of_a_host_that_was_not_looked_at() {
-        let report = report(vec![endpoint(EndpointWhy::Surveyed, DialOutcome::Refused)]);
+        let report = report(vec![endpoint(&EndpointWhy::Surveyed, &DialOutcome::Refused)]);
         assert!(report.unseen.iter().all(|unseen| !unseen.what.starts_with("SOCK1")), "{:#?}", report.unseen);
     }
 
     #[test]
     fn a_closed_port_counts_only_where_nothing_else_answers() {
-        let open = endpoint(EndpointWhy::Surveyed, DialOutcome::Connected);
-        let closed = endpoint(EndpointWhy::Surveyed, DialOutcome::Refused);
+        let open = endpoint(&EndpointWhy::Surveyed, &DialOutcome::Connected);
+        let closed = endpoint(&EndpointWhy::Surveyed, &DialOutcome::Refused);
         let one = report(vec![open, closed.clone()]);
         assert!(one.unseen.iter().all(|unseen| !unseen.what.starts_with("any mail service")), "{:#?}", one.unseen);
         let none = report(vec![closed]);
@@ -257,7 +257,7 @@ mod tests {
 
     #[test]
     fn replay_gives_the_same_report() {
-        let report = report(vec![endpoint(EndpointWhy::Asked, DialOutcome::Refused)]);
+        let report = report(vec![endpoint(&EndpointWhy::Asked, &DialOutcome::Refused)]);
         let again: Report = serde_json::from_str(&serde_json::to_string(&report).unwrap()).unwrap();
         assert_eq!(crate::judge(again.question, again.evidence, again.started, again.took_ms), report);
     }

@@ -3,6 +3,8 @@
 //! Of each file: the probe ends by itself, before its deadline and a margin, within a bound of memory, without a panic; what it prints
 //! holds no raw control character; its report is JSON, has the session that the file expects, and the codes of its `findings:`.
 
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test says what it expects by panicking")]
+
 use mxray_wire::scenario::{Scenario, Step};
 use serde_json::Value;
 use sinner::Sinner;
@@ -153,7 +155,7 @@ fn probe(sin: &Sin, scratch: &Path) -> Result<String, String> {
 }
 
 /// What of a file's expectations holds over real sockets as well: not times, and not the places in the transcript.
-fn expected<'a>(sin: &'a Sin) -> impl Iterator<Item = (&'a str, Value)> {
+fn expected(sin: &Sin) -> impl Iterator<Item = (&str, Value)> {
     let waits = sin.scenario.steps.iter().any(|step| matches!(step, Step::Wait(_)));
     let kept = sin.scenario.expect.iter().filter(move |(at, value)| {
         // Which of two limits comes first depends on how much comes at a time.

@@ -221,7 +221,7 @@ impl Work {
                 }
                 let leads_to =
                     |name: &str| asked.get(name).cloned().unwrap_or_else(|| Seen::not_attempted("not asked"));
-                if endpoint.addresses.values().any(|examined| has_mismatch(examined)) {
+                if endpoint.addresses.values().any(has_mismatch) {
                     reference::settle(endpoint, &reference::meant(&names, leads_to, &own));
                 }
             }
@@ -359,7 +359,7 @@ impl Work {
         let bound = server.into_iter().flat_map(|server| &server.egress.sources).map(|source| source.value);
         let sources: Vec<IpAddr> = bound.collect();
         let (four, six): (Vec<IpAddr>, Vec<IpAddr>) =
-            all.into_iter().take(ADDRESSES_MAX).partition(|address| address.is_ipv4());
+            all.into_iter().take(ADDRESSES_MAX).partition(IpAddr::is_ipv4);
         let each = [four, six].into_iter().filter(|addresses| !addresses.is_empty());
         each.map(|addresses| {
             let is_v4 = addresses.first().is_some_and(IpAddr::is_ipv4);

@@ -8,8 +8,8 @@ mod config;
 mod counters;
 mod doctor;
 mod probe;
-mod talk;
 mod send;
+mod talk;
 mod terminal;
 mod usual;
 

@@ -137,7 +137,7 @@ fn way(evidence: &Evidence, name: &str, kinds: &[&str]) -> Way {
     let family = |kind: &&str| ["A", "AAAA"].contains(kind);
     let other = |kind: &str| evidence.lookups.get(&Lookup::key(kind, name)).map(|lookup| &lookup.outcome);
     let found = ["A", "AAAA"].iter().any(|kind| other(kind) == Some(&DnsOutcome::Found));
-    if kinds.iter().all(|kind| family(kind)) && found {
+    if kinds.iter().all(family) && found {
         return Way::OneOfSeveral;
     }
     let has_another = |domain: &String| {
