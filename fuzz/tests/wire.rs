@@ -6,6 +6,8 @@
 
 use bolero::check;
 use mxray_model::session::{Depth, Ending, KeyKind, MailboxProtocol, Raw, SuiteGroup, TlsVersion, Transcript, What};
+use mxray_model::evidence::SessionProtocol;
+use mxray_wire::dialogue::Dialogue;
 use mxray_wire::hello::{self, Entropy, Prober};
 use mxray_wire::sasl::{Exchange, Login, Mechanism};
 use mxray_wire::scenario::Scenario;
@@ -247,5 +249,26 @@ fn raw_bytes() {
         let raw = Raw::from(input);
         assert_eq!(raw.to_string().parse::<Raw>(), Ok(raw));
         let _ = String::from_utf8_lossy(input).parse::<Raw>();
+    });
+}
+
+#[test]
+fn typed_session() {
+    let protocols = [SessionProtocol::Smtp, SessionProtocol::Lmtp, SessionProtocol::Imap, SessionProtocol::Pop3, SessionProtocol::Sieve];
+    check!().for_each(|input: &[u8]| {
+        let (choice, rest) = input.split_first().map_or((0, input), |(choice, rest)| (*choice, rest));
+        let protocol = protocols[usize::from(choice) % protocols.len()];
+        let lines = if matches!(protocol, SessionProtocol::Smtp | SessionProtocol::Lmtp) { SMTP } else { MAILBOX };
+        let mut dialogue = Dialogue::new(protocol);
+        for (turn, piece) in rest.chunks(7).enumerate() {
+            let now = Moment::from_millis(turn as u64);
+            dialogue.receive(&conversation(piece, lines));
+            while dialogue.heard(now).is_some() {}
+            let _ = dialogue.rest(now);
+            dialogue.say(piece, now);
+        }
+        dialogue.on_closed(choice & 0x80 == 0);
+        let text = dialogue.scenario("typed");
+        assert!(Scenario::parse(&text).is_ok(), "what is saved can be read: {text}");
     });
 }

@@ -1,0 +1,68 @@
+//! Targets for what is read from files and certificates: chains as servers present them, PEM files, messages to send.
+
+use bolero::check;
+use data_encoding::BASE64;
+use mxray_auth::{Stores, chain, chain_file, key_file};
+use mxray_mail::{Stamp, complete, is_message};
+
+/// A chain that is right, so that mutations reach what is behind the outer layers.
+const PEM: &str = include_str!("../../crates/mxray-auth/fixtures/chain/fitting.pem");
+const ABOVE: &str = include_str!("../../crates/mxray-auth/fixtures/chain/between.pem");
+
+fn ders(pem: &str) -> Vec<Vec<u8>> {
+    let blocks = pem.split("-----BEGIN CERTIFICATE-----").skip(1);
+    let body = |block: &str| block.split("-----END").next().unwrap().split_whitespace().collect::<String>();
+    blocks.map(|block| BASE64.decode(body(block).as_bytes()).unwrap()).collect()
+}
+
+/// Each group of three bytes changes one: a place and a value.
+fn changed(bytes: &mut [u8], input: &[u8]) {
+    for change in input.chunks_exact(3) {
+        let place = usize::from(u16::from_be_bytes([change[0], change[1]])) % bytes.len();
+        bytes[place] = change[2];
+    }
+}
+
+#[test]
+fn presented_chain() {
+    let honest: Vec<Vec<u8>> = [ders(PEM), ders(ABOVE)].concat();
+    check!().for_each(|input: &[u8]| {
+        let (choice, rest) = input.split_first().map_or((0, input), |(choice, rest)| (*choice, rest));
+        let mut presented = honest.clone();
+        let which = usize::from(choice) % presented.len();
+        changed(&mut presented[which], rest);
+        if choice & 0x40 != 0 {
+            presented.push(rest.to_vec());
+        }
+        if choice & 0x80 != 0 {
+            presented.reverse();
+        }
+        let seen = chain(&presented, Some("mail.example.org"), &Stores::new(), 1_800_000_000);
+        assert_eq!(seen.chain.len(), presented.len());
+    });
+}
+
+#[test]
+fn pem_files() {
+    check!().for_each(|input: &[u8]| {
+        let mut text = PEM.as_bytes().to_vec();
+        changed(&mut text, input);
+        chain_file("chain.pem", &text);
+        key_file("key.pem", text);
+        chain_file("chain.pem", input);
+        key_file("key.pem", input.to_vec());
+    });
+}
+
+#[test]
+fn given_message() {
+    let stamp = Stamp { date: "Sat, 1 Jan 2000 00:00:00 +0000".into(), message_id: "a@b.example".into() };
+    check!().for_each(|input: &[u8]| {
+        is_message(input);
+        let Ok(completed) = complete(input, &[], &[], &stamp, false) else { return };
+        // What was given stands behind what was added; but for the first line of a mailbox file, and an end that closes it.
+        let line = if input.starts_with(b"From ") { input.iter().position(|b| *b == b'\n').map_or(input.len(), |at| at + 1) } else { 0 };
+        let given = &input[line..];
+        assert!(completed.bytes.windows(given.len().max(1)).any(|piece| piece == given) || given.is_empty());
+    });
+}
