@@ -13,6 +13,11 @@ PEER6=2001:db8:113::9
 # A host somewhere else, routed through the peer: the smarthost, and the far end of outgoing mail.
 FAR4=198.51.100.25
 FAR6=2001:db8:51::25
+# Addresses of other hosts beyond the peer, for faults to put something there, or nothing.
+OTHER4=198.51.100.26
+OTHER6=2001:db8:52::26
+NOBODY4=198.51.100.99
+NOBODY6=2001:db8:51::99
 
 . $LAB/foreign.sh
 . $LAB/exim.sh
@@ -240,6 +245,37 @@ names_fail() {
 # The machine's own name server, which knows that no name exists.
 name_server_start() { service nameserver python3 $LAB/nameserver.py 127.0.0.1 none --forever; }
 name_server_stop() { end_service nameserver; }
+# look_towards TARGET… -- RECORD…: mxray's configuration names these targets, and the machine's own name server knows
+# these records (lab/lib/nameserver.py) and nothing else. look_back undoes both.
+look_towards() {
+    local targets=
+    cp /etc/mxray/mxray.toml /run/lab/mxray.toml
+    while [ "$1" != -- ]; do
+        targets="$targets${targets:+, }\"$1\""
+        shift
+    done
+    shift
+    printf '[doctor]\ntargets = [%s]\n' "$targets" >>/etc/mxray/mxray.toml
+    name_server_stop
+    printf '%s\n' "$@" >/run/lab/zone
+    service nameserver python3 $LAB/nameserver.py 127.0.0.1 /run/lab/zone --forever
+    until_true 5 dig +short +time=1 +tries=1 @127.0.0.1 "${1%% *}"
+}
+# operator_login PASSWORD: mxray's configuration says how alice logs in on this host's submission. operator_login_back undoes it.
+operator_login() {
+    cp /etc/mxray/mxray.toml /run/lab/mxray.toml
+    echo "$1" >/etc/mxray/password
+    printf '[submission]\nuser = "alice@%s"\npassword = "file:/etc/mxray/password"\n' "$DOMAIN" >>/etc/mxray/mxray.toml
+}
+operator_login_back() {
+    cp /run/lab/mxray.toml /etc/mxray/mxray.toml
+    rm -f /etc/mxray/password
+}
+look_back() {
+    cp /run/lab/mxray.toml /etc/mxray/mxray.toml
+    name_server_stop
+    name_server_start
+}
 # names_by ADDRESS…: these name servers, in the system's file and in the copy of Postfix's chroot.
 names_by() {
     printf 'nameserver %s\n' "$@" >/etc/resolv.conf
@@ -534,6 +570,22 @@ networks_on_peer() {
             echo "10.50.$net.$host"
         done
     done
+}
+
+# --- the clock -----------------------------------------------------------------------------------------------------
+
+# clock_off OFFSET: every program that starts from now on sees this clock (libfaketime's way to write it: +200d), and those
+# that run already are for the caller to start anew. The kernel's clock, which all machines share, stays.
+clock_off() {
+    echo "$1" >/etc/faketimerc
+    echo "$(dirname "$(find /usr/lib -name libfaketimeMT.so.1 -print -quit)")/libfaketimeMT.so.1" >/etc/ld.so.preload
+}
+clock_right() { rm -f /etc/ld.so.preload /etc/faketimerc; }
+# clock_is_off SECONDS: by at least so much, against the time that keep_time wrote down.
+keep_time() { date +%s >/run/lab/real_time; }
+clock_is_off() {
+    local off=$(($(date +%s) - $(cat /run/lab/real_time)))
+    [ "${off#-}" -ge "$1" ]
 }
 
 # --- health -------------------------------------------------------------------------------------------------------

@@ -2,19 +2,41 @@
 
 usage: nameserver.py LISTEN ANSWER [--forever]
 MX gives the name itself, A gives ANSWER, anything else exists and is empty; reverse names do not exist. Where ANSWER is
-"none" no name exists, where it is "silent" nothing is answered at all, where it is "refused" everything is refused. Says
+"none" no name exists, where it is "silent" nothing is answered at all, where it is "refused" everything is refused, and
+where it is a file its lines are all there is: `NAME MX PREFERENCE HOST`, `NAME A ADDRESS`, `NAME AAAA ADDRESS`. Says
 "ready" when it listens, and ends when standard input does.
 """
+import os
 import select
 import socket
 import struct
 import sys
 
-MX, A = 15, 1
+A, MX, AAAA = 1, 15, 28
 listen, answer = sys.argv[1:3]
+zone = {}
+if os.path.isfile(answer):
+    for line in open(answer):
+        if words := line.split():
+            zone.setdefault(words[0].lower(), []).append(words[1:])
 server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 server.bind((listen, 53))
 print("ready", flush=True)
+
+
+def wire_name(name):
+    return b"".join(bytes([len(label)]) + label.encode() for label in name.rstrip(".").split(".")) + b"\0"
+
+
+def of_zone(name, kind):
+    """The data of all records of this name and type."""
+    for words in zone.get(name, []):
+        if words[0] == "A" and kind == A:
+            yield socket.inet_aton(words[1])
+        elif words[0] == "AAAA" and kind == AAAA:
+            yield socket.inet_pton(socket.AF_INET6, words[1])
+        elif words[0] == "MX" and kind == MX:
+            yield struct.pack("!H", int(words[1])) + wire_name(words[2])
 
 
 def reply(query):
@@ -27,17 +49,21 @@ def reply(query):
     kind, _ = struct.unpack("!HH", query[end + 1 : end + 5])
     question = query[12 : end + 5]
     exists = labels[-1:] != [b"arpa"] and b"nowhere" not in labels and answer != "none"
-    data = b""
+    found = []
     if answer == "refused":
         pass
+    elif zone:
+        name = b".".join(labels).decode()
+        exists = name in zone
+        found = list(of_zone(name, kind))
     elif exists and kind == MX:
-        data = struct.pack("!H", 10) + b"\xc0\x0c"
+        found = [struct.pack("!H", 10) + b"\xc0\x0c"]
     elif exists and kind == A:
-        data = socket.inet_aton(answer)
-    record = struct.pack("!HHHIH", 0xC00C, kind, 1, 60, len(data)) + data if data else b""
+        found = [socket.inet_aton(answer)]
+    record = b"".join(struct.pack("!HHHIH", 0xC00C, kind, 1, 60, len(data)) + data for data in found)
     # Response, authoritative, recursion desired and available; 3 is NXDOMAIN.
     flags = 0x8185 if answer == "refused" else 0x8580 | (0 if exists else 3)
-    return struct.pack("!HHHHHH", number, flags, questions and 1, 1 if data else 0, 0, 0) + question + record
+    return struct.pack("!HHHHHH", number, flags, questions and 1, len(found), 0, 0) + question + record
 
 
 waits = [server] if "--forever" in sys.argv else [server, sys.stdin]

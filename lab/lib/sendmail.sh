@@ -42,7 +42,20 @@ sendmail_mc() {
     sed -e '/conncontrol\|ratecontrol\|greet_pause/d' -e "${1:-}" /usr/share/sendmail/cf/debian/sendmail.mc |
         sed "/^MAILER_DEFINITIONS/i FEATURE(\`local_procmail', \`/usr/local/bin/to-spool', \`to-spool \$u', \`SPfhn9')dnl\n\
 FEATURE(\`mailertable')dnl\nFEATURE(\`accept_unresolvable_domains')dnl" >/etc/mail/sendmail.mc
+    if [ -e /run/lab/sendmail-tls ]; then
+        sed -i -e '/^MAILER_DEFINITIONS/{' -e 'e cat /run/lab/sendmail-tls' -e '}' /etc/mail/sendmail.mc
+    fi
     (cd /etc/mail && m4 sendmail.mc >sendmail.cf)
+}
+# sendmail_certificate NAME: a certificate of the lab's authority; sendmail_mc, called after this, has it offered.
+sendmail_certificate() {
+    make_certificate "$1"
+    local define
+    for define in CERT=cert.pem KEY=key.pem; do
+        echo "define(\`confSERVER_${define%%=*}', \`/etc/ssl/mail/${define#*=}')dnl"
+    done >/run/lab/sendmail-tls
+    # Without these two sendmail offers no TLS at all; V: it asks no client for a certificate.
+    printf "define(\`confCACERT_PATH', \`/etc/ssl/certs')dnl\ndefine(\`confCACERT', \`/etc/ssl/mail/cert.pem')dnl\ndefine(\`confTLS_SRV_OPTIONS', \`V')dnl\n" >>/run/lab/sendmail-tls
 }
 # On all addresses instead of loopback.
 SENDMAIL_PUBLIC="s/, *Addr=127.0.0.1')/')/"

@@ -1,15 +1,24 @@
-"""A far mail server: takes everything, writes tokens to a file. `--silent` accepts and never greets; `--delay` is slow."""
+"""A far mail server: takes everything, unless told otherwise, and writes tokens to a file. `--delay` is slow."""
 import argparse
 import asyncio
 import re
+import ssl
+import sys
 
 options = argparse.ArgumentParser()
 options.add_argument("--listen", action="append", required=True, help="ADDRESS or ADDRESS@PORT")
 options.add_argument("--file", default="/run/lab/sink.mbox")
 options.add_argument("--delay", type=float, default=0.0, help="seconds before the answer to end of data")
 options.add_argument("--greeting", default="220 far.elsewhere.example ESMTP lab")
+options.add_argument("--rcpt", default="250 2.1.5 ok", help="the answer to RCPT")
+options.add_argument("--login", default="", help="offer AUTH PLAIN, and answer it with this")
+options.add_argument("--tls", metavar="FILE", help="offer STARTTLS with this certificate and key")
 options.add_argument("--ready", action="store_true", help="say ready and end with standard input")
 o = options.parse_args()
+context = None
+if o.tls:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(o.tls)
 
 
 async def session(reader, writer):
@@ -17,12 +26,20 @@ async def session(reader, writer):
         writer.write(line.encode() + b"\r\n")
         await writer.drain()
 
+    under_tls = False
     try:
         await say(o.greeting)
+        if o.greeting.startswith("421"):
+            writer.close()
+            return
         while line := await reader.readline():
             verb = line.strip().upper()
             if verb.startswith(b"EHLO"):
                 await say("250-far.elsewhere.example")
+                if context and not under_tls:
+                    await say("250-STARTTLS")
+                if o.login:
+                    await say("250-AUTH PLAIN")
                 await say("250 8BITMIME")
             elif verb == b"DATA":
                 await say("354 go on")
@@ -37,6 +54,17 @@ async def session(reader, writer):
                     for token in tokens:
                         file.write(f"{token.decode()}{signed}\n")
                 await say("250 2.0.0 taken")
+            elif verb == b"STARTTLS" and context and not under_tls:
+                await say("220 2.0.0 begin")
+                await writer.start_tls(context)
+                under_tls = True
+            elif verb.startswith(b"AUTH") and o.login:
+                if verb == b"AUTH PLAIN":
+                    await say("334 ")
+                    await reader.readline()
+                await say(o.login)
+            elif verb.startswith(b"RCPT"):
+                await say(o.rcpt)
             elif verb == b"QUIT":
                 await say("221 bye")
                 break
@@ -50,8 +78,6 @@ async def session(reader, writer):
 async def until_input_ends():
     loop = asyncio.get_running_loop()
     reader = asyncio.StreamReader()
-    import sys
-
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
     await reader.read()
 

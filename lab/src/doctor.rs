@@ -141,6 +141,13 @@ impl Examined {
         Judgement::Right
     }
 
+    /// Which of these is neither found nor named among what was not seen.
+    pub fn unsaid<'a>(&self, wanted: &'a [String]) -> Option<&'a String> {
+        let found = |code: &String| self.report.findings.iter().any(|finding| finding.code == *code);
+        let unseen = |code: &String| self.report.unseen.iter().any(|unseen| unseen.what == *code);
+        wanted.iter().find(|code| !found(code) && !unseen(code))
+    }
+
     /// Judges a host that has nothing wrong with it.
     pub fn judge_healthy(&self, exit_codes: &[i32], known: &[String], circumstances: Circumstances) -> Judgement {
         if let Some(cause) = self.report.causes.iter().find(|cause| !known.contains(&cause.code)) {

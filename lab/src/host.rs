@@ -55,6 +55,9 @@ pub struct HostFile {
     pub known: Vec<String>,
     #[serde(default)]
     pub known_because: String,
+    /// What must be named among what was not seen: nothing is wrong, and something stays unknown.
+    #[serde(default)]
+    pub unseen: Vec<String>,
 }
 
 fn yes() -> bool {

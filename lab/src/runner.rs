@@ -245,6 +245,8 @@ impl Worker<'_> {
                 if let Judgement::Wrong(why) = examined.judge_healthy(&file.exit_codes, &file.known, self.circumstances)
                 {
                     case.outcome = Outcome::Wrong(why);
+                } else if let Some(code) = examined.unsaid(&file.unseen) {
+                    case.outcome = Outcome::Wrong(format!("{code} is neither found nor said to be unknown"));
                 }
             }
             Err(error) => case.outcome = Outcome::Wrong(error.to_string()),

@@ -68,6 +68,16 @@ fn check(evidence: &Evidence) -> Said {
     Ok(judgement)
 }
 
+/// Is a process of this software near its limit? What it starts fails with it, so its services may be silent for that.
+pub fn is_reached_by(evidence: &Evidence, software: &str) -> bool {
+    evidence.processes.value().is_some_and(|processes| {
+        processes.mail.values().any(|process| {
+            process.software.value().is_some_and(|one| one == software)
+                && process.descriptors.value().copied().is_some_and(is_near)
+        })
+    })
+}
+
 fn is_near(descriptors: Descriptors) -> bool {
     descriptors.limit != u64::MAX
         && descriptors.used.saturating_mul(100) >= descriptors.limit.saturating_mul(NEAR_PERCENT)

@@ -5,9 +5,11 @@ use crate::outside::{self, Contact, Verdict};
 use crate::rule::{Rule, Said};
 use crate::transport::{self, Demand, Offer, Peers};
 use crate::words::Words;
-use mxray_model::evidence::{ExaminedEndpoint, Session, TlsMode};
+use mxray_model::evidence::{EndpointWhy, ExaminedEndpoint, Session, TlsMode};
 use mxray_model::session::MailboxProtocol;
-use mxray_model::{Evidence, Fix, Seen, Severity};
+use mxray_model::special::is_special;
+use mxray_model::{Evidence, Fix, Prefix, Seen, Severity};
+use std::net::IpAddr;
 
 pub const RULE: Rule = Rule {
     code: "TLS101",
@@ -46,7 +48,8 @@ fn check(evidence: &Evidence) -> Said {
 
 fn judge(evidence: &Evidence, contact: Contact<'_>) -> Verdict<()> {
     let on_purpose = contact.endpoint.tls == TlsMode::None && outside::stake(contact.endpoint) == outside::Stake::Asked;
-    if transport::concerns_nobody(evidence, contact) || outside::is_implicit_tls(contact.endpoint) || on_purpose {
+    let aside = on_purpose || is_inner(evidence, contact);
+    if transport::concerns_nobody(evidence, contact) || outside::is_implicit_tls(contact.endpoint) || aside {
         return Verdict::Silent;
     }
     match transport::offer(contact) {
@@ -56,6 +59,23 @@ fn judge(evidence: &Evidence, contact: Contact<'_>) -> Verdict<()> {
         Ok(Offer::NotAnnounced) => Verdict::Bad(()),
         Err(blind) => Verdict::Blind(blind),
     }
+}
+
+/// Our own port between servers, bound to inner addresses alone (RFC 1918, RFC 4193): no mail crosses the Internet to it. A
+/// wildcard is no such thing, since a router in front may hand on what comes to a public address.
+fn is_inner(evidence: &Evidence, contact: Contact<'_>) -> bool {
+    let Some((_, _, wanted)) = outside::own(evidence, contact.endpoint) else { return false };
+    let asked = contact.endpoint.why.contains(&EndpointWhy::Asked);
+    let declared: Vec<Prefix> =
+        evidence.declared.public_prefixes.iter().filter_map(|text| text.parse().ok()).collect();
+    let inner = |address: &IpAddr| {
+        let is_public = !is_special(*address) || declared.iter().any(|prefix| prefix.contains(*address));
+        !address.is_unspecified() && !is_public
+    };
+    transport::peers(contact.endpoint) == Peers::Servers
+        && !asked
+        && !wanted.addresses.is_empty()
+        && wanted.addresses.iter().all(inner)
 }
 
 /// IMAP with LOGINDISABLED and no mechanism (RFC 9051 section 6.2.3), POP3 without USER and SASL (RFC 2449), ManageSieve with
