@@ -4,6 +4,7 @@
 //! so that a probe's "could not look" holds only what a probe could have seen.
 
 use mxray_model::evidence::{DialOutcome, DnsOutcome, EndpointWhy, Evidence, ExaminedEndpoint, RecordData, Session};
+use mxray_model::session::{Ending, Reply};
 use mxray_model::{Blind, Finding, Question, REPORT_SCHEMA, Report, RuledOut, Seen, Severity, Tool, Unseen, Verdict};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -73,8 +74,10 @@ fn gaps(evidence: &Evidence) -> Vec<Unseen> {
     for (key, endpoint) in &evidence.endpoints {
         let asked =
             endpoint.why.iter().any(|why| !matches!(why, EndpointWhy::Surveyed | EndpointWhy::Exchanger { .. }));
-        if asked && let Some(why) = silence(endpoint) {
-            gaps.push(gap(key, &why));
+        match silence(endpoint) {
+            Some(why) if asked => gaps.push(gap(key, &why)),
+            Some(_) => {}
+            None => gaps.extend(cut_short(endpoint).map(|why| gap(&format!("all of {key}"), &why))),
         }
         for why in &endpoint.why {
             match why {
@@ -125,16 +128,56 @@ fn silence(endpoint: &ExaminedEndpoint) -> Option<String> {
         let greeting: Option<&Blind> = match &examined.session {
             Seen::Value(Session::Smtp(session)) => session.greeting.blind(),
             Seen::Value(Session::Mailbox(session)) => session.greeting.blind(),
+            // That no greeting was wanted (a depth of `connect`) is no silence.
+            Seen::Unknown(Blind::NotAttempted { .. }) | Seen::Absent => None,
             Seen::Unknown(blind) => Some(blind),
-            Seen::Absent => None,
         };
-        // That no greeting was wanted (a depth of `connect`) is no silence.
         match greeting {
-            Some(blind) if !matches!(blind, Blind::NotAttempted { .. }) => reasons.insert(blind.why()),
-            _ => return None,
+            Some(blind) => reasons.insert(blind.why()),
+            None => return None,
         };
     }
     Some(reasons.into_iter().collect::<Vec<_>>().join("; "))
+}
+
+/// Why a session that began did not come as far as it was meant to. `None`: it did, at every address. What was not heard may
+/// hold any fault, so a service that breaks off is never one that is well.
+fn cut_short(endpoint: &ExaminedEndpoint) -> Option<String> {
+    let reasons: BTreeSet<String> = endpoint
+        .addresses
+        .iter()
+        .filter_map(|(address, examined)| {
+            let why = match examined.session.value()? {
+                Session::Smtp(session) => {
+                    let greeted = session.greeting.value().is_some_and(Reply::is_positive);
+                    let told = session.hellos.last().is_some_and(|hello| hello.extensions.value().is_some());
+                    early(&session.ending, greeted && told)
+                }
+                Session::Mailbox(session) => {
+                    let greeted = session.greeting.value().is_some_and(|greeting| greeting.ok);
+                    let told = session.capabilities.last().is_some_and(|list| list.listed.value().is_some());
+                    early(&session.ending, greeted && told)
+                }
+            };
+            why.map(|why| format!("{address}: {why}"))
+        })
+        .collect();
+    if reasons.is_empty() { None } else { Some(reasons.into_iter().collect::<Vec<_>>().join("; ")) }
+}
+
+/// `told`: the server has greeted and said what it offers; a refusal behind that is an answer to what was asked.
+fn early(ending: &Ending, told: bool) -> Option<String> {
+    match ending {
+        // Why a handshake failed is judged by itself.
+        Ending::Finished | Ending::Open | Ending::TlsFailed => None,
+        Ending::Refused if told => None,
+        Ending::Refused => Some("it said no, or asked to come again, before it said what it offers".to_owned()),
+        Ending::PeerClosed => Some("it closed the connection within the session".to_owned()),
+        Ending::Broke { error } => Some(format!("the connection broke within the session: {error}")),
+        Ending::Deadline { waited_ms } => Some(format!("no answer within {waited_ms} ms")),
+        Ending::Limit { .. } => Some("it said more than is read; the session was ended".to_owned()),
+        Ending::Distrusted => Some("what it said could not be trusted any further; the session was ended".to_owned()),
+    }
 }
 
 /// A domain whose MX records lead nowhere, or are not known.
@@ -194,6 +237,7 @@ fn is_null_mx(lookup: &mxray_model::evidence::Lookup) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use mxray_model::session::{Limit, SmtpSession};
 
     fn question() -> Question {
         Question { command: "probe".to_owned(), targets: vec!["x".to_owned()] }
@@ -236,6 +280,41 @@ mod tests {
         );
         assert_ne!(none.verdict, Verdict::Healthy);
         assert!(none.unseen.iter().all(|unseen| !unseen.what.starts_with("SMTP")), "{:#?}", none.unseen);
+    }
+
+    fn answering(greeting: &serde_json::Value, ending: &Ending) -> ExaminedEndpoint {
+        let mut endpoint = serde_json::to_value(endpoint(&EndpointWhy::Asked, &DialOutcome::Connected)).unwrap();
+        let session = SmtpSession { ending: ending.clone(), ..SmtpSession::default() };
+        let mut session = serde_json::to_value(session).unwrap();
+        session["greeting"] = greeting.clone();
+        endpoint["addresses"]["192.0.2.1"]["session"] = serde_json::json!({"value": {"smtp": session}});
+        serde_json::from_value(endpoint).unwrap()
+    }
+
+    #[test]
+    fn a_session_that_was_cut_short_is_never_well() {
+        let reply = |code: u16| {
+            let reply = serde_json::json!({"code": code, "enhanced": null, "lines": ["x"], "after_ms": 1, "entry": 1});
+            serde_json::json!({"value": reply})
+        };
+        let before = serde_json::json!({"unknown": {"not_attempted": {"why": "the session ended before"}}});
+        for (greeting, ending) in [
+            (reply(421), Ending::Refused),
+            (reply(554), Ending::Refused),
+            (reply(220), Ending::Refused),
+            (reply(220), Ending::PeerClosed),
+            (reply(220), Ending::Broke { error: "reset".to_owned() }),
+            (reply(220), Ending::Deadline { waited_ms: 5 }),
+            (reply(220), Ending::Distrusted),
+            (reply(220), Ending::Limit { limit: Limit::ReplyLines }),
+            (before.clone(), Ending::Limit { limit: Limit::LineBytes }),
+            (before, Ending::TlsFailed),
+        ] {
+            let report = report(vec![answering(&greeting, &ending)]);
+            assert_ne!(report.verdict, Verdict::Healthy, "{greeting} {ending:?}");
+        }
+        let finished = report(vec![answering(&reply(220), &Ending::Finished)]);
+        assert!(finished.unseen.iter().all(|unseen| !unseen.what.starts_with("all of")), "{:#?}", finished.unseen);
     }
 
     #[test]

@@ -19,6 +19,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
+use std::thread::ScopedJoinHandle;
 use std::time::{Duration, Instant};
 
 /// A UNIX socket whose queue is full says so at once and gives no sign when it is not any more (connect(2), EAGAIN).
@@ -108,8 +109,14 @@ pub fn compare(address: IpAddr, source: Option<IpAddr>, ports: &[u16], until: In
             }
             seen
         };
-        let running: Vec<_> = ports.iter().map(|port| (*port, scope.spawn(move || one(*port)))).collect();
-        running.into_iter().filter_map(|(port, thread)| Some((port.to_string(), thread.join().ok()?))).collect()
+        let start = |port: u16| (port, std::thread::Builder::new().spawn_scoped(scope, move || one(port)));
+        let running: Vec<_> = ports.iter().copied().map(start).collect();
+        let join = |(port, thread): (u16, io::Result<ScopedJoinHandle<'_, Dial>>)| match thread {
+            Ok(thread) => Some((port.to_string(), thread.join().ok()?)),
+            // No thread to be had: one after the other, then.
+            Err(_) => Some((port.to_string(), one(port))),
+        };
+        running.into_iter().filter_map(join).collect()
     })
 }
 

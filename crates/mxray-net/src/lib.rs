@@ -24,6 +24,7 @@ pub use dial::{DialPlan, compare, dial, dial_unix};
 pub use distance::{distance, explain};
 pub use dns::{
     Answered, BadName, DnsQuestion, Memory, Resolver, check_resolver, reads_as_answer, reverse_name, servers_of,
+    wire_name,
 };
 pub use drive::{Held, drive, drive_judging};
 pub use examine::{Beyond, Examination, Tools, examine};

@@ -11,6 +11,9 @@ use rustix::net::{SendFlags, Shutdown, send, shutdown};
 use std::io::{self, Read, Write};
 use std::time::Instant;
 
+/// So often is read on when the time is over, for the rest of a record that has come already (at most 16 KiB, in pieces of 4).
+const EMPTY_ROUNDS: u32 = 64;
+
 /// What reading came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Came {
@@ -50,24 +53,9 @@ impl Stream {
 
     /// Reads what is there, and waits for it until the moment given.
     pub fn read(&mut self, buffer: &mut [u8], until: Instant) -> Came {
-        loop {
-            let read = match &mut self.tls {
-                None => (&mut &self.socket).read(buffer),
-                Some(tls) => rustls::Stream::new(tls.as_mut(), &mut &self.socket).read(buffer),
-            };
-            match read {
-                Ok(0) => return Came::Closed,
-                Ok(count) => return Came::Bytes(count),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                // Closed without close_notify: truncation matters to those who read files, not to a dialogue of lines.
-                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Came::Closed,
-                Err(error) if error.kind() != io::ErrorKind::WouldBlock => return Came::Broke(words(&error)),
-                Err(_) => match self.socket.wait(PollFlags::IN, until) {
-                    Ok(true) => {}
-                    Ok(false) => return Came::TimedOut,
-                    Err(errno) => return Came::Broke(words(&errno.into())),
-                },
-            }
+        match &mut self.tls {
+            None => self.socket.read_plain(buffer, until),
+            Some(tls) => self.socket.read_under(tls, buffer, until),
         }
     }
 
@@ -153,6 +141,60 @@ impl Socket {
 }
 
 impl Socket {
+    fn read_plain(&self, buffer: &mut [u8], until: Instant) -> Came {
+        loop {
+            match (&mut &*self).read(buffer) {
+                Ok(0) => return Came::Closed,
+                Ok(count) => return Came::Bytes(count),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() != io::ErrorKind::WouldBlock => return Came::Broke(words(&error)),
+                Err(_) => match self.wait(PollFlags::IN, until) {
+                    Ok(true) => {}
+                    Ok(false) => return Came::TimedOut,
+                    Err(errno) => return Came::Broke(words(&errno.into())),
+                },
+            }
+        }
+    }
+
+    /// The same under TLS. Reading never depends on writing: a peer that does not read may still have said something, and one
+    /// that sends records without content is waited for no longer than one that is silent.
+    fn read_under(&self, tls: &mut rustls::ClientConnection, buffer: &mut [u8], until: Instant) -> Came {
+        for round in 0u32.. {
+            match tls.reader().read(buffer) {
+                Ok(0) => return Came::Closed,
+                Ok(count) => return Came::Bytes(count),
+                // Closed without close_notify: truncation matters to those who read files, not to a dialogue of lines.
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Came::Closed,
+                Err(error) if error.kind() != io::ErrorKind::WouldBlock => return Came::Broke(words(&error)),
+                Err(_) => {}
+            }
+            if round >= EMPTY_ROUNDS && Instant::now() >= until {
+                break;
+            }
+            // What TLS has to say by itself goes out where there is room; whether the peer is gone, reading tells.
+            if tls.wants_write() {
+                let _ = tls.write_tls(&mut &*self);
+            }
+            match tls.read_tls(&mut &*self) {
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) if error.kind() != io::ErrorKind::WouldBlock => return Came::Broke(words(&error)),
+                Err(_) => match self.wait(PollFlags::IN, until) {
+                    Ok(true) => continue,
+                    Ok(false) => break,
+                    Err(errno) => return Came::Broke(words(&errno.into())),
+                },
+            }
+            if let Err(error) = tls.process_new_packets() {
+                // The alert that says so.
+                let _ = tls.write_tls(&mut &*self);
+                return Came::Broke(words(&io::Error::new(io::ErrorKind::InvalidData, error)));
+            }
+        }
+        Came::TimedOut
+    }
+
     /// What waits to be read, and still does afterwards: its length. `None`: nothing does, or it is broken.
     pub fn peek(&self, buffer: &mut [u8]) -> Option<usize> {
         let (count, _) = rustix::net::recv(&self.0, buffer, rustix::net::RecvFlags::PEEK).ok()?;

@@ -12,6 +12,8 @@ pub(crate) const LINE_BYTES_MAX: usize = 64 * 1024;
 pub(crate) const SESSION_BYTES_MAX: u64 = 4 << 20;
 /// Most bytes that a transcript keeps of what was received.
 const KEPT_BYTES_MAX: usize = 256 * 1024;
+/// Most entries that are kept of what was received: a line of one byte costs a hundred, and more in JSON.
+const ENTRIES_MAX: usize = 16 * 1024;
 /// Most bytes of one message of ours that a transcript keeps; whoever sends it has the rest.
 const SENT_BYTES_MAX: usize = 256 * 1024;
 /// Most anomalies that are kept; the first ones say what is wrong.
@@ -152,7 +154,7 @@ impl Lines {
     }
 
     fn keep(&mut self, bytes: &[u8], began: Moment, now: Moment) -> u32 {
-        if self.kept_bytes + bytes.len() > KEPT_BYTES_MAX {
+        if self.kept_bytes + bytes.len() > KEPT_BYTES_MAX || self.transcript.entries.len() >= ENTRIES_MAX {
             self.transcript.left_out_bytes += bytes.len() as u64;
             return self.transcript.entries.len() as u32;
         }
@@ -232,6 +234,13 @@ mod tests {
             total += 1000;
         }
         assert!(total <= SESSION_BYTES_MAX);
+    }
+
+    #[test]
+    fn lines_of_one_byte_are_counted_and_not_all_kept() {
+        let (lines, transcript) = read(&[&b"\n".repeat(ENTRIES_MAX + 10)]);
+        assert_eq!(lines.len(), ENTRIES_MAX + 10);
+        assert_eq!((transcript.entries.len(), transcript.left_out_bytes), (ENTRIES_MAX, 10));
     }
 
     #[test]

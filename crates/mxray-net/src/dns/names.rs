@@ -57,6 +57,15 @@ pub(super) fn read(text: &str) -> Result<Name, BadName> {
     Ok(name)
 }
 
+/// A host's name as it goes over the wire: letters beyond ASCII become A-labels (UTS 46), and only those stand in SNI and in
+/// certificates (RFC 6066 section 3, RFC 9525 section 2).
+///
+/// # Errors
+/// No name on the wire stands for it.
+pub fn wire_name(text: &str) -> Result<String, BadName> {
+    if text.is_ascii() { Ok(text.to_owned()) } else { to_ascii(text) }
+}
+
 fn to_ascii(text: &str) -> Result<String, BadName> {
     // Underscores stand in front of service names; what is no host name is the server's business.
     let ascii = idna::domain_to_ascii_cow(text.as_bytes(), idna::AsciiDenyList::EMPTY);
@@ -137,6 +146,13 @@ mod tests {
         ] {
             assert_eq!(again(text).as_deref(), Ok(expected), "{text}");
         }
+    }
+
+    #[test]
+    fn a_host_s_name_goes_over_the_wire_in_ascii() {
+        assert_eq!(wire_name("mail.B\u{fc}cher.example").as_deref(), Ok("mail.xn--bcher-kva.example"));
+        assert_eq!(wire_name("MAIL_1.example").as_deref(), Ok("MAIL_1.example"));
+        assert_eq!(wire_name("\u{202e}x.example"), Err(BadName::International));
     }
 
     #[test]

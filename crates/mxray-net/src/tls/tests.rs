@@ -4,11 +4,13 @@
 //! Each test starts its own server on a port that the system chooses, and ends it by its handle.
 
 use super::{HelloTarget, Roots, TlsPlan, certificates_from, deep, old_versions};
-use crate::{ClientIdentity, DialPlan, Stream, dial};
+use crate::{Came, ClientIdentity, DialPlan, Stream, dial};
 use mxray_auth::{Anchors, Stores};
 use mxray_model::Seen;
 use mxray_model::evidence::{CertificateProblem as Problem, RootStore, SessionProtocol, TlsEnding, TlsFacts};
 use mxray_model::session::{KeyKind, SuiteGroup, TlsVersion};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
@@ -441,4 +443,53 @@ fn this_host_s_store_and_mozilla_s_are_read() {
     if Path::new("/etc/ssl/certs/ca-certificates.crt").exists() && std::env::var_os("SSL_CERT_FILE").is_none() {
         assert!(roots.stores()[&RootStore::System].value().is_some_and(|anchors| anchors.len() > 50));
     }
+}
+
+/// A server by rustls: shakes hands, says this, takes its leave in order, and reads nothing more.
+fn deaf(directory: &Directory, said: Vec<u8>) -> SocketAddr {
+    let chain = CertificateDer::pem_slice_iter(&directory.read("ec.pem")).collect::<Result<Vec<_>, _>>().unwrap();
+    let key = PrivateKeyDer::from_pem_slice(&directory.read("ec.key")).unwrap();
+    let config = rustls::ServerConfig::builder_with_provider(super::verifier::provider());
+    let config = config.with_safe_default_protocol_versions().unwrap().with_no_client_auth();
+    let config = Arc::new(config.with_single_cert(chain, key).unwrap());
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        let (mut socket, _) = listener.accept().unwrap();
+        let mut tls = rustls::ServerConnection::new(config).unwrap();
+        while tls.is_handshaking() {
+            tls.complete_io(&mut socket).unwrap();
+        }
+        rustls::Stream::new(&mut tls, &mut socket).write_all(&said).unwrap();
+        tls.send_close_notify();
+        while tls.wants_write() {
+            tls.write_tls(&mut socket).unwrap();
+        }
+        socket.shutdown(std::net::Shutdown::Write).unwrap();
+        // Open, unread, for as long as the test lasts.
+        std::mem::forget(socket);
+    });
+    address
+}
+
+#[test]
+fn a_peer_that_does_not_read_is_heard_and_left() {
+    let Some(directory) = authority("a_peer_that_does_not_read_is_heard_and_left") else { return };
+    let said = b"552 too much\r\n".repeat(3000);
+    let mut stream = connect(deaf(&directory, said.clone()));
+    let (facts, stands) = stream.start_tls(&plan(&directory), Instant::now() + PATIENCE);
+    assert!(stands, "{facts:?}");
+    // More than two sockets' buffers hold: what TLS has to write stays with us.
+    let much = vec![b'x'; 64 << 20];
+    let error = stream.write_all(&much, Instant::now() + Duration::from_millis(100)).unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::TimedOut);
+    let mut heard = Vec::new();
+    let mut small = [0; 100];
+    let last = loop {
+        match stream.read(&mut small, Instant::now() + PATIENCE) {
+            Came::Bytes(count) => heard.extend_from_slice(&small[..count]),
+            other => break other,
+        }
+    };
+    assert_eq!((heard.len(), last), (said.len(), Came::Closed));
 }

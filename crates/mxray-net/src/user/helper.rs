@@ -9,7 +9,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fd::OwnedFd;
 use rustix::io::Errno;
 use rustix::net::sockopt;
-use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
+use rustix::process::{DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit};
 use rustix::thread::{CapabilitySet, CapabilitySets, capabilities, set_capabilities, set_no_new_privs};
 use std::io;
 use std::time::{Duration, Instant};
@@ -17,9 +17,12 @@ use std::time::{Duration, Instant};
 /// The name by which this program is started as the helper.
 pub const CALLED: &str = "mxray: connects as another user";
 
-/// Each attempt holds two descriptors.
-const ATTEMPTS_MAX: usize = 96;
-const DESCRIPTORS_MAX: u64 = 256;
+/// Each attempt holds two descriptors: the connection, and the channel for its answer.
+const DESCRIPTORS_EACH: u64 = 2;
+/// The standard ones, the channel, and those of a question that is being taken.
+const DESCRIPTORS_OTHER: u64 = 16;
+/// As many as this, where the limit that we were started with lets us: `probe` may ask for hundreds at a time.
+const DESCRIPTORS_MAX: u64 = 4096;
 /// Seconds of processor time: a helper that runs wild ends.
 const PROCESSOR_MAX: u64 = 60;
 
@@ -39,7 +42,7 @@ struct Pending {
 pub fn serve() -> io::Result<()> {
     mxray_sys::descriptors::close_from(3);
     let control = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3)?;
-    give_up()?;
+    let attempts_max = give_up()?;
     wire::send(&control, &Ready {}, None)?;
     let mut pending: Vec<Pending> = Vec::new();
     loop {
@@ -52,18 +55,20 @@ pub fn serve() -> io::Result<()> {
         }
         let Some((job, reply)) = wire::receive::<Job>(&control, now)? else { return Ok(()) };
         if let Some(reply) = reply {
-            pending.extend(start(&job, reply, pending.len()));
+            pending.extend(start(&job, reply, pending.len() < attempts_max));
         }
     }
 }
 
-/// Gives up what connecting does not need: all capabilities and the way back to them, files, processes, being looked into.
-fn give_up() -> io::Result<()> {
+/// Gives up what connecting does not need: all capabilities and the way back to them, files, processes, being looked into. What
+/// is left is enough for so many attempts at a time.
+fn give_up() -> io::Result<usize> {
     let none = CapabilitySet::empty();
     set_capabilities(None, CapabilitySets { effective: none, permitted: none, inheritable: none })?;
     set_no_new_privs(true)?;
     let limit = |count: u64| Rlimit { current: Some(count), maximum: Some(count) };
-    setrlimit(Resource::Nofile, limit(DESCRIPTORS_MAX))?;
+    let descriptors = getrlimit(Resource::Nofile).maximum.map_or(DESCRIPTORS_MAX, |most| most.min(DESCRIPTORS_MAX));
+    setrlimit(Resource::Nofile, limit(descriptors))?;
     setrlimit(Resource::Nproc, limit(0))?;
     setrlimit(Resource::Fsize, limit(0))?;
     setrlimit(Resource::Core, limit(0))?;
@@ -73,7 +78,8 @@ fn give_up() -> io::Result<()> {
     if left.effective != none || left.permitted != none || rustix::process::geteuid().is_root() {
         return Err(io::ErrorKind::PermissionDenied.into());
     }
-    Ok(())
+    let attempts = descriptors.saturating_sub(DESCRIPTORS_OTHER) / DESCRIPTORS_EACH;
+    Ok(usize::try_from(attempts).unwrap_or(usize::MAX))
 }
 
 /// Waits for a question, an answer or the end of somebody's patience.
@@ -92,16 +98,16 @@ fn wait(control: &OwnedFd, pending: &[Pending]) -> io::Result<(bool, Vec<bool>)>
 }
 
 /// Begins one connection; what ends at once is answered at once.
-fn start(job: &Job, reply: OwnedFd, running: usize) -> Option<Pending> {
+fn start(job: &Job, reply: OwnedFd, has_room: bool) -> Option<Pending> {
     let began = Instant::now();
     let plan = DialPlan { peer: job.peer, source: job.source };
-    let attempt = if running < ATTEMPTS_MAX {
+    let attempt = if has_room {
         prepare(plan).and_then(|(socket, deaf)| {
             let _ = sockopt::set_tcp_nodelay(&socket, true);
             begin(socket, plan, deaf)
         })
     } else {
-        Err(DialOutcome::Failed { error: format!("more than {ATTEMPTS_MAX} connections at a time") })
+        Err(DialOutcome::Failed { error: "too many connections at a time for the helper process".to_owned() })
     };
     let until = began.checked_add(Duration::from_millis(job.timeout_ms)).unwrap_or(began);
     match attempt {

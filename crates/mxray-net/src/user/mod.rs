@@ -108,8 +108,8 @@ struct Start {
     args: Vec<OsString>,
 }
 
-/// Starts a helper process that connects as this user, and ends at the moment given. No process is started where we are that
-/// user already. Unknown: only root can become another user.
+/// Starts a helper process that connects as this user, and lives as long as the dialler that is returned; it has to be ready at
+/// the moment given. No process is started where we are that user already. Unknown: only root can become another user.
 pub fn as_user(user: &User, until: Instant) -> Seen<Dialler> {
     let start = Start { program: "/proc/self/exe".into(), name: CALLED.into(), args: Vec::new() };
     started(user, until, &start)

@@ -59,7 +59,8 @@ impl Kept {
         true
     }
 
-    pub fn scenario(&self, title: &str) -> String {
+    /// `masked` hides secrets in what one side said in one go.
+    pub fn scenario(&self, title: &str, masked: impl Fn(&[u8]) -> Vec<u8>) -> String {
         let mut text = String::new();
         // Writing to a String cannot fail, here and below.
         for line in title.lines() {
@@ -67,8 +68,8 @@ impl Kept {
         }
         for step in &self.steps {
             match step {
-                Step::Server(bytes) => lines(&mut text, 'S', bytes),
-                Step::Client(bytes) => lines(&mut text, 'C', bytes),
+                Step::Server(bytes) => lines(&mut text, 'S', &masked(bytes)),
+                Step::Client(bytes) => lines(&mut text, 'C', &masked(bytes)),
                 Step::Tls(established) => {
                     text.push_str(if *established { "tls: ok\n" } else { "tls: fails\n" });
                 }
@@ -104,7 +105,7 @@ mod tests {
         kept.server(b"220 a\r\n");
         kept.server(&vec![b'x'; KEPT_BYTES_MAX]);
         kept.client(b"QUIT\r\n");
-        let text = kept.scenario("a\nb");
+        let text = kept.scenario("a\nb", <[u8]>::to_vec);
         assert_eq!(
             text,
             format!("# a\n# b\nS: 220 a\n# {} more bytes were said, and are not kept\n", KEPT_BYTES_MAX + 6)
@@ -129,7 +130,7 @@ mod tests {
             }
             kept.closed(true);
             expected.push(scenario::Step::Close);
-            prop_assert_eq!(Scenario::parse(&kept.scenario("")).unwrap().steps, expected);
+            prop_assert_eq!(Scenario::parse(&kept.scenario("", <[u8]>::to_vec)).unwrap().steps, expected);
         }
     }
 }

@@ -181,6 +181,7 @@ impl Dialogue {
 
     /// The conversation so far as a scenario file (`scenario.rs`), secrets masked.
     pub fn scenario(&self, title: &str) -> String {
-        self.kept.scenario(title)
+        // What came in pieces was masked piece by piece; a secret may lie across two.
+        self.kept.scenario(title, |bytes| self.secrets.masked(bytes))
     }
 }

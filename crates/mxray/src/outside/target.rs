@@ -108,14 +108,15 @@ fn port(digits: &str) -> Result<u16, String> {
     digits.parse().ok().filter(|port| *port != 0).ok_or_else(|| format!("{digits}: no port (1 to 65535)"))
 }
 
-/// A host name, loosely: underscores are seen in the wild, and the lookup says what is wrong with the rest.
+/// A host name, loosely: underscores are seen in the wild, and the lookup says what is wrong with the rest. What is typed in
+/// letters beyond ASCII is what certificates have as A-labels.
 fn name(text: &str) -> Result<String, String> {
     let text = text.trim_end_matches('.');
     let plain = |c: char| c.is_alphanumeric() || matches!(c, '.' | '-' | '_');
     if text.is_empty() || text.len() > 253 || !text.chars().all(plain) || text.starts_with('-') {
         return Err(format!("{text:?}: neither a name nor an address"));
     }
-    Ok(text.to_owned())
+    mxray_net::wire_name(text).map_err(|error| format!("{text}: {error}"))
 }
 
 #[cfg(test)]
@@ -143,6 +144,7 @@ mod tests {
             (mx, 25, SessionProtocol::Smtp, TlsMode::StarttlsRequired)
         );
         assert_eq!(service("imaps://[::1]:1993").1, 1993);
+        assert_eq!(service("imaps://m\u{fc}nchen.example").0, "xn--mnchen-3ya.example");
         let domain = "example.org".to_owned();
         assert_eq!(parse("mx:example.org"), Ok(Target::Exchangers { domain: domain.clone(), recipient: None }));
         let recipient = Some("a@b@example.org".to_owned());

@@ -130,6 +130,9 @@ fn targets(args: &ProbeArgs) -> Result<Vec<Wanted>, String> {
             }
         }
     }
+    // Twice the same is one session: nobody is asked the same again for nothing.
+    let mut known = BTreeSet::new();
+    targets.retain(|wanted| known.insert(wanted.text.clone()));
     if targets.is_empty() { Err("no target".to_owned()) } else { Ok(targets) }
 }
 

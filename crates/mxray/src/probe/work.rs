@@ -10,6 +10,7 @@ use mxray_model::evidence::{
 };
 use mxray_model::text::untrusted;
 use mxray_net::{Answered, Beyond, Examination, examine};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -66,6 +67,7 @@ struct Shared {
 
 /// Runs the plan. `tell` gets each piece with the targets that are still under way; `false` from it begins nothing new.
 pub fn run(plan: Plan, tell: &mut dyn FnMut(Piece, &BTreeSet<String>) -> bool) {
+    raise_descriptors();
     let workers = plan.concurrency;
     let shared = Arc::new(Shared { plan, next: AtomicUsize::new(0), stop: AtomicBool::new(false) });
     let (send, told) = channel();
@@ -84,6 +86,13 @@ pub fn run(plan: Plan, tell: &mut dyn FnMut(Piece, &BTreeSet<String>) -> bool) {
         return;
     }
     listen(&shared, &told, tell);
+}
+
+/// Each connection needs a descriptor, and the usual soft limit (1024, made for select(2)) is less than some hundred hosts with nine
+/// ports need. What the hard limit allows may be used; where it cannot be had, connections say so.
+fn raise_descriptors() {
+    let limit = getrlimit(Resource::Nofile);
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
 }
 
 /// Until all workers are done, or what is left does not come back.
@@ -122,6 +131,11 @@ fn listen(shared: &Shared, told: &Receiver<Told>, tell: &mut dyn FnMut(Piece, &B
                     go_on &= tell(Piece::Part { name: format!("probe of {}", name(place)), part }, &pending);
                     // Its thread is lost; when all are, nobody begins the rest.
                     if running.is_empty() {
+                        shared.stop.store(true, Ordering::Relaxed);
+                        for place in shared.next.load(Ordering::Relaxed)..shared.plan.targets.len() {
+                            let part = Part { outcome: PartOutcome::CutOff, took_ms: 0 };
+                            tell(Piece::Part { name: format!("probe of {}", name(place)), part }, &pending);
+                        }
                         return;
                     }
                 }
