@@ -3,6 +3,7 @@
 //! Pure, as `judge` is. Rules that speak of this host's inside see nothing here; what they say of nothing at all is left out,
 //! so that a probe's "could not look" holds only what a probe could have seen.
 
+use crate::cut_short;
 use mxray_model::evidence::{DialOutcome, DnsOutcome, EndpointWhy, Evidence, ExaminedEndpoint, RecordData, Session};
 use mxray_model::{Blind, Finding, Question, REPORT_SCHEMA, Report, RuledOut, Seen, Severity, Tool, Unseen, Verdict};
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,7 +11,11 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Runs the rules on endpoints and lookups, and makes the report.
 pub(crate) fn judge(question: Question, evidence: Evidence, started: String, took_ms: u64) -> Report {
     let judged = mxray_rules::examine(&evidence);
-    let of_nothing = mxray_rules::examine(&Evidence { declared: evidence.declared.clone(), ..Evidence::default() });
+    let of_nothing = mxray_rules::examine(&Evidence {
+        declared: evidence.declared.clone(),
+        clock: evidence.clock.clone(),
+        ..Evidence::default()
+    });
     let gaps = gaps(&evidence);
     let verdict = verdict(&judged.causes, !gaps.is_empty());
     let summary = summary(verdict, &judged.causes, &gaps, &evidence);
@@ -73,9 +78,7 @@ fn gaps(evidence: &Evidence) -> Vec<Unseen> {
     for (key, endpoint) in &evidence.endpoints {
         let asked =
             endpoint.why.iter().any(|why| !matches!(why, EndpointWhy::Surveyed | EndpointWhy::Exchanger { .. }));
-        if asked && let Some(why) = silence(endpoint) {
-            gaps.push(gap(key, &why));
-        }
+        gaps.extend(unheard(key, endpoint, asked));
         for why in &endpoint.why {
             match why {
                 EndpointWhy::Surveyed => surveys.entry(&endpoint.host).or_default().push(endpoint),
@@ -85,7 +88,7 @@ fn gaps(evidence: &Evidence) -> Vec<Unseen> {
         }
     }
     let mut none_of = |what: String, endpoints: &[&ExaminedEndpoint]| {
-        let silences: Vec<String> = endpoints.iter().filter_map(|endpoint| silence(endpoint)).collect();
+        let silences: Vec<String> = endpoints.iter().filter_map(|endpoint| nothing_came(endpoint)).collect();
         if silences.len() == endpoints.len() {
             let reasons: BTreeSet<String> = silences.into_iter().collect();
             gaps.push(gap(&what, &reasons.into_iter().collect::<Vec<_>>().join("; ")));
@@ -98,6 +101,33 @@ fn gaps(evidence: &Evidence) -> Vec<Unseen> {
         none_of(format!("any server that takes mail for {domain}"), &endpoints);
     }
     gaps
+}
+
+/// What one service that was asked about did not show, or a surveyed one that let us in: at all of its addresses, or at some.
+fn unheard(key: &str, endpoint: &ExaminedEndpoint, asked: bool) -> Vec<Unseen> {
+    let surveyed = endpoint.why.contains(&EndpointWhy::Surveyed);
+    if asked && let Some(why) = silence(endpoint) {
+        return vec![gap(key, &why)];
+    }
+    if !asked && !surveyed {
+        return Vec::new();
+    }
+    let several = endpoint.addresses.len() > 1;
+    let what = |address: &str| if several { format!("{key} at {address}") } else { key.to_owned() };
+    cut_short::at(endpoint).map(|(address, cut)| gap(&what(address), &cut.text())).collect()
+}
+
+/// Why no session came through at any address. `None`: one did.
+fn nothing_came(endpoint: &ExaminedEndpoint) -> Option<String> {
+    let reasons: Vec<Option<String>> = endpoint
+        .addresses
+        .values()
+        .filter(|examined| examined.dial.outcome == DialOutcome::Connected)
+        .map(|examined| cut_short::of(examined).map(|cut| cut.text()))
+        .collect();
+    // Those that did not let us in say the same as before.
+    let cut: Option<BTreeSet<String>> = reasons.into_iter().collect();
+    silence(endpoint).or_else(|| Some(cut?.into_iter().collect::<Vec<_>>().join("; ")).filter(|why| !why.is_empty()))
 }
 
 fn gap(what: &str, why: &str) -> Unseen {
@@ -172,7 +202,7 @@ fn summary(verdict: Verdict, causes: &[Finding], gaps: &[Unseen], evidence: &Evi
 }
 
 fn healthy(evidence: &Evidence) -> String {
-    let answering = evidence.endpoints.values().filter(|endpoint| silence(endpoint).is_none()).count();
+    let answering = evidence.endpoints.values().filter(|endpoint| nothing_came(endpoint).is_none()).count();
     let null = evidence.lookups.values().filter(|lookup| is_null_mx(lookup)).map(|lookup| lookup.name.as_str());
     let null: Vec<&str> = null.collect();
     let services = match answering {
@@ -194,6 +224,9 @@ fn is_null_mx(lookup: &mxray_model::evidence::Lookup) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cut_short::tests::{mailbox, smtp};
+    use mxray_model::evidence::{ExaminedAddress, Purpose, SessionProtocol};
+    use mxray_model::session::{Ending, MailboxStage, Stage};
 
     fn question() -> Question {
         Question { command: "probe".to_owned(), targets: vec!["x".to_owned()] }
@@ -236,6 +269,49 @@ mod tests {
         );
         assert_ne!(none.verdict, Verdict::Healthy);
         assert!(none.unseen.iter().all(|unseen| !unseen.what.starts_with("SMTP")), "{:#?}", none.unseen);
+    }
+
+    #[test]
+    fn a_session_that_broke_off_is_not_healthy() {
+        let cut = |why: &EndpointWhy, examined: ExaminedAddress| {
+            let mut endpoint = endpoint(why, &DialOutcome::Connected);
+            endpoint.protocol = SessionProtocol::Sieve;
+            endpoint.purpose = Purpose::Mailbox;
+            endpoint.addresses = BTreeMap::from([("192.0.2.1".to_owned(), examined)]);
+            endpoint
+        };
+        let reset = || Ending::Broke { error: "reset".to_owned() };
+        for why in [EndpointWhy::Asked, EndpointWhy::Surveyed] {
+            let report = report(vec![cut(&why, mailbox(MailboxStage::Capabilities, reset()))]);
+            assert_eq!(report.verdict, Verdict::Unknown, "{why:?} {:#?}", report.findings);
+            assert!(report.unseen.iter().any(|unseen| unseen.why.contains("capabilities")), "{:#?}", report.unseen);
+            assert!(report.summary.contains("capabilities"), "{}", report.summary);
+        }
+        let came = report(vec![cut(&EndpointWhy::Asked, mailbox(MailboxStage::Goodbye, Ending::Finished))]);
+        assert!(came.unseen.iter().all(|unseen| !unseen.why.starts_with("the session ended")), "{:#?}", came.unseen);
+    }
+
+    #[test]
+    fn one_exchanger_that_comes_through_is_enough() {
+        let exchanger = |ending: Ending| {
+            let why = EndpointWhy::Exchanger { domain: "example.org".to_owned(), preference: 10 };
+            let mut endpoint = endpoint(&why, &DialOutcome::Connected);
+            endpoint.addresses = BTreeMap::from([("192.0.2.1".to_owned(), smtp(Stage::Ehlo, ending))]);
+            endpoint
+        };
+        let what = "any server that takes mail for example.org";
+        let one = gaps(&Evidence {
+            endpoints: [("a", Ending::PeerClosed), ("b", Ending::Finished)]
+                .map(|(key, ending)| (key.to_owned(), exchanger(ending)))
+                .into(),
+            ..Evidence::default()
+        });
+        assert_eq!(one, []);
+        let none = gaps(&Evidence {
+            endpoints: [("a".to_owned(), exchanger(Ending::PeerClosed))].into(),
+            ..Evidence::default()
+        });
+        assert!(none.iter().any(|gap| gap.what == what && gap.why.contains("EHLO")), "{none:#?}");
     }
 
     #[test]
