@@ -1,9 +1,9 @@
 //! Sessions that ended before what was to be seen: where, and why. What it means for a verdict is the callers' business; whether it
 //! is a fault is the rules'.
 
+use mxray_model::Seen;
 use mxray_model::evidence::{ExaminedAddress, ExaminedEndpoint, Session};
 use mxray_model::session::{Answer, Ending, Limit, MailboxSession, MailboxStage, Raw, Reply, SmtpSession, Stage};
-use mxray_model::Seen;
 
 /// Longest text of a server that is repeated, in characters.
 const SAID_CHARS_MAX: usize = 200;
@@ -31,6 +31,11 @@ impl Cut {
 
 /// `None`: it came to its end, or none was held.
 pub(crate) fn of(examined: &ExaminedAddress) -> Option<Cut> {
+    if let Seen::Value(Session::Mailbox(session)) = &examined.session
+        && session.ending == Ending::Finished
+    {
+        return unlisted(session);
+    }
     let (step, ending, said) = match &examined.session {
         Seen::Value(Session::Smtp(session)) => (smtp_step(session)?, &session.ending, smtp_said(session)),
         Seen::Value(Session::Mailbox(session)) => (mailbox_step(session)?, &session.ending, mailbox_said(session)),
@@ -56,6 +61,12 @@ pub(crate) fn of(examined: &ExaminedAddress) -> Option<Cut> {
     })
 }
 
+/// It came to its end, and would not say what it can.
+fn unlisted(session: &MailboxSession) -> Option<Cut> {
+    let why = session.capabilities.iter().find_map(|list| list.listed.blind())?.why();
+    Some(Cut { step: "the question for capabilities", why, told: true, handshake: false, waited: false })
+}
+
 /// The addresses of an endpoint at which a session was cut short.
 pub(crate) fn at(endpoint: &ExaminedEndpoint) -> impl Iterator<Item = (&str, Cut)> {
     endpoint.addresses.iter().filter_map(|(address, examined)| Some((address.as_str(), of(examined)?)))
@@ -71,7 +82,7 @@ fn smtp_step(session: &SmtpSession) -> Option<&'static str> {
         Stage::Handshake => "the TLS handshake",
         Stage::Xclient => "XCLIENT",
         Stage::Auth => "the login",
-        Stage::Mail | Stage::Rcpt if session.ending == Ending::Refused => return None,
+        Stage::Mail | Stage::Rcpt if session.transaction.is_some() && session.ending == Ending::Refused => return None,
         Stage::Mail => "MAIL",
         Stage::Rcpt => "RCPT",
         Stage::Data | Stage::Message => "the message",
@@ -97,6 +108,7 @@ fn smtp_said(session: &SmtpSession) -> Option<String> {
         Stage::Greeting => session.greeting.value(),
         Stage::Ehlo | Stage::Helo => session.hellos.last().map(|hello| &hello.reply),
         Stage::Xclient => session.xclient.value(),
+        Stage::Mail => session.mail_in_clear.value(),
         Stage::Auth => session.auth.value().and_then(|attempt| attempt.reply.value()),
         _ => None,
     };
@@ -144,6 +156,7 @@ fn limited(limit: Limit) -> &'static str {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use mxray_model::session::{Capabilities, Transaction};
 
     pub(crate) fn smtp(stage: Stage, ending: Ending) -> ExaminedAddress {
         with(Session::Smtp(Box::new(SmtpSession { stage, ending, ..SmtpSession::default() })))
@@ -166,12 +179,31 @@ pub(crate) mod tests {
         for (stage, ending) in [
             (Stage::Quit, Ending::Finished),
             (Stage::Quit, Ending::Broke { error: "reset".to_owned() }),
-            (Stage::Rcpt, Ending::Refused),
             (Stage::Greeting, Ending::Finished),
         ] {
             assert_eq!(of(&smtp(stage, ending.clone())), None, "{stage:?} {ending:?}");
         }
         assert_eq!(of(&mailbox(MailboxStage::Goodbye, Ending::PeerClosed)), None);
+        let envelope = |transaction: Option<Transaction>| {
+            let session =
+                SmtpSession { stage: Stage::Mail, ending: Ending::Refused, transaction, ..SmtpSession::default() };
+            of(&with(Session::Smtp(Box::new(session))))
+        };
+        assert_eq!(envelope(Some(Transaction::default())), None);
+        // Refused where only the need for TLS was asked for: TLS itself was not seen.
+        assert!(envelope(None).is_some());
+    }
+
+    #[test]
+    fn a_list_that_is_refused_was_not_seen() {
+        let listed = |listed| {
+            let capabilities = vec![Capabilities { tls: false, listed }];
+            let stage = MailboxStage::Goodbye;
+            let session = MailboxSession { stage, ending: Ending::Finished, capabilities, ..MailboxSession::default() };
+            of(&with(Session::Mailbox(Box::new(session))))
+        };
+        assert!(listed(Seen::not_attempted("the server answered NO instead of a list")).is_some());
+        assert_eq!(listed(Seen::Absent), None);
     }
 
     #[test]

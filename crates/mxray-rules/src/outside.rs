@@ -66,9 +66,8 @@ pub fn touching(mut finding: Finding, endpoint: &ExaminedEndpoint) -> Finding {
     for why in &endpoint.why {
         match why {
             EndpointWhy::Own { server, .. } => {
-                finding = finding
-                    .touches(view::port_scope(endpoint.port))
-                    .touches(view::service_at(server, endpoint.port));
+                finding =
+                    finding.touches(view::port_scope(endpoint.port)).touches(view::service_at(server, endpoint.port));
             }
             EndpointWhy::Exchanger { domain, .. } => {
                 finding = finding.touches(Subject::new(mxray_model::SubjectKind::Domain, domain));

@@ -26,9 +26,9 @@ pub const NEAREST_FIRST: &[&str] = &[
     "SOCK109", "SOCK110", // a limit is reached
     "SOCK102", "SOCK113", "SOCK105", "SOCK114", "SOCK108", "SOCK101", "SOCK104", "SOCK107", "HOST108",
     // What a session showed: who stands in the way, what serves, who can log in, the rest.
-    "LOOK006", "LOOK007", "SMTP111", "ABUSE103", "SMTP101", "MBOX107", "SMTP103", "LOOK009", "TLS101", "TLS102", "TLS103", "TLS106", "TLS105",
-    "TLS108", "TLS109", "TLS104", "AUTH108", "AUTH106", "AUTH101", "AUTH107", "AUTH103", "MBOX101", "MBOX102",
-    "MBOX103", "SMTP108", "SMTP107", "SMTP109", "SMTP102", "LOOK008", "LOOK010",
+    "LOOK006", "LOOK007", "SMTP111", "ABUSE103", "SMTP101", "MBOX107", "SMTP103", "LOOK009", "TLS101", "TLS102",
+    "TLS103", "TLS106", "TLS105", "TLS108", "TLS109", "TLS104", "AUTH108", "AUTH106", "AUTH101", "AUTH107", "AUTH103",
+    "MBOX101", "MBOX102", "MBOX103", "SMTP108", "SMTP107", "SMTP109", "SMTP102", "LOOK008", "LOOK010",
 ];
 
 /// On what two findings must agree for one to explain the other.

@@ -136,7 +136,8 @@ fn smtp_unanswered(session: &SmtpSession) -> Option<String> {
 }
 
 fn mailbox_unanswered(session: &MailboxSession) -> Option<String> {
-    let listed = session.capabilities.iter().filter(|list| !list.tls).filter_map(|list| list.listed.value()).next_back();
+    let listed =
+        session.capabilities.iter().filter(|list| !list.tls).filter_map(|list| list.listed.value()).next_back();
     let announced = listed.is_some_and(|all| all.contains_key("STARTTLS") || all.contains_key("STLS"));
     (announced && session.stage == MailboxStage::Starttls).then(|| unanswered(&session.ending)).flatten()
 }

@@ -12,8 +12,8 @@ use crate::cut_short::{self, Cut};
 use mxray_host::mta;
 use mxray_host::names::primary_group;
 use mxray_model::evidence::{
-    CertificateProblem, DialOutcome, EndpointWhy, Evidence, ExaminedAddress, ExaminedEndpoint, Lookup, Purpose, RecordData, Server,
-    SessionProtocol, TlsMode,
+    CertificateProblem, DialOutcome, EndpointWhy, Evidence, ExaminedAddress, ExaminedEndpoint, Lookup, Purpose,
+    RecordData, Server, SessionProtocol, TlsMode,
 };
 use mxray_model::session::Depth;
 use mxray_model::{Blind, Question, Seen, Unseen};
@@ -389,8 +389,7 @@ impl Work {
         let server = other.as_server.as_ref().and_then(|server| self.servers.get(server));
         let bound = server.into_iter().flat_map(|server| &server.egress.sources).map(|source| source.value);
         let sources: Vec<IpAddr> = bound.collect();
-        let (four, six): (Vec<IpAddr>, Vec<IpAddr>) =
-            all.into_iter().take(ADDRESSES_MAX).partition(IpAddr::is_ipv4);
+        let (four, six): (Vec<IpAddr>, Vec<IpAddr>) = all.into_iter().take(ADDRESSES_MAX).partition(IpAddr::is_ipv4);
         let each = [four, six].into_iter().filter(|addresses| !addresses.is_empty());
         each.map(|addresses| {
             let is_v4 = addresses.first().is_some_and(IpAddr::is_ipv4);

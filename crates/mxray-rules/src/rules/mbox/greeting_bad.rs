@@ -4,7 +4,7 @@ use crate::outside::{self, Contact, Stake, Verdict, at};
 use crate::replies;
 use crate::rule::{Rule, Said};
 use mxray_model::evidence::{Purpose, SessionProtocol};
-use mxray_model::session::{Answer, AnomalyKind, Ending, MailboxSession, MailboxStage};
+use mxray_model::session::{AnomalyKind, Answer, Ending, MailboxSession, MailboxStage};
 use mxray_model::{Evidence, Severity};
 
 pub const RULE: Rule = Rule {
@@ -117,9 +117,11 @@ fn judge(contact: Contact<'_>) -> Verdict<Kind> {
 
 /// Lines in front of `entry` that belong to no protocol of mailboxes.
 fn foreign_before(session: &MailboxSession, entry: u32) -> bool {
-    session.transcript.anomalies.iter().any(|one| {
-        matches!(one.kind, AnomalyKind::TextBeforeGreeting | AnomalyKind::NotAReply) && one.entry < entry
-    })
+    session
+        .transcript
+        .anomalies
+        .iter()
+        .any(|one| matches!(one.kind, AnomalyKind::TextBeforeGreeting | AnomalyKind::NotAReply) && one.entry < entry)
 }
 
 fn of_greeting(contact: Contact<'_>, session: &MailboxSession, greeting: &Answer) -> Verdict<Kind> {

@@ -159,9 +159,13 @@ fn judge(contact: Contact<'_>) -> Verdict<Rejected<'_>> {
         None if last.reply.code == 250 => Verdict::Well,
         None if last.reply.is_transient() => Verdict::Blind(replies::cut_short(contact, session)),
         // A code that has no meaning here.
-        None => {
-            Verdict::Bad(Rejected { verb: &last.verb, tls: last.tls, reply: Some(&last.reply), helo: false, name: false })
-        }
+        None => Verdict::Bad(Rejected {
+            verb: &last.verb,
+            tls: last.tls,
+            reply: Some(&last.reply),
+            helo: false,
+            name: false,
+        }),
     }
 }
 

@@ -164,9 +164,10 @@ fn in_dns_only(
         "postfix" => words.setting_fix(listen, "inet_protocols", "all").command(words.restart()),
         _ => Fix::here(listen).command(words.restart()),
     };
-    finding
-        .fix(listen.verify(verify.clone()))
-        .fix(Fix::here(format!("Or take the {kind} record {address} of {name} out of DNS, if nothing else is met by it.")).verify(verify))
+    finding.fix(listen.verify(verify.clone())).fix(
+        Fix::here(format!("Or take the {kind} record {address} of {name} out of DNS, if nothing else is met by it."))
+            .verify(verify),
+    )
 }
 
 /// What one service does in one family.

@@ -220,6 +220,10 @@ fn fixes(evidence: &Evidence, bad: &outside::Bad<'_, Failure>, failure: &Failure
     };
     vec![fix, Fix::here("Try again: a server under load fails like this, too.").command(again.clone()).verify(again)]
         .into_iter()
-        .take(if matches!(failure.kind, Kind::Unanswered | Kind::Silent | Kind::Closed | Kind::Trouble) { 2 } else { 1 })
+        .take(if matches!(failure.kind, Kind::Unanswered | Kind::Silent | Kind::Closed | Kind::Trouble) {
+            2
+        } else {
+            1
+        })
         .collect()
 }
