@@ -250,6 +250,27 @@ mod tests {
         }
     }
 
+    /// What an own service's finding touches beside its own endpoint.
+    fn of_session(code: &str) -> Finding {
+        let healthy: mxray_model::Evidence = serde_json::from_str(include_str!("healthy.json")).unwrap();
+        let (key, endpoint) = healthy.endpoints.iter().find(|(key, _)| key.ends_with(":25/smtp")).unwrap();
+        let finding = Finding::new(code, "any", mxray_model::Severity::Error, crate::outside::subject(key), "any");
+        crate::outside::touching(finding, endpoint)
+    }
+
+    #[test]
+    fn a_server_that_does_not_run_explains_its_own_ports_alone() {
+        use crate::view::service_at;
+        let stopped = |instance: &str, port: u16| {
+            let subject = mxray_model::Subject::service(instance);
+            Finding::new("SOCK112", "any", mxray_model::Severity::Critical, subject, "any")
+                .touches(service_at(instance, port))
+        };
+        assert!(explains(&stopped("postfix", 25), &of_session("SMTP103")));
+        assert!(!explains(&stopped("postfix", 587), &of_session("SMTP103")));
+        assert!(!explains(&stopped("exim", 25), &of_session("SMTP103")));
+    }
+
     #[test]
     fn links_are_unique() {
         let pairs: BTreeSet<_> = LINKS.iter().map(|(a, b, _)| (a, b)).collect();

@@ -196,6 +196,11 @@ fn wrongs(sin: &Sin, told: &str) -> Vec<String> {
         ["smtp", "mailbox"].iter().find_map(|kind| value.get(kind))
     });
     let Some(session) = session else {
+        // A reset may come so early that there was no connection to speak on.
+        let reset = address.is_some_and(|address| address["dial"]["outcome"] == "reset");
+        if reset && sin.name.starts_with("connect-reset") && report["verdict"] != "healthy" {
+            return wrong;
+        }
         wrong.push("has no session".to_owned());
         return wrong;
     };

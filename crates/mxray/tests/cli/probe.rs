@@ -100,7 +100,7 @@ fn a_password_is_not_shown_and_not_sent_in_clear() {
 fn a_password_on_the_command_line_is_refused_and_not_repeated() {
     for typed in ["hunter22", "env:hunter22-is", "file:hunter22"] {
         for command in ["probe", "talk"] {
-            let refused = talk(&run(&[command, "127.0.0.1:9", "--user", "anna", "--password", typed]), 64);
+            let refused = super::talk(&run(&[command, "127.0.0.1:9", "--user", "anna", "--password", typed]), 64);
             assert!(!refused.contains("hunter22") && refused.contains("--password"), "{command}: {refused}");
         }
     }

@@ -50,14 +50,14 @@ fn check(evidence: &Evidence) -> Said {
             let (mut missing, mut published, mut asked) = (Vec::new(), Vec::new(), false);
             for (key, wanted) in &server.wanted {
                 match state(sockets, wanted, family) {
-                    State::NotAsked => match published_for(evidence, server, wanted, family) {
-                        Some(address) => match unserved(sockets, wanted, address) {
-                            Some(Ok(())) => published.push((key, wanted, address)),
-                            Some(Err(blind)) => judgement.blind(&RULE, &blind),
+                    State::NotAsked => {
+                        let address = published_for(evidence, server, wanted, family);
+                        match address.and_then(|address| Some((address, unserved(sockets, wanted, address)?))) {
+                            Some((address, Ok(()))) => published.push((key, wanted, address)),
+                            Some((_, Err(blind))) => judgement.blind(&RULE, &blind),
                             None => {}
-                        },
-                        None => {}
-                    },
+                        }
+                    }
                     State::Served => asked = true,
                     State::Missing => missing.push((key, wanted)),
                     State::Unclear(listener) => judgement.blind(&RULE, &unclear(listener)),
