@@ -159,14 +159,14 @@ pub(crate) mod tests {
     use mxray_model::session::{Capabilities, Transaction};
 
     pub(crate) fn smtp(stage: Stage, ending: Ending) -> ExaminedAddress {
-        with(Session::Smtp(Box::new(SmtpSession { stage, ending, ..SmtpSession::default() })))
+        with(&Session::Smtp(Box::new(SmtpSession { stage, ending, ..SmtpSession::default() })))
     }
 
     pub(crate) fn mailbox(stage: MailboxStage, ending: Ending) -> ExaminedAddress {
-        with(Session::Mailbox(Box::new(MailboxSession { stage, ending, ..MailboxSession::default() })))
+        with(&Session::Mailbox(Box::new(MailboxSession { stage, ending, ..MailboxSession::default() })))
     }
 
-    fn with(session: Session) -> ExaminedAddress {
+    fn with(session: &Session) -> ExaminedAddress {
         serde_json::from_value(serde_json::json!({
             "dial": {"peer": "192.0.2.1:587", "local": "absent", "took_ms": 1, "outcome": "connected"},
             "session": {"value": session}, "tls": "absent", "timings": []
@@ -187,7 +187,7 @@ pub(crate) mod tests {
         let envelope = |transaction: Option<Transaction>| {
             let session =
                 SmtpSession { stage: Stage::Mail, ending: Ending::Refused, transaction, ..SmtpSession::default() };
-            of(&with(Session::Smtp(Box::new(session))))
+            of(&with(&Session::Smtp(Box::new(session))))
         };
         assert_eq!(envelope(Some(Transaction::default())), None);
         // Refused where only the need for TLS was asked for: TLS itself was not seen.
@@ -200,7 +200,7 @@ pub(crate) mod tests {
             let capabilities = vec![Capabilities { tls: false, listed }];
             let stage = MailboxStage::Goodbye;
             let session = MailboxSession { stage, ending: Ending::Finished, capabilities, ..MailboxSession::default() };
-            of(&with(Session::Mailbox(Box::new(session))))
+            of(&with(&Session::Mailbox(Box::new(session))))
         };
         assert!(listed(Seen::not_attempted("the server answered NO instead of a list")).is_some());
         assert_eq!(listed(Seen::Absent), None);

@@ -292,7 +292,7 @@ mod tests {
         assert_eq!(judge(again.question, again.evidence, again.started, again.took_ms), report);
     }
 
-    fn with_endpoint(why: &EndpointWhy, examined: ExaminedAddress) -> Evidence {
+    fn with_endpoint(why: &EndpointWhy, examined: &ExaminedAddress) -> Evidence {
         let endpoint: ExaminedEndpoint = serde_json::from_value(serde_json::json!({
             "host": "mail.example", "port": 25, "protocol": "smtp", "tls": "starttls", "purpose": "relay",
             "why": [why], "resolved": {"value": ["192.0.2.1"]}, "addresses": {"192.0.2.1": examined}
@@ -310,23 +310,23 @@ mod tests {
             (Stage::Ehlo, Ending::Refused, false),
             (Stage::Ehlo, Ending::Deadline { waited_ms: 5 }, false),
         ] {
-            let evidence = with_endpoint(&own, smtp(stage, ending.clone()));
+            let evidence = with_endpoint(&own, &smtp(stage, ending.clone()));
             let gap = gaps(&evidence).into_iter().any(|gap| gap.what == "mail.example:25/smtp");
             assert_eq!(gap, is_gap, "{ending:?}");
             let report = judge(question(), evidence, String::new(), 0);
             let said = report.unseen.iter().any(|unseen| unseen.what == "mail.example:25/smtp");
             assert!(said, "{ending:?}: {:#?}", report.unseen);
         }
-        let finished = with_endpoint(&own, smtp(Stage::Quit, Ending::Finished));
+        let finished = with_endpoint(&own, &smtp(Stage::Quit, Ending::Finished));
         assert!(broken_off(&finished).is_empty() && gaps(&finished).iter().all(|gap| !gap.what.contains(":25")));
     }
 
     #[test]
     fn a_target_none_of_whose_sessions_came_through_is_a_gap() {
         for why in [EndpointWhy::Asked, EndpointWhy::Exchanger { domain: "example.org".to_owned(), preference: 10 }] {
-            let cut = gaps(&with_endpoint(&why, smtp(Stage::Ehlo, Ending::PeerClosed)));
+            let cut = gaps(&with_endpoint(&why, &smtp(Stage::Ehlo, Ending::PeerClosed)));
             assert!(cut.iter().any(|gap| gap.why.contains("EHLO")), "{why:?}: {cut:#?}");
-            let through = gaps(&with_endpoint(&why, smtp(Stage::Quit, Ending::Finished)));
+            let through = gaps(&with_endpoint(&why, &smtp(Stage::Quit, Ending::Finished)));
             assert!(through.iter().all(|gap| !gap.why.contains("session")), "{why:?}: {through:#?}");
         }
     }
