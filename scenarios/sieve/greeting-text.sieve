@@ -6,3 +6,4 @@ C: LOGOUT
 S: OK
 expect: /greeting/value/ok = true
 anomalies: text_before_greeting
+findings: MBOX107

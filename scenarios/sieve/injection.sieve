@@ -7,3 +7,4 @@ S: "SASL" "PLAIN"
 expect: /starttls/value/injected/ok = true
 expect: /ending = "distrusted"
 anomalies: text_before_tls
+findings: ABUSE103

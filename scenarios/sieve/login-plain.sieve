@@ -9,3 +9,4 @@ S: OK
 expect: /login/value/reply/value/ok = false
 expect: /login/value/reply/value/text = "Authentication failed."
 anomalies:
+findings: AUTH106

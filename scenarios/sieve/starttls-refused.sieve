@@ -7,3 +7,4 @@ C: LOGOUT
 S: OK
 expect: /starttls/value/refused/text = "not now"
 anomalies:
+findings: TLS102

@@ -1,6 +1,7 @@
 //! From evidence to report. Pure: the same evidence gives the same report, live or replayed.
 
-use mxray_model::evidence::{Evidence, Purpose, Server};
+use crate::cut_short::{self, Cut};
+use mxray_model::evidence::{EndpointWhy, Evidence, ExaminedEndpoint, Purpose, Server};
 use mxray_model::{Blind, Finding, Question, REPORT_SCHEMA, Report, Seen, Severity, Tool, Unseen, Verdict};
 use std::collections::BTreeMap;
 
@@ -77,7 +78,34 @@ fn gaps(evidence: &Evidence) -> Vec<Unseen> {
             }
         }
     }
+    gaps.extend(evidence.endpoints.iter().filter_map(|(key, endpoint)| own_broke_off(key, endpoint)));
+    gaps.extend(crate::sessions::unheard(evidence));
     gaps
+}
+
+/// An own service that broke off with us at every address, without a word: what users meet there is not known. One that says why
+/// (421), or that we had no time to wait for, has shown that it lives; that is a side note.
+fn own_broke_off(key: &str, endpoint: &ExaminedEndpoint) -> Option<Unseen> {
+    let own = endpoint.why.iter().any(|why| matches!(why, EndpointWhy::Own { .. }));
+    let cuts: Vec<Cut> = cut_short::at(endpoint).map(|(_, cut)| cut).collect();
+    let without_a_word = |cut: &Cut| !cut.told && !cut.waited && !cut.handshake;
+    let all = cuts.len() == endpoint.addresses.len() && cuts.iter().all(without_a_word);
+    let first = cuts.first().filter(|_| own && all)?;
+    Some(broke_off(key.to_owned(), first))
+}
+
+fn broke_off(what: String, cut: &Cut) -> Unseen {
+    Unseen { what, why: cut.text(), needs: "a session that comes to its end: mxray probe, or a later run".to_owned() }
+}
+
+/// Every session that was cut short; what comes behind its end was not seen.
+fn broken_off(evidence: &Evidence) -> Vec<Unseen> {
+    let each = |(key, endpoint): (&String, &ExaminedEndpoint)| {
+        let several = endpoint.addresses.len() > 1;
+        let what = |address: &str| if several { format!("{key} at {address}") } else { key.clone() };
+        cut_short::at(endpoint).map(|(address, cut)| broke_off(what(address), &cut)).collect::<Vec<_>>()
+    };
+    evidence.endpoints.iter().flat_map(each).collect()
 }
 
 fn no_server(evidence: &Evidence) -> Unseen {
@@ -122,6 +150,7 @@ fn side_notes(question: &Question, evidence: &Evidence) -> Vec<Unseen> {
         }
     }
     notes.extend(crate::sessions::notes(question, evidence));
+    notes.extend(broken_off(evidence));
     notes.extend(baseline_note(evidence));
     for (path, blind) in &evidence.declared.unread {
         notes.push(Unseen {
@@ -230,7 +259,10 @@ mod tests {
     }
 
     use super::*;
-    use mxray_model::evidence::{FileLine, TlsMode, WantedListener};
+    use crate::cut_short::tests::smtp;
+    use mxray_model::evidence::{ExaminedAddress, FileLine, TlsMode, WantedListener};
+
+    use mxray_model::session::{Ending, Stage};
 
     fn question() -> Question {
         Question { command: "doctor".to_owned(), targets: Vec::new() }
@@ -258,6 +290,45 @@ mod tests {
         let report = judge(question(), Evidence::default(), "2026-11-21T00:00:00Z".to_owned(), 5);
         let again: Report = serde_json::from_str(&serde_json::to_string(&report).unwrap()).unwrap();
         assert_eq!(judge(again.question, again.evidence, again.started, again.took_ms), report);
+    }
+
+    fn with_endpoint(why: &EndpointWhy, examined: &ExaminedAddress) -> Evidence {
+        let endpoint: ExaminedEndpoint = serde_json::from_value(serde_json::json!({
+            "host": "mail.example", "port": 25, "protocol": "smtp", "tls": "starttls", "purpose": "relay",
+            "why": [why], "resolved": {"value": ["192.0.2.1"]}, "addresses": {"192.0.2.1": examined}
+        }))
+        .unwrap();
+        Evidence { endpoints: BTreeMap::from([("mail.example:25/smtp".to_owned(), endpoint)]), ..Evidence::default() }
+    }
+
+    #[test]
+    fn a_session_that_broke_off_is_said_and_an_own_one_is_a_gap() {
+        let own = EndpointWhy::Own { server: "postfix".to_owned(), wanted: "smtp/inet".to_owned() };
+        let reset = Ending::Broke { error: "reset".to_owned() };
+        for (stage, ending, is_gap) in [
+            (Stage::Ehlo, reset.clone(), true),
+            (Stage::Ehlo, Ending::Refused, false),
+            (Stage::Ehlo, Ending::Deadline { waited_ms: 5 }, false),
+        ] {
+            let evidence = with_endpoint(&own, &smtp(stage, ending.clone()));
+            let gap = gaps(&evidence).into_iter().any(|gap| gap.what == "mail.example:25/smtp");
+            assert_eq!(gap, is_gap, "{ending:?}");
+            let report = judge(question(), evidence, String::new(), 0);
+            let said = report.unseen.iter().any(|unseen| unseen.what == "mail.example:25/smtp");
+            assert!(said, "{ending:?}: {:#?}", report.unseen);
+        }
+        let finished = with_endpoint(&own, &smtp(Stage::Quit, Ending::Finished));
+        assert!(broken_off(&finished).is_empty() && gaps(&finished).iter().all(|gap| !gap.what.contains(":25")));
+    }
+
+    #[test]
+    fn a_target_none_of_whose_sessions_came_through_is_a_gap() {
+        for why in [EndpointWhy::Asked, EndpointWhy::Exchanger { domain: "example.org".to_owned(), preference: 10 }] {
+            let cut = gaps(&with_endpoint(&why, &smtp(Stage::Ehlo, Ending::PeerClosed)));
+            assert!(cut.iter().any(|gap| gap.why.contains("EHLO")), "{why:?}: {cut:#?}");
+            let through = gaps(&with_endpoint(&why, &smtp(Stage::Quit, Ending::Finished)));
+            assert!(through.iter().all(|gap| !gap.why.contains("session")), "{why:?}: {through:#?}");
+        }
     }
 
     #[test]

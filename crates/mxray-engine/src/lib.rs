@@ -5,6 +5,7 @@
 //! collectors'; here lives only who runs when, and what becomes of a part that crashed or came too late.
 
 mod collect;
+mod cut_short;
 mod judge;
 mod machine;
 mod outside;
@@ -20,7 +21,7 @@ pub use parts::{Progress, is_part_of_an_examination};
 pub use sessions::{Sessions, Target};
 
 use jiff::Timestamp;
-use mxray_model::{Evidence, Question, Report};
+use mxray_model::{Evidence, Question, Report, Seen};
 use std::time::Instant;
 
 /// Looks at this machine and reports.
@@ -36,7 +37,13 @@ pub fn examine(question: Question, options: &Options, progress: Progress<'_>) ->
 pub fn report_on(question: Question, look: impl FnOnce() -> Evidence) -> Report {
     let started = Timestamp::now();
     let clock = Instant::now();
-    let evidence = look();
+    let mut evidence = look();
+    // Certificates end at a date: without one nobody can say which are near it.
+    let now_s = started.as_second();
+    if !matches!(evidence.clock.now_s, Seen::Value(_)) {
+        evidence.clock.now_s = Seen::Value(now_s);
+        evidence.clock.today = Seen::Value(mxray_host::clock::date(now_s));
+    }
     let took_ms = u64::try_from(clock.elapsed().as_millis()).unwrap_or(u64::MAX);
     judge(question, evidence, started.to_string(), took_ms)
 }

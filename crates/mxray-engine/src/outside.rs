@@ -3,15 +3,19 @@
 //! Pure, as `judge` is. Rules that speak of this host's inside see nothing here; what they say of nothing at all is left out,
 //! so that a probe's "could not look" holds only what a probe could have seen.
 
+use crate::cut_short;
 use mxray_model::evidence::{DialOutcome, DnsOutcome, EndpointWhy, Evidence, ExaminedEndpoint, RecordData, Session};
-use mxray_model::session::{Ending, Reply};
 use mxray_model::{Blind, Finding, Question, REPORT_SCHEMA, Report, RuledOut, Seen, Severity, Tool, Unseen, Verdict};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Runs the rules on endpoints and lookups, and makes the report.
 pub(crate) fn judge(question: Question, evidence: Evidence, started: String, took_ms: u64) -> Report {
     let judged = mxray_rules::examine(&evidence);
-    let of_nothing = mxray_rules::examine(&Evidence { declared: evidence.declared.clone(), ..Evidence::default() });
+    let of_nothing = mxray_rules::examine(&Evidence {
+        declared: evidence.declared.clone(),
+        clock: evidence.clock.clone(),
+        ..Evidence::default()
+    });
     let gaps = gaps(&evidence);
     let verdict = verdict(&judged.causes, !gaps.is_empty());
     let summary = summary(verdict, &judged.causes, &gaps, &evidence);
@@ -74,11 +78,7 @@ fn gaps(evidence: &Evidence) -> Vec<Unseen> {
     for (key, endpoint) in &evidence.endpoints {
         let asked =
             endpoint.why.iter().any(|why| !matches!(why, EndpointWhy::Surveyed | EndpointWhy::Exchanger { .. }));
-        match silence(endpoint) {
-            Some(why) if asked => gaps.push(gap(key, &why)),
-            Some(_) => {}
-            None => gaps.extend(cut_short(endpoint).map(|why| gap(&format!("all of {key}"), &why))),
-        }
+        gaps.extend(unheard(key, endpoint, asked));
         for why in &endpoint.why {
             match why {
                 EndpointWhy::Surveyed => surveys.entry(&endpoint.host).or_default().push(endpoint),
@@ -88,7 +88,7 @@ fn gaps(evidence: &Evidence) -> Vec<Unseen> {
         }
     }
     let mut none_of = |what: String, endpoints: &[&ExaminedEndpoint]| {
-        let silences: Vec<String> = endpoints.iter().filter_map(|endpoint| silence(endpoint)).collect();
+        let silences: Vec<String> = endpoints.iter().filter_map(|endpoint| nothing_came(endpoint)).collect();
         if silences.len() == endpoints.len() {
             let reasons: BTreeSet<String> = silences.into_iter().collect();
             gaps.push(gap(&what, &reasons.into_iter().collect::<Vec<_>>().join("; ")));
@@ -101,6 +101,33 @@ fn gaps(evidence: &Evidence) -> Vec<Unseen> {
         none_of(format!("any server that takes mail for {domain}"), &endpoints);
     }
     gaps
+}
+
+/// What one service that was asked about did not show, or a surveyed one that let us in: at all of its addresses, or at some.
+fn unheard(key: &str, endpoint: &ExaminedEndpoint, asked: bool) -> Vec<Unseen> {
+    let surveyed = endpoint.why.contains(&EndpointWhy::Surveyed);
+    if asked && let Some(why) = silence(endpoint) {
+        return vec![gap(key, &why)];
+    }
+    if !asked && !surveyed {
+        return Vec::new();
+    }
+    let several = endpoint.addresses.len() > 1;
+    let what = |address: &str| if several { format!("{key} at {address}") } else { key.to_owned() };
+    cut_short::at(endpoint).map(|(address, cut)| gap(&what(address), &cut.text())).collect()
+}
+
+/// Why no session came through at any address. `None`: one did.
+fn nothing_came(endpoint: &ExaminedEndpoint) -> Option<String> {
+    let reasons: Vec<Option<String>> = endpoint
+        .addresses
+        .values()
+        .filter(|examined| examined.dial.outcome == DialOutcome::Connected)
+        .map(|examined| cut_short::of(examined).map(|cut| cut.text()))
+        .collect();
+    // Those that did not let us in say the same as before.
+    let cut: Option<BTreeSet<String>> = reasons.into_iter().collect();
+    silence(endpoint).or_else(|| Some(cut?.into_iter().collect::<Vec<_>>().join("; ")).filter(|why| !why.is_empty()))
 }
 
 fn gap(what: &str, why: &str) -> Unseen {
@@ -128,56 +155,16 @@ fn silence(endpoint: &ExaminedEndpoint) -> Option<String> {
         let greeting: Option<&Blind> = match &examined.session {
             Seen::Value(Session::Smtp(session)) => session.greeting.blind(),
             Seen::Value(Session::Mailbox(session)) => session.greeting.blind(),
-            // That no greeting was wanted (a depth of `connect`) is no silence.
-            Seen::Unknown(Blind::NotAttempted { .. }) | Seen::Absent => None,
             Seen::Unknown(blind) => Some(blind),
+            Seen::Absent => None,
         };
+        // That no greeting was wanted (a depth of `connect`) is no silence.
         match greeting {
-            Some(blind) => reasons.insert(blind.why()),
-            None => return None,
+            Some(blind) if !matches!(blind, Blind::NotAttempted { .. }) => reasons.insert(blind.why()),
+            _ => return None,
         };
     }
     Some(reasons.into_iter().collect::<Vec<_>>().join("; "))
-}
-
-/// Why a session that began did not come as far as it was meant to. `None`: it did, at every address. What was not heard may
-/// hold any fault, so a service that breaks off is never one that is well.
-fn cut_short(endpoint: &ExaminedEndpoint) -> Option<String> {
-    let reasons: BTreeSet<String> = endpoint
-        .addresses
-        .iter()
-        .filter_map(|(address, examined)| {
-            let why = match examined.session.value()? {
-                Session::Smtp(session) => {
-                    let greeted = session.greeting.value().is_some_and(Reply::is_positive);
-                    let told = session.hellos.last().is_some_and(|hello| hello.extensions.value().is_some());
-                    early(&session.ending, greeted && told)
-                }
-                Session::Mailbox(session) => {
-                    let greeted = session.greeting.value().is_some_and(|greeting| greeting.ok);
-                    let told = session.capabilities.last().is_some_and(|list| list.listed.value().is_some());
-                    early(&session.ending, greeted && told)
-                }
-            };
-            why.map(|why| format!("{address}: {why}"))
-        })
-        .collect();
-    if reasons.is_empty() { None } else { Some(reasons.into_iter().collect::<Vec<_>>().join("; ")) }
-}
-
-/// `told`: the server has greeted and said what it offers; a refusal behind that is an answer to what was asked.
-fn early(ending: &Ending, told: bool) -> Option<String> {
-    match ending {
-        // Why a handshake failed is judged by itself.
-        Ending::Finished | Ending::Open | Ending::TlsFailed => None,
-        Ending::Refused if told => None,
-        Ending::Refused => Some("it said no, or asked to come again, before it said what it offers".to_owned()),
-        Ending::PeerClosed => Some("it closed the connection within the session".to_owned()),
-        Ending::Broke { error } => Some(format!("the connection broke within the session: {error}")),
-        Ending::Deadline { waited_ms } => Some(format!("no answer within {waited_ms} ms")),
-        Ending::Limit { .. } => Some("it said more than is read; the session was ended".to_owned()),
-        Ending::Distrusted => Some("what it said could not be trusted any further; the session was ended".to_owned()),
-    }
 }
 
 /// A domain whose MX records lead nowhere, or are not known.
@@ -215,7 +202,7 @@ fn summary(verdict: Verdict, causes: &[Finding], gaps: &[Unseen], evidence: &Evi
 }
 
 fn healthy(evidence: &Evidence) -> String {
-    let answering = evidence.endpoints.values().filter(|endpoint| silence(endpoint).is_none()).count();
+    let answering = evidence.endpoints.values().filter(|endpoint| nothing_came(endpoint).is_none()).count();
     let null = evidence.lookups.values().filter(|lookup| is_null_mx(lookup)).map(|lookup| lookup.name.as_str());
     let null: Vec<&str> = null.collect();
     let services = match answering {
@@ -237,7 +224,9 @@ fn is_null_mx(lookup: &mxray_model::evidence::Lookup) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use mxray_model::session::{Limit, SmtpSession};
+    use crate::cut_short::tests::{mailbox, smtp};
+    use mxray_model::evidence::{ExaminedAddress, Purpose, SessionProtocol};
+    use mxray_model::session::{Ending, MailboxStage, Stage};
 
     fn question() -> Question {
         Question { command: "probe".to_owned(), targets: vec!["x".to_owned()] }
@@ -282,39 +271,47 @@ mod tests {
         assert!(none.unseen.iter().all(|unseen| !unseen.what.starts_with("SMTP")), "{:#?}", none.unseen);
     }
 
-    fn answering(greeting: &serde_json::Value, ending: &Ending) -> ExaminedEndpoint {
-        let mut endpoint = serde_json::to_value(endpoint(&EndpointWhy::Asked, &DialOutcome::Connected)).unwrap();
-        let session = SmtpSession { ending: ending.clone(), ..SmtpSession::default() };
-        let mut session = serde_json::to_value(session).unwrap();
-        session["greeting"] = greeting.clone();
-        endpoint["addresses"]["192.0.2.1"]["session"] = serde_json::json!({"value": {"smtp": session}});
-        serde_json::from_value(endpoint).unwrap()
+    #[test]
+    fn a_session_that_broke_off_is_not_healthy() {
+        let cut = |why: &EndpointWhy, examined: ExaminedAddress| {
+            let mut endpoint = endpoint(why, &DialOutcome::Connected);
+            endpoint.protocol = SessionProtocol::Sieve;
+            endpoint.purpose = Purpose::Mailbox;
+            endpoint.addresses = BTreeMap::from([("192.0.2.1".to_owned(), examined)]);
+            endpoint
+        };
+        let reset = || Ending::Broke { error: "reset".to_owned() };
+        for why in [EndpointWhy::Asked, EndpointWhy::Surveyed] {
+            let report = report(vec![cut(&why, mailbox(MailboxStage::Capabilities, reset()))]);
+            assert_eq!(report.verdict, Verdict::Unknown, "{why:?} {:#?}", report.findings);
+            assert!(report.unseen.iter().any(|unseen| unseen.why.contains("capabilities")), "{:#?}", report.unseen);
+            assert!(report.summary.contains("capabilities"), "{}", report.summary);
+        }
+        let came = report(vec![cut(&EndpointWhy::Asked, mailbox(MailboxStage::Goodbye, Ending::Finished))]);
+        assert!(came.unseen.iter().all(|unseen| !unseen.why.starts_with("the session ended")), "{:#?}", came.unseen);
     }
 
     #[test]
-    fn a_session_that_was_cut_short_is_never_well() {
-        let reply = |code: u16| {
-            let reply = serde_json::json!({"code": code, "enhanced": null, "lines": ["x"], "after_ms": 1, "entry": 1});
-            serde_json::json!({"value": reply})
+    fn one_exchanger_that_comes_through_is_enough() {
+        let exchanger = |ending: Ending| {
+            let why = EndpointWhy::Exchanger { domain: "example.org".to_owned(), preference: 10 };
+            let mut endpoint = endpoint(&why, &DialOutcome::Connected);
+            endpoint.addresses = BTreeMap::from([("192.0.2.1".to_owned(), smtp(Stage::Ehlo, ending))]);
+            endpoint
         };
-        let before = serde_json::json!({"unknown": {"not_attempted": {"why": "the session ended before"}}});
-        for (greeting, ending) in [
-            (reply(421), Ending::Refused),
-            (reply(554), Ending::Refused),
-            (reply(220), Ending::Refused),
-            (reply(220), Ending::PeerClosed),
-            (reply(220), Ending::Broke { error: "reset".to_owned() }),
-            (reply(220), Ending::Deadline { waited_ms: 5 }),
-            (reply(220), Ending::Distrusted),
-            (reply(220), Ending::Limit { limit: Limit::ReplyLines }),
-            (before.clone(), Ending::Limit { limit: Limit::LineBytes }),
-            (before, Ending::TlsFailed),
-        ] {
-            let report = report(vec![answering(&greeting, &ending)]);
-            assert_ne!(report.verdict, Verdict::Healthy, "{greeting} {ending:?}");
-        }
-        let finished = report(vec![answering(&reply(220), &Ending::Finished)]);
-        assert!(finished.unseen.iter().all(|unseen| !unseen.what.starts_with("all of")), "{:#?}", finished.unseen);
+        let what = "any server that takes mail for example.org";
+        let one = gaps(&Evidence {
+            endpoints: [("a", Ending::PeerClosed), ("b", Ending::Finished)]
+                .map(|(key, ending)| (key.to_owned(), exchanger(ending)))
+                .into(),
+            ..Evidence::default()
+        });
+        assert_eq!(one, []);
+        let none = gaps(&Evidence {
+            endpoints: [("a".to_owned(), exchanger(Ending::PeerClosed))].into(),
+            ..Evidence::default()
+        });
+        assert!(none.iter().any(|gap| gap.what == what && gap.why.contains("EHLO")), "{none:#?}");
     }
 
     #[test]

@@ -61,13 +61,18 @@ pub fn by_configuration(evidence: &Evidence, contact: Contact<'_>) -> Option<Res
     match outside::own(evidence, contact.endpoint) {
         Some((_, server, _)) if server.software != "dovecot" => None,
         Some((_, server, _)) if of_dovecot(server).is_some() => of_dovecot(server).map(Ok),
-        _ => Some(Err(Blind::Elsewhere {
-            why: format!(
-                "{} was asked from the machine that it runs on, which some servers (Dovecot) trust more than others",
-                contact.name()
-            ),
-            look: format!("{} from another machine", outside::probe_command(contact.endpoint, "")),
-        })),
+        _ => Some(Err(asked_from_here(contact))),
+    }
+}
+
+/// Whoever comes from the machine itself may be told another tale.
+pub fn asked_from_here(contact: Contact<'_>) -> Blind {
+    Blind::Elsewhere {
+        why: format!(
+            "{} was asked from the machine that it runs on, which some servers (Dovecot) trust more than others",
+            contact.name()
+        ),
+        look: format!("{} from another machine", outside::probe_command(contact.endpoint, "")),
     }
 }
 

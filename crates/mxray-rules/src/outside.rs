@@ -65,11 +65,26 @@ pub fn subject(key: &str) -> Subject {
 pub fn touching(mut finding: Finding, endpoint: &ExaminedEndpoint) -> Finding {
     for why in &endpoint.why {
         match why {
-            EndpointWhy::Own { .. } => finding = finding.touches(view::port_scope(endpoint.port)),
+            EndpointWhy::Own { server, .. } => {
+                finding =
+                    finding.touches(view::port_scope(endpoint.port)).touches(view::service_at(server, endpoint.port));
+            }
             EndpointWhy::Exchanger { domain, .. } => {
                 finding = finding.touches(Subject::new(mxray_model::SubjectKind::Domain, domain));
             }
             EndpointWhy::Asked | EndpointWhy::Surveyed | EndpointWhy::Smarthost { .. } => {}
+        }
+    }
+    finding
+}
+
+/// Lets a finding about this host's own service fold under the fault of a helper that the service cannot do without (SOCK114).
+pub fn touching_helpers(mut finding: Finding, evidence: &Evidence, endpoint: &ExaminedEndpoint) -> Finding {
+    let Some((_, server, wanted)) = own(evidence, endpoint) else { return finding };
+    for helper in server.helpers.values() {
+        let named = helper.needed_by.iter().any(|key| server.wanted.get(key) == Some(wanted));
+        if helper.needed_by.is_empty() || named {
+            finding = finding.touches(Subject::endpoint(helper.endpoint.to_string()));
         }
     }
     finding

@@ -161,7 +161,7 @@ fn scenarios(kind: &str) -> Vec<(String, Scenario)> {
 
 /// Codes of what is at least a warning, and of what is said at all; only of rules that look at sessions.
 fn said(evidence: &Evidence) -> (BTreeSet<&'static str>, BTreeSet<&'static str>) {
-    const FAMILIES: [&str; 5] = ["LOOK", "SMTP", "AUTH", "MBOX", "TLS"];
+    const FAMILIES: [&str; 6] = ["ABUSE", "LOOK", "SMTP", "AUTH", "MBOX", "TLS"];
     let (mut bad, mut all) = (BTreeSet::new(), BTreeSet::new());
     for rule in catalogue().iter().filter(|rule| FAMILIES.iter().any(|family| rule.code.starts_with(family))) {
         for finding in rule.judge(evidence).findings {
@@ -174,8 +174,17 @@ fn said(evidence: &Evidence) -> (BTreeSet<&'static str>, BTreeSet<&'static str>)
     (bad, all)
 }
 
-/// A greeting that does not come or has no end is itself what is wrong, and so is a connection that is closed in its place.
-const OF_THE_END: &str = "SMTP101";
+/// The end itself is what is wrong: a greeting that does not come or has no end; at an own service a connection that is closed in
+/// place of the greeting or of the reply to EHLO; anywhere a STARTTLS that is announced and gets no reply.
+fn is_of_the_end(code: &str, why: &EndpointWhy) -> bool {
+    let own = matches!(why, EndpointWhy::Own { .. });
+    match code {
+        "SMTP101" | "TLS102" => true,
+        "SMTP103" | "MBOX107" => own,
+        _ => false,
+    }
+}
+
 /// Most places at which one conversation is cut; the first ones tell most.
 const CUTS_MAX: usize = 14;
 
@@ -191,7 +200,7 @@ fn check(kind: &str, ports: &[u16]) {
                 faults += whole.len();
                 for (count, cut) in (0..steps.min(CUTS_MAX)).flat_map(|count| CUTS.map(|cut| (count, cut))) {
                     let (bad, _) = judged(count, cut);
-                    let more: Vec<_> = bad.difference(&whole).filter(|code| **code != OF_THE_END).collect();
+                    let more: Vec<_> = bad.difference(&whole).filter(|code| !is_of_the_end(code, &why)).collect();
                     if !more.is_empty() {
                         wrong.push(format!("{name} on {port} as {why:?}, {cut:?} behind {count} of {steps}: {more:?}"));
                     }

@@ -26,9 +26,9 @@ pub const NEAREST_FIRST: &[&str] = &[
     "SOCK109", "SOCK110", // a limit is reached
     "SOCK102", "SOCK113", "SOCK105", "SOCK114", "SOCK108", "SOCK101", "SOCK104", "SOCK107", "HOST108",
     // What a session showed: who stands in the way, what serves, who can log in, the rest.
-    "LOOK006", "LOOK007", "SMTP111", "SMTP101", "SMTP103", "LOOK009", "TLS101", "TLS102", "TLS103", "TLS106", "TLS105",
-    "TLS108", "TLS109", "TLS104", "AUTH108", "AUTH106", "AUTH101", "AUTH107", "AUTH103", "MBOX101", "MBOX102",
-    "MBOX103", "SMTP108", "SMTP107", "SMTP109", "SMTP102", "LOOK008", "LOOK010",
+    "LOOK006", "LOOK007", "SMTP111", "ABUSE103", "SMTP101", "MBOX107", "SMTP103", "LOOK009", "TLS101", "TLS102",
+    "TLS103", "TLS106", "TLS105", "TLS108", "TLS109", "TLS104", "AUTH108", "AUTH106", "AUTH101", "AUTH107", "AUTH103",
+    "MBOX101", "MBOX102", "MBOX103", "SMTP108", "SMTP107", "SMTP109", "SMTP102", "LOOK008", "LOOK010",
 ];
 
 /// On what two findings must agree for one to explain the other.
@@ -60,6 +60,41 @@ pub const LINKS: &[(&str, &str, Link)] = &[
     ("CONF102", "SMTP101", Link::SharedScope),
     ("CONF102", "LOOK006", Link::SharedScope),
     ("CONF102", "AUTH106", Link::SharedScope),
+    // A port of this host that is refused is one that users cannot use.
+    ("FW106", "AUTH103", Link::SharedScope),
+    // Before they greet, most servers look up the client's name.
+    ("HOST104", "SMTP102", Link::SharedScope),
+    ("HOST105", "SMTP102", Link::SharedScope),
+    // Who holds the port answers there, in its own way.
+    ("PORT101", "SMTP101", Link::SharedScope),
+    ("PORT101", "SMTP103", Link::SharedScope),
+    ("PORT101", "MBOX107", Link::SharedScope),
+    ("PORT101", "TLS101", Link::SharedScope),
+    ("PORT101", "TLS102", Link::SharedScope),
+    // The server that was meant is not there; what answers is something else, or is there at some addresses only.
+    ("SOCK112", "SMTP101", Link::SharedScope),
+    ("SOCK112", "SMTP103", Link::SharedScope),
+    ("SOCK112", "MBOX107", Link::SharedScope),
+    ("SOCK112", "TLS102", Link::SharedScope),
+    ("SOCK112", "LOOK009", Link::SharedScope),
+    ("SOCK101", "SMTP101", Link::SharedScope),
+    ("SOCK101", "MBOX107", Link::SharedScope),
+    ("SOCK101", "LOOK009", Link::SharedScope),
+    ("SOCK113", "LOOK009", Link::SharedScope),
+    // Without a helper a server ends, turns clients away or has them wait.
+    ("SOCK114", "SMTP101", Link::SharedScope),
+    ("SOCK114", "SMTP102", Link::SharedScope),
+    ("SOCK114", "SMTP103", Link::SharedScope),
+    ("SOCK114", "LOOK007", Link::SharedScope),
+    // Nobody there, or too few.
+    ("SOCK111", "SMTP103", Link::SharedScope),
+    ("SOCK109", "SMTP103", Link::SharedScope),
+    ("SOCK110", "SMTP103", Link::SharedScope),
+    ("SOCK111", "MBOX107", Link::SharedScope),
+    ("SOCK109", "MBOX107", Link::SharedScope),
+    ("SOCK110", "MBOX107", Link::SharedScope),
+    // The box that takes STARTTLS away does not know EHLO.
+    ("SMTP111", "SMTP103", Link::SharedScope),
     // All those that cannot be reached refuse themselves.
     ("FW106", "MX113", Link::SharedScope),
     // Whoever was killed for want of memory is gone.
@@ -213,6 +248,27 @@ mod tests {
         for (cause, consequence, _) in LINKS {
             assert!(place(cause) < place(consequence), "{cause} stands behind {consequence}, which it explains");
         }
+    }
+
+    /// What an own service's finding touches beside its own endpoint.
+    fn of_session(code: &str) -> Finding {
+        let healthy: mxray_model::Evidence = serde_json::from_str(include_str!("healthy.json")).unwrap();
+        let (key, endpoint) = healthy.endpoints.iter().find(|(key, _)| key.ends_with(":25/smtp")).unwrap();
+        let finding = Finding::new(code, "any", mxray_model::Severity::Error, crate::outside::subject(key), "any");
+        crate::outside::touching(finding, endpoint)
+    }
+
+    #[test]
+    fn a_server_that_does_not_run_explains_its_own_ports_alone() {
+        use crate::view::service_at;
+        let stopped = |instance: &str, port: u16| {
+            let subject = mxray_model::Subject::service(instance);
+            Finding::new("SOCK112", "any", mxray_model::Severity::Critical, subject, "any")
+                .touches(service_at(instance, port))
+        };
+        assert!(explains(&stopped("postfix", 25), &of_session("SMTP103")));
+        assert!(!explains(&stopped("postfix", 587), &of_session("SMTP103")));
+        assert!(!explains(&stopped("exim", 25), &of_session("SMTP103")));
     }
 
     #[test]

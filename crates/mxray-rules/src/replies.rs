@@ -5,7 +5,7 @@
 
 use crate::outside::Contact;
 use mxray_model::Blind;
-use mxray_model::session::{Answer, Raw, Reply, SmtpSession, Stage};
+use mxray_model::session::{Answer, Raw, Reply, SmtpSession, Stage, Transcript, What};
 use std::net::IpAddr;
 
 /// Longest text of a server that a finding repeats, in characters.
@@ -97,6 +97,9 @@ const OF_LATER: &[&str] = &[
     "temporarily deferred",
 ];
 
+/// Words of a server that is about to end.
+const OF_END: &[&str] = &["shutting down", "shut down", "shutdown", "restarting", "maintenance", "temporar"];
+
 fn has(text: &str, words: &[&str]) -> bool {
     let text = text.to_lowercase();
     words.iter().any(|word| text.contains(word))
@@ -144,6 +147,60 @@ pub fn names_us(reply: &Reply, contact: Contact<'_>) -> bool {
 /// The subject of RFC 3463 that speaks of addresses and mailboxes (X.1.*, X.2.*), and no sender's.
 fn of_recipient(reply: &Reply) -> bool {
     reply.enhanced.is_some_and(|code| code.subject == 2 || (code.subject == 1 && code.detail < 7))
+}
+
+/// The code by which a mailbox server says that it is not for good (RFC 3206, RFC 5530, RFC 2449, RFC 5804), or words for it.
+pub fn puts_off(answer: &Answer) -> bool {
+    const CODES: [&str; 7] = ["SYS/TEMP", "IN-USE", "LOGIN-DELAY", "UNAVAILABLE", "INUSE", "TRYLATER", "LIMIT"];
+    let code = answer.code.as_deref().unwrap_or_default().to_ascii_uppercase();
+    let by_code = code.split_whitespace().next().is_some_and(|word| CODES.contains(&word));
+    let text = short(&answer.text.to_string());
+    by_code || has(&text, OF_RATE) || has(&text, OF_LATER) || has(&text, OF_END)
+}
+
+/// An answer that speaks of whoever connects.
+pub fn turns_us_away(answer: &Answer, contact: Contact<'_>) -> bool {
+    let text = short(&answer.text.to_string());
+    contact.our_address().is_some_and(|ours| mentions(&text, ours)) || has(&text, OF_CLIENT)
+}
+
+/// SMTP begins as FTP does.
+pub const SMTP: &str = "SMTP or FTP";
+
+/// Protocols that are known by what they say first.
+pub fn protocol(line: &str) -> Option<&'static str> {
+    const KNOWN: [(&str, &str); 14] = [
+        ("* OK", "IMAP"),
+        ("* PREAUTH", "IMAP"),
+        ("* BYE", "IMAP"),
+        ("+OK", "POP3"),
+        ("-ERR", "POP3"),
+        ("SSH-", "SSH"),
+        ("HTTP/", "HTTP"),
+        ("<!DOCTYPE", "HTTP"),
+        ("<html", "HTTP"),
+        ("\"IMPLEMENTATION\"", "ManageSieve"),
+        ("RFB ", "VNC"),
+        ("220 ", SMTP),
+        ("220-", SMTP),
+        ("554 ", SMTP),
+    ];
+    let upper = line.to_uppercase();
+    KNOWN.into_iter().find(|(start, _)| upper.starts_with(&start.to_uppercase())).map(|(_, name)| name)
+}
+
+/// The first thing that came, without its ending.
+pub fn first_line(transcript: &Transcript) -> Option<String> {
+    received_from(transcript, 0)
+}
+
+/// The first thing that came at this place of the transcript or behind it, without its ending.
+pub fn received_from(transcript: &Transcript, entry: u32) -> Option<String> {
+    let first = usize::try_from(entry).unwrap_or(usize::MAX);
+    transcript.entries.iter().skip(first).find_map(|entry| match &entry.what {
+        What::Received(raw) => Some(short(&Raw::from(raw.line()).to_string())),
+        What::Sent(_) | What::Mark(_) => None,
+    })
 }
 
 /// The address as a word of the text: `192.0.2.1` is not in `192.0.2.10`.

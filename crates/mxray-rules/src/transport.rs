@@ -13,7 +13,7 @@ use mxray_model::evidence::{
     CertificateFiles, EndpointWhy, ExaminedEndpoint, PresentedCertificate, Purpose, Server, Session, SessionProtocol,
     TlsFacts, TlsMode,
 };
-use mxray_model::session::{Ending, StarttlsOutcome};
+use mxray_model::session::{Ending, MailboxSession, MailboxStage, SmtpSession, Stage, StarttlsOutcome};
 use mxray_model::text::shell_word;
 use mxray_model::{Blind, Evidence, Fix, Seen, Severity};
 
@@ -109,6 +109,37 @@ pub enum Offer {
         code: u16,
         said: String,
     },
+    /// Announced, and then nothing came, or the connection ended: what happened.
+    Unanswered {
+        what: String,
+    },
+}
+
+/// Shorter than this nobody waits for a reply (RFC 5321 section 4.5.3.2 has minutes): that nothing came is no sign.
+const UNANSWERED_MS: u64 = 5_000;
+
+/// What became of a STARTTLS that was announced and asked for, where no reply came.
+fn unanswered(ending: &Ending) -> Option<String> {
+    match ending {
+        Ending::PeerClosed => Some("the server closes the connection".to_owned()),
+        Ending::Broke { error } => Some(format!("the connection breaks ({error})")),
+        Ending::Deadline { waited_ms } if *waited_ms >= UNANSWERED_MS => {
+            Some(format!("nothing comes within {waited_ms} ms"))
+        }
+        _ => None,
+    }
+}
+
+fn smtp_unanswered(session: &SmtpSession) -> Option<String> {
+    let announced = session.extensions().value().is_some_and(|all| all.contains_key("STARTTLS"));
+    (announced && session.stage == Stage::Starttls).then(|| unanswered(&session.ending)).flatten()
+}
+
+fn mailbox_unanswered(session: &MailboxSession) -> Option<String> {
+    let listed =
+        session.capabilities.iter().filter(|list| !list.tls).filter_map(|list| list.listed.value()).next_back();
+    let announced = listed.is_some_and(|all| all.contains_key("STARTTLS") || all.contains_key("STLS"));
+    (announced && session.stage == MailboxStage::Starttls).then(|| unanswered(&session.ending)).flatten()
 }
 
 /// # Errors
@@ -116,6 +147,14 @@ pub enum Offer {
 pub fn offer(contact: Contact<'_>) -> Result<Offer, Blind> {
     if outside::is_implicit_tls(contact.endpoint) || contact.seen.tls.value().is_some() {
         return Ok(Offer::Begun);
+    }
+    let silence = match contact.seen.session.value() {
+        Some(Session::Smtp(session)) if session.starttls.value().is_none() => smtp_unanswered(session),
+        Some(Session::Mailbox(session)) if session.starttls.value().is_none() => mailbox_unanswered(session),
+        _ => None,
+    };
+    if let Some(what) = silence {
+        return Ok(Offer::Unanswered { what });
     }
     match &contact.seen.session {
         Seen::Value(Session::Smtp(session)) => match &session.starttls {

@@ -54,6 +54,11 @@ pub fn port_scope(port: u16) -> Subject {
     Subject::endpoint(format!("*:{port}/tcp"))
 }
 
+/// What one server does on one port.
+pub fn service_at(instance: &str, port: u16) -> Subject {
+    Subject::service(format!("{instance} on port {port}"))
+}
+
 /// `192.0.2.1:25/tcp`, `[::1]:25/tcp`, and `*:25/tcp` for all addresses.
 pub fn endpoint(addresses: &[IpAddr], port: u16) -> Subject {
     match addresses {

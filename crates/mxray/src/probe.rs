@@ -77,8 +77,9 @@ pub struct ProbeArgs {
     pub user: Option<String>,
 
     /// Where its password is: env:NAME or file:/path. Without it, it is asked for
-    #[arg(long, value_name = "PLACE", requires = "user", value_parser = crate::outside::credentials::place)]
-    pub password: Option<parse::Secret>,
+    // Not parsed here: a complaint of clap's repeats what was typed.
+    #[arg(long, value_name = "PLACE", requires = "user")]
+    pub password: Option<String>,
 
     /// Mechanisms to log in with, the first that is offered wins, such as SCRAM-SHA-256,PLAIN or XOAUTH2
     #[arg(long, value_name = "LIST", value_delimiter = ',', requires = "user")]

@@ -96,8 +96,9 @@ pub struct TalkArgs {
     pub user: Option<String>,
 
     /// Where the password for /auth is: env:NAME or file:/path; without it, /auth asks
-    #[arg(long, value_name = "PLACE", value_parser = credentials::place)]
-    pub password: Option<parse::Secret>,
+    // Not parsed here: a complaint of clap's repeats what was typed.
+    #[arg(long, value_name = "PLACE")]
+    pub password: Option<String>,
 
     /// The name for TLS: sent as SNI, and compared with the certificate
     #[arg(long, value_name = "NAME")]
@@ -153,6 +154,7 @@ impl From<ProtocolName> for SessionProtocol {
 
 pub fn run(args: &TalkArgs, config: &Config, environment: &Environment, output: &mut Output) -> Result<u8, Failure> {
     let wanted = address::wanted(args).map_err(Failure::Usage)?;
+    let password = credentials::place(args.password.as_deref()).map_err(Failure::Usage)?;
     let ehlo = args.ehlo.clone().unwrap_or_else(ehlo_name);
     let mut notes = Vec::new();
     let connected = address::connect(&wanted, args, config, &mut |note| notes.push(note.to_owned()));
@@ -180,7 +182,7 @@ pub fn run(args: &TalkArgs, config: &Config, environment: &Environment, output: 
         peer: connected.peer.clone(),
         private: connected.private,
         user: args.user.clone().or_else(|| config.settings.submission.user.clone()),
-        password: args.password.clone().or_else(|| config.settings.submission.password.clone()),
+        password: password.or_else(|| config.settings.submission.password.clone()),
     };
     let mut session = Session::new(plan, Dialogue::new(wanted.protocol), screen, connected, input);
     begin(&mut session, &wanted, args);

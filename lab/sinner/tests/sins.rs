@@ -1,7 +1,8 @@
 //! Every scenario file against the whole program: `mxray probe` on a server that plays it over real sockets.
 //!
 //! Of each file: the probe ends by itself, before its deadline and a margin, within a bound of memory, without a panic; what it prints
-//! holds no raw control character; its report is JSON, has the session that the file expects, and the codes of its `findings:`.
+//! holds no raw control character; its report is JSON, has the session that the file expects, and the codes of its `findings:`; where the
+//! session ended before its end, the verdict is not "healthy".
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test says what it expects by panicking")]
 
@@ -195,9 +196,23 @@ fn wrongs(sin: &Sin, told: &str) -> Vec<String> {
         ["smtp", "mailbox"].iter().find_map(|kind| value.get(kind))
     });
     let Some(session) = session else {
+        // A reset may come so early that there was no connection to speak on.
+        let reset = address.is_some_and(|address| address["dial"]["outcome"] == "reset");
+        if reset && sin.name.starts_with("connect-reset") && report["verdict"] != "healthy" {
+            return wrong;
+        }
         wrong.push("has no session".to_owned());
         return wrong;
     };
+    // What came after its end was not seen: that is no good verdict, whatever was seen before. A server that is asked to go may.
+    let came_to_its_end =
+        session["ending"] == "finished" || session["stage"] == "quit" || session["stage"] == "goodbye";
+    if !came_to_its_end && report["verdict"] == "healthy" {
+        wrong.push(format!("is called healthy, and ended with {} at {}", session["ending"], session["stage"]));
+    }
+    if is_bad(sin) && !came_to_its_end && codes.is_empty() && report["verdict"] != "unknown" {
+        wrong.push(format!("nothing was found and not all was seen, and the verdict is {}", report["verdict"]));
+    }
     for (at, value) in expected(sin) {
         let found = session.pointer(at);
         if found != Some(&value) {

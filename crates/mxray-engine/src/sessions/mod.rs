@@ -8,11 +8,12 @@ mod next_hop;
 mod plan;
 mod reference;
 
+use crate::cut_short::{self, Cut};
 use mxray_host::mta;
 use mxray_host::names::primary_group;
 use mxray_model::evidence::{
-    CertificateProblem, EndpointWhy, Evidence, ExaminedAddress, ExaminedEndpoint, Lookup, Purpose, RecordData, Server,
-    SessionProtocol, TlsMode,
+    CertificateProblem, DialOutcome, EndpointWhy, Evidence, ExaminedAddress, ExaminedEndpoint, Lookup, Purpose,
+    RecordData, Server, SessionProtocol, TlsMode,
 };
 use mxray_model::session::Depth;
 use mxray_model::{Blind, Question, Seen, Unseen};
@@ -124,6 +125,36 @@ fn note(target: &str, evidence: &Evidence) -> Option<Unseen> {
         _ => ("nothing was connected to", "a run without --no-sessions, and [doctor] sessions = true"),
     };
     Some(Unseen { what: target.to_owned(), why: why.to_owned(), needs: needs.to_owned() })
+}
+
+/// Those whom the operator named and of whom no session came through. A smarthost is not among them: what ails it is said with
+/// the mail that is to go there.
+pub(crate) fn unheard(evidence: &Evidence) -> Vec<Unseen> {
+    let mut named: BTreeMap<String, Vec<Option<String>>> = BTreeMap::new();
+    for (key, endpoint) in &evidence.endpoints {
+        // Without TLS mail goes there all the same; a handshake that fails is a rule's (TLS102).
+        let cuts: Vec<Cut> = cut_short::at(endpoint).map(|(_, cut)| cut).filter(|cut| !cut.handshake).collect();
+        let reached = |examined: &&ExaminedAddress| examined.dial.outcome == DialOutcome::Connected;
+        let connected = endpoint.addresses.values().filter(reached).count();
+        // That nobody could be reached is a rule's (MX113).
+        if connected == 0 {
+            continue;
+        }
+        let first = cuts.first().filter(|_| cuts.len() == connected).map(|cut| format!("{key}: {}", cut.text()));
+        for why in &endpoint.why {
+            let what = match why {
+                EndpointWhy::Asked => key.clone(),
+                EndpointWhy::Exchanger { domain, .. } => format!("any server that takes mail for {domain}"),
+                EndpointWhy::Own { .. } | EndpointWhy::Smarthost { .. } | EndpointWhy::Surveyed => continue,
+            };
+            named.entry(what).or_default().push(first.clone());
+        }
+    }
+    let all_cut = |(what, cuts): (String, Vec<Option<String>>)| {
+        let why = cuts.into_iter().collect::<Option<Vec<_>>>()?.join("; ");
+        Some(Unseen { what, why, needs: "a session that comes to its end: mxray probe, or a later run".to_owned() })
+    };
+    named.into_iter().filter_map(all_cut).collect()
 }
 
 /// What a run of sessions needs, taken out of the evidence so that the rest can go on with it.

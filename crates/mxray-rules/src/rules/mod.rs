@@ -1,5 +1,6 @@
 //! The list of all rules. A new rule is its file, its page, and its line here.
 
+mod abuse;
 mod auth;
 mod conf;
 mod fw;
@@ -22,6 +23,7 @@ macro_rules! catalogue {
 }
 
 catalogue! {
+    abuse::starttls_injection,
     auth::auth_in_clear,
     auth::submission_missing,
     auth::auth_fails,
@@ -59,6 +61,7 @@ catalogue! {
     mbox::imap_clear_login,
     mbox::pop3_clear_login,
     mbox::sieve_clear_login,
+    mbox::greeting_bad,
     mx::unreachable,
     mx::family_broken,
     port::held_by_other,

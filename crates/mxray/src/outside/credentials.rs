@@ -11,12 +11,12 @@ const SECRET_BYTES_MAX: u64 = 64 * 1024;
 /// Ctrl-C.
 const INTERRUPT: u8 = 3;
 
-/// Parses `--password`.
+/// Parses what was given as `--password`. Not clap's business: its complaints repeat what was typed.
 ///
 /// # Errors
 /// A sentence that repeats nothing of what was typed.
-pub fn place(text: &str) -> Result<Place, String> {
-    parse::secret(text)
+pub fn place(typed: Option<&str>) -> Result<Option<Place>, String> {
+    typed.map(parse::secret).transpose().map_err(|error| format!("--password: {error}"))
 }
 
 /// Reads the secret; without a place, asks on the terminal.
@@ -96,8 +96,12 @@ mod tests {
 
     #[test]
     fn a_plain_secret_is_refused_and_not_repeated() {
-        let error = place("hunter22").unwrap_err();
-        assert!(!error.contains("hunter22") && error.contains("env:"));
+        for typed in ["hunter22", "env:hunter22-and", "file:hunter22"] {
+            let error = place(Some(typed)).unwrap_err();
+            assert!(!error.contains("hunter22") && error.contains("--password"), "{error}");
+        }
+        assert_eq!(place(Some("env:SECRET")), Ok(Some(Place::Variable("SECRET".to_owned()))));
+        assert_eq!(place(None), Ok(None));
     }
 
     #[test]

@@ -152,7 +152,8 @@ fn auth(args: &ProbeArgs, config: &Config) -> Result<Option<Auth>, Failure> {
     let submission = &config.settings.submission;
     // The configuration may know this very user's password.
     let known = submission.password.as_ref().filter(|_| submission.user.as_ref() == Some(user));
-    let secret = credentials::read(args.password.as_ref().or(known), user).map_err(Failure::Usage)?;
+    let given = credentials::place(args.password.as_deref()).map_err(Failure::Usage)?;
+    let secret = credentials::read(given.as_ref().or(known), user).map_err(Failure::Usage)?;
     let mut auth = Auth::with_password(Login::new(user, Secret::new(secret)), "");
     if !args.mechanism.is_empty() {
         let named = |name: &String| {

@@ -117,7 +117,7 @@ impl Plan {
             pipelining: args.session.pipelining,
             chunking: args.session.chunking,
             halt: stop::halt(&args.session)?,
-            password: password(args)?,
+            password: credentials::place(args.login.password.as_deref())?,
             args: args.clone(),
         };
         if plan.lowest.zip(plan.highest).is_some_and(|(lowest, highest)| lowest.number() > highest.number()) {
@@ -279,11 +279,6 @@ fn goals(args: &SendArgs, port: u16) -> Result<Vec<Goal>, String> {
         Ok(Goal::Host { name, port: own.unwrap_or(port), preference: None })
     };
     args.server.server.iter().map(host).collect()
-}
-
-fn password(args: &SendArgs) -> Result<Option<Place>, String> {
-    let place = args.login.password.as_deref().map(credentials::place).transpose();
-    place.map_err(|error| format!("--password: {error}"))
 }
 
 fn verify(args: &TlsArgs) -> Result<Verify, String> {

@@ -97,6 +97,25 @@ fn a_password_is_not_shown_and_not_sent_in_clear() {
 }
 
 #[test]
+fn a_password_on_the_command_line_is_refused_and_not_repeated() {
+    for typed in ["hunter22", "env:hunter22-is", "file:hunter22"] {
+        for command in ["probe", "talk"] {
+            let refused = super::talk(&run(&[command, "127.0.0.1:9", "--user", "anna", "--password", typed]), 64);
+            assert!(!refused.contains("hunter22") && refused.contains("--password"), "{command}: {refused}");
+        }
+    }
+}
+
+#[test]
+fn a_report_knows_the_day_so_that_certificates_can_be_near_their_end() {
+    let report: Value = serde_json::from_str(&printed(&["probe", &target(), "--json"])).unwrap();
+    let clock = &report["evidence"]["clock"];
+    assert!(clock["now_s"]["value"].is_i64(), "{clock}");
+    let day = clock["today"]["value"].as_str().unwrap_or_default();
+    assert!(report["started"].as_str().unwrap().starts_with(day) && day.len() == 10, "{clock}");
+}
+
+#[test]
 fn many_targets_give_a_line_each_and_the_report_last() {
     let port = server();
     let list: String = (1..=40).map(|host| format!("smtp+plain://127.0.1.{host}:{port} # nobody\n")).collect();

@@ -100,6 +100,9 @@ fn finding(
             finding = finding.touches(Subject::service(server));
         }
     }
+    if here {
+        finding = finding.touches(crate::view::port_scope(endpoint.port));
+    }
     finding.whose_move = if here { Mover::Us } else { Mover::Receiver };
     let text = format!("Start the mail server {who}, or publish and configure the host and port on which one listens.");
     let mut fix = outside::step(endpoint, text).verify(outside::probe_command(endpoint, ""));

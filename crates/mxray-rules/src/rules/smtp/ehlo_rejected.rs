@@ -1,10 +1,10 @@
 //! SMTP103: a server refuses EHLO, or knows HELO alone.
 
-use crate::outside::{self, Contact, Verdict, at};
+use crate::outside::{self, Contact, Stake, Verdict, at};
 use crate::replies;
 use crate::rule::{Rule, Said};
-use mxray_model::evidence::SessionProtocol;
-use mxray_model::session::{Ending, Reply};
+use mxray_model::evidence::{Purpose, SessionProtocol};
+use mxray_model::session::{Ending, Reply, Stage};
 use mxray_model::{Evidence, Fix, Mover, Severity};
 
 pub const RULE: Rule = Rule {
@@ -20,7 +20,8 @@ pub const RULE: Rule = Rule {
 struct Rejected<'a> {
     verb: &'a str,
     tls: bool,
-    reply: &'a Reply,
+    /// `None`: the connection ended instead.
+    reply: Option<&'a Reply>,
     /// HELO was taken in its place.
     helo: bool,
     /// The text speaks of the name that we gave.
@@ -55,24 +56,36 @@ fn check(evidence: &Evidence) -> Said {
         let severity = if rejected.helo { outside::for_operator(milder, bad.endpoint) } else { milder };
         let mut finding = bad
             .finding(&RULE, severity, format!("{}: {}.", bad.whose(), text.trim_end_matches('.')))
-            .confidence(if rejected.name { 0.8 } else { 0.95 })
+            .confidence(match rejected.reply {
+                // It may have been this once.
+                None => 0.7,
+                Some(_) if rejected.name => 0.8,
+                Some(_) => 0.95,
+            })
             .data("verb", rejected.verb)
-            .data("code", rejected.reply.code)
             .data("helo_taken", rejected.helo)
             .data("under_tls", rejected.tls)
             .data("of_our_name", rejected.name)
             .reference("RFC 5321 section 3.2")
             .reference("RFC 5321 section 4.1.4");
+        if let Some(reply) = rejected.reply {
+            finding = finding.data("code", reply.code);
+        }
         if rejected.name {
             finding.whose_move = Mover::Us;
         }
-        let finding = bad.because(finding, &at::SMTP, |rejected| replies::said(rejected.reply));
+        let finding = outside::touching_helpers(finding, evidence, bad.endpoint);
+        let finding = bad.because(finding, &at::SMTP, said);
         let again = outside::probe_command(bad.endpoint, " --depth ehlo");
         if rejected.name {
             return finding.fix(
                 Fix::here("Greet with a full name of this host that exists in DNS (Postfix: smtp_helo_name, myhostname; mxray: --ehlo).")
                     .verify(again),
             );
+        }
+        if rejected.reply.is_none() {
+            let text = "Look into the server's log for why it ends there: a crash, a helper or a table that does not answer, a filter in front of it.";
+            return finding.fix(outside::step(bad.endpoint, text).verify(again));
         }
         finding.fix(
             outside::step(bad.endpoint, "Let the server, or the proxy or filter in front of it, take EHLO (Postfix: smtpd_discard_ehlo_keywords hides single extensions, nothing has to refuse the command).")
@@ -81,10 +94,17 @@ fn check(evidence: &Evidence) -> Said {
     })
 }
 
+fn said(rejected: &Rejected<'_>) -> String {
+    rejected.reply.map_or_else(|| "the connection ended instead of a reply".to_owned(), replies::said)
+}
+
 fn text(rejected: &Rejected<'_>) -> String {
-    let said = replies::said(rejected.reply);
+    let said = said(rejected);
     let Rejected { verb, .. } = rejected;
     let when = if rejected.tls { " under TLS" } else { "" };
+    if rejected.reply.is_none() {
+        return format!("it ends the connection where {verb} is to be answered, and takes no mail");
+    }
     match (rejected.helo, rejected.name) {
         (true, _) => {
             format!("it refuses {verb}{when} and takes HELO, so that it has no extension, TLS included: {said}")
@@ -107,6 +127,15 @@ fn judge(contact: Contact<'_>) -> Verdict<Rejected<'_>> {
         let greeted = session.greeting.value().is_some_and(|greeting| greeting.code == 220);
         return match (&session.ending, greeted) {
             (Ending::Finished, true) => Verdict::Silent,
+            // Others may end it because it is us; on this host we are nobody.
+            (Ending::PeerClosed | Ending::Broke { .. }, true)
+                if session.stage == Stage::Ehlo
+                    && outside::stake(contact.endpoint) == Stake::Own
+                    && contact.endpoint.purpose != Purpose::Other =>
+            {
+                let verb = if contact.endpoint.protocol == SessionProtocol::Lmtp { "LHLO" } else { "EHLO" };
+                Verdict::Bad(Rejected { verb, tls: false, reply: None, helo: false, name: false })
+            }
             _ => Verdict::Blind(replies::cut_short(contact, session)),
         };
     };
@@ -125,14 +154,18 @@ fn judge(contact: Contact<'_>) -> Verdict<Rejected<'_>> {
                 return Verdict::Blind(replies::cut_short(contact, session));
             }
             let name = !helo && of_name(&hello.reply);
-            Verdict::Bad(Rejected { verb: &hello.verb, tls: hello.tls, reply: &hello.reply, helo, name })
+            Verdict::Bad(Rejected { verb: &hello.verb, tls: hello.tls, reply: Some(&hello.reply), helo, name })
         }
         None if last.reply.code == 250 => Verdict::Well,
         None if last.reply.is_transient() => Verdict::Blind(replies::cut_short(contact, session)),
         // A code that has no meaning here.
-        None => {
-            Verdict::Bad(Rejected { verb: &last.verb, tls: last.tls, reply: &last.reply, helo: false, name: false })
-        }
+        None => Verdict::Bad(Rejected {
+            verb: &last.verb,
+            tls: last.tls,
+            reply: Some(&last.reply),
+            helo: false,
+            name: false,
+        }),
     }
 }
 

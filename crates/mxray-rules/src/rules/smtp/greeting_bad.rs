@@ -4,7 +4,7 @@ use crate::outside::{self, Contact, Stake, Verdict, at};
 use crate::replies;
 use crate::rule::{Rule, Said};
 use mxray_model::evidence::{ExaminedEndpoint, Purpose};
-use mxray_model::session::{AnomalyKind, Ending, Reply, SmtpSession, Stage, What};
+use mxray_model::session::{AnomalyKind, Ending, Reply, SmtpSession, Stage};
 use mxray_model::{Evidence, Severity};
 
 pub const RULE: Rule = Rule {
@@ -71,6 +71,7 @@ fn check(evidence: &Evidence) -> Said {
             .data("kind", kind.word())
             .reference("RFC 5321 section 3.1")
             .reference("RFC 5321 section 4.2");
+        let finding = outside::touching_helpers(finding, evidence, bad.endpoint);
         let finding = bad.because(finding, &at::SMTP, Kind::text);
         let step = match kind {
             Kind::Protocol(..) | Kind::NoReply(_) => {
@@ -133,8 +134,8 @@ fn of_reply(contact: Contact<'_>, session: &SmtpSession, greeting: &Reply) -> Ve
         return Verdict::Silent;
     }
     if odd(|kind| matches!(kind, AnomalyKind::TextBeforeGreeting)) {
-        let line = first_line(session).unwrap_or_default();
-        return match protocol(&line) {
+        let line = replies::first_line(&session.transcript).unwrap_or_default();
+        return match other_protocol(&line) {
             Some(name) => Verdict::Bad(Kind::Protocol(name, line)),
             None => Verdict::Bad(Kind::TextBefore(line)),
         };
@@ -152,10 +153,10 @@ fn of_reply(contact: Contact<'_>, session: &SmtpSession, greeting: &Reply) -> Ve
 }
 
 fn of_silence(contact: Contact<'_>, session: &SmtpSession) -> Verdict<Kind> {
-    if let Some(line) = first_line(session) {
+    if let Some(line) = replies::first_line(&session.transcript) {
         let foreign =
             session.transcript.anomalies.iter().any(|one| matches!(one.kind, AnomalyKind::TextBeforeGreeting));
-        if let Some(name) = protocol(&line) {
+        if let Some(name) = other_protocol(&line) {
             return Verdict::Bad(Kind::Protocol(name, line));
         }
         if foreign {
@@ -174,29 +175,7 @@ fn of_silence(contact: Contact<'_>, session: &SmtpSession) -> Verdict<Kind> {
     }
 }
 
-/// The first thing that came, without its ending.
-fn first_line(session: &SmtpSession) -> Option<String> {
-    session.transcript.entries.iter().find_map(|entry| match &entry.what {
-        What::Received(raw) => Some(replies::short(&mxray_model::session::Raw::from(raw.line()).to_string())),
-        What::Sent(_) | What::Mark(_) => None,
-    })
-}
-
-/// Protocols that are known by what they say first.
-fn protocol(line: &str) -> Option<&'static str> {
-    let known = [
-        ("* OK", "IMAP"),
-        ("* PREAUTH", "IMAP"),
-        ("* BYE", "IMAP"),
-        ("+OK", "POP3"),
-        ("-ERR", "POP3"),
-        ("SSH-", "SSH"),
-        ("HTTP/", "HTTP"),
-        ("<!DOCTYPE", "HTTP"),
-        ("<html", "HTTP"),
-        ("\"IMPLEMENTATION\"", "ManageSieve"),
-        ("RFB ", "VNC"),
-    ];
-    let upper = line.to_uppercase();
-    known.into_iter().find(|(start, _)| upper.starts_with(&start.to_uppercase())).map(|(_, name)| name)
+/// A protocol that is not SMTP, by its first line.
+fn other_protocol(line: &str) -> Option<&'static str> {
+    replies::protocol(line).filter(|name| *name != replies::SMTP)
 }

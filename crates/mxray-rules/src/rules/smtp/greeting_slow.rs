@@ -5,7 +5,7 @@ use crate::replies;
 use crate::rule::{Rule, Said};
 use crate::rules::look::tarpit::quick_behind;
 use mxray_model::session::{Ending, Stage, What};
-use mxray_model::{Evidence, Severity};
+use mxray_model::{Evidence, Severity, Subject};
 
 pub const RULE: Rule = Rule {
     code: "SMTP102",
@@ -44,6 +44,11 @@ fn check(evidence: &Evidence) -> Said {
             .data("waited_ms", late.ms)
             .data("came", late.came)
             .reference("RFC 5321 section 4.5.3.2.1");
+        let mut finding = outside::touching_helpers(finding, evidence, bad.endpoint);
+        // It looks up names with the name servers of the server as a whole.
+        if let Some((instance, ..)) = outside::own(evidence, bad.endpoint) {
+            finding = finding.touches(Subject::service(instance));
+        }
         let finding = bad.because(finding, &at::SMTP, |late| late.text());
         let step = outside::step(
             bad.endpoint,

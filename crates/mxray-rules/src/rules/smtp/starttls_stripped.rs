@@ -3,7 +3,7 @@
 use crate::outside::{self, Contact, Verdict, at};
 use crate::replies;
 use crate::rule::{Rule, Said};
-use mxray_model::session::{SmtpSession, StarttlsOutcome};
+use mxray_model::session::{AnomalyKind, SmtpSession, StarttlsOutcome};
 use mxray_model::{Evidence, Fix, Mover, Seen, Severity};
 
 pub const RULE: Rule = Rule {
@@ -84,7 +84,10 @@ fn judge(contact: Contact<'_>) -> Verdict<Rewritten> {
     if announced.is_none() {
         return Verdict::Blind(replies::cut_short(contact, session));
     }
-    Verdict::Well
+    // Who wrote that is not known (ABUSE103).
+    let written_between =
+        session.transcript.anomalies.iter().any(|one| matches!(one.kind, AnomalyKind::TextBeforeTls { .. }));
+    if written_between { Verdict::Silent } else { Verdict::Well }
 }
 
 /// `XXXXXXXA`, `XXXXXXXX`: what such boxes write over a keyword that they do not let through. Registered keywords with an X

@@ -5,7 +5,7 @@ use crate::rule::{Judgement, Rule, Said};
 use crate::service_units;
 use crate::view;
 use crate::words::Words;
-use mxray_model::evidence::{Listener, Purpose, Server, Sockets, WantedListener};
+use mxray_model::evidence::{Listener, Lookup, Purpose, Server, Sockets, WantedListener};
 use mxray_model::{Blind, Evidence, Finding, Fix, Prefix, Severity, Subject};
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -15,7 +15,7 @@ pub const RULE: Rule = Rule {
     name: "listener-family-missing",
     severity: Severity::Error,
     since: "0.1.0",
-    summary: "a service is asked for over IPv4 and IPv6, and listens in one of them only",
+    summary: "a service is asked for over IPv4 and IPv6, by its configuration or by DNS, and listens in one of them only",
     page: include_str!("listener_family_missing.md"),
     check,
 };
@@ -47,10 +47,17 @@ fn check(evidence: &Evidence) -> Said {
     let mut judgement = Judgement::nothing();
     for (instance, server) in place::here(evidence, servers, &RULE, &mut judgement) {
         for family in [Family::Four, Family::Six] {
-            let (mut missing, mut asked) = (Vec::new(), false);
+            let (mut missing, mut published, mut asked) = (Vec::new(), Vec::new(), false);
             for (key, wanted) in &server.wanted {
                 match state(sockets, wanted, family) {
-                    State::NotAsked => {}
+                    State::NotAsked => {
+                        let address = published_for(evidence, server, wanted, family);
+                        match address.and_then(|address| Some((address, unserved(sockets, wanted, address)?))) {
+                            Some((address, Ok(()))) => published.push((key, wanted, address)),
+                            Some((_, Err(blind))) => judgement.blind(&RULE, &blind),
+                            None => {}
+                        }
+                    }
                     State::Served => asked = true,
                     State::Missing => missing.push((key, wanted)),
                     State::Unclear(listener) => judgement.blind(&RULE, &unclear(listener)),
@@ -64,12 +71,103 @@ fn check(evidence: &Evidence) -> Said {
                     "{instance} does not listen over {}, and this host has no address of it that others reach",
                     family.name()
                 )),
+                _ if !published.is_empty() => {
+                    judgement.find(in_dns_only(evidence, (instance, server), family, &published));
+                }
                 _ if asked => judgement.well(format!("{instance} listens over {} where it is asked to", family.name())),
                 _ => {}
             }
         }
     }
     Ok(judgement)
+}
+
+/// An address of this host that DNS has for the name under which its services are met.
+fn published_for(evidence: &Evidence, server: &Server, wanted: &WantedListener, family: Family) -> Option<IpAddr> {
+    let others_come = !matches!(wanted.purpose, Purpose::Internal | Purpose::Other) && !wanted.is_loopback_only();
+    let lookup = evidence.lookups.get(&lookup_key(server, family)).filter(|_| others_come)?;
+    let own = evidence.addresses.value()?;
+    let all = lookup.addresses();
+    all.value()?.iter().copied().find(|address| own.contains(address) && !address.is_loopback())
+}
+
+fn lookup_key(server: &Server, family: Family) -> String {
+    let name = server.host_name.trim_end_matches('.').to_ascii_lowercase();
+    Lookup::key(if family == Family::Four { "A" } else { "AAAA" }, &name)
+}
+
+/// Nothing takes connections to this port in the family of the address, while something does in the other one. `Err`: it hangs on
+/// whether an IPv6 socket takes IPv4 too. `None`: it is served, or the service is not there at all, which is SOCK101's.
+fn unserved(sockets: &Sockets, wanted: &WantedListener, address: IpAddr) -> Option<Result<(), Blind>> {
+    let listeners = view::listeners_on(sockets, wanted.port);
+    let reachable: Vec<&Listener> =
+        listeners.iter().map(|(_, listener)| *listener).filter(|l| !l.is_loopback()).collect();
+    let serves = |listener: &&Listener| listener.covers(address) || Family::of(listener.address) == Family::of(address);
+    if reachable.is_empty() || reachable.iter().any(serves) {
+        return None;
+    }
+    let unclear = |listener: &&&Listener| listener.is_wildcard() && listener.v6_only.blind().is_some();
+    match reachable.iter().find(unclear) {
+        Some(listener) if address.is_ipv4() => Some(Err(self::unclear(listener))),
+        _ => Some(Ok(())),
+    }
+}
+
+/// The configuration asks for one family, and DNS promises the other.
+fn in_dns_only(
+    evidence: &Evidence,
+    (instance, server): (&str, &Server),
+    family: Family,
+    published: &[(&String, &WantedListener, IpAddr)],
+) -> Finding {
+    let words = Words::new(evidence, server);
+    let ports: Vec<u16> = published.iter().map(|(_, wanted, _)| wanted.port).collect();
+    let list = ports.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    let name = server.host_name.trim_end_matches('.');
+    let address = published.first().map_or_else(String::new, |(_, _, address)| address.to_string());
+    let (kind, first) = (if family == Family::Four { "A" } else { "AAAA" }, ports.first().copied().unwrap_or(25));
+    let mut finding = RULE
+        .finding(
+            Subject::service(format!("{instance} over {}", family.name())),
+            format!(
+                "{instance} takes no {} connections on port {list}, and DNS sends clients there: {name} has the {kind} record {address}.",
+                family.name()
+            ),
+        )
+        .confidence(0.85)
+        .touches(Subject::service(instance))
+        .because(
+            format!("{name} has the {kind} record {address}, an address of this host."),
+            "DNS",
+            view::pointer(["lookups", &lookup_key(server, family)]),
+        )
+        .because(
+            format!("No TCP socket listens on port {list} over {}, while the other family is served.", family.name()),
+            "sock_diag",
+            view::pointer(["sockets", "value", "listeners"]),
+        )
+        .data("family", family.name())
+        .data("ports", ports.clone())
+        .data("address", address.clone())
+        .reference("RFC 5321 section 5.1")
+        .reference("RFC 8305");
+    for (key, wanted, _) in published {
+        finding = finding.touches(view::port_scope(wanted.port)).because(
+            format!("{} is asked for in one family.", wanted.service),
+            wanted.at.to_string(),
+            view::server_pointer(instance, &["wanted", key]),
+        );
+    }
+    let verify = view::look_again(first);
+    let listen = "Listen in both families, then restart the server: which ones it listens in is decided at its start.";
+    let listen = match server.software.as_str() {
+        "postfix" => words.setting_fix(listen, "inet_protocols", "all").command(words.restart()),
+        _ => Fix::here(listen).command(words.restart()),
+    };
+    finding.fix(listen.verify(verify.clone())).fix(
+        Fix::here(format!("Or take the {kind} record {address} of {name} out of DNS, if nothing else is met by it."))
+            .verify(verify),
+    )
 }
 
 /// What one service does in one family.

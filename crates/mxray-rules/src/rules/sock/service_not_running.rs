@@ -69,6 +69,9 @@ fn not_running(evidence: &Evidence, instance: &str, server: &Server) -> Finding 
         "no mail is accepted or delivered by it"
     };
     let finding = RULE.finding(Subject::service(instance), format!("{instance} does not run: {effect}."));
+    // Whatever answers on its ports is not this server. The ports as such are not touched: another server may want them, too.
+    let ports = server.wanted.values().map(|wanted| view::service_at(instance, wanted.port));
+    let finding = ports.fold(finding, Finding::touches);
     let finding = reasons(evidence, instance, server, &words, finding);
     finding
         .because(

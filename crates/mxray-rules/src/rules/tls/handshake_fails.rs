@@ -21,6 +21,8 @@ pub const RULE: Rule = Rule {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Refused,
+    /// STARTTLS is announced, and asking for it gets no reply.
+    Unanswered,
     OldOnly,
     ClientCertificate,
     NameRefused,
@@ -35,6 +37,7 @@ impl Kind {
     fn as_str(self) -> &'static str {
         match self {
             Kind::Refused => "refused",
+            Kind::Unanswered => "STARTTLS unanswered",
             Kind::OldOnly => "old versions only",
             Kind::ClientCertificate => "client certificate required",
             Kind::NameRefused => "name refused",
@@ -48,8 +51,8 @@ impl Kind {
 
     fn confidence(self) -> f32 {
         match self {
-            // A server under load looks the same.
-            Kind::Silent | Kind::Closed => 0.7,
+            // A server under load looks the same, and so does a box on the way.
+            Kind::Unanswered | Kind::Silent | Kind::Closed => 0.7,
             Kind::Trouble => 0.85,
             _ => 0.95,
         }
@@ -102,6 +105,11 @@ fn judge(evidence: &Evidence, contact: Contact<'_>) -> Verdict<Failure> {
         Ok(Offer::Refused { said, .. }) => Verdict::Bad(Failure {
             kind: Kind::Refused,
             text: format!("it answers STARTTLS with {said}"),
+            at: &["session"],
+        }),
+        Ok(Offer::Unanswered { what }) => Verdict::Bad(Failure {
+            kind: Kind::Unanswered,
+            text: format!("to the STARTTLS that it announces there is no reply: {what}"),
             at: &["session"],
         }),
         Ok(Offer::NotAnnounced) => Verdict::Silent,
@@ -208,10 +216,14 @@ fn fixes(evidence: &Evidence, bad: &outside::Bad<'_, Failure>, failure: &Failure
         Kind::NothingInCommon => step(
             "Allow TLS 1.2 and 1.3 with the library's usual suites, and give the service a certificate whose key the suites can use.",
         ),
-        Kind::Refused | Kind::NotTls | Kind::Trouble | Kind::Silent | Kind::Closed => step(log),
+        Kind::Refused | Kind::Unanswered | Kind::NotTls | Kind::Trouble | Kind::Silent | Kind::Closed => step(log),
     };
     vec![fix, Fix::here("Try again: a server under load fails like this, too.").command(again.clone()).verify(again)]
         .into_iter()
-        .take(if matches!(failure.kind, Kind::Silent | Kind::Closed | Kind::Trouble) { 2 } else { 1 })
+        .take(if matches!(failure.kind, Kind::Unanswered | Kind::Silent | Kind::Closed | Kind::Trouble) {
+            2
+        } else {
+            1
+        })
         .collect()
 }

@@ -53,7 +53,7 @@ fn judge(evidence: &Evidence, contact: Contact<'_>) -> Verdict<()> {
         return Verdict::Silent;
     }
     match transport::offer(contact) {
-        Ok(Offer::Begun | Offer::Refused { .. }) => Verdict::Well,
+        Ok(Offer::Begun | Offer::Refused { .. } | Offer::Unanswered { .. }) => Verdict::Well,
         // Nobody can log in, so nothing is lost: the port says where TLS is.
         Ok(Offer::NotAnnounced) if logs_nobody_in(contact) => Verdict::Silent,
         Ok(Offer::NotAnnounced) => Verdict::Bad(()),
