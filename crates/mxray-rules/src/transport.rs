@@ -122,7 +122,8 @@ pub fn offer(contact: Contact<'_>) -> Result<Offer, Blind> {
     match &contact.seen.session {
         Seen::Value(Session::Smtp(session)) => match &session.starttls {
             Seen::Value(StarttlsOutcome::Refused(reply)) => {
-                let puts_off = reply.is_transient() && reply.enhanced.as_ref().is_some_and(|status| status.subject == 3);
+                let puts_off =
+                    reply.is_transient() && reply.enhanced.as_ref().is_some_and(|status| status.subject == 3);
                 Ok(Offer::Refused { code: reply.code, said: crate::replies::said(reply), puts_off })
             }
             Seen::Value(_) => Ok(Offer::Begun),

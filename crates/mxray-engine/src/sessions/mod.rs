@@ -358,8 +358,7 @@ impl Work {
         let server = other.as_server.as_ref().and_then(|server| self.servers.get(server));
         let bound = server.into_iter().flat_map(|server| &server.egress.sources).map(|source| source.value);
         let sources: Vec<IpAddr> = bound.collect();
-        let (four, six): (Vec<IpAddr>, Vec<IpAddr>) =
-            all.into_iter().take(ADDRESSES_MAX).partition(IpAddr::is_ipv4);
+        let (four, six): (Vec<IpAddr>, Vec<IpAddr>) = all.into_iter().take(ADDRESSES_MAX).partition(IpAddr::is_ipv4);
         let each = [four, six].into_iter().filter(|addresses| !addresses.is_empty());
         each.map(|addresses| {
             let is_v4 = addresses.first().is_some_and(IpAddr::is_ipv4);

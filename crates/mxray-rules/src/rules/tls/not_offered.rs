@@ -66,8 +66,7 @@ fn judge(evidence: &Evidence, contact: Contact<'_>) -> Verdict<()> {
 fn is_inner(evidence: &Evidence, contact: Contact<'_>) -> bool {
     let Some((_, _, wanted)) = outside::own(evidence, contact.endpoint) else { return false };
     let asked = contact.endpoint.why.contains(&EndpointWhy::Asked);
-    let declared: Vec<Prefix> =
-        evidence.declared.public_prefixes.iter().filter_map(|text| text.parse().ok()).collect();
+    let declared: Vec<Prefix> = evidence.declared.public_prefixes.iter().filter_map(|text| text.parse().ok()).collect();
     let inner = |address: &IpAddr| {
         let is_public = !is_special(*address) || declared.iter().any(|prefix| prefix.contains(*address));
         !address.is_unspecified() && !is_public
