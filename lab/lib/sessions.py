@@ -1,9 +1,7 @@
 """`mxray probe`, `talk` and `send` with the real servers of this machine. Every difference is printed, and is exit code 1.
 
-usage: sessions.py NAME USER PASSWORD TARGETS MECHANISMS [--talk] [--send TO…]
 NAME is the server's; TARGETS and MECHANISMS are lists with commas, and what is not offered at a target is left out there.
-At each target each mechanism logs in with the password, and is refused with another one. `--mailbox DIRECTORY` (with {TO's
-local part}) is where what `--send` hands over has to arrive.
+At each target each mechanism logs in with the password, and is refused with another one.
 """
 import argparse
 import json
@@ -18,10 +16,11 @@ options = argparse.ArgumentParser()
 options.add_argument("name")
 options.add_argument("user")
 options.add_argument("password")
-options.add_argument("targets", type=lambda text: text.split(","))
+options.add_argument("targets", type=lambda text: [word for word in text.split(",") if word])
 options.add_argument("mechanisms", type=lambda text: text.split(","))
 options.add_argument("--talk", type=int, nargs="*", default=[], help="ports at which a conversation is held")
 options.add_argument("--send", help="hand a message over for this address")
+options.add_argument("--lmtp", help="HOST:PORT of an LMTP service that takes the message as well")
 options.add_argument("--mailbox", help="a file, or a directory, in which it arrives")
 o = options.parse_args()
 
@@ -137,6 +136,11 @@ if o.send:
     for port, tls in ((587, "required"), (465, "implicit")):
         if any(target.startswith("submission") for target in o.targets):
             sends(f"{o.name}:{port}", "--tls", tls, *login)
+if o.lmtp:
+    code, report, _ = probe(f"lmtp://{o.lmtp}")
+    if code or codes(report):
+        differs("lmtp", o.lmtp, code, report["causes"])
+    sends(o.lmtp, "--lmtp")
 print(f"{len(pairs)} mechanisms at {len(o.targets)} targets logged in and were refused, {len(o.talk)} conversations")
 for line in differences:
     print(line)

@@ -13,6 +13,9 @@ use std::time::Duration;
 /// Reading all of /etc twice takes well under a second.
 const FINGERPRINT_LIMIT: Duration = Duration::from_secs(30);
 
+/// Some eighty sessions, many of which wait for the answer to a wrong password.
+const SESSIONS_LIMIT: Duration = Duration::from_secs(240);
+
 /// Whether the lab can run; says so on standard error, past the capture of the test harness, when it cannot.
 fn possible(cases: usize) -> bool {
     match preflight::check() {
@@ -99,6 +102,88 @@ fn differences(before: &str, after: &str) -> Vec<String> {
     let (before, after): (BTreeSet<&str>, BTreeSet<&str>) = (before.lines().collect(), after.lines().collect());
     let gone = before.difference(&after).map(|line| format!("- {line}"));
     gone.chain(after.difference(&before).map(|line| format!("+ {line}"))).collect()
+}
+
+/// `probe`, `talk` and `send` hold sessions with the real servers of a host: each mechanism that is offered logs in, a wrong
+/// password is AUTH106 with the server's words, what is handed over arrives.
+fn sessions_with(slug: &str, prepare: &str, argv: &str) {
+    let file = &host::all().unwrap()[slug];
+    if !possible(1) {
+        return;
+    }
+    if let Err(reason) = lab::foreign::packages(&file.foreign) {
+        say(&format!("skipped: sessions with {slug}: {reason}"));
+        return;
+    }
+    let mut host = Host::up(slug, file, Some(&mxray())).unwrap();
+    let traces = host.traces();
+    host.prove_health().unwrap();
+    if !prepare.is_empty() {
+        host.machine.must("prepare", prepare, &[], host::SETUP_LIMIT).unwrap();
+    }
+    let said = host.machine.must("sessions", &format!("python3 $LAB/sessions.py {argv}"), &[], SESSIONS_LIMIT).unwrap();
+    say(&format!("{slug}: {}", said.trim()));
+    drop(host);
+    assert_eq!(runner::leftovers(&traces), Vec::<String>::new());
+}
+
+#[test]
+fn sessions_with_postfix_and_dovecot() {
+    let prepare = "echo 'auth_mechanisms = plain login cram-md5 scram-sha-1 scram-sha-256 oauthbearer xoauth2' >>/etc/dovecot/local.conf
+        printf 'service lmtp {\\n inet_listener lmtp {\\n address = 127.0.0.1\\n port = 24\\n }\\n}\\n' >>/etc/dovecot/local.conf
+        dovecot_restart
+        postfix_restart
+        until_true 10 greets $HOST4 587";
+    let services = ["submission", "submissions", "imap", "imaps", "pop3", "pop3s"];
+    let targets = services.map(|service| format!("{service}://$HOST_NAME")).join(",");
+    sessions_with(
+        "healthy",
+        prepare,
+        &format!(
+            "$HOST_NAME alice@$DOMAIN alice-secret {targets} \
+             PLAIN,LOGIN,CRAM-MD5,SCRAM-SHA-1,SCRAM-SHA-256,OAUTHBEARER,XOAUTH2 --talk 25 587 \
+             --send bob@$DOMAIN --mailbox /var/mail/vhosts/$DOMAIN/bob --lmtp 127.0.0.1:24"
+        ),
+    );
+}
+
+#[test]
+fn sessions_with_exim() {
+    sessions_with(
+        "exim",
+        "",
+        "$HOST_NAME alice alice-secret submission://$HOST_NAME,submissions://$HOST_NAME PLAIN --talk 25 --send bob@$DOMAIN --mailbox /var/mail/bob",
+    );
+}
+
+#[test]
+fn sessions_with_opensmtpd() {
+    sessions_with(
+        "opensmtpd",
+        "",
+        "$HOST_NAME nobody nothing '' '' --talk 25 --send bob@$DOMAIN --mailbox /var/mail/vhosts/$DOMAIN/bob",
+    );
+}
+
+#[test]
+fn a_recipient_that_is_put_off_is_greylisting() {
+    if !possible(1) {
+        return;
+    }
+    let host = Host::up("healthy", &host::all().unwrap()["healthy"], Some(&mxray())).unwrap();
+    let traces = host.traces();
+    let sink = "exec python3 $LAB/sink.py --ready --listen $PEER4 --rcpt '450 4.2.0 Greylisted, see http://postgrey.example/help'";
+    let held = host.peer.hold("a server that greylists", sink, host::SETUP_LIMIT).unwrap();
+    let script = "until_true 5 greets $PEER4 25
+        code=0
+        STATE_DIRECTORY=/proc/nonexistent mxray probe smtp://$PEER4 --depth rcpt --from alice@$DOMAIN --to dave@elsewhere.example --json || code=$?
+        [ $code -ne 1 ] || echo alarm >&2";
+    let said = host.machine.must("probe", script, &[], SESSIONS_LIMIT).unwrap();
+    assert!(!said.contains("alarm"), "{said}");
+    assert!(said.contains("\"code\":\"SMTP109\"") || said.contains("greylist"), "{said}");
+    drop(held);
+    drop(host);
+    assert_eq!(runner::leftovers(&traces), Vec::<String>::new());
 }
 
 #[test]

@@ -108,6 +108,8 @@ pub enum Offer {
     Refused {
         code: u16,
         said: String,
+        /// The whole server puts off what it is asked (X.3, mail system status, RFC 3463 section 3.4): nothing of TLS.
+        puts_off: bool,
     },
     /// Announced, and then nothing came, or the connection ended: what happened.
     Unanswered {
@@ -159,7 +161,9 @@ pub fn offer(contact: Contact<'_>) -> Result<Offer, Blind> {
     match &contact.seen.session {
         Seen::Value(Session::Smtp(session)) => match &session.starttls {
             Seen::Value(StarttlsOutcome::Refused(reply)) => {
-                Ok(Offer::Refused { code: reply.code, said: crate::replies::said(reply) })
+                let puts_off =
+                    reply.is_transient() && reply.enhanced.as_ref().is_some_and(|status| status.subject == 3);
+                Ok(Offer::Refused { code: reply.code, said: crate::replies::said(reply), puts_off })
             }
             Seen::Value(_) => Ok(Offer::Begun),
             Seen::Absent => Ok(Offer::NotAnnounced),
@@ -167,7 +171,7 @@ pub fn offer(contact: Contact<'_>) -> Result<Offer, Blind> {
         },
         Seen::Value(Session::Mailbox(session)) => match &session.starttls {
             Seen::Value(StarttlsOutcome::Refused(answer)) => {
-                Ok(Offer::Refused { code: 0, said: crate::replies::answered(answer) })
+                Ok(Offer::Refused { code: 0, said: crate::replies::answered(answer), puts_off: false })
             }
             Seen::Value(_) => Ok(Offer::Begun),
             Seen::Absent => Ok(Offer::NotAnnounced),

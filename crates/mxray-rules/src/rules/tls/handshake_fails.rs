@@ -98,8 +98,9 @@ fn judge(evidence: &Evidence, contact: Contact<'_>) -> Verdict<Failure> {
         return Verdict::Silent;
     }
     match transport::offer(contact) {
-        // 454 speaks of TLS and of nothing else (RFC 3207 section 4); 421 is about this connection.
-        Ok(Offer::Refused { code: 421, said }) => {
+        // 454 speaks of TLS (RFC 3207 section 4), unless its status is about the whole server, as with a milter that is gone;
+        // 421 is about this connection.
+        Ok(Offer::Refused { code: 421, said, .. } | Offer::Refused { puts_off: true, said, .. }) => {
             Verdict::Blind(Blind::NotAttempted { why: format!("{} did not go on with us: {said}", contact.name()) })
         }
         Ok(Offer::Refused { said, .. }) => Verdict::Bad(Failure {
