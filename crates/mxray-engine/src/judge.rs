@@ -122,6 +122,7 @@ fn side_notes(question: &Question, evidence: &Evidence) -> Vec<Unseen> {
         }
     }
     notes.extend(crate::sessions::notes(question, evidence));
+    notes.extend(crate::outside::broken_off(evidence));
     notes.extend(baseline_note(evidence));
     for (path, blind) in &evidence.declared.unread {
         notes.push(Unseen {

@@ -69,15 +69,14 @@ fn verdict(causes: &[Finding], blind: bool) -> Verdict {
 /// What was asked for and could not be examined. A closed port of a host that was named without one is none of these.
 fn gaps(evidence: &Evidence) -> Vec<Unseen> {
     let mut gaps: Vec<Unseen> = evidence.lookups.values().filter_map(no_exchangers).collect();
+    gaps.extend(broken_off(evidence));
     let mut surveys: BTreeMap<&str, Vec<&ExaminedEndpoint>> = BTreeMap::new();
     let mut domains: BTreeMap<&str, Vec<&ExaminedEndpoint>> = BTreeMap::new();
     for (key, endpoint) in &evidence.endpoints {
         let asked =
             endpoint.why.iter().any(|why| !matches!(why, EndpointWhy::Surveyed | EndpointWhy::Exchanger { .. }));
-        match silence(endpoint) {
-            Some(why) if asked => gaps.push(gap(key, &why)),
-            Some(_) => {}
-            None => gaps.extend(cut_short(endpoint).map(|why| gap(&format!("all of {key}"), &why))),
+        if asked && let Some(why) = silence(endpoint) {
+            gaps.push(gap(key, &why));
         }
         for why in &endpoint.why {
             match why {
@@ -138,6 +137,12 @@ fn silence(endpoint: &ExaminedEndpoint) -> Option<String> {
         };
     }
     Some(reasons.into_iter().collect::<Vec<_>>().join("; "))
+}
+
+/// Services whose sessions began and were cut short.
+pub(crate) fn broken_off(evidence: &Evidence) -> Vec<Unseen> {
+    let endpoints = evidence.endpoints.iter().filter(|(_, endpoint)| silence(endpoint).is_none());
+    endpoints.filter_map(|(key, endpoint)| Some(gap(&format!("all of {key}"), &cut_short(endpoint)?))).collect()
 }
 
 /// Why a session that began did not come as far as it was meant to. `None`: it did, at every address. What was not heard may
