@@ -118,7 +118,7 @@ fn usage_errors_end_with_64() {
         &["--nonsense"][..],
         &["nonsense"],
         &[],
-        &["doctor", "example.org"],
+        &["doctor", "a b"],
         &["doctor", "--deadline", "0"],
         &["doctor", "--fail-on", "sometimes"],
         &["doctor", "--json", "--format", "text"],
