@@ -198,7 +198,7 @@ fn wrongs(sin: &Sin, told: &str) -> Vec<String> {
     let Some(session) = session else {
         // A reset may come so early that there was no connection to speak on.
         let reset = address.is_some_and(|address| address["dial"]["outcome"] == "reset");
-        if reset && sin.name.starts_with("connect-reset") && report["verdict"] != "healthy" {
+        if reset && matches!(sin.scenario.steps.first(), Some(Step::Reset)) && report["verdict"] != "healthy" {
             return wrong;
         }
         wrong.push("has no session".to_owned());
