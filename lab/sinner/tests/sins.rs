@@ -198,7 +198,9 @@ fn wrongs(sin: &Sin, told: &str) -> Vec<String> {
     let Some(session) = session else {
         // A reset may come so early that there was no connection to speak on.
         let reset = address.is_some_and(|address| address["dial"]["outcome"] == "reset");
-        if reset && sin.name.starts_with("connect-reset") && report["verdict"] != "healthy" {
+        let before_we_speak = sin.scenario.steps.iter().take_while(|step| !matches!(step, Step::Client(_)));
+        let at_once = before_we_speak.into_iter().any(|step| matches!(step, Step::Reset));
+        if reset && at_once && report["verdict"] != "healthy" {
             return wrong;
         }
         wrong.push("has no session".to_owned());
