@@ -1,7 +1,7 @@
 """`mxray probe`, `talk` and `send` with the real servers of this machine. Every difference is printed, and is exit code 1.
 
 NAME is the server's; TARGETS and MECHANISMS are lists with commas, and what is not offered at a target is left out there.
-At each target each mechanism logs in with the password, and is refused with another one.
+At each target each mechanism logs in with the password, and many are refused with another one.
 """
 import argparse
 import json
@@ -79,7 +79,11 @@ def logs_in(target, mechanism):
 
 
 def is_refused(target, mechanism):
-    code, report, logins = probe(target, "-4", "--user", o.user, "--password", "env:LAB_WRONG", "--mechanism", mechanism)
+    # Dovecot answers an address that fails often later each time, so that an answer may not come in time: unknown, then.
+    for _ in range(3):
+        code, report, logins = probe(target, "-4", "--user", o.user, "--password", "env:LAB_WRONG", "--mechanism", mechanism)
+        if codes(report) or "AUTH106" not in [unseen["what"] for unseen in report["unseen"]]:
+            break
     if code != 1 or codes(report) != ["AUTH106"]:
         differs(target, mechanism, "with a wrong password:", code, codes(report))
         return
@@ -124,9 +128,11 @@ for target in o.targets:
     if not mechanisms:
         differs(target, "offers none of", o.mechanisms)
     pairs += [(target, mechanism) for mechanism in sorted(mechanisms)]
-# Servers answer a wrong password late; side by side that costs little.
-with ThreadPoolExecutor(6) as pool:
-    for done in [pool.submit(check, *pair) for check in (logs_in, is_refused) for pair in pairs]:
+# A wrong password is answered late. Every second pair: with seven mechanisms each of them is refused at half of the targets.
+with ThreadPoolExecutor(3) as pool:
+    good = [pool.submit(logs_in, *pair) for pair in pairs]
+    bad = [pool.submit(is_refused, *pair) for pair in pairs[::2]]
+    for done in good + bad:
         done.result()
 for port in o.talk:
     talks(port)
@@ -141,7 +147,7 @@ if o.lmtp:
     if code or codes(report):
         differs("lmtp", o.lmtp, code, report["causes"])
     sends(o.lmtp, "--lmtp")
-print(f"{len(pairs)} mechanisms at {len(o.targets)} targets logged in and were refused, {len(o.talk)} conversations")
+print(f"{len(pairs)} logins at {len(o.targets)} targets, {len(pairs[::2])} of them also with a wrong password, {len(o.talk)} conversations")
 for line in differences:
     print(line)
 sys.exit(1 if differences else 0)

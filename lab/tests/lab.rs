@@ -106,25 +106,27 @@ fn differences(before: &str, after: &str) -> Vec<String> {
 
 /// `probe`, `talk` and `send` hold sessions with the real servers of a host: each mechanism that is offered logs in, a wrong
 /// password is AUTH106 with the server's words, what is handed over arrives.
-fn sessions_with(slug: &str, prepare: &str, argv: &str) {
-    let file = &host::all().unwrap()[slug];
+fn sessions_with(slug: &str, prepare: &str, argv: &str) -> std::io::Result<()> {
+    let hosts = host::all()?;
+    let file = &hosts[slug];
     if !possible(1) {
-        return;
+        return Ok(());
     }
     if let Err(reason) = lab::foreign::packages(&file.foreign) {
         say(&format!("skipped: sessions with {slug}: {reason}"));
-        return;
+        return Ok(());
     }
-    let mut host = Host::up(slug, file, Some(&mxray())).unwrap();
+    let mut host = Host::up(slug, file, Some(&mxray()))?;
     let traces = host.traces();
-    host.prove_health().unwrap();
+    host.prove_health()?;
     if !prepare.is_empty() {
-        host.machine.must("prepare", prepare, &[], host::SETUP_LIMIT).unwrap();
+        host.machine.must("prepare", prepare, &[], host::SETUP_LIMIT)?;
     }
-    let said = host.machine.must("sessions", &format!("python3 $LAB/sessions.py {argv}"), &[], SESSIONS_LIMIT).unwrap();
+    let said = host.machine.must("sessions", &format!("python3 $LAB/sessions.py {argv}"), &[], SESSIONS_LIMIT)?;
     say(&format!("{slug}: {}", said.trim()));
     drop(host);
     assert_eq!(runner::leftovers(&traces), Vec::<String>::new());
+    Ok(())
 }
 
 #[test]
@@ -144,7 +146,8 @@ fn sessions_with_postfix_and_dovecot() {
              PLAIN,LOGIN,CRAM-MD5,SCRAM-SHA-1,SCRAM-SHA-256,OAUTHBEARER,XOAUTH2 --talk 25 587 \
              --send bob@$DOMAIN --mailbox /var/mail/vhosts/$DOMAIN/bob --lmtp 127.0.0.1:24"
         ),
-    );
+    )
+    .unwrap();
 }
 
 #[test]
@@ -153,7 +156,8 @@ fn sessions_with_exim() {
         "exim",
         "",
         "$HOST_NAME alice alice-secret submission://$HOST_NAME,submissions://$HOST_NAME PLAIN --talk 25 --send bob@$DOMAIN --mailbox /var/mail/bob",
-    );
+    )
+    .unwrap();
 }
 
 #[test]
@@ -162,7 +166,8 @@ fn sessions_with_opensmtpd() {
         "opensmtpd",
         "",
         "$HOST_NAME nobody nothing '' '' --talk 25 --send bob@$DOMAIN --mailbox /var/mail/vhosts/$DOMAIN/bob",
-    );
+    )
+    .unwrap();
 }
 
 #[test]
