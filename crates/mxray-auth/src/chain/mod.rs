@@ -47,6 +47,18 @@ pub struct Examined {
     pub trusted: BTreeMap<RootStore, Seen<bool>>,
 }
 
+/// One certificate and nothing behind it. The parser takes an outer tag that no DER has (X.690 section 8.9.1), which peers refuse.
+fn certificate(der: &[u8]) -> Result<X509Certificate<'_>, String> {
+    const SEQUENCE: u8 = 0x30;
+    if der.first() != Some(&SEQUENCE) {
+        return Err("it does not begin as a certificate does".to_owned());
+    }
+    match X509Certificate::from_der(der) {
+        Ok((_, parsed)) => Ok(parsed),
+        Err(error) => Err(untrusted(error.to_string().as_bytes())),
+    }
+}
+
 /// A certificate that could be read.
 pub(crate) struct Link<'a> {
     /// Its place in the chain.
@@ -74,14 +86,13 @@ pub fn chain(ders: &[Vec<u8>], reference: Option<&str>, stores: &Stores, now_s: 
     let mut problems = Vec::new();
     let mut presented = Vec::new();
     for (at, der) in ders.iter().take(CERTIFICATES_MAX).enumerate() {
-        match X509Certificate::from_der(der) {
-            Ok((_, parsed)) => {
+        match certificate(der) {
+            Ok(parsed) => {
                 let link = link(at, parsed);
                 presented.push(told(der, &link));
                 links.push(link);
             }
             Err(error) => {
-                let error = untrusted(error.to_string().as_bytes());
                 presented.push(unreadable(der, at, &error));
                 problems.push(CertificateProblem::Unreadable { at: u32::try_from(at).unwrap_or(u32::MAX), error });
             }

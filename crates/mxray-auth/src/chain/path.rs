@@ -68,6 +68,10 @@ pub(super) fn signed_by(child: &Link<'_>, issuer: &Public) -> Signature {
     if parsed.signature_algorithm != parsed.tbs_certificate.signature {
         return Signature::Bad;
     }
+    // A signature is whole bytes.
+    if parsed.signature_value.unused_bits != 0 {
+        return Signature::Bad;
+    }
     let message = parsed.tbs_certificate.as_ref();
     signature::by(issuer, &parsed.signature_algorithm, message, &parsed.signature_value.data)
 }
