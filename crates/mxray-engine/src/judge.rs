@@ -39,7 +39,8 @@ pub fn judge(question: Question, evidence: Evidence, started: String, took_ms: u
     }
 }
 
-fn verdict(causes: &[Finding], blind: bool) -> Verdict {
+/// Of this host, or of what was probed. `blind`: something that had to be seen was not.
+pub(crate) fn verdict(causes: &[Finding], blind: bool) -> Verdict {
     // That a part of the examination failed is a finding about us, not about the mail server.
     let worst = causes.iter().filter(|cause| !cause.code.starts_with("LOOK")).map(|cause| cause.severity).max();
     match worst {

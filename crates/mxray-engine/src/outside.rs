@@ -4,8 +4,9 @@
 //! so that a probe's "could not look" holds only what a probe could have seen.
 
 use crate::cut_short;
+use crate::judge::verdict;
 use mxray_model::evidence::{DialOutcome, DnsOutcome, EndpointWhy, Evidence, ExaminedEndpoint, RecordData, Session};
-use mxray_model::{Blind, Finding, Question, REPORT_SCHEMA, Report, RuledOut, Seen, Severity, Tool, Unseen, Verdict};
+use mxray_model::{Blind, Finding, Question, REPORT_SCHEMA, Report, RuledOut, Seen, Tool, Unseen, Verdict};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Runs the rules on endpoints and lookups, and makes the report.
@@ -58,16 +59,6 @@ fn heard(evidence: &Evidence) -> Option<Evidence> {
     let mut heard = evidence.clone();
     heard.endpoints.retain(|_, endpoint| !silent(endpoint));
     Some(heard)
-}
-
-fn verdict(causes: &[Finding], blind: bool) -> Verdict {
-    let worst = causes.iter().filter(|cause| !cause.code.starts_with("LOOK")).map(|cause| cause.severity).max();
-    match worst {
-        Some(Severity::Critical) => Verdict::Broken,
-        Some(_) => Verdict::Degraded,
-        None if blind || !causes.is_empty() => Verdict::Unknown,
-        None => Verdict::Healthy,
-    }
 }
 
 /// What was asked for and could not be examined. A closed port of a host that was named without one is none of these.

@@ -1,3 +1,5 @@
+//! The helper that connects as somebody else: what it keeps, what it hands back, how it ends. Needs root; without it, each says so.
+
 use super::*;
 use std::io::Write;
 use std::net::{IpAddr, SocketAddr, TcpListener};
