@@ -119,7 +119,7 @@ mod tests {
         );
         match refused("::1") {
             None => {
-                let _ = writeln!(io::stderr(), "skipped the_sender_of_an_error_is_told for IPv6: ::1 is not here");
+                let _ = writeln!(io::stderr(), "skipped: the_sender_of_an_error_is_told for IPv6: ::1 is not here");
             }
             seen => assert_eq!(
                 seen,

@@ -48,7 +48,7 @@ impl Net {
     /// `None`, and the reason printed, where namespaces cannot be made here.
     pub fn make(test: &str) -> Option<Net> {
         let skip = |why: &str| {
-            let _ = writeln!(std::io::stderr(), "skipped {test}: {why}");
+            let _ = writeln!(std::io::stderr(), "skipped: {test}: {why}");
             None
         };
         if !rustix::process::geteuid().is_root() {

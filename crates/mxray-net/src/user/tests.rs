@@ -36,7 +36,7 @@ fn helper(test: &str) -> Option<Arc<Helper>> {
     match started(&other(), soon(), &start()) {
         Seen::Value(Dialler::Helper(helper)) => Some(helper),
         Seen::Unknown(blind @ Blind::NotPermitted { .. }) => {
-            let _ = writeln!(io::stderr(), "skipped {test}: {}", blind.why());
+            let _ = writeln!(io::stderr(), "skipped: {test}: {}", blind.why());
             None
         }
         unexpected => panic!("{unexpected:?}"),

@@ -315,7 +315,7 @@ impl Drop for Scratch {
 
 #[expect(clippy::print_stderr, reason = "a test that is left out says why")]
 pub(super) fn skipped<T>(test: &str, why: &str) -> Option<T> {
-    eprintln!("skipped {test}: {why}");
+    eprintln!("skipped: {test}: {why}");
     None
 }
 
