@@ -5,6 +5,7 @@
 //! for a renderer beyond what a finding itself says.
 #![deny(clippy::disallowed_methods, clippy::disallowed_macros)]
 
+pub mod binding;
 pub mod evidence;
 mod finding;
 mod prefix;

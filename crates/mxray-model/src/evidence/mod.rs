@@ -6,10 +6,12 @@
 
 mod baseline;
 mod certificate;
+mod firewall;
 mod host;
 mod machine;
 mod namespace;
 mod outside;
+mod ports;
 mod process;
 mod routing;
 mod server;
@@ -19,6 +21,10 @@ mod unit;
 
 pub use baseline::{Baseline, Usual};
 pub use certificate::{Certificate, CertificatePair, ChainFile, KeyFile, PrivateKey, PublicKey};
+pub use firewall::{
+    Direction, FilterAnswer, FilterRule, FilterStep, FilterTable, FilterVerdict, Firewall, Packet, Persisted,
+    RewrittenTo,
+};
 pub use host::{Counter, FileSystem, Fill, Kernel, PortRange, TcpMemory, Vantage};
 pub use machine::{
     Clock, Distribution, KernelClock, Memory, MemoryGroup, NameServer, ResolvConf, Resolver, ResolverFiles, Software,
@@ -31,6 +37,7 @@ pub use outside::{
     PresentedCertificate, RecordData, ResolverCheck, Retried, Role, RoleSign, RootStore, Session, SessionProtocol,
     StarttlsFacts, TlsEnding, TlsFacts, Transport, WayAnswer, standard_service,
 };
+pub use ports::{AskedListener, Assignment, Assignments, Bystanders, Exposure, Forbidden, PortOwner, V6Policy};
 pub use process::{Descriptors, Owner, Process, Processes};
 pub use routing::{
     AddressState, BoundSource, DefaultRoute, NextHop, OwnAddress, Refusal, Refuser, RouteAnswer, RouteOutcome,
@@ -85,6 +92,12 @@ pub struct Evidence {
     pub units: Seen<Units>,
     /// Where the kernel sends what the mail servers send.
     pub routing: Seen<Routing>,
+    /// What this host's own packet filters would do with mail's packets. `Absent`: looked, there is no rule at all.
+    pub firewall: Seen<Firewall>,
+    /// Who is meant to have which port. `Absent`: no assignments file was given or found.
+    pub assignments: Seen<Assignments>,
+    /// What software besides mail servers asks for at its next start.
+    pub bystanders: Seen<Bystanders>,
     pub clock: Clock,
     pub resolver: Resolver,
     pub memory: Memory,
