@@ -31,7 +31,7 @@ pub fn write_json(value: &impl Serialize, out: &mut dyn io::Write) -> io::Result
 pub fn write_json_line(value: &impl Serialize, out: &mut dyn io::Write) -> io::Result<()> {
     // Into memory first: a line is written whole, and serde writes token by token.
     let mut line = serde_json::to_string(value).map_err(io::Error::from)?;
-    if line.contains(is_steering) {
+    if may_steer(&line) && line.contains(is_steering) {
         line = line.chars().fold(String::with_capacity(line.len() + 16), |mut safe, c| {
             if is_steering(c) {
                 let mut units = [0; 2];
@@ -46,6 +46,11 @@ pub fn write_json_line(value: &impl Serialize, out: &mut dyn io::Write) -> io::R
     out.write_all(line.as_bytes())
 }
 
+/// Almost every line is plain ASCII, which is told by its bytes.
+fn may_steer(text: &str) -> bool {
+    text.bytes().any(|byte| !matches!(byte, b' '..=b'~'))
+}
+
 /// Serde's indented form, with steering characters escaped. Those below U+0020 serde escapes itself.
 struct Calm {
     pretty: PrettyFormatter<'static>,
@@ -53,6 +58,9 @@ struct Calm {
 
 impl Formatter for Calm {
     fn write_string_fragment<W: ?Sized + io::Write>(&mut self, writer: &mut W, fragment: &str) -> io::Result<()> {
+        if !may_steer(fragment) {
+            return writer.write_all(fragment.as_bytes());
+        }
         let mut plain = 0;
         for (at, c) in fragment.char_indices().filter(|(_, c)| is_steering(*c)) {
             writer.write_all(fragment.get(plain..at).unwrap_or_default().as_bytes())?;

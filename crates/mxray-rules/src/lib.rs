@@ -70,14 +70,15 @@ pub fn examine(evidence: &Evidence) -> Judged {
     let findings = judgements.iter().flat_map(|(_, judgement)| judgement.findings.clone()).collect();
     let (findings, causes) = fold(findings);
 
+    // A rule that holds and could have explained what was found is a rival that the facts cleared.
+    let rivals = precedence::may_explain(&findings);
     let mut judged = Judged { findings, causes, unseen: service_units::notes(evidence), ..Judged::default() };
     for (rule, judgement) in judgements {
         judged.unseen.extend(judgement.unseen);
         if !judgement.findings.is_empty() {
             continue;
         }
-        // A rule that holds and could have explained what was found is a rival that the facts cleared.
-        let rival = judged.findings.iter().any(|finding| precedence::may_explain(rule.code, &finding.code));
+        let rival = rivals.contains(rule.code);
         for text in judgement.well {
             if rival {
                 let (code, name) = (rule.code.to_owned(), rule.name.to_owned());

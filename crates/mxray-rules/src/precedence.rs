@@ -5,6 +5,7 @@
 //! a port before the service that is missing, the switch in a file before the listener that it removes.
 
 use mxray_model::Finding;
+use std::collections::BTreeSet;
 
 /// All codes, those nearest to the thing to change first.
 pub const NEAREST_FIRST: &[&str] = &[
@@ -209,9 +210,10 @@ pub const LINKS: &[(&str, &str, Link)] = &[
     ("TLS108", "TLS109", Link::SharedScope),
 ];
 
-/// Does the table have a link between these codes?
-pub fn may_explain(cause: &str, consequence: &str) -> bool {
-    LINKS.iter().any(|(from, to, _)| *from == cause && *to == consequence)
+/// The codes that could explain one of these findings.
+pub fn may_explain(findings: &[Finding]) -> BTreeSet<&'static str> {
+    let found: BTreeSet<&str> = findings.iter().map(|finding| finding.code.as_str()).collect();
+    LINKS.iter().filter(|(_, to, _)| found.contains(to)).map(|(from, _, _)| *from).collect()
 }
 
 /// Does one finding explain the other? A notice explains nothing: folded under it, a fault would vanish.
@@ -229,7 +231,6 @@ pub fn explains(cause: &Finding, consequence: &Finding) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::collections::BTreeSet;
 
     fn place(code: &str) -> usize {
         NEAREST_FIRST.iter().position(|c| *c == code).unwrap_or_else(|| panic!("{code} has no place in the order"))

@@ -11,7 +11,7 @@ mod tests;
 
 use crate::certificate;
 use crate::public::Public;
-use crate::signature;
+use crate::signature::{self, Signature};
 use crate::trust::{Anchors, canonical};
 use data_encoding::HEXLOWER;
 use mxray_model::evidence::{CertificateProblem, PresentedCertificate, RootStore};
@@ -19,6 +19,7 @@ use mxray_model::text::untrusted;
 use mxray_model::{Blind, Seen};
 use path::{End, Path, Paths};
 use ring::digest::{SHA256, digest};
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::{GeneralName, ParsedExtension};
@@ -67,6 +68,7 @@ pub(crate) struct Link<'a> {
     public: Public,
     subject: Vec<u8>,
     issuer: Vec<u8>,
+    by_itself: OnceCell<Signature>,
 }
 
 impl Link<'_> {
@@ -77,6 +79,11 @@ impl Link<'_> {
     /// Signed with its own key, as far as names tell.
     fn is_self_issued(&self) -> bool {
         self.subject == self.issuer
+    }
+
+    /// Whether its own key signed it; calculated once, when somebody asks.
+    fn by_itself(&self) -> Signature {
+        *self.by_itself.get_or_init(|| path::signed_by(self, &self.public))
     }
 }
 
@@ -120,7 +127,7 @@ pub fn chain(ders: &[Vec<u8>], reference: Option<&str>, stores: &Stores, now_s: 
 fn link(at: usize, parsed: X509Certificate<'_>) -> Link<'_> {
     let public = certificate::public(parsed.public_key());
     let (subject, issuer) = (canonical(parsed.subject()), canonical(parsed.issuer()));
-    Link { at, parsed, public, subject, issuer }
+    Link { at, parsed, public, subject, issuer, by_itself: OnceCell::new() }
 }
 
 fn told(der: &[u8], link: &Link<'_>) -> PresentedCertificate {
@@ -129,7 +136,7 @@ fn told(der: &[u8], link: &Link<'_>) -> PresentedCertificate {
         certificate: Seen::Value(certificate),
         sha256: HEXLOWER.encode(digest(&SHA256, der).as_ref()),
         signed_with: signature::name(&link.parsed.signature_algorithm),
-        self_signed: link.is_self_issued() && path::signed_by(link, &link.public) == signature::Signature::Good,
+        self_signed: link.is_self_issued() && link.by_itself() == Signature::Good,
         is_ca: link.parsed.is_ca(),
         extended_usage: usages(link),
         serial: HEXLOWER.encode(link.parsed.raw_serial()),

@@ -145,13 +145,14 @@ impl Paths {
     }
 
     fn signature(&mut self, links: &[Link<'_>], at: usize, issuer: Option<usize>, child: &Link<'_>) -> Signature {
-        let Some((step, key)) = issuer.and_then(|step| Some((step, &links.get(step)?.public))) else {
+        let Some((step, issuer)) = issuer.and_then(|step| Some((step, links.get(step)?))) else {
             return Signature::CannotTell;
         };
         if let Some(known) = self.checked.get(&(at, step)) {
             return *known;
         }
-        let verdict = self.calculate(|| signed_by(child, key));
+        let verdict =
+            self.calculate(|| if issuer.at == at { child.by_itself() } else { signed_by(child, &issuer.public) });
         self.checked.insert((at, step), verdict);
         verdict
     }
