@@ -2,13 +2,15 @@
 //!
 //! What is spoken to is planned by `plan.rs` from evidence alone; here the plan is carried out, side by side, until one
 //! moment for all. What did not come until then is unknown with that reason. Nothing is judged here, no message is begun
-//! (EHLO, STARTTLS, a login where the operator gave one, QUIT), and whoever is slow holds nobody else.
+//! (EHLO, STARTTLS, a login where the operator gave one to us or to the server, QUIT), and whoever is slow holds nobody else.
 
+mod login;
 mod next_hop;
 mod plan;
 mod reference;
 
 use crate::cut_short::{self, Cut};
+use login::{note_untried, smarthost_login};
 use mxray_host::mta;
 use mxray_host::names::primary_group;
 use mxray_model::evidence::{
@@ -340,6 +342,10 @@ impl Work {
         }
         let tools = Tools { dialler: self.dialler(other), ..self.tools.clone() };
         side_by_side(&examinations, &tools, &mut found);
+        let server = other.as_server.as_ref().and_then(|server| self.servers.get(server));
+        if let Seen::Unknown(why) = smarthost_login(other, server, &other.host) {
+            note_untried(&mut found, &why);
+        }
         found
     }
 
@@ -408,10 +414,14 @@ impl Work {
         addresses: Vec<IpAddr>,
     ) -> Examination {
         let why = match &other.why {
-            Role::Smarthost { server } => EndpointWhy::Smarthost { server: server.clone() },
+            Role::Smarthost { server, .. } => EndpointWhy::Smarthost { server: server.clone() },
             Role::Exchanger { domain } => EndpointWhy::Exchanger { domain: domain.clone(), preference },
             Role::Asked => EndpointWhy::Asked,
         };
+        let server = other.as_server.as_ref().and_then(|server| self.servers.get(server));
+        let login = smarthost_login(other, server, host);
+        let trusted_login = login.value().is_some_and(|login| login.only_trusted);
+        let auth = login.value().map(|login| login.auth.clone());
         Examination {
             host: host.to_owned(),
             port: other.port,
@@ -419,14 +429,14 @@ impl Work {
             tls: other.tls,
             purpose: other.purpose,
             why: [why].into(),
-            depth: Depth::Tls,
+            depth: if auth.is_some() { Depth::Auth } else { Depth::Tls },
             ehlo: self.ehlo(other.as_server.as_ref()),
             reference_name: None,
             source,
             addresses: Some(addresses),
-            auth: None,
+            auth,
             envelope: None,
-            beyond: Beyond::default(),
+            beyond: Beyond { trusted_login, ..Beyond::default() },
             until: self.until,
         }
     }

@@ -81,8 +81,14 @@ pub(crate) struct Other {
 /// What it is to this host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Role {
-    Smarthost { server: String },
-    Exchanger { domain: String },
+    /// By what the configuration says: `[smtp.example.com]:587`.
+    Smarthost {
+        server: String,
+        configured: String,
+    },
+    Exchanger {
+        domain: String,
+    },
     Asked,
 }
 
@@ -99,15 +105,16 @@ pub(crate) fn plan(evidence: &Evidence, wish: &Sessions) -> Plan {
         plan.own = all.take(OWN_MAX).collect();
     }
     for (instance, server) in enabled().filter(|(_, server)| server.egress.sends) {
-        let hops = server.egress.smarthosts.iter().filter_map(|host| next_hop(&server.software, &host.value));
-        plan.others.extend(hops.map(|hop| Other {
+        let hops = server.egress.smarthosts.iter().map(|host| host.value.as_str());
+        let hops = hops.filter_map(|text| Some((text, next_hop(&server.software, text)?)));
+        plan.others.extend(hops.map(|(text, hop)| Other {
             tls: implicit_at(hop.port),
             purpose: standard_service(hop.port).map_or(Purpose::Relay, |(_, _, purpose)| purpose),
             host: hop.host,
             port: hop.port,
             by_mx: hop.by_mx,
             protocol: SessionProtocol::Smtp,
-            why: Role::Smarthost { server: instance.clone() },
+            why: Role::Smarthost { server: instance.clone(), configured: text.to_owned() },
             as_server: Some(instance.clone()),
             // smtp_host_lookup is `dns` by default (postconf(5)); the others ask the C library.
             hosts_file: server.software != "postfix" || server.setting("smtp_host_lookup").contains("native"),

@@ -14,6 +14,8 @@ mod others;
 mod postfix;
 mod sendmail;
 
+pub use postfix::logins;
+
 pub use helpers::join_helpers;
 pub use machine::{addresses, hosts_file};
 pub use others::{others, software_of};

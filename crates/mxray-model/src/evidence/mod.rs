@@ -44,8 +44,8 @@ pub use routing::{
     RoutePurpose, RouteRefused, RouteTaken, Routing,
 };
 pub use server::{
-    Account, Barred, CertificateFiles, Children, Configured, DomainKind, Egress, Endpoint, FileLine, Helper,
-    HelperKind, HelperState, MailDomain, Master, OfferedSocket, OtherServer, Problem, Purpose, Rewrite, Server,
+    Account, Barred, CertificateFiles, Children, ClientLogin, Configured, DomainKind, Egress, Endpoint, FileLine,
+    Helper, HelperKind, HelperState, MailDomain, Master, OfferedSocket, OtherServer, Problem, Purpose, Rewrite, Server,
     Setting, SmtpClient, Table, TlsMode, UnitLimits, WantedListener,
 };
 pub use signer::{KeyUse, Signer, SignerMode};

@@ -103,7 +103,7 @@ pub struct Setting {
 }
 
 /// A value of the configuration, the setting that holds it, and where that stands.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(rename = "Configured_{T}"))]
 pub struct Configured<T> {
     pub value: T,
@@ -114,7 +114,7 @@ pub struct Configured<T> {
 }
 
 /// What a service that connects to other servers asks of TLS and DNS.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct SmtpClient {
     /// `may`, `encrypt`, `dane`, `dane-only`, …; empty: not set.
@@ -126,6 +126,21 @@ pub struct SmtpClient {
     /// The tables by which it changes content on its way out, by the keys of `rewrites`.
     #[serde(default)]
     pub rewriting: Vec<Configured<String>>,
+    /// How it logs in at next hops. `None`: it does not (smtp_sasl_auth_enable).
+    #[serde(default)]
+    pub login: Option<ClientLogin>,
+}
+
+/// How a service that connects to other servers logs in there.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct ClientLogin {
+    /// The tables with users and passwords; one whose contents stand in its name is kept as its type alone.
+    pub tables: Configured<Vec<String>>,
+    /// smtp_sasl_mechanism_filter; empty: all mechanisms.
+    pub mechanisms: String,
+    /// smtp_sasl_tls_security_options: `noanonymous`, `noplaintext`, …
+    pub options: String,
 }
 
 /// One entry of a table by which content is changed.

@@ -86,6 +86,8 @@ pub struct Beyond {
     pub deep: bool,
     /// Ask again after these pauses, one behind the other, where a recipient was put off.
     pub retry: Vec<Duration>,
+    /// Log in only where the certificate is beyond doubt.
+    pub trusted_login: bool,
     /// How long it took to find the `addresses` that are given.
     pub resolve_ms: Option<u64>,
 }

@@ -3,7 +3,7 @@
 use super::{CONNECT_PATIENCE, Examination, Tools, unanswered};
 use crate::clock::Clock;
 use crate::dial::DialPlan;
-use crate::drive::drive;
+use crate::drive::{drive, drive_judging};
 use crate::stream::Stream;
 use crate::tls::TlsPlan;
 use mxray_model::Seen;
@@ -114,7 +114,13 @@ fn smtp_session(examination: &Examination, stream: Stream, tls: &TlsPlan) -> (Se
         plan.patience.greeting = LONG_PATIENCE;
     }
     let clock = Clock::start(examination.until);
-    let held = drive(Client::smtp(plan), stream, tls, clock, Client::<smtp::Smtp>::bind);
+    let trusted_login = examination.beyond.trusted_login;
+    let judge = |client: &mut Client<smtp::Smtp>, facts: &TlsFacts| {
+        if trusted_login && !facts.problems.is_empty() {
+            client.withhold_login("the certificate is not one that a password is shown to");
+        }
+    };
+    let held = drive_judging(Client::smtp(plan), stream, tls, clock, Client::<smtp::Smtp>::bind, judge);
     (Seen::Value(Session::Smtp(Box::new(held.session))), held.tls)
 }
 

@@ -107,6 +107,8 @@ pub struct Smtp {
     further: VecDeque<Envelope>,
     /// The driver does not trust the other side of TLS.
     distrusted: bool,
+    /// Why there is no login, although one is planned.
+    withheld: Option<String>,
     /// Bytes of the message that went out in chunks.
     chunked: usize,
 }
@@ -125,6 +127,7 @@ impl Client<Smtp> {
             attempt: None,
             binding: None,
             distrusted: false,
+            withheld: None,
             chunked: 0,
         };
         let mut client = Client::begin(smtp, REPLY_LINE_BYTES, implicit_tls);
@@ -141,6 +144,11 @@ impl Client<Smtp> {
     /// What a login can be bound to the TLS channel with; before `on_tls`.
     pub fn bind(&mut self, binding: Binding) {
         self.halves().0.binding = Some(binding);
+    }
+
+    /// The login is kept back, for this reason; before `on_tls`.
+    pub fn withhold_login(&mut self, why: &str) {
+        self.halves().0.withheld = Some(why.to_owned());
     }
 
     /// Who answers under TLS is not who was asked for: nothing but QUIT is said to them. Before `on_tls`.
@@ -419,6 +427,10 @@ impl Smtp {
         let Some(auth) = self.plan.auth.clone().filter(|_| self.plan.depth >= Depth::Auth) else {
             return self.after_auth(talk);
         };
+        if let Some(why) = self.withheld.take() {
+            self.session.auth = Seen::not_attempted(&why);
+            return self.after_auth(talk);
+        }
         let announced = match self.session.extensions() {
             Seen::Value(extensions) => extensions.get("AUTH").map(|auth| auth.parameters.clone()),
             Seen::Absent => None,

@@ -7,7 +7,7 @@ use super::main_cf::MainCf;
 use super::master_cf::{MasterCf, Service};
 use mxray_model::Seen;
 use mxray_model::evidence::{
-    CertificateFiles, Configured, DomainKind, Egress, FileLine, MailDomain, Server, Setting, SmtpClient,
+    CertificateFiles, ClientLogin, Configured, DomainKind, Egress, FileLine, MailDomain, Server, Setting, SmtpClient,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -189,9 +189,34 @@ fn clients(sources: &Sources<'_>) -> BTreeMap<String, SmtpClient> {
         });
         let value = names.take(TABLES_MAX).collect();
         let policy_tables = Configured { value, setting: maps.setting, at: maps.at };
-        SmtpClient { tls_level, dns_support, policy_tables, rewriting: rewriting(sources, service) }
+        SmtpClient {
+            tls_level,
+            dns_support,
+            policy_tables,
+            rewriting: rewriting(sources, service),
+            login: login(sources, service),
+        }
     };
     sources.senders().take(CLIENTS_MAX).map(|service| (service.key(), client(service))).collect()
+}
+
+/// What stands in a name itself may be a password.
+fn login(sources: &Sources<'_>, service: &Service) -> Option<ClientLogin> {
+    if sources.of(service, "smtp_sasl_auth_enable").value.trim() != "yes" {
+        return None;
+    }
+    let maps = sources.of(service, "smtp_sasl_password_maps");
+    let name = |item: &str| {
+        let name = item.strip_prefix("proxy:").unwrap_or(item);
+        let (kind, path) = name.split_once(':').unwrap_or((name, ""));
+        if path.starts_with('/') { name.to_owned() } else { format!("{kind}:") }
+    };
+    let value = items(&maps.value).into_iter().take(TABLES_MAX).map(|item| name(item.text())).collect();
+    Some(ClientLogin {
+        tables: Configured { value, setting: maps.setting, at: maps.at },
+        mechanisms: sources.of(service, "smtp_sasl_mechanism_filter").value.trim().to_ascii_lowercase(),
+        options: sources.of(service, "smtp_sasl_tls_security_options").value.trim().to_ascii_lowercase(),
+    })
 }
 
 /// The tables by which smtp(8) changes headers, bodies and addresses of what it sends.

@@ -14,6 +14,7 @@ mod facts;
 mod interpret;
 mod lines;
 pub(crate) mod listeners;
+pub mod logins;
 pub(crate) mod main_cf;
 pub(crate) mod master_cf;
 mod postconf;

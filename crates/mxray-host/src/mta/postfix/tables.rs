@@ -25,7 +25,7 @@ const ACTION_CHARS_MAX: usize = 20;
 const TOLD_MAX: usize = 5;
 
 /// How a type of table names its file (DATABASE_README, postmap(1)). `None`: not in a file, or not known.
-fn suffix(kind: &str) -> Option<&'static str> {
+pub(super) fn suffix(kind: &str) -> Option<&'static str> {
     match kind {
         "hash" | "btree" => Some(".db"),
         "lmdb" => Some(".lmdb"),

@@ -52,7 +52,7 @@ fn check(evidence: &Evidence) -> Said {
         });
         let (mut bad, mut blind, mut well) = (Vec::new(), None, 0u32);
         for (key, endpoint) in ours {
-            match state(evidence, key, endpoint) {
+            match state(evidence, server, key, endpoint) {
                 State::Bad(wrong) => bad.push((key, endpoint, wrong)),
                 State::Well => well += 1,
                 State::Blind(why) => blind = Some(why),
@@ -77,7 +77,7 @@ fn check(evidence: &Evidence) -> Said {
 }
 
 /// One endpoint: bad where every address is.
-fn state(evidence: &Evidence, key: &str, endpoint: &ExaminedEndpoint) -> State {
+fn state(evidence: &Evidence, server: &Server, key: &str, endpoint: &ExaminedEndpoint) -> State {
     match &endpoint.resolved {
         Seen::Unknown(blind) => return State::Blind(blind.clone()),
         Seen::Absent => {
@@ -88,7 +88,7 @@ fn state(evidence: &Evidence, key: &str, endpoint: &ExaminedEndpoint) -> State {
     }
     let (mut bad, mut blind) = (None, None);
     for contact in outside::contacts(key, endpoint) {
-        match at(contact) {
+        match at(server, contact) {
             State::Well => return State::Well,
             State::Bad(wrong) => bad = bad.or(Some(wrong)),
             State::Blind(why) => blind = blind.or(Some(why)),
@@ -116,7 +116,7 @@ fn nowhere(evidence: &Evidence, key: &str, endpoint: &ExaminedEndpoint) -> (Stri
     }
 }
 
-fn at(contact: Contact<'_>) -> State {
+fn at(server: &Server, contact: Contact<'_>) -> State {
     let silent = |what: &str| Blind::NotAttempted { why: format!("{}: {what}", contact.name()) };
     match &contact.seen.dial.outcome {
         // Whoever sent an ICMP message stands on the way, or is the host's own filter: not the relay's word.
@@ -127,7 +127,7 @@ fn at(contact: Contact<'_>) -> State {
         other => return State::Blind(silent(other.as_str())),
     }
     match &contact.seen.session {
-        Seen::Value(Session::Smtp(session)) => told(contact, session),
+        Seen::Value(Session::Smtp(session)) => told(server, contact, session),
         Seen::Value(Session::Mailbox(_)) => State::Blind(silent("it speaks no SMTP")),
         Seen::Absent => State::Blind(silent("no session was held")),
         Seen::Unknown(blind) => State::Blind(blind.clone()),
@@ -135,7 +135,7 @@ fn at(contact: Contact<'_>) -> State {
 }
 
 /// A relay that says no to us says it of our mail, whatever its reason.
-fn told(contact: Contact<'_>, session: &SmtpSession) -> State {
+fn told(server: &Server, contact: Contact<'_>, session: &SmtpSession) -> State {
     let pointer = |step: &str| contact.pointer(&["session", "value", "smtp", step]);
     match &session.greeting {
         Seen::Value(reply) if reply.is_permanent() => {
@@ -147,11 +147,20 @@ fn told(contact: Contact<'_>, session: &SmtpSession) -> State {
                 State::Bad(Wrong::Login { said: said(reply), pointer: pointer("auth") })
             }
             Some(reply) if reply.is_transient() => State::Blind(contact.cut_short(&session.ending, Some(said(reply)))),
-            _ => State::Well,
+            Some(_) => State::Well,
+            None => match &session.auth {
+                Seen::Unknown(blind) if logs_in(server) => State::Blind(blind.clone()),
+                _ => State::Well,
+            },
         },
         Seen::Value(reply) => State::Blind(contact.cut_short(&session.ending, Some(said(reply)))),
         Seen::Absent | Seen::Unknown(_) => State::Blind(contact.cut_short(&session.ending, None)),
     }
+}
+
+/// The server logs in at its smarthost, as far as its configuration says.
+fn logs_in(server: &Server) -> bool {
+    server.clients.values().any(|client| client.login.is_some())
 }
 
 /// Code and text of a reply on one line.
