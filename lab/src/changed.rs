@@ -7,12 +7,13 @@ use std::process::Command;
 
 /// The empty tree, which git knows in every repository: everything differs from it.
 const EMPTY_TREE: &str = "4b825dc642cb6eb9a060e54bf8d69288fbee4904";
-/// On the main branch itself, what was committed within this time before its last commit counts as the change.
-const DAY_S: i64 = 24 * 60 * 60;
+/// On the main branch itself, what was committed within this time before its last commit counts as the change. Everything
+/// runs with `lab all`.
+const CHANGE_S: i64 = 3 * 60 * 60;
 
 /// The share, and every fault and host whose file differs from the base.
 ///
-/// The base is `$LAB_BASE`, else the branch point from `main`, else (on `main`) the last commit that is a day older.
+/// The base is `$LAB_BASE`, else the branch point from `main`, else (on `main`) the last commit that is three hours older.
 ///
 /// # Errors
 /// git is not there, or this is no repository.
@@ -44,7 +45,7 @@ fn base() -> io::Result<String> {
         return Ok(point);
     }
     let committed: i64 = line(&["show", "--no-patch", "--format=%ct", "HEAD"])?.parse().map_err(io::Error::other)?;
-    let before = line(&["rev-list", "--max-count=1", &format!("--before={}", committed - DAY_S), "HEAD"])?;
+    let before = line(&["rev-list", "--max-count=1", &format!("--before={}", committed - CHANGE_S), "HEAD"])?;
     Ok(if before.is_empty() { EMPTY_TREE.to_owned() } else { before })
 }
 
