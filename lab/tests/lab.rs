@@ -151,6 +151,16 @@ fn sessions_with_postfix_and_dovecot() {
 }
 
 #[test]
+fn sessions_with_managesieve() {
+    let prepare = "echo 'auth_mechanisms = plain login cram-md5 scram-sha-1 scram-sha-256' >>/etc/dovecot/local.conf
+        dovecot_restart
+        until_true 10 listens 4190";
+    let mechanisms = "PLAIN,LOGIN,CRAM-MD5,SCRAM-SHA-1,SCRAM-SHA-256";
+    let argv = format!("$HOST_NAME alice@$DOMAIN alice-secret sieve://$HOST_NAME {mechanisms}");
+    sessions_with("managesieve", prepare, &argv).unwrap();
+}
+
+#[test]
 fn sessions_with_exim() {
     sessions_with(
         "exim",
