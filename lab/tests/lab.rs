@@ -180,6 +180,50 @@ fn sessions_with_opensmtpd() {
     .unwrap();
 }
 
+/// EXTERNAL (RFC 4422): who the client is, its certificate says.
+#[test]
+fn a_certificate_logs_in_at_exim() {
+    if !possible(1) {
+        return;
+    }
+    let file = &host::all().unwrap()["exim"];
+    if let Err(reason) = lab::foreign::packages(&file.foreign) {
+        say(&format!("skipped: a login by certificate: {reason}"));
+        return;
+    }
+    let mut host = Host::up("exim", file, Some(&mxray())).unwrap();
+    let traces = host.traces();
+    host.prove_health().unwrap();
+    let script = r#"cat >/run/lab/external <<'END'
+external_server:
+  driver = external
+  public_name = EXTERNAL
+  server_condition = ${if eq{$auth1}{alice}}
+  server_set_id = $auth1
+  server_advertise_condition = $tls_in_certificate_verified
+END
+        sed -i '/^begin authenticators/r /run/lab/external' /etc/exim4/exim4.conf.template
+        printf 'MAIN_TLS_TRY_VERIFY_HOSTS = *\nMAIN_TLS_VERIFY_CERTIFICATES = /run/lab/trusted.pem\n' >>/etc/exim4/exim4.conf.localmacros
+        cat $CA/root.pem $CA/intermediate.pem >/run/lab/trusted.pem
+        update-exim4.conf
+        exim_restart
+        until_true 10 greets $HOST4 587
+        openssl ecparam -genkey -name prime256v1 -noout -out /run/lab/client.key 2>/dev/null
+        openssl req -new -key /run/lab/client.key -subj /CN=alice 2>/dev/null |
+            openssl x509 -req -CA $CA/intermediate.pem -CAkey $CA/intermediate.key -CAcreateserial -days 30 -out /run/lab/client.crt 2>/dev/null
+        export STATE_DIRECTORY=/proc/nonexistent
+        send() { mxray send --server $HOST_NAME:587 --tls required --from alice@$DOMAIN --to bob@$DOMAIN --text x --mechanism EXTERNAL \
+            --client-cert /run/lab/client.crt --client-key /run/lab/client.key --json "$@"; }
+        send --user alice
+        grep -q 'A=external_server:alice' $EXIM_LOG
+        if send --user mallory >/run/lab/refused; then exit 1; fi
+        grep -q '"code": *535' /run/lab/refused"#;
+    let said = host.machine.must("a login by certificate", script, &[], SESSIONS_LIMIT).unwrap();
+    assert!(said.contains("EXTERNAL"), "{said}");
+    drop(host);
+    assert_eq!(runner::leftovers(&traces), Vec::<String>::new());
+}
+
 #[test]
 fn a_recipient_that_is_put_off_is_greylisting() {
     if !possible(1) {

@@ -40,9 +40,12 @@ impl ClientIdentity {
         let key = key.map_err(|error| format!("the private key cannot be used: {error}"))?;
         let certified = CertifiedKey::new(self.chain.clone(), key);
         match certified.keys_match() {
-            // Where it cannot be told, the server will.
-            Ok(()) | Err(rustls::Error::InconsistentKeys(rustls::InconsistentKeys::Unknown)) => Ok(Arc::new(certified)),
-            Err(_) => Err("the private key does not belong to the certificate".to_owned()),
+            Err(rustls::Error::InconsistentKeys(rustls::InconsistentKeys::KeyMismatch)) => {
+                Err("the private key does not belong to the certificate".to_owned())
+            }
+            // Where it cannot be told, the server will: `openssl x509 -req` makes certificates of version 1, which rustls
+            // does not read.
+            Ok(()) | Err(_) => Ok(Arc::new(certified)),
         }
     }
 }

@@ -83,6 +83,12 @@ impl Login {
         Secret::new(message)
     }
 
+    /// RFC 4422, appendix A.1: who the client wants to be. Who it is, its certificate says.
+    pub(crate) fn external(&self) -> Secret {
+        let wanted = if self.authorize_as.is_empty() { &self.user } else { &self.authorize_as };
+        Secret::new(wanted.clone())
+    }
+
     /// RFC 2195: the keyed digest of the challenge in hexadecimal.
     pub(crate) fn cram_md5(&self, challenge: &[u8]) -> Secret {
         let digest: String =

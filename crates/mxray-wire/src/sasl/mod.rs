@@ -64,7 +64,7 @@ impl Exchange {
         let first = match self.mechanism {
             Mechanism::Login | Mechanism::CramMd5 => return None,
             Mechanism::Plain => self.login.plain(),
-            Mechanism::External => Secret::new(self.login.authorize_as.clone()),
+            Mechanism::External => self.login.external(),
             Mechanism::Xoauth2 => self.login.xoauth2(),
             Mechanism::Oauthbearer => self.login.oauthbearer(),
             _ => self.scram.as_ref().map(Scram::first).unwrap_or_default(),
