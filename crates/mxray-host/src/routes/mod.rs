@@ -11,7 +11,7 @@ mod needs;
 mod table;
 mod talk;
 mod walk;
-mod wire;
+pub(crate) mod wire;
 
 pub use examine::{errno_name, examine, refusal, refuser};
 pub use needs::Known;
