@@ -1,0 +1,1 @@
+//! Bytes of which some bits are not known.
