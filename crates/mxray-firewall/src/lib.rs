@@ -19,7 +19,7 @@ mod surroundings;
 pub mod xt;
 
 pub use evaluate::{SenderDifference, compare_senders, evaluate};
-pub use expression::Expression;
+pub use expression::{Base as PayloadBase, Expression};
 pub use ruleset::{
     Base, Chain, ChainKind, Element, Family, Framework, Hook, LeftOut, Object, Policy, Rule, Ruleset, Set, Table,
     Verdict,

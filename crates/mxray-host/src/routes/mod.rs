@@ -7,11 +7,11 @@
 //! ip(8)'s own words.
 
 mod examine;
-mod needs;
+pub(crate) mod needs;
 mod table;
 mod talk;
 mod walk;
-pub(crate) mod wire;
+mod wire;
 
 pub use examine::{errno_name, examine, refusal, refuser};
 pub use needs::Known;

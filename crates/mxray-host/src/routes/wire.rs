@@ -457,7 +457,7 @@ fn prefix(family: u8, length: u8, value: Option<&[u8]>) -> Result<Prefix, Malfor
 }
 
 /// Walks attributes: `(type, value)`.
-pub(crate) fn attributes(bytes: &[u8]) -> impl Iterator<Item = Result<(u16, &[u8]), Malformed>> {
+fn attributes(bytes: &[u8]) -> impl Iterator<Item = Result<(u16, &[u8]), Malformed>> {
     let mut at = 0;
     std::iter::from_fn(move || {
         let rest = bytes.get(at..).filter(|rest| !rest.is_empty())?;
@@ -475,7 +475,7 @@ pub(crate) fn attributes(bytes: &[u8]) -> impl Iterator<Item = Result<(u16, &[u8
     })
 }
 
-pub(crate) fn attribute(out: &mut Vec<u8>, kind: u16, value: &[u8]) {
+fn attribute(out: &mut Vec<u8>, kind: u16, value: &[u8]) {
     let length = u16::try_from(4 + value.len()).unwrap_or(u16::MAX);
     out.extend_from_slice(&length.to_ne_bytes());
     out.extend_from_slice(&kind.to_ne_bytes());
