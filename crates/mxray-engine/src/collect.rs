@@ -105,11 +105,16 @@ pub fn collect(options: &Options, progress: Progress<'_>) -> Evidence {
     let routing = start_routing(&mut parts, &evidence, &servers);
     join_servers(&mut evidence, servers, &first, &owners, &table);
     evidence.addresses = flat(parts.wait(addresses));
+    let sent = kernel::sent();
     let sessions = start_sessions(&mut parts, &evidence, options);
+    let held = sessions.is_some();
     evidence.baseline = compare(&mut parts, &evidence, &options.baseline);
     evidence.routing = flat(parts.wait(routing));
     around.join(&mut parts, &mut evidence, &table);
     join_sessions(&mut parts, &mut evidence, sessions);
+    if held {
+        evidence.kernel.while_connecting = kernel::window(&sent, &kernel::sent());
+    }
     evidence.firewall = filters::ask(&mut parts, rulesets, &evidence, known(&evidence));
     evidence.resolver_checks = name_servers.and_then(|started| parts.wait(started).ok()).unwrap_or_default();
     evidence.parts = parts.finish();

@@ -7,6 +7,8 @@
 
 mod causes;
 mod exim;
+mod filters;
+mod leaving;
 mod logins;
 mod others_dates;
 mod outside;
@@ -20,6 +22,7 @@ mod rules;
 mod service_units;
 mod support;
 mod transport;
+mod unprivileged;
 mod view;
 mod words;
 

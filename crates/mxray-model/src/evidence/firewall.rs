@@ -146,6 +146,13 @@ pub struct FilterAnswer {
     pub rewritten_to: Option<RewrittenTo>,
 }
 
+impl FilterAnswer {
+    /// The end of the packet that is not this host.
+    pub fn packet_far_end(&self) -> IpAddr {
+        if self.packet.direction == Direction::Out { self.packet.destination } else { self.packet.source }
+    }
+}
+
 /// The end of the walk.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -237,4 +244,19 @@ pub struct Persisted {
     pub only_in_file: Vec<FileLine>,
     /// The texts of `only_in_file`, in its order.
     pub only_in_file_texts: Vec<String>,
+    /// Questions of mail that the next start will answer differently, by the keys of [`Firewall::questions`].
+    #[serde(default)]
+    pub differs: BTreeMap<String, PersistedAnswer>,
+}
+
+/// One question, now and after the next start.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct PersistedAnswer {
+    pub passes_now: bool,
+    pub passes_then: bool,
+    /// The rule that makes the difference, in its framework's words; `policy` where it is none.
+    pub by: String,
+    /// Its line, where it stands in a file and its line is known.
+    pub at: Option<FileLine>,
 }

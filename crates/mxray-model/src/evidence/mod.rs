@@ -23,7 +23,7 @@ pub use baseline::{Baseline, Usual};
 pub use certificate::{Certificate, CertificatePair, ChainFile, KeyFile, PrivateKey, PublicKey};
 pub use firewall::{
     Direction, FilterAbout, FilterAnswer, FilterEnd, FilterQuestion, FilterRule, FilterStep, FilterTable,
-    FilterVerdict, Firewall, Packet, Persisted, RewrittenTo,
+    FilterVerdict, Firewall, Packet, Persisted, PersistedAnswer, RewrittenTo,
 };
 pub use host::{Counter, FileSystem, Fill, Kernel, PortRange, TcpMemory, Vantage};
 pub use machine::{
