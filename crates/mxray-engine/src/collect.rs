@@ -321,7 +321,7 @@ fn start_routing(parts: &mut Parts<'_>, evidence: &Evidence, servers: &Servers) 
 }
 
 /// Destinations that routing and packet filters are asked about besides those of the servers' configuration.
-fn known(evidence: &Evidence) -> routes::Known {
+pub(crate) fn known(evidence: &Evidence) -> routes::Known {
     /// The busiest; the others differ in nothing that routing knows.
     const TOWARDS_MAX: usize = 16;
     let towards = evidence.sockets.value().into_iter().flat_map(|sockets| &sockets.towards);

@@ -32,6 +32,7 @@ mod pages;
 mod played;
 
 pub use causes::fold;
+pub use filters::{decided_by, fixes as filter_fixes};
 pub use precedence::{LINKS, Link, NEAREST_FIRST, explains};
 pub use rule::{Judgement, Rule, Said};
 pub use service_units::in_charge;

@@ -104,6 +104,11 @@ impl<'a> Way<'a> {
         answer
     }
 
+    /// The port that stands for those out of which connections are made.
+    pub fn local_port(&self) -> u16 {
+        self.local_port
+    }
+
     pub(super) fn rulesets(&self) -> &'a [Ruleset] {
         self.rulesets
     }

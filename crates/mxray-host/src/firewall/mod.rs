@@ -16,7 +16,7 @@ mod plan;
 mod tests;
 
 pub use around::cgroup_of;
-pub use ask::{Way, examine, explain};
+pub use ask::{Way, examine, explain, words};
 pub use plan::{Interest, Smarthost};
 
 use crate::programs::Programs;

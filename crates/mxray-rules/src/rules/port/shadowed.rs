@@ -23,7 +23,7 @@ const CONFIDENCE: f32 = 0.9;
 /// Where the traffic goes instead.
 enum Instead {
     /// A listener of the same server, or of one that asks for that port.
-    Own(String),
+    Own,
     /// Another program of this host, which may hand it on.
     Other(String),
     /// An own address at which nothing listens.
@@ -52,7 +52,7 @@ fn check(evidence: &Evidence) -> Said {
             let instead = instead(evidence, sockets, target);
             let is_user_port = !matches!(wanted.purpose, mxray_model::evidence::Purpose::Relay);
             let severity = match (&instead, receives.is_some() || is_user_port) {
-                (Instead::Own(_), _) => {
+                (Instead::Own, _) => {
                     judgement.well(format!("port {} is redirected to another listener of mail ({target})", question.port));
                     continue;
                 }
@@ -87,7 +87,7 @@ fn instead(evidence: &Evidence, sockets: &Sockets, target: SocketAddr) -> Instea
     }
     let found = view::listeners_on(sockets, target.port()).into_iter().find(|(_, l)| l.covers(target.ip()));
     match found {
-        Some((key, _)) if view::service_on(evidence, target.port()).is_some() => Instead::Own(key.clone()),
+        Some(_) if view::service_on(evidence, target.port()).is_some() => Instead::Own,
         Some((key, listener)) => {
             let owner = listener.owners.value().and_then(|owners| owners.first());
             Instead::Other(owner.map_or_else(|| key.clone(), |owner| owner.name.clone()))
@@ -108,7 +108,7 @@ fn finding(
     let rule = &rewritten.by;
     let manager = rule.manager.as_deref().or_else(|| firewall.tables.get(&rule.table)?.manager.as_deref());
     let where_to = match instead {
-        Instead::Own(_) | Instead::Elsewhere => format!("to {target}"),
+        Instead::Own | Instead::Elsewhere => format!("to {target}"),
         Instead::Other(name) => format!("to {target}, where {name} listens"),
         Instead::Nobody => format!("to {target}, where nothing listens"),
     };
