@@ -212,13 +212,9 @@ fn connection(asked: &Conntrack, view: &View) -> Option<Truth> {
             port(&bits, span).inverted(inverted)
         })
     };
-    let status = asked.status.map(|(mask, inverted)| {
-        let bits = super::rule::status(view);
-        let mask = u32::from(mask);
-        // A mask of none asks for the status "none".
-        let wanted = if mask == 0 { bits.equals(&[0; 4]) } else { number(&bits, 0, mask).not() };
-        wanted.inverted(inverted)
-    });
+    let status = asked
+        .status
+        .map(|(mask, inverted)| number(&super::rule::status(view), 0, u32::from(mask)).not().inverted(inverted));
     let way = asked.original_way.map(|original| if fresh { Truth::of(original) } else { Truth::Maybe });
     let protocol = asked
         .protocol

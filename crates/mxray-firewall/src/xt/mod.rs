@@ -189,3 +189,8 @@ pub enum ConnMark {
     Restore { connection: u32, packet: u32 },
     Other,
 }
+
+/// Whether a target leaves the packet's way as it is.
+pub(crate) fn continues(name: &str) -> bool {
+    compat::CONTINUES.contains(&name)
+}
