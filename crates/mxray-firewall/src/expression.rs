@@ -253,7 +253,9 @@ impl Expression {
         match self {
             Expression::Meta { key, .. } => [META_MARK, META_UID, META_GID, META_CGROUP].contains(key),
             Expression::Socket { key, .. } => [SOCKET_MARK, SOCKET_CGROUP2].contains(key),
-            Expression::Match(one) => matches!(one, Match::Owner { .. } | Match::Mark { .. } | Match::Cgroup { .. }),
+            Expression::Match(Match::Owner { .. } | Match::Mark { .. } | Match::Cgroup { .. }) => true,
+            // Its words were not understood: a user by name.
+            Expression::Match(Match::Unknown { name }) => name == "owner" || name == "cgroup",
             _ => false,
         }
     }

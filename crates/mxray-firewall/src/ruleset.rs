@@ -24,6 +24,8 @@ pub struct LeftOut {
     pub why: String,
     /// The table ([`Table::key`]) that is therefore not complete; `None`: it may be any.
     pub table: Option<String>,
+    /// Rules may be missing. Else it is a set's elements, and the set itself says so.
+    pub rules: bool,
 }
 
 /// Who keeps the rules in the kernel.

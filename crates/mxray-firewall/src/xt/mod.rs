@@ -67,8 +67,8 @@ pub enum Match {
         groups: bool,
     },
     Cgroup {
-        path: Option<String>,
-        inverted: bool,
+        path: Option<(String, bool)>,
+        class: Option<(u32, bool)>,
     },
     Comment(String),
     AddressType {
@@ -104,9 +104,9 @@ pub enum Match {
         kind: u8,
         inverted: bool,
     },
-    /// A bridge's port: no packet that was not bridged has one.
+    /// A bridge's port: a packet that was not bridged has none, and matches where all that is asked is inverted.
     PhysDev {
-        bridged_only: bool,
+        matches_unbridged: bool,
     },
     /// Always true, whatever is behind it.
     Always {
@@ -188,4 +188,9 @@ pub enum ConnMark {
     Save { connection: u32, packet: u32 },
     Restore { connection: u32, packet: u32 },
     Other,
+}
+
+/// Whether a target leaves the packet's way as it is.
+pub(crate) fn continues(name: &str) -> bool {
+    compat::CONTINUES.contains(&name)
 }
