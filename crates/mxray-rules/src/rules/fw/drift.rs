@@ -25,6 +25,9 @@ const COMPARED: f32 = 0.8;
 fn check(evidence: &Evidence) -> Said {
     let firewall = filters::firewall(evidence, &RULE)?;
     let mut judgement = Judgement::nothing();
+    if firewall.persisted.is_empty() {
+        judgement.well("no ruleset is written down for the next start where mxray looks for one");
+    }
     for (file, persisted) in &firewall.persisted {
         match persisted {
             Seen::Value(persisted) => judge(firewall, file, persisted, &mut judgement),

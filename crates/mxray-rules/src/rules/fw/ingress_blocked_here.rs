@@ -10,7 +10,7 @@ use crate::view;
 use mxray_model::evidence::{
     Exposure, FilterAbout, FilterAnswer, FilterQuestion, Firewall, Purpose, Server, WantedListener,
 };
-use mxray_model::{Blind, Evidence, Finding, Fix, Seen, Severity, Subject};
+use mxray_model::{Blind, Evidence, Finding, Fix, Prefix, Seen, Severity, Subject};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
@@ -333,8 +333,13 @@ fn stranger_connected(evidence: &Evidence, port: u16) -> Option<IpAddr> {
         Seen::Value(own) => own,
         Seen::Absent | Seen::Unknown(_) => return None,
     };
+    let public: Vec<Prefix> =
+        evidence.declared.public_prefixes.iter().filter_map(|prefix| prefix.parse().ok()).collect();
+    let is_public = |peer: &IpAddr| {
+        public.iter().any(|prefix| prefix.contains(*peer)) || !mxray_model::special::is_special(*peer)
+    };
     let peers = load.peers.iter().filter_map(|count| view::address_of(&count.who));
     peers.map(|peer| peer.to_canonical()).find(|peer| {
-        !own.contains(peer) && !peer.is_loopback() && !mxray_model::special::is_special(*peer)
+        !own.contains(peer) && !peer.is_loopback() && is_public(peer)
     })
 }
