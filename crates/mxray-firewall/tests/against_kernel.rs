@@ -338,3 +338,143 @@ fn what_we_say_is_what_the_kernel_does() {
         wrong.iter().take(3).cloned().collect::<Vec<_>>().join("\n\n")
     );
 }
+
+/// Rules of many kinds, as `nft --stateless list ruleset` writes them.
+const WRITTEN: &str = include_str!("kernel/written.nft");
+
+/// The rules of each chain in a listing, by table and chain.
+fn listed(text: &str) -> Vec<(String, Vec<String>)> {
+    let mut chains: Vec<(String, Vec<String>)> = Vec::new();
+    let mut table = String::new();
+    let mut inside = false;
+    let mut lines = text.lines().map(str::trim);
+    while let Some(line) = lines.next() {
+        if let Some(name) = line.strip_prefix("table ") {
+            table = name.trim_end_matches(" {").to_owned();
+        } else if let Some(name) = line.strip_prefix("chain ") {
+            chains.push((format!("{table} {}", name.trim_end_matches(" {")), Vec::new()));
+            inside = true;
+        } else if line == "}" {
+            inside = false;
+        } else if inside && !line.is_empty() && !line.starts_with("type ") {
+            let mut rule = line.to_owned();
+            // A set is broken into lines.
+            while rule.matches('{').count() > rule.matches('}').count() {
+                rule = format!("{} {}", rule.trim_end(), lines.next().unwrap());
+            }
+            chains.last_mut().unwrap().1.push(rule.replace('\t', " "));
+        }
+    }
+    chains
+}
+
+fn ours(ruleset: &Ruleset) -> Vec<(String, Vec<String>)> {
+    let of = |table: &mxray_firewall::Table| {
+        let name = format!("{} {}", table.family.name(), table.name);
+        let rules = |chain: &mxray_firewall::Chain| chain.rules.iter().map(|rule| table.text(rule)).collect();
+        table.chains.iter().map(|chain| (format!("{name} {}", chain.name), rules(chain))).collect::<Vec<_>>()
+    };
+    ruleset.tables.iter().flat_map(of).collect()
+}
+
+/// nft's own decoder reads the same: tables, chains with hook and priority, handles, numbers of elements.
+fn compare_json(ruleset: &Ruleset, listing: &Value) {
+    let mut theirs: Vec<String> = Vec::new();
+    for object in listing["nftables"].as_array().unwrap() {
+        if let Some(chain) = object.get("chain") {
+            let hook = chain.get("hook").map_or(String::new(), |hook| {
+                format!(
+                    " {} {} {} {}",
+                    hook.as_str().unwrap(),
+                    chain["prio"],
+                    chain["type"].as_str().unwrap(),
+                    chain["policy"].as_str().unwrap()
+                )
+            });
+            theirs.push(format!(
+                "chain {} {} {}{hook}",
+                chain["family"].as_str().unwrap(),
+                chain["table"].as_str().unwrap(),
+                chain["name"].as_str().unwrap()
+            ));
+        }
+        if let Some(rule) = object.get("rule") {
+            theirs.push(format!(
+                "rule {} {} {}",
+                rule["chain"].as_str().unwrap(),
+                rule["handle"],
+                rule.get("comment").unwrap_or(&Value::Null)
+            ));
+        }
+        if let Some(set) = object.get("set") {
+            let count = set.get("elem").and_then(Value::as_array).map_or(0, Vec::len);
+            theirs.push(format!("set {} {count}", set["name"].as_str().unwrap()));
+        }
+    }
+    let mut own: Vec<String> = Vec::new();
+    for table in &ruleset.tables {
+        for chain in &table.chains {
+            let base = chain.base.as_ref().map_or(String::new(), |base| {
+                let (kind, policy) =
+                    (format!("{:?}", base.kind).to_lowercase(), format!("{:?}", base.policy).to_lowercase());
+                format!(" {} {} {kind} {policy}", base.hook.name(), base.priority)
+            });
+            own.push(format!("chain {} {} {}{base}", table.family.name(), table.name, chain.name));
+            for rule in &chain.rules {
+                own.push(format!("rule {} {} {}", chain.name, rule.handle.unwrap(), json!(rule.comment)));
+            }
+        }
+        for set in table.sets.iter().filter(|set| !set.anonymous && !set.map) {
+            let count = set.elements.iter().filter(|element| !element.interval_end).count();
+            own.push(format!("set {} {count}", set.name));
+        }
+    }
+    theirs.sort();
+    own.sort();
+    assert_eq!(own, theirs);
+}
+
+#[test]
+fn our_words_are_nfts_own() {
+    let test = "our_words_are_nfts_own";
+    if !present("nft") {
+        let _ = writeln!(std::io::stderr(), "skipped: {test}: nft is not installed");
+        return;
+    }
+    let mut driver = match Driver::start() {
+        Ok(driver) => driver,
+        Err(why) => {
+            let _ = writeln!(std::io::stderr(), "skipped: {test}: {why}");
+            return;
+        }
+    };
+    let mut differ = Vec::new();
+    let mut same = 0;
+    let texts = std::iter::once(WRITTEN.to_owned()).chain((900..930).map(|seed| generate::nft(&mut Dice::new(seed))));
+    for (at, text) in texts.enumerate() {
+        let played = driver.play(&json!({"kind": "nft", "text": text, "packets": [], "patience": 0, "list": true}));
+        if let Some(why) = played.get("refused") {
+            assert!(at > 0, "{why}");
+            continue;
+        }
+        let ruleset = rulesets(&played).swap_remove(0);
+        compare_json(&ruleset, &played["json"]);
+        let theirs = listed(played["list"].as_str().unwrap());
+        for ((chain, theirs), (name, ours)) in theirs.iter().zip(ours(&ruleset)) {
+            assert_eq!(*chain, name);
+            assert_eq!(theirs.len(), ours.len(), "{chain}");
+            for (theirs, ours) in theirs.iter().zip(ours) {
+                // nft asks the system for an interface's name, and writes a comment beside the rule.
+                let theirs = theirs
+                    .split(" comment \"")
+                    .next()
+                    .unwrap()
+                    .replace("iif \"lo\"", "iif 1")
+                    .replace("oif \"a0\"", "oif 3");
+                if theirs == ours { same += 1 } else { differ.push(format!("{theirs}\n{ours}\n")) }
+            }
+        }
+    }
+    let _ = writeln!(std::io::stderr(), "{same} rules in the same words");
+    assert!(differ.is_empty(), "{} of {} differ:\n{}", differ.len(), same + differ.len(), differ.join("\n"));
+}

@@ -203,6 +203,9 @@ def load(case):
             answer["save4"] = run("iptables-legacy-save", "-c")
             answer["save6"] = run("ip6tables-legacy-save", "-c")
     answer["messages"] = dump()
+    if case.get("list"):
+        answer["list"] = run("nft", "--stateless", "list", "ruleset")
+        answer["json"] = json.loads(run("nft", "--json", "list", "ruleset"))
     return answer
 
 
