@@ -177,7 +177,13 @@ impl Machine<'_, '_> {
             Expression::Verdict(Verdict::Break) => self.truth = Truth::No,
             Expression::Verdict(verdict) => self.acts.push(Act::Verdict(verdict.clone())),
             Expression::Reject { kind, code } => self.acts.push(Act::Reject(reject_words(*kind, *code, self.view.v6))),
-            Expression::Nat { kind, address, port, .. } => self.translate(*kind, *address, *port),
+            Expression::Nat { kind, family, address, port, .. } => {
+                // In a table of both families it is for packets of its own alone.
+                let own = if self.view.v6 { 10 } else { 2 };
+                if family.is_none_or(|family| family == own || family == 1) {
+                    self.translate(*kind, *address, *port);
+                }
+            }
             Expression::Tproxy { .. } => {
                 self.require(Truth::Maybe, || "whether tproxy finds a socket is not known".to_owned());
             }
