@@ -4,8 +4,8 @@
 //! these.
 
 use crate::collect::{
-    self, Options, attach, flat, join_servers, join_sessions, known, start_owners, start_readers, start_sessions, summarise,
-    wait_for_servers,
+    self, Options, attach, flat, join_servers, join_sessions, known, start_owners, start_readers, start_sessions,
+    summarise, wait_for_servers,
 };
 use crate::filters;
 use crate::judge::verdict;

@@ -18,7 +18,11 @@ pub enum Outcome<'a> {
     /// All of them are stopped; the first one's answer.
     Stopped(&'a FilterAnswer),
     /// So many of all are stopped.
-    Partly { answer: &'a FilterAnswer, stopped: u32, all: u32 },
+    Partly {
+        answer: &'a FilterAnswer,
+        stopped: u32,
+        all: u32,
+    },
     Unknown(Blind),
 }
 
@@ -155,7 +159,11 @@ pub fn because(finding: Finding, firewall: &Firewall, key: &str, answer: &Filter
     {
         let others: Vec<String> = end.peers.iter().map(ToString::to_string).collect();
         finding = finding.because(
-            format!("The same becomes of all {} packets that were asked about, to or from {}, ….", end.packets, others.join(", ")),
+            format!(
+                "The same becomes of all {} packets that were asked about, to or from {}, ….",
+                end.packets,
+                others.join(", ")
+            ),
             source,
             view::pointer(["firewall", "value", "questions", key, "ends"]),
         );
@@ -198,7 +206,11 @@ pub fn fixes(firewall: &Firewall, answer: &FilterAnswer, verify: &str) -> Vec<Fi
         Some("firewalld") => firewalld(answer),
         Some("fail2ban") => fail2ban(answer),
         Some("crowdsec") => crowdsec(answer),
-        Some("docker") => xtables(answer, "Docker leaves the chain DOCKER-USER to the admin: put the exception there.", Some("DOCKER-USER")),
+        Some("docker") => xtables(
+            answer,
+            "Docker leaves the chain DOCKER-USER to the admin: put the exception there.",
+            Some("DOCKER-USER"),
+        ),
         _ if is_xtables(firewall, answer) => xtables(answer, "Let the packets through.", None),
         _ => nftables(answer),
     };
@@ -282,7 +294,9 @@ fn firewalld(answer: &FilterAnswer) -> Fix {
     Fix::here("Open the port in firewalld's zone, now and for the next start.")
         .command(format!("firewall-cmd {zone}--add-port={option}"))
         .command(format!("firewall-cmd --permanent {zone}--add-port={option}"))
-        .undo(format!("firewall-cmd {zone}--remove-port={option}; firewall-cmd --permanent {zone}--remove-port={option}"))
+        .undo(format!(
+            "firewall-cmd {zone}--remove-port={option}; firewall-cmd --permanent {zone}--remove-port={option}"
+        ))
 }
 
 /// The jail, by the names that fail2ban gives: chain `f2b-postfix`, set `addr-set-postfix`, `addr6-set-postfix`.
@@ -330,8 +344,11 @@ fn names_port_alone(rule: &FilterRule, port: u16) -> bool {
 
 fn nftables(answer: &FilterAnswer) -> Fix {
     let (port, protocol) = (port(&answer.packet), &answer.packet.protocol);
-    let exception =
-        if is_answer(answer) { "ct state established,related accept".to_owned() } else { format!("{protocol} dport {port} accept") };
+    let exception = if is_answer(answer) {
+        "ct state established,related accept".to_owned()
+    } else {
+        format!("{protocol} dport {port} accept")
+    };
     match (&answer.by, base_chain(answer)) {
         (Some(rule), _) => {
             let at = format!("{} {}", bare(&rule.table), shell_word(&rule.chain));
@@ -377,7 +394,10 @@ fn xtables(answer: &FilterAnswer, text: &str, into: Option<&str>) -> Fix {
         let undo = if rule.text.starts_with('-') {
             format!("{program}{table} -I {chain} {} {}", rule.position, rule.text)
         } else {
-            format!("{program}{table} -I {chain} {} with what {program}{table} -S {chain} showed there before", rule.position)
+            format!(
+                "{program}{table} -I {chain} {} with what {program}{table} -S {chain} showed there before",
+                rule.position
+            )
         };
         return Fix::here("Take the rule away.")
             .command(format!("{program}{table} -S {chain} {}", rule.position))
@@ -437,7 +457,13 @@ mod tests {
     fn a_rule_that_does_more_is_not_taken_away() {
         assert!(names_port_alone(&rule("tcp dport 25 drop"), 25));
         assert!(names_port_alone(&rule("-p tcp -m tcp --dport 25 -j DROP"), 25));
-        for more in ["drop", "tcp dport { 25, 139 } drop", "tcp dport 1-1023 drop", "tcp dport @closed drop", "tcp sport 25 drop"] {
+        for more in [
+            "drop",
+            "tcp dport { 25, 139 } drop",
+            "tcp dport 1-1023 drop",
+            "tcp dport @closed drop",
+            "tcp sport 25 drop",
+        ] {
             assert!(!names_port_alone(&rule(more), 25), "{more}");
         }
     }
@@ -459,9 +485,9 @@ mod tests {
             "mark": 0, "cgroup": null
         }))
         .unwrap();
-        let walk = ["filter_INPUT", "filter_INPUT_ZONES", "filter_IN_public", "filter_IN_public_allow"].map(step).to_vec();
-        let mut answer =
-            FilterAnswer { packet, verdict: FilterVerdict::Drop, by: None, walk, rewritten_to: None };
+        let walk =
+            ["filter_INPUT", "filter_INPUT_ZONES", "filter_IN_public", "filter_IN_public_allow"].map(step).to_vec();
+        let mut answer = FilterAnswer { packet, verdict: FilterVerdict::Drop, by: None, walk, rewritten_to: None };
         assert_eq!(zone(&answer), Some("public"));
         for (chain, text, expected) in [
             ("f2b-postfix-sasl", "ip saddr 192.0.2.7 reject", Some("postfix-sasl")),

@@ -150,16 +150,22 @@ impl<'a> Of<'a, '_> {
                 Outcome::Stopped(answer) if chosen(asked) => {
                     (answer, Severity::Notice, "only the hosts that the configuration names can be reached".to_owned())
                 }
-                Outcome::Stopped(answer) if !asked.question.ipv4 && (open4 || unknown4) => {
-                    (answer, Severity::Notice, "mail leaves over IPv4 alone, after a wait where the filter drops".to_owned())
-                }
+                Outcome::Stopped(answer) if !asked.question.ipv4 && (open4 || unknown4) => (
+                    answer,
+                    Severity::Notice,
+                    "mail leaves over IPv4 alone, after a wait where the filter drops".to_owned(),
+                ),
                 Outcome::Stopped(answer) => (answer, Severity::Critical, "no mail leaves this host".to_owned()),
-                Outcome::Partly { answer, stopped, all } if stopped * 2 >= *all => {
-                    (answer, Severity::Error, format!("{stopped} of {all} parts of the Internet that were asked about are closed to mail"))
-                }
-                Outcome::Partly { answer, stopped, all } => {
-                    (answer, Severity::Notice, format!("{stopped} of {all} parts of the Internet that were asked about are closed to mail"))
-                }
+                Outcome::Partly { answer, stopped, all } if stopped * 2 >= *all => (
+                    answer,
+                    Severity::Error,
+                    format!("{stopped} of {all} parts of the Internet that were asked about are closed to mail"),
+                ),
+                Outcome::Partly { answer, stopped, all } => (
+                    answer,
+                    Severity::Notice,
+                    format!("{stopped} of {all} parts of the Internet that were asked about are closed to mail"),
+                ),
                 Outcome::Passes | Outcome::Unknown(_) => continue,
             };
             let scopes = if asked.outcome.is_stopped() { scopes(asked.question) } else { BTreeSet::new() };
@@ -207,7 +213,10 @@ impl<'a> Of<'a, '_> {
         let (subject, what) = match question.about {
             FilterAbout::Helper { to } => {
                 let at = std::net::SocketAddr::new(to, question.port);
-                (Subject::endpoint(format!("{at}/tcp")), format!("port {} of this machine itself ({})", question.port, question.configured))
+                (
+                    Subject::endpoint(format!("{at}/tcp")),
+                    format!("port {} of this machine itself ({})", question.port, question.configured),
+                )
             }
             FilterAbout::Leave { purpose: RoutePurpose::Sample } => (
                 egress_scope(question.port, question.ipv4),
@@ -215,8 +224,7 @@ impl<'a> Of<'a, '_> {
             ),
             _ => {
                 let peer = answer.packet_far_end();
-                let named =
-                    if question.configured.is_empty() { peer.to_string() } else { question.configured.clone() };
+                let named = if question.configured.is_empty() { peer.to_string() } else { question.configured.clone() };
                 (
                     Subject::path(format!("this host > {peer} tcp/{}", question.port)),
                     format!("port {} of {named}", question.port),

@@ -48,7 +48,9 @@ pub fn egress(evidence: &Evidence, rule: &Rule, blind: &Blind) -> Said {
 fn signs(evidence: &Evidence, ipv4: bool) -> Vec<Sign<'_>> {
     let all = || {
         others(evidence)
-            .flat_map(|(key, endpoint)| addresses(key, endpoint).map(move |(contact, reached)| (endpoint, contact, reached)))
+            .flat_map(|(key, endpoint)| {
+                addresses(key, endpoint).map(move |(contact, reached)| (endpoint, contact, reached))
+            })
             .filter(|(_, contact, _)| contact.seen.dial.peer.is_ipv4() == ipv4 && !contact.from_same_host())
             .collect::<Vec<_>>()
     };
@@ -67,9 +69,14 @@ fn signs(evidence: &Evidence, ipv4: bool) -> Vec<Sign<'_>> {
                 "While connections were made, {lost} packets that were to be sent over {} were not ({}OutRequests against OutTransmits){}.",
                 family(ipv4),
                 table(ipv4),
-                if near { "; and no hop answers packets to this port, while the first one does for another port" } else { "" }
+                if near {
+                    "; and no hop answers packets to this port, while the first one does for another port"
+                } else {
+                    ""
+                }
             );
-            let pointer = view::pointer(["kernel", "while_connecting", "value", &format!("{}OutRequests", table(ipv4))]);
+            let pointer =
+                view::pointer(["kernel", "while_connecting", "value", &format!("{}OutRequests", table(ipv4))]);
             let confidence = if near { LOST_AND_NEAR } else { LOST };
             signs.push(Sign { contact, endpoint, reached, text, pointer, confidence });
         }
@@ -143,11 +150,13 @@ fn finding(evidence: &Evidence, rule: &Rule, (port, ipv4): (u16, bool), signs: &
         finding = finding.touches(scope);
     }
     let to = first.contact.seen.dial.peer.ip();
-    Some(finding.fix(
-        Fix::here("Look as root: the ruleset names the rule, and mxray the command that changes it.")
-            .command(format!("mxray ports explain {port} --out --to {to}"))
-            .verify(outside::probe_command(first.endpoint, "")),
-    ))
+    Some(
+        finding.fix(
+            Fix::here("Look as root: the ruleset names the rule, and mxray the command that changes it.")
+                .command(format!("mxray ports explain {port} --out --to {to}"))
+                .verify(outside::probe_command(first.endpoint, "")),
+        ),
+    )
 }
 
 /// What FW113 says where the ruleset may not be read: sendto(2) gives EPERM for what the output hook drops.

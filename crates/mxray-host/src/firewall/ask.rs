@@ -48,8 +48,7 @@ fn firewall(rulesets: &Rulesets, interest: &Interest, until: Instant) -> Result<
     let cgroups = plans.iter().filter_map(|plan| plan.sender.cgroup.clone());
     let mut way = Way::new(rulesets, &tables, cgroups, interest.local_port)?;
     let mentioned = Mentioned::of(&rulesets.rulesets);
-    let mut found =
-        Firewall { tables: rulesets.tables(), unread: rulesets.unread.clone(), ..Firewall::default() };
+    let mut found = Firewall { tables: rulesets.tables(), unread: rulesets.unread.clone(), ..Firewall::default() };
     let by_sender = rulesets.looks_at_senders();
     for plan in &plans {
         if Instant::now() > until {
@@ -140,10 +139,9 @@ impl<'a> Way<'a> {
         }
         let all_stopped = asked.iter().all(|one| one.answer.verdict.stops());
         let strangers = plan.peers == Peers::Internet || plan.peers == Peers::One;
-        let admitted =
-            if all_stopped && strangers { self.admitted(plan, mentioned, interest) } else { Vec::new() };
+        let admitted = if all_stopped && strangers { self.admitted(plan, mentioned, interest) } else { Vec::new() };
         Some(FilterQuestion {
-            about: plan.about.clone(),
+            about: plan.about,
             server: plan.server.clone(),
             protocol: plan.protocol.to_owned(),
             port: plan.port,

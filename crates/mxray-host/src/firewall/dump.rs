@@ -54,7 +54,10 @@ impl DumpError {
                 what: "list the rules of the packet filter (nf_tables): no netlink socket".to_owned(),
                 needs: "a sandbox that permits AF_NETLINK".to_owned(),
             },
-            _ => Blind::Failed { step: "list the rules of the packet filter (nf_tables)".to_owned(), error: self.to_string() },
+            _ => Blind::Failed {
+                step: "list the rules of the packet filter (nf_tables)".to_owned(),
+                error: self.to_string(),
+            },
         }
     }
 

@@ -31,12 +31,22 @@ pub(crate) const FAMILIES: [Family; 2] = [
     Family {
         ipv4: true,
         names: "/proc/thread-self/net/ip_tables_names",
-        programs: &["/usr/sbin/iptables-legacy-save", "/sbin/iptables-legacy-save", "/usr/sbin/iptables-save", "/sbin/iptables-save"],
+        programs: &[
+            "/usr/sbin/iptables-legacy-save",
+            "/sbin/iptables-legacy-save",
+            "/usr/sbin/iptables-save",
+            "/sbin/iptables-save",
+        ],
     },
     Family {
         ipv4: false,
         names: "/proc/thread-self/net/ip6_tables_names",
-        programs: &["/usr/sbin/ip6tables-legacy-save", "/sbin/ip6tables-legacy-save", "/usr/sbin/ip6tables-save", "/sbin/ip6tables-save"],
+        programs: &[
+            "/usr/sbin/ip6tables-legacy-save",
+            "/sbin/ip6tables-legacy-save",
+            "/usr/sbin/ip6tables-save",
+            "/sbin/ip6tables-save",
+        ],
     },
 ];
 

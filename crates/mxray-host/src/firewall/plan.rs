@@ -273,14 +273,13 @@ fn leaving(
     };
     let needs = needs::of_server(server, &interest.known, tables, machine);
     let samples = |need: &Need| matches!(need.purpose, RoutePurpose::Sample | RoutePurpose::Mentioned);
-    let mut groups: BTreeMap<(RoutePurpose, String, u16), (Vec<IpAddr>, Option<FileLine>)> = BTreeMap::new();
+    let mut groups: BTreeMap<(RoutePurpose, &str, u16), Vec<&Need>> = BTreeMap::new();
     for need in needs.iter().filter(|need| !samples(need)) {
-        let group = groups.entry((need.purpose, need.configured.clone(), need.port)).or_default();
-        group.0.push(need.destination);
-        group.1 = need.at.clone();
+        groups.entry((need.purpose, &need.configured, need.port)).or_default().push(need);
     }
-    for ((purpose, configured, port), (peers, at)) in groups {
-        add(purpose, port, &configured, at.as_ref(), Peers::These(peers));
+    for ((purpose, configured, port), group) in groups {
+        let at = group.first().and_then(|need| need.at.as_ref());
+        add(purpose, port, configured, at, Peers::These(group.iter().map(|need| need.destination).collect()));
     }
     for smarthost in &server.egress.smarthosts {
         let Some((host, port)) = needs::host_and_port(&smarthost.value) else { continue };
@@ -342,7 +341,7 @@ fn resolving(interest: &Interest, plans: &mut Vec<Plan>) {
         let servers = if conf.nameservers.is_empty() { std::slice::from_ref(&local) } else { &conf.nameservers };
         for one in servers {
             let at = (one.line > 0).then(|| FileLine { file: file.clone(), line: one.line });
-            name_server(one.address, Some(name), at, &sender(server), plans);
+            name_server(one.address, Some(name), at.as_ref(), &sender(server), plans);
         }
     }
     let stub = names::account("systemd-resolve").value().map(|account| account.uid);
@@ -353,7 +352,13 @@ fn resolving(interest: &Interest, plans: &mut Vec<Plan>) {
     }
 }
 
-fn name_server(address: IpAddr, server: Option<&String>, at: Option<FileLine>, sender: &Sender, plans: &mut Vec<Plan>) {
+fn name_server(
+    address: IpAddr,
+    server: Option<&String>,
+    at: Option<&FileLine>,
+    sender: &Sender,
+    plans: &mut Vec<Plan>,
+) {
     for protocol in ["udp", "tcp"] {
         plans.push(Plan {
             about: FilterAbout::Resolve { server: address },
@@ -362,7 +367,7 @@ fn name_server(address: IpAddr, server: Option<&String>, at: Option<FileLine>, s
             port: DNS,
             ipv4: address.is_ipv4(),
             configured: String::new(),
-            at: at.clone(),
+            at: at.cloned(),
             sender: sender.clone(),
             peers: Peers::These(vec![address]),
             sources: Vec::new(),

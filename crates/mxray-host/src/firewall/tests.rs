@@ -94,8 +94,7 @@ fn postfix(smarthost: Option<&str>) -> Server {
         overrides: BTreeMap::new(),
         at,
     };
-    let configured =
-        |value: &str| Configured { value: value.to_owned(), setting: "relayhost".to_owned(), at: None };
+    let configured = |value: &str| Configured { value: value.to_owned(), setting: "relayhost".to_owned(), at: None };
     Server {
         software: "postfix".to_owned(),
         enabled: true,
@@ -213,7 +212,8 @@ fn nothing_there_is_absent() {
 
 #[test]
 fn a_large_ruleset_is_read_whole() {
-    let mut ruleset = String::from("table inet filter {\n chain input { type filter hook input priority 0; policy drop;\n");
+    let mut ruleset =
+        String::from("table inet filter {\n chain input { type filter hook input priority 0; policy drop;\n");
     for port in 1..3000 {
         ruleset.push_str(&format!("tcp dport {port} accept\n"));
     }

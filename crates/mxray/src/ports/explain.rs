@@ -103,13 +103,13 @@ impl Row {
 }
 
 pub fn run(args: &ExplainArgs, environment: &Environment, output: &mut Output) -> Result<u8, Failure> {
-    let format = environment
-        .format(args.format.json, args.format.format, ListFormat::Text)
-        .map_err(Failure::Usage)?;
-    let port = Services::read()
-        .port(&args.port)
-        .filter(|port| *port > 0)
-        .ok_or_else(|| Failure::Usage(format!("{}: neither a port nor a name in /etc/services", mxray_model::text::untrusted(args.port.as_bytes()))))?;
+    let format = environment.format(args.format.json, args.format.format, ListFormat::Text).map_err(Failure::Usage)?;
+    let port = Services::read().port(&args.port).filter(|port| *port > 0).ok_or_else(|| {
+        Failure::Usage(format!(
+            "{}: neither a port nor a name in /etc/services",
+            mxray_model::text::untrusted(args.port.as_bytes())
+        ))
+    })?;
     if let (Some(from), Some(to)) = (args.from, args.to)
         && from.is_ipv4() != to.is_ipv4()
     {
@@ -135,7 +135,9 @@ pub fn run(args: &ExplainArgs, environment: &Environment, output: &mut Output) -
         ListFormat::Json => json(&rows, &unseen, out),
     })?;
     let known = !rows.is_empty()
-        && rows.iter().all(|row| !matches!(row.deciding().verdict, FilterVerdict::Unknown { .. } | FilterVerdict::Queue));
+        && rows
+            .iter()
+            .all(|row| !matches!(row.deciding().verdict, FilterVerdict::Unknown { .. } | FilterVerdict::Queue));
     Ok(if known { exit::OK } else { exit::UNANSWERED })
 }
 
@@ -150,12 +152,7 @@ fn unreadable(blind: &Blind, format: ListFormat, output: &mut Output) -> Result<
     Err(Failure::Unanswered(format!("the packet filters' rules: {}{needs}", blind.why())))
 }
 
-fn rows(
-    args: &ExplainArgs,
-    port: u16,
-    rulesets: &Rulesets,
-    unseen: &mut Vec<Unseen>,
-) -> Result<Vec<Row>, Failure> {
+fn rows(args: &ExplainArgs, port: u16, rulesets: &Rulesets, unseen: &mut Vec<Unseen>) -> Result<Vec<Row>, Failure> {
     let blind = |error: routes::TalkError| Failure::Unanswered(error.blind().why());
     let tables = routes::look().map_err(blind)?;
     let local = kernel::settings().local_ports.value().map_or(46_000, |range| range.first / 2 + range.last / 2);
@@ -272,7 +269,9 @@ fn outward(
         let mut of: Vec<Row> = Vec::new();
         for sender in senders {
             let bound = sender.sources.iter().copied().find(|source| source.is_ipv4() == to.is_ipv4());
-            let Some(mut packet) = way.packet_out(protocol, args.from.or(bound), (to, port), sender.uid) else { continue };
+            let Some(mut packet) = way.packet_out(protocol, args.from.or(bound), (to, port), sender.uid) else {
+                continue;
+            };
             packet.gid = sender.uid.and_then(|uid| primary_group(uid).value().copied());
             packet.cgroup.clone_from(&sender.cgroup);
             if args.interface.is_some() {

@@ -145,9 +145,10 @@ fn ufw(way: &mut Way<'_>, running: &Firewall) -> Vec<(String, Seen<Persisted>)> 
 /// `ENABLED=yes` of ufw.conf, which is a shell's file.
 fn is_enabled(text: &str) -> bool {
     let lines = text.lines().map(str::trim).filter(|line| !line.starts_with('#'));
-    lines.filter_map(|line| line.strip_prefix("ENABLED=")).next_back().is_some_and(|value| {
-        value.trim_matches(['"', '\'']).eq_ignore_ascii_case("yes")
-    })
+    lines
+        .filter_map(|line| line.strip_prefix("ENABLED="))
+        .next_back()
+        .is_some_and(|value| value.trim_matches(['"', '\'']).eq_ignore_ascii_case("yes"))
 }
 
 #[cfg(test)]

@@ -120,7 +120,10 @@ fn one_chain(
         }
     }
     if let (Some((text, at)), false) = (left.first(), extra.is_empty()) {
-        return Err(Blind::NotUnderstood { what: format!("{at} beside what runs in chain {name}"), text: text.clone() });
+        return Err(Blind::NotUnderstood {
+            what: format!("{at} beside what runs in chain {name}"),
+            text: text.clone(),
+        });
     }
     for (text, at) in left {
         persisted.only_in_file.push(at.clone());
@@ -210,7 +213,8 @@ impl Reader {
             }
             ["add" | "create", "chain", family, table, chain, rest @ ..] => {
                 let drops = policy(rest);
-                let place = self.tables.entry(key(&[family, table])).or_default().entry((*chain).to_owned()).or_default();
+                let place =
+                    self.tables.entry(key(&[family, table])).or_default().entry((*chain).to_owned()).or_default();
                 place.drops = drops.or(place.drops);
                 Ok(())
             }
@@ -230,7 +234,11 @@ impl Reader {
 
     fn include(&mut self, pattern: &str, depth: u32) -> Result<(), Blind> {
         // A name without a slash is looked for where nft was built to look (/etc on Debian).
-        let pattern = if pattern.starts_with('/') { pattern.to_owned() } else { format!("/etc/{}", pattern.trim_start_matches("./")) };
+        let pattern = if pattern.starts_with('/') {
+            pattern.to_owned()
+        } else {
+            format!("/etc/{}", pattern.trim_start_matches("./"))
+        };
         let found = glob::glob(&pattern).map_err(|error| Blind::Failed {
             step: format!("find {}", untrusted(pattern.as_bytes())),
             error: error.to_string(),
@@ -293,7 +301,8 @@ impl Reader {
                 None | Some(&("type" | "comment" | "flags" | "devices" | "device")) => {}
                 Some(&"policy") => {
                     let drops = words.get(1) == Some(&"drop");
-                    self.tables.entry(table.to_owned()).or_default().entry(name.to_owned()).or_default().drops = Some(drops);
+                    self.tables.entry(table.to_owned()).or_default().entry(name.to_owned()).or_default().drops =
+                        Some(drops);
                 }
                 Some(_) => {
                     let line = rule.first().map_or(1, |(_, line)| *line);

@@ -105,8 +105,8 @@ fn passes(answer: &FilterAnswer) -> Option<bool> {
 
 fn line_of(file: &str, rulesets: &[Ruleset], rule: &mxray_model::evidence::FilterRule) -> Option<FileLine> {
     let tables = rulesets.iter().flat_map(|ruleset| &ruleset.tables).filter(|table| table.key() == rule.table);
-    let found = tables.filter_map(|table| table.chain(&rule.chain)).find_map(|chain| {
-        chain.rules.iter().find(|other| other.position == rule.position && other.line.is_some())
-    })?;
+    let found = tables
+        .filter_map(|table| table.chain(&rule.chain))
+        .find_map(|chain| chain.rules.iter().find(|other| other.position == rule.position && other.line.is_some()))?;
     Some(FileLine { file: file.to_owned(), line: found.line? })
 }

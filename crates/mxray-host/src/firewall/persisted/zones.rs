@@ -97,7 +97,9 @@ fn written(text: &str) -> Result<Open, String> {
             && let Some(name) = attribute("name")
         {
             let known = SERVICES.iter().find(|(known, _)| *known == name).map(|(_, port)| *port);
-            open.extend(known.or_else(|| services.port(name).filter(|port| PORTS.contains(port))).map(|port| (port, number)));
+            open.extend(
+                known.or_else(|| services.port(name).filter(|port| PORTS.contains(port))).map(|port| (port, number)),
+            );
         }
     }
     Ok(open)

@@ -38,7 +38,8 @@ fn check(evidence: &Evidence) -> Said {
     for (key, question) in filters::questions(firewall) {
         let FilterAbout::Resolve { server } = question.about else { continue };
         let who = question.server.clone().unwrap_or_default();
-        let asked = groups.entry(who).or_default().entry(server).or_insert(Asked { address: server, udp: None, tcp: None });
+        let asked =
+            groups.entry(who).or_default().entry(server).or_insert(Asked { address: server, udp: None, tcp: None });
         let place = if question.protocol == "udp" { &mut asked.udp } else { &mut asked.tcp };
         *place = Some((key, question, filters::outcome(firewall, &question.ends)));
     }

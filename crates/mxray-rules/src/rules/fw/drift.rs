@@ -112,10 +112,15 @@ fn finding(firewall: &Firewall, file: &str, persisted: &Persisted) -> Finding {
         }
     }
     for (text, index) in persisted.only_running.iter().take(4).zip(0u32..) {
-        finding = finding.because(format!("Only running: {text}"), "nf_tables", at(&["only_running", &index.to_string()]));
+        finding =
+            finding.because(format!("Only running: {text}"), "nf_tables", at(&["only_running", &index.to_string()]));
     }
     for ((line, text), index) in persisted.only_in_file.iter().zip(&persisted.only_in_file_texts).take(4).zip(0u32..) {
-        finding = finding.because(format!("Only in the file: {text}"), line.to_string(), at(&["only_in_file", &index.to_string()]));
+        finding = finding.because(
+            format!("Only in the file: {text}"),
+            line.to_string(),
+            at(&["only_in_file", &index.to_string()]),
+        );
     }
     fixes(file, persisted).into_iter().fold(finding, Finding::fix)
 }

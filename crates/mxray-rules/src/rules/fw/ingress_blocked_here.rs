@@ -50,7 +50,7 @@ fn check(evidence: &Evidence) -> Said {
     let servers = view::servers(evidence, &RULE)?;
     let mut judgement = Judgement::nothing();
     for (instance, server) in place::here(evidence, servers, &RULE, &mut judgement) {
-        for (wanted, doors) in services(firewall, instance, server) {
+        for (wanted, doors) in services(firewall, server) {
             if wanted.purpose == Purpose::Relay {
                 exchange(evidence, firewall, (instance, server, wanted), &doors, &mut judgement);
             }
@@ -61,29 +61,25 @@ fn check(evidence: &Evidence) -> Said {
 }
 
 /// The listeners of a server with the doors to each, IPv4 first.
-fn services<'a>(
-    firewall: &'a Firewall,
-    instance: &str,
-    server: &'a Server,
-) -> Vec<(&'a WantedListener, Vec<Door<'a>>)> {
-    let of = |(key, wanted): (&'a String, &'a WantedListener)| {
+fn services<'a>(firewall: &'a Firewall, server: &'a Server) -> Vec<(&'a WantedListener, Vec<Door<'a>>)> {
+    let of = |wanted: &'a WantedListener| {
         let doors: Vec<Door<'a>> =
-            [true, false].into_iter().filter_map(|ipv4| door(firewall, instance, key, wanted.port, ipv4)).collect();
-        (!doors.is_empty()).then_some((wanted, doors))
+            [true, false].into_iter().filter_map(|ipv4| door(firewall, wanted.port, ipv4)).collect();
+        // What asks for loopback alone has no door.
+        (!doors.is_empty() && !wanted.is_loopback_only()).then_some((wanted, doors))
     };
-    server.wanted.iter().filter_map(of).collect()
+    server.wanted.values().filter_map(of).collect()
 }
 
-fn door<'a>(firewall: &'a Firewall, instance: &str, wanted: &str, port: u16, ipv4: bool) -> Option<Door<'a>> {
+/// Two services on one port and address are asked about once, under the name of one of them.
+fn door(firewall: &Firewall, port: u16, ipv4: bool) -> Option<Door<'_>> {
     let of = |question: &FilterQuestion| {
         matches!(question.about, FilterAbout::Enter { .. })
             && question.port == port
             && question.ipv4 == ipv4
             && question.protocol == "tcp"
-            // Two services on one port and address are asked about once.
-            && (question.server.as_deref() != Some(instance) || question.configured == wanted || question.port == port)
     };
-    let asked: Vec<(&String, &FilterQuestion, Outcome<'a>)> = filters::questions(firewall)
+    let asked: Vec<(&String, &FilterQuestion, Outcome<'_>)> = filters::questions(firewall)
         .filter(|(_, question)| of(question))
         .map(|(key, question)| (key, question, filters::outcome(firewall, &question.ends)))
         .collect();
@@ -167,9 +163,8 @@ fn undecided(instance: &str, port: u16, domain: &str) -> Blind {
 /// What the operator's assignments file says of a port.
 fn declared(evidence: &Evidence, port: u16) -> Option<&Exposure> {
     let services = &evidence.assignments.value()?.services;
-    let is_it = |one: &&mxray_model::evidence::Assignment| {
-        one.protocol == "tcp" && (one.ports.0..=one.ports.1).contains(&port)
-    };
+    let is_it =
+        |one: &&mxray_model::evidence::Assignment| one.protocol == "tcp" && (one.ports.0..=one.ports.1).contains(&port);
     services.values().find(is_it).map(|one| &one.exposure)
 }
 
@@ -187,12 +182,15 @@ fn closed(
         // Who comes over IPv6 at all comes because an AAAA record says so; others try IPv4 when it fails.
         (false, true) => (Severity::Notice, "who comes over IPv6 has to try again over IPv4".to_owned()),
     };
-    finding(evidence, firewall, instance, one, answer, (severity, &format!("strangers cannot reach port {} over {family}", one.port), &effect))
-        .because(
-            format!("Mail is meant to come here: {why}."),
-            "configuration",
-            view::server_pointer(instance, &[]),
-        )
+    finding(
+        evidence,
+        firewall,
+        instance,
+        one,
+        answer,
+        (severity, &format!("strangers cannot reach port {} over {family}", one.port), &effect),
+    )
+    .because(format!("Mail is meant to come here: {why}."), "configuration", view::server_pointer(instance, &[]))
 }
 
 fn finding(
@@ -208,12 +206,10 @@ fn finding(
     let part = if answer.packet.state == "new" { "their connections are" } else { "its answers to them are" };
     let listens = evidence.sockets.value().is_some_and(|sockets| !view::listeners_on(sockets, one.port).is_empty());
     let also = if listens { "" } else { " Besides, nothing listens there." };
-    let subject = if one.ipv4 {
-        view::port_scope(one.port)
-    } else {
-        Subject::endpoint(format!("[::]:{}/tcp", one.port))
-    };
-    let summary = format!("{instance}: {what}: {part} {how} by {who} of this host's own packet filter; {effect}.{also}");
+    let subject =
+        if one.ipv4 { view::port_scope(one.port) } else { Subject::endpoint(format!("[::]:{}/tcp", one.port)) };
+    let summary =
+        format!("{instance}: {what}: {part} {how} by {who} of this host's own packet filter; {effect}.{also}");
     let finding = RULE
         .finding_as(severity, subject, summary)
         .confidence(CONFIDENCE)
@@ -252,7 +248,7 @@ fn users(evidence: &Evidence, firewall: &Firewall, judgement: &mut Judgement) {
         if place::elsewhere(evidence, instance, server).is_some() {
             continue;
         }
-        for (wanted, doors) in services(firewall, instance, server) {
+        for (wanted, doors) in services(firewall, server) {
             let kind = match wanted.purpose {
                 Purpose::Submission | Purpose::Submissions => "submission",
                 Purpose::Mailbox => "mailboxes",
@@ -320,10 +316,7 @@ fn sign(evidence: &Evidence, port: u16, (kind, other_open): (&str, bool), mailbo
     if mailboxes_open {
         return Some("users can fetch their mail from outside, and not send any".to_owned());
     }
-    evidence
-        .declared
-        .submission_user
-        .then(|| "users log in here to send, as mxray's own configuration says".to_owned())
+    evidence.declared.submission_user.then(|| "users log in here to send, as mxray's own configuration says".to_owned())
 }
 
 /// Somebody who is not this host and not of a private network has a connection to this port.
@@ -335,11 +328,8 @@ fn stranger_connected(evidence: &Evidence, port: u16) -> Option<IpAddr> {
     };
     let public: Vec<Prefix> =
         evidence.declared.public_prefixes.iter().filter_map(|prefix| prefix.parse().ok()).collect();
-    let is_public = |peer: &IpAddr| {
-        public.iter().any(|prefix| prefix.contains(*peer)) || !mxray_model::special::is_special(*peer)
-    };
+    let is_public =
+        |peer: &IpAddr| public.iter().any(|prefix| prefix.contains(*peer)) || !mxray_model::special::is_special(*peer);
     let peers = load.peers.iter().filter_map(|count| view::address_of(&count.who));
-    peers.map(|peer| peer.to_canonical()).find(|peer| {
-        !own.contains(peer) && !peer.is_loopback() && is_public(peer)
-    })
+    peers.map(|peer| peer.to_canonical()).find(|peer| !own.contains(peer) && !peer.is_loopback() && is_public(peer))
 }

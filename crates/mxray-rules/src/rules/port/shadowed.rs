@@ -53,7 +53,8 @@ fn check(evidence: &Evidence) -> Said {
             let is_user_port = !matches!(wanted.purpose, mxray_model::evidence::Purpose::Relay);
             let severity = match (&instead, receives.is_some() || is_user_port) {
                 (Instead::Own, _) => {
-                    judgement.well(format!("port {} is redirected to another listener of mail ({target})", question.port));
+                    judgement
+                        .well(format!("port {} is redirected to another listener of mail ({target})", question.port));
                     continue;
                 }
                 (Instead::Other(_), _) | (Instead::Elsewhere, false) => Severity::Notice,
@@ -80,8 +81,8 @@ fn target(rewritten: &RewrittenTo, to: IpAddr, port: u16) -> SocketAddr {
 }
 
 fn instead(evidence: &Evidence, sockets: &Sockets, target: SocketAddr) -> Instead {
-    let own = target.ip().is_loopback()
-        || matches!(&evidence.addresses, Seen::Value(own) if own.contains(&target.ip()));
+    let own =
+        target.ip().is_loopback() || matches!(&evidence.addresses, Seen::Value(own) if own.contains(&target.ip()));
     if !own {
         return Instead::Elsewhere;
     }
