@@ -402,7 +402,7 @@ impl<'all> Walk<'all> {
                 }
             }
             Act::Translated(rewritten) => {
-                self.translated(place, rule, view, rewritten);
+                self.translated(place, rule, view, rewritten.map(|to| *to));
                 flow.accepts = true;
             }
             Act::Anything | Act::Verdict(Verdict::Other(_)) => {

@@ -236,53 +236,12 @@ impl Writer<'_> {
 
     fn loads(&mut self, expression: &Expression) {
         match expression {
-            Expression::Payload { to, base, offset, len } => {
-                let size = usize::try_from(*len).unwrap_or(0);
-                // Two ports, or two addresses, that stand side by side are loaded as one.
-                let halves = match (base, offset, len, self.v6) {
-                    (Base::Transport, 0, 4, _) => Some((2, 2)),
-                    (Base::Network, 12, 8, Some(false)) => Some((4, 16)),
-                    (Base::Network, 8, 32, Some(true)) => Some((16, 24)),
-                    _ => None,
-                };
-                let (words, format) = match halves {
-                    Some((half, second)) => {
-                        let (first, format) = self.payload_words(*base, *offset, half);
-                        let (second, _) = self.payload_words(*base, second, half);
-                        (format!("{first} . {second}"), format)
-                    }
-                    None => self.payload_words(*base, *offset, *len),
-                };
-                self.load(*to, size, words, format);
-                if let (Some(_), Some(last)) = (halves, self.loaded.last_mut()) {
-                    last.pair = true;
-                }
-            }
+            Expression::Payload { to, base, offset, len } => self.load_payload(*to, *base, *offset, *len),
             Expression::Meta { to, key } => {
                 let (words, format, len) = meta(*key);
                 self.load(*to, len, words, format);
             }
-            Expression::Ct { to, key, way } => {
-                let (words, format, len) = connection(*key);
-                let way = match way {
-                    Some(Way::Original) => "original ",
-                    Some(Way::Reply) => "reply ",
-                    None => "",
-                };
-                let address = match (words, self.v6) {
-                    ("ip saddr" | "ip daddr", _) => Format::Address4,
-                    ("ip6 saddr" | "ip6 daddr", _) => Format::Address6,
-                    ("saddr" | "daddr", six) => {
-                        if six == Some(true) {
-                            Format::Address6
-                        } else {
-                            Format::Address4
-                        }
-                    }
-                    _ => format,
-                };
-                self.load(*to, len, format!("ct {way}{words}"), address);
-            }
+            Expression::Ct { to, key, way } => self.load_connection(*to, *key, *way),
             Expression::Fib { to, result, flags } => {
                 let (words, format) = fib(*result, *flags);
                 self.load(*to, 4, words, format);
@@ -315,24 +274,65 @@ impl Writer<'_> {
                 }
             }
             Expression::Bitwise { from, to, len, operation } => self.bitwise(*from, *to, *len, operation),
-            Expression::ByteOrder { from, to, .. } if from != to => {
-                if let Some(mut loaded) = self.get(*from).cloned() {
-                    loaded.at = *to;
-                    self.loaded.retain(|old| old.at != *to);
-                    self.loaded.push(loaded);
-                }
-            }
-            // From here on the bytes are in the network's order.
-            Expression::ByteOrder { to, .. } => {
-                if let Some(loaded) = self.loaded.iter_mut().find(|loaded| loaded.at == *to) {
-                    loaded.format = match loaded.format {
-                        Format::Native => Format::Number,
-                        other => other,
-                    };
-                }
-            }
+            Expression::ByteOrder { from, to, .. } => self.byte_order(*from, *to),
             _ => {}
         }
+    }
+
+    fn load_payload(&mut self, to: Register, base: Base, offset: u32, len: u32) {
+        let size = usize::try_from(len).unwrap_or(0);
+        // Two ports, or two addresses, that stand side by side are loaded as one.
+        let halves = match (base, offset, len, self.v6) {
+            (Base::Transport, 0, 4, _) => Some((2, 2)),
+            (Base::Network, 12, 8, Some(false)) => Some((4, 16)),
+            (Base::Network, 8, 32, Some(true)) => Some((16, 24)),
+            _ => None,
+        };
+        let (words, format) = match halves {
+            Some((half, second)) => {
+                let (first, format) = self.payload_words(base, offset, half);
+                let (second, _) = self.payload_words(base, second, half);
+                (format!("{first} . {second}"), format)
+            }
+            None => self.payload_words(base, offset, len),
+        };
+        self.load(to, size, words, format);
+        if let (Some(_), Some(last)) = (halves, self.loaded.last_mut()) {
+            last.pair = true;
+        }
+    }
+
+    fn load_connection(&mut self, to: Register, key: u32, way: Option<Way>) {
+        let (words, format, len) = connection(key);
+        let way = match way {
+            Some(Way::Original) => "original ",
+            Some(Way::Reply) => "reply ",
+            None => "",
+        };
+        let address = match (words, self.v6) {
+            ("ip saddr" | "ip daddr", _) => Format::Address4,
+            ("ip6 saddr" | "ip6 daddr", _) => Format::Address6,
+            ("saddr" | "daddr", six) => {
+                if six == Some(true) {
+                    Format::Address6
+                } else {
+                    Format::Address4
+                }
+            }
+            _ => format,
+        };
+        self.load(to, len, format!("ct {way}{words}"), address);
+    }
+
+    /// From here on the bytes are in the network's order.
+    fn byte_order(&mut self, from: Register, to: Register) {
+        let Some(mut loaded) = self.get(from).cloned() else { return };
+        loaded.at = to;
+        if loaded.format == Format::Native {
+            loaded.format = Format::Number;
+        }
+        self.loaded.retain(|old| old.at != to);
+        self.loaded.push(loaded);
     }
 
     fn bitwise(&mut self, from: Register, to: Register, len: usize, operation: &Bitwise) {
@@ -782,6 +782,6 @@ fn fib(result: u32, flags: u32) -> (String, Format) {
 /// A number of bytes in the greatest unit that it is a multiple of.
 fn size(bytes: u64) -> String {
     let units = [(1 << 20, "mbytes"), (1 << 10, "kbytes")];
-    let unit = units.iter().find(|(unit, _)| bytes >= *unit && bytes % unit == 0);
+    let unit = units.iter().find(|(unit, _)| bytes >= *unit && bytes.is_multiple_of(*unit));
     unit.map_or_else(|| format!("{bytes} bytes"), |(unit, name)| format!("{} {name}", bytes / unit))
 }
