@@ -98,11 +98,6 @@ impl Bits {
         self.is_known().then(|| self.value())
     }
 
-    /// The number that a native register holds, where it is known.
-    pub fn as_number(&self) -> Option<u32> {
-        Some(u32::from_ne_bytes(self.all()?.get(..4)?.try_into().ok()?))
-    }
-
     /// The smallest and the greatest value that it may have, in the order of bytes.
     pub fn bounds(&self) -> (Vec<u8>, Vec<u8>) {
         let high = self.value().iter().zip(self.known_bits()).map(|(value, known)| value | !known).collect();
@@ -297,8 +292,8 @@ mod tests {
 
     #[test]
     fn shifts_and_swaps_are_the_kernels() {
-        assert_eq!(Bits::number(0x0102).shifted(4, true).as_number(), Some(0x1020));
-        assert_eq!(Bits::number(0x0102).shifted(8, false).as_number(), Some(0x01));
+        assert_eq!(Bits::number(0x0102).shifted(4, true), Bits::number(0x1020));
+        assert_eq!(Bits::number(0x0102).shifted(8, false), Bits::number(0x01));
         assert_eq!(Bits::known(&[1, 2]).swapped(2).value(), [2, 1]);
         assert!(Bits::unknown(4).shifted(31, true).piece(0, 4).all().is_none());
     }

@@ -18,7 +18,7 @@ pub enum Act {
         bypass: bool,
     },
     /// Decided by an address translation: the chain ends with accept.
-    Translated(Option<Rewrite>),
+    Translated(Option<Box<Rewrite>>),
     /// It may be anything: what it does is not understood.
     Anything,
 }
@@ -125,9 +125,9 @@ impl Machine<'_, '_> {
     }
 
     /// Loads what may be missing (then the rule does not match) or not known.
-    fn load_option(&mut self, to: Register, loaded: Loaded, len: usize, what: &str) {
+    fn load_option(&mut self, to: Register, loaded: &Loaded, len: usize, what: &str) {
         match loaded {
-            Loaded::Bits(bits) => self.load(to, &bits),
+            Loaded::Bits(bits) => self.load(to, bits),
             Loaded::Missing => self.truth = Truth::No,
             Loaded::PerhapsMissing => {
                 self.load(to, &Bits::unknown(len));
@@ -225,7 +225,7 @@ impl Machine<'_, '_> {
             Expression::Payload { to, base, offset, len } => {
                 let (offset, len) = (to_usize(*offset), to_usize(*len).min(REGISTER_BYTES));
                 let loaded = payload(self.view, *base, offset, len);
-                self.load_option(*to, loaded, len, "this part of the payload");
+                self.load_option(*to, &loaded, len, "this part of the payload");
             }
             Expression::PayloadSet { from, base, offset, len } => {
                 let (offset, len) = (to_usize(*offset), to_usize(*len).min(REGISTER_BYTES));
@@ -238,7 +238,7 @@ impl Machine<'_, '_> {
             }
             Expression::Meta { to, key } => {
                 let loaded = meta(self.view, self.around.surroundings, *key);
-                self.load_option(*to, loaded, 16, "a property that a rule asks for");
+                self.load_option(*to, &loaded, 16, "a property that a rule asks for");
             }
             Expression::MetaSet { from, key } => {
                 let bits = self.registers.piece(*from, 4);
@@ -254,7 +254,7 @@ impl Machine<'_, '_> {
             }
             Expression::Ct { to, key, way } => {
                 let loaded = connection(self.view, *key, *way);
-                self.load_option(*to, loaded, 16, "what conntrack knows of the connection");
+                self.load_option(*to, &loaded, 16, "what conntrack knows of the connection");
             }
             Expression::CtSet { from, key, .. } => {
                 let registers = self.registers;
@@ -268,11 +268,11 @@ impl Machine<'_, '_> {
             }
             Expression::Fib { to, result, flags } => {
                 let loaded = super::fib::look(self.view, self.around.surroundings, *result, *flags);
-                self.load_option(*to, loaded, 16, "the route or the kind of the address");
+                self.load_option(*to, &loaded, 16, "the route or the kind of the address");
             }
             Expression::Socket { to, key, level } => {
                 let loaded = socket(self.view, self.around.surroundings, *key, *level);
-                self.load_option(*to, loaded, 8, "the socket that the packet is for");
+                self.load_option(*to, &loaded, 8, "the socket that the packet is for");
             }
             Expression::NumberGenerator { to, modulus, offset, .. } | Expression::Hash { to, modulus, offset } => {
                 self.load(*to, &generated(*modulus, *offset));
@@ -289,7 +289,7 @@ impl Machine<'_, '_> {
         };
         match (option_of_tcp, presence) {
             (true, true) => self.load(to, &Bits::unknown(1).masked(&[1], &[0])),
-            (true, false) => self.load_option(to, Loaded::PerhapsMissing, 16, "a TCP option"),
+            (true, false) => self.load_option(to, &Loaded::PerhapsMissing, 16, "a TCP option"),
             // An ordinary packet has no extension header.
             (false, true) => self.load(to, &Bits::byte(0)),
             (false, false) => self.truth = Truth::No,
@@ -469,10 +469,10 @@ impl Machine<'_, '_> {
                 });
                 self.acts.push(Act::Translated(None));
             }
-            Nat::Destination => self.acts.push(Act::Translated(Some(Rewrite { address, port, here: false }))),
+            Nat::Destination => self.acts.push(Act::Translated(Some(Box::new(Rewrite { address, port, here: false })))),
             Nat::Redirect => {
                 let address = redirected(self.view, self.around.surroundings);
-                self.acts.push(Act::Translated(Some(Rewrite { address: Some(address), port, here: true })));
+                self.acts.push(Act::Translated(Some(Box::new(Rewrite { address: Some(address), port, here: true }))));
             }
         }
     }

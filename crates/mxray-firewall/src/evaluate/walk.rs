@@ -12,7 +12,7 @@ use mxray_model::evidence::{FilterAnswer, FilterRule, FilterStep, FilterVerdict,
 /// kernel loaded.
 const DEPTH_MAX: u32 = 64;
 /// Rules and set elements that are looked at for one packet. A set of 100,000 rules needs as many.
-const STEPS_MAX: usize = 4_000_000;
+const STEPS_MAX: usize = 1_500_000;
 /// Steps that are told of.
 const WALK_MAX: usize = 256;
 /// Possible ends, doubts and changes of the destination that are kept.
@@ -402,7 +402,7 @@ impl<'all> Walk<'all> {
                 }
             }
             Act::Translated(rewritten) => {
-                self.translated(place, rule, view, rewritten);
+                self.translated(place, rule, view, rewritten.map(|to| *to));
                 flow.accepts = true;
             }
             Act::Anything | Act::Verdict(Verdict::Other(_)) => {

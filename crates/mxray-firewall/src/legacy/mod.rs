@@ -108,12 +108,11 @@ struct Reader {
 impl Reader {
     fn leave_out(&mut self, what: &str, why: &str) {
         let table = self.current.and_then(|at| self.ruleset.tables.get(at)).map(Table::key);
-        let same = |left: &LeftOut| left.table == table && left.why == why;
-        if self.ruleset.left_out.len() < LEFT_OUT_MAX || !self.ruleset.left_out.iter().any(same) {
-            let entry = LeftOut { what: what.to_owned(), why: why.to_owned(), table, rules: true };
-            if self.ruleset.left_out.len() < 4 * LEFT_OUT_MAX {
-                self.ruleset.left_out.push(entry);
-            }
+        let same = |left: &&LeftOut| left.table == table && left.why == why;
+        // A limit is told once, lines that are no rules up to a number.
+        let told = self.ruleset.left_out.iter().filter(same).count();
+        if told < if why.starts_with("more than ") { 1 } else { LEFT_OUT_MAX } {
+            self.ruleset.left_out.push(LeftOut { what: what.to_owned(), why: why.to_owned(), table, rules: true });
         }
     }
 

@@ -53,27 +53,7 @@ pub fn read_match(name: &str, revision: u32, info: &[u8], v6: bool) -> Match {
 
 fn known_match(name: &str, revision: u32, info: Info<'_>, v6: bool) -> Option<Match> {
     match (name, revision) {
-        ("tcp", 0) => {
-            let inverted = info.u8(11)?;
-            let flags = (info.u8(9)?, info.u8(10)?);
-            Some(Match::Ports {
-                protocol: 6,
-                source: ports(info, 0, inverted & 1 != 0)?,
-                destination: ports(info, 4, inverted & 2 != 0)?,
-                flags: (flags != (0, 0) || inverted & 4 != 0).then_some((flags.0, flags.1, inverted & 4 != 0)),
-                option: info.u8(8)? != 0,
-            })
-        }
-        ("udp" | "udplite", 0) => {
-            let inverted = info.u8(8)?;
-            Some(Match::Ports {
-                protocol: if name == "udp" { 17 } else { 136 },
-                source: ports(info, 0, inverted & 1 != 0)?,
-                destination: ports(info, 4, inverted & 2 != 0)?,
-                flags: None,
-                option: false,
-            })
-        }
+        ("tcp" | "udp" | "udplite", 0) => transport(name, info),
         ("icmp", 0) | ("icmp6", 0) => Some(Match::Icmp {
             v6: name == "icmp6",
             kind: info.u8(0)?,
@@ -91,19 +71,7 @@ fn known_match(name: &str, revision: u32, info: Info<'_>, v6: bool) -> Option<Ma
                 ..Conntrack::default()
             })))
         }
-        ("owner", 1) => {
-            let (asked, inverted) = (info.u8(16)?, info.u8(17)?);
-            let span = |at: usize, bit: u8| -> Option<Option<(Span, bool)>> {
-                let span = (info.u32(at)?, info.u32(at + 4)?);
-                Some((asked & bit != 0).then_some((span, inverted & bit != 0)))
-            };
-            Some(Match::Owner {
-                uid: span(0, 1)?,
-                gid: span(8, 2)?,
-                socket: (asked & 4 != 0).then_some(inverted & 4 == 0),
-                groups: asked & 8 != 0,
-            })
-        }
+        ("owner", 1) => owner(info),
         ("addrtype", 0 | 1) => address_type(revision, info),
         ("mark", 1) => Some(Match::Mark { mark: info.u32(0)?, mask: info.u32(4)?, inverted: info.u8(8)? != 0 }),
         ("connmark", 1) => Some(Match::ConnMark { mark: info.u32(0)?, mask: info.u32(4)?, inverted: info.u8(8)? != 0 }),
@@ -137,6 +105,42 @@ fn known_match(name: &str, revision: u32, info: Info<'_>, v6: bool) -> Option<Ma
         ("nfacct", _) => Some(Match::Always { name: name.to_owned() }),
         _ => None,
     }
+}
+
+fn transport(name: &str, info: Info<'_>) -> Option<Match> {
+    if name == "tcp" {
+        let inverted = info.u8(11)?;
+        let flags = (info.u8(9)?, info.u8(10)?);
+        return Some(Match::Ports {
+            protocol: 6,
+            source: ports(info, 0, inverted & 1 != 0)?,
+            destination: ports(info, 4, inverted & 2 != 0)?,
+            flags: (flags != (0, 0) || inverted & 4 != 0).then_some((flags.0, flags.1, inverted & 4 != 0)),
+            option: info.u8(8)? != 0,
+        });
+    }
+    let inverted = info.u8(8)?;
+    Some(Match::Ports {
+        protocol: if name == "udp" { 17 } else { 136 },
+        source: ports(info, 0, inverted & 1 != 0)?,
+        destination: ports(info, 4, inverted & 2 != 0)?,
+        flags: None,
+        option: false,
+    })
+}
+
+fn owner(info: Info<'_>) -> Option<Match> {
+    let (asked, inverted) = (info.u8(16)?, info.u8(17)?);
+    let span = |at: usize, bit: u8| -> Option<Option<(Span, bool)>> {
+        let span = (info.u32(at)?, info.u32(at + 4)?);
+        Some((asked & bit != 0).then_some((span, inverted & bit != 0)))
+    };
+    Some(Match::Owner {
+        uid: span(0, 1)?,
+        gid: span(8, 2)?,
+        socket: (asked & 4 != 0).then_some(inverted & 4 == 0),
+        groups: asked & 8 != 0,
+    })
 }
 
 /// Two ports in this machine's byte order. `Some(None)`: any port.

@@ -24,6 +24,8 @@ struct Loaded {
     /// A constant that is not yet written.
     constant: Option<Vec<u8>>,
     mask: Option<Vec<u8>>,
+    /// Two values side by side, loaded as one.
+    pair: bool,
 }
 
 struct Writer<'table> {
@@ -73,7 +75,7 @@ impl Writer<'_> {
 
     fn load(&mut self, at: Register, len: usize, words: impl Into<String>, format: Format) {
         self.loaded.retain(|old| old.at + old.len.next_multiple_of(4) <= at || old.at >= at + len.next_multiple_of(4));
-        self.loaded.push(Loaded { at, len, words: words.into(), format, constant: None, mask: None });
+        self.loaded.push(Loaded { at, len, words: words.into(), format, constant: None, mask: None, pair: false });
     }
 
     fn get(&self, at: Register) -> Option<&Loaded> {
@@ -112,13 +114,18 @@ impl Writer<'_> {
                 let Some(loaded) = self.get(*from).cloned() else { return };
                 let not = if *inverted { "!= " } else { "" };
                 self.imply(&loaded.words);
-                self.say(format!("{} {not}{}", loaded.words, value::range(loaded.format, low, high)));
+                self.say(format!("{} {not}{}", loaded.words, value::span(loaded.format, low, high)));
             }
             Expression::Lookup { set, from, to, verdict, inverted } => {
                 self.lookup(set, *from, *to, *verdict, *inverted);
             }
             Expression::Dynamic { .. } => self.dynamic(expression),
-            Expression::Nat { kind, address, port, flags, .. } => self.nat(*kind, *address, *port, *flags),
+            Expression::Nat { kind, family, address, port, flags } => {
+                let before = self.v6;
+                self.v6 = family.map_or(before, |family| Some(family == 10));
+                self.nat(*kind, *address, *port, *flags);
+                self.v6 = before;
+            }
             Expression::MetaSet { from, key } => {
                 let format = if *key == 3 { Format::Mark } else { Format::Native };
                 self.say(format!("{} set {}", meta(*key).0, self.operand(*from, format)));
@@ -151,7 +158,7 @@ impl Writer<'_> {
             Expression::Counter { .. } => "counter".to_owned(),
             Expression::Limit { over, rate, unit, burst, bytes } => limit(*over, *rate, *unit, *burst, *bytes),
             Expression::Quota { over, bytes, .. } => {
-                format!("quota {}{bytes} bytes", if *over { "over " } else { "" })
+                format!("quota {}{}", if *over { "over " } else { "" }, size(*bytes))
             }
             Expression::ConnLimit { over, count } => format!("ct count {}{count}", if *over { "over " } else { "" }),
             Expression::Log { prefix, group } => {
@@ -229,50 +236,12 @@ impl Writer<'_> {
 
     fn loads(&mut self, expression: &Expression) {
         match expression {
-            Expression::Payload { to, base, offset, len } => {
-                let size = usize::try_from(*len).unwrap_or(0);
-                // Two ports, or two addresses, that stand side by side are loaded as one.
-                let halves = match (base, offset, len, self.v6) {
-                    (Base::Transport, 0, 4, _) => Some((2, 2)),
-                    (Base::Network, 12, 8, Some(false)) => Some((4, 16)),
-                    (Base::Network, 8, 32, Some(true)) => Some((16, 24)),
-                    _ => None,
-                };
-                let (words, format) = match halves {
-                    Some((half, second)) => {
-                        let (first, format) = self.payload_words(*base, *offset, half);
-                        let (second, _) = self.payload_words(*base, second, half);
-                        (format!("{first} . {second}"), format)
-                    }
-                    None => self.payload_words(*base, *offset, *len),
-                };
-                self.load(*to, size, words, format);
-            }
+            Expression::Payload { to, base, offset, len } => self.load_payload(*to, *base, *offset, *len),
             Expression::Meta { to, key } => {
                 let (words, format, len) = meta(*key);
                 self.load(*to, len, words, format);
             }
-            Expression::Ct { to, key, way } => {
-                let (words, format, len) = connection(*key);
-                let way = match way {
-                    Some(Way::Original) => "original ",
-                    Some(Way::Reply) => "reply ",
-                    None => "",
-                };
-                let address = match (words, self.v6) {
-                    ("ip saddr" | "ip daddr", _) => Format::Address4,
-                    ("ip6 saddr" | "ip6 daddr", _) => Format::Address6,
-                    ("saddr" | "daddr", six) => {
-                        if six == Some(true) {
-                            Format::Address6
-                        } else {
-                            Format::Address4
-                        }
-                    }
-                    _ => format,
-                };
-                self.load(*to, len, format!("ct {way}{words}"), address);
-            }
+            Expression::Ct { to, key, way } => self.load_connection(*to, *key, *way),
             Expression::Fib { to, result, flags } => {
                 let (words, format) = fib(*result, *flags);
                 self.load(*to, 4, words, format);
@@ -305,24 +274,65 @@ impl Writer<'_> {
                 }
             }
             Expression::Bitwise { from, to, len, operation } => self.bitwise(*from, *to, *len, operation),
-            Expression::ByteOrder { from, to, .. } if from != to => {
-                if let Some(mut loaded) = self.get(*from).cloned() {
-                    loaded.at = *to;
-                    self.loaded.retain(|old| old.at != *to);
-                    self.loaded.push(loaded);
-                }
-            }
-            // From here on the bytes are in the network's order.
-            Expression::ByteOrder { to, .. } => {
-                if let Some(loaded) = self.loaded.iter_mut().find(|loaded| loaded.at == *to) {
-                    loaded.format = match loaded.format {
-                        Format::Native => Format::Number,
-                        other => other,
-                    };
-                }
-            }
+            Expression::ByteOrder { from, to, .. } => self.byte_order(*from, *to),
             _ => {}
         }
+    }
+
+    fn load_payload(&mut self, to: Register, base: Base, offset: u32, len: u32) {
+        let size = usize::try_from(len).unwrap_or(0);
+        // Two ports, or two addresses, that stand side by side are loaded as one.
+        let halves = match (base, offset, len, self.v6) {
+            (Base::Transport, 0, 4, _) => Some((2, 2)),
+            (Base::Network, 12, 8, Some(false)) => Some((4, 16)),
+            (Base::Network, 8, 32, Some(true)) => Some((16, 24)),
+            _ => None,
+        };
+        let (words, format) = match halves {
+            Some((half, second)) => {
+                let (first, format) = self.payload_words(base, offset, half);
+                let (second, _) = self.payload_words(base, second, half);
+                (format!("{first} . {second}"), format)
+            }
+            None => self.payload_words(base, offset, len),
+        };
+        self.load(to, size, words, format);
+        if let (Some(_), Some(last)) = (halves, self.loaded.last_mut()) {
+            last.pair = true;
+        }
+    }
+
+    fn load_connection(&mut self, to: Register, key: u32, way: Option<Way>) {
+        let (words, format, len) = connection(key);
+        let way = match way {
+            Some(Way::Original) => "original ",
+            Some(Way::Reply) => "reply ",
+            None => "",
+        };
+        let address = match (words, self.v6) {
+            ("ip saddr" | "ip daddr", _) => Format::Address4,
+            ("ip6 saddr" | "ip6 daddr", _) => Format::Address6,
+            ("saddr" | "daddr", six) => {
+                if six == Some(true) {
+                    Format::Address6
+                } else {
+                    Format::Address4
+                }
+            }
+            _ => format,
+        };
+        self.load(to, len, format!("ct {way}{words}"), address);
+    }
+
+    /// From here on the bytes are in the network's order.
+    fn byte_order(&mut self, from: Register, to: Register) {
+        let Some(mut loaded) = self.get(from).cloned() else { return };
+        loaded.at = to;
+        if loaded.format == Format::Native {
+            loaded.format = Format::Number;
+        }
+        self.loaded.retain(|old| old.at != to);
+        self.loaded.push(loaded);
     }
 
     fn bitwise(&mut self, from: Register, to: Register, len: usize, operation: &Bitwise) {
@@ -351,7 +361,7 @@ impl Writer<'_> {
             Implied::Protocol(1) => words.starts_with("icmp "),
             Implied::Protocol(58) => words.starts_with("icmpv6 "),
             Implied::Protocol(_) => false,
-            Implied::Family => words.starts_with("ip ") || words.starts_with("ip6 "),
+            Implied::Family => ["ip ", "ip6 ", "icmp ", "icmpv6 "].iter().any(|start| words.starts_with(start)),
         };
         for (at, _) in self.implied.iter().filter(|(_, implied)| wanted(implied)) {
             if let Some(word) = self.words.get_mut(*at) {
@@ -369,7 +379,7 @@ impl Writer<'_> {
             && register == from
         {
             self.words.pop();
-            return self.say(format!("{} {}", loaded.words, value::range(loaded.format, &low, bytes)));
+            return self.say(format!("{} {}", loaded.words, value::span(loaded.format, &low, bytes)));
         }
         let operator = match order {
             Order::Equal => "",
@@ -387,7 +397,7 @@ impl Writer<'_> {
         }
         self.say(match &loaded.mask {
             Some(mask) => masked(&loaded, mask, order, operator, bytes),
-            None if loaded.words.contains(" . ") => {
+            None if loaded.pair => {
                 let parts: Vec<String> =
                     bytes.chunks(2.max(bytes.len() / 2)).map(|part| value::value(loaded.format, part)).collect();
                 format!("{} {operator}{}", loaded.words, parts.join(" . "))
@@ -429,7 +439,7 @@ impl Writer<'_> {
                 None => loaded.words.clone(),
             });
             let size = loaded.len.max(1);
-            if loaded.words.contains(" . ") {
+            if loaded.pair {
                 parts.extend([(size / 2, loaded.format), (size / 2, loaded.format)]);
             } else {
                 parts.push((size, loaded.format));
@@ -475,6 +485,9 @@ impl Writer<'_> {
         let Expression::Dynamic { set, key, operation, expressions, .. } = expression else { return };
         let len = self.table.set(set).map_or(4, |set| set.key_len);
         let (words, _) = self.key(*key, len);
+        for part in words.split(" . ") {
+            self.imply(part);
+        }
         let name = match operation {
             0 => "add",
             1 => "update",
@@ -539,15 +552,27 @@ impl Writer<'_> {
     fn reject(&mut self, kind: u32, code: u8) {
         let text = match (kind, code) {
             (1, _) => {
-                self.imply("tcp reset");
+                self.imply("ip ");
+                // Where the rule has said TCP before, it is not said again.
+                let says = |word: &String| word.starts_with("tcp ") || word == "meta l4proto tcp";
+                let last = self.words.iter().rposition(|word| word == "meta l4proto tcp");
+                if let (true, Some(last)) = (self.words.iter().filter(|word| says(word)).count() > 1, last)
+                    && let Some(word) = self.words.get_mut(last)
+                {
+                    word.clear();
+                }
                 "reject with tcp reset".to_owned()
             }
             (2, 1) => "reject".to_owned(),
             (2, 0) => "reject with icmpx no-route".to_owned(),
             (2, 2) => "reject with icmpx host-unreachable".to_owned(),
             (2, _) => "reject with icmpx admin-prohibited".to_owned(),
-            (0, 3) if self.v6 != Some(true) => "reject".to_owned(),
-            (0, 4) if self.v6 == Some(true) => "reject".to_owned(),
+            (0, 3) if self.table.family == Family::Ip => "reject".to_owned(),
+            (0, 4) if self.table.family == Family::Ip6 => "reject".to_owned(),
+            (0, _) => {
+                self.imply(if self.v6 == Some(true) { "ip6 " } else { "ip " });
+                format!("reject with {}", crate::evaluate::reject_words(kind, code, self.v6 == Some(true)))
+            }
             _ => format!("reject with {}", crate::evaluate::reject_words(kind, code, self.v6 == Some(true))),
         };
         self.say(text);
@@ -688,8 +713,8 @@ fn meta(key: u32) -> (&'static str, Format, usize) {
         5 => ("oif", Format::Native, 4),
         6 => ("iifname", Format::Interface, 16),
         7 => ("oifname", Format::Interface, 16),
-        8 => ("iiftype", Format::LinkKind, 2),
-        9 => ("oiftype", Format::LinkKind, 2),
+        8 => ("meta iiftype", Format::LinkKind, 2),
+        9 => ("meta oiftype", Format::LinkKind, 2),
         10 => ("meta skuid", Format::Native, 4),
         11 => ("meta skgid", Format::Native, 4),
         12 => ("meta nftrace", Format::Number, 1),
@@ -697,19 +722,19 @@ fn meta(key: u32) -> (&'static str, Format, usize) {
         16 => ("meta l4proto", Format::Protocol, 1),
         17 => ("ibrname", Format::Interface, 16),
         18 => ("obrname", Format::Interface, 16),
-        19 => ("pkttype", Format::PacketKind, 1),
-        20 => ("cpu", Format::Native, 4),
+        19 => ("meta pkttype", Format::PacketKind, 1),
+        20 => ("meta cpu", Format::Native, 4),
         21 => ("iifgroup", Format::Native, 4),
         22 => ("oifgroup", Format::Native, 4),
         23 => ("meta cgroup", Format::Native, 4),
         25 => ("meta ipsec", Format::Boolean, 1),
-        26 => ("iifkind", Format::Interface, 16),
-        27 => ("oifkind", Format::Interface, 16),
+        26 => ("meta iifkind", Format::Interface, 16),
+        27 => ("meta oifkind", Format::Interface, 16),
         30 => ("meta time", Format::Native, 8),
         31 => ("meta day", Format::Number, 1),
         32 => ("meta hour", Format::Native, 4),
-        33 => ("sdif", Format::Native, 4),
-        34 => ("sdifname", Format::Interface, 16),
+        33 => ("meta sdif", Format::Native, 4),
+        34 => ("meta sdifname", Format::Interface, 16),
         _ => ("meta (not understood)", Format::Raw, 4),
     }
 }
@@ -752,4 +777,11 @@ fn fib(result: u32, flags: u32) -> (String, Format) {
         _ => ("type", Format::AddressKind),
     };
     (format!("fib {} {result}", of.join(" . ")), format)
+}
+
+/// A number of bytes in the greatest unit that it is a multiple of.
+fn size(bytes: u64) -> String {
+    let units = [(1 << 20, "mbytes"), (1 << 10, "kbytes")];
+    let unit = units.iter().find(|(unit, _)| bytes >= *unit && bytes.is_multiple_of(*unit));
+    unit.map_or_else(|| format!("{bytes} bytes"), |(unit, name)| format!("{} {name}", bytes / unit))
 }

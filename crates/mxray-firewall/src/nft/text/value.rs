@@ -204,6 +204,11 @@ pub fn range(format: Format, low: &[u8], high: &[u8]) -> String {
     format!("{}-{}", value(format, low), value(format, high))
 }
 
+/// A range by its two ends.
+pub fn span(format: Format, low: &[u8], high: &[u8]) -> String {
+    format!("{}-{}", value(format, low), value(format, high))
+}
+
 /// A verdict.
 pub fn verdict(verdict: &Verdict) -> String {
     match verdict {
