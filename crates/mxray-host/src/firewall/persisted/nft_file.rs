@@ -292,8 +292,12 @@ impl Reader {
                 "}" => depth = depth.saturating_sub(1),
                 _ => {}
             }
-            if word != ";" || depth > 0 {
+            if word != ";" {
                 rule.push((word, line));
+                continue;
+            }
+            // A line's end between the elements of a set.
+            if depth > 0 {
                 continue;
             }
             let words: Vec<&str> = rule.iter().map(|(word, _)| word.as_str()).collect();
