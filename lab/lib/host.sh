@@ -24,6 +24,7 @@ NOBODY6=2001:db8:51::99
 . $LAB/opensmtpd.sh
 . $LAB/sendmail.sh
 . $LAB/filters.sh
+. $LAB/packetfilter.sh
 . $LAB/tls.sh
 
 # until_true SECONDS COMMAND…: waits until the command succeeds.

@@ -7,6 +7,8 @@
 
 mod causes;
 mod exim;
+mod filters;
+mod leaving;
 mod logins;
 mod others_dates;
 mod outside;
@@ -20,6 +22,7 @@ mod rules;
 mod service_units;
 mod support;
 mod transport;
+mod unprivileged;
 mod view;
 mod words;
 
@@ -29,6 +32,7 @@ mod pages;
 mod played;
 
 pub use causes::fold;
+pub use filters::{decided_by, fixes as filter_fixes};
 pub use precedence::{LINKS, Link, NEAREST_FIRST, explains};
 pub use rule::{Judgement, Rule, Said};
 pub use service_units::in_charge;
@@ -65,8 +69,14 @@ pub struct Judged {
 
 /// Runs every rule, folds consequences under their causes, and ranks the causes.
 pub fn examine(evidence: &Evidence) -> Judged {
+    examine_by(evidence, |_| true)
+}
+
+/// The same with some of the rules.
+pub fn examine_by(evidence: &Evidence, asked: impl Fn(&Rule) -> bool) -> Judged {
     let judged = in_charge(evidence);
-    let judgements: Vec<(&Rule, Judgement)> = catalogue().iter().map(|rule| (rule, rule.judge(&judged))).collect();
+    let rules = catalogue().iter().filter(|rule| asked(rule));
+    let judgements: Vec<(&Rule, Judgement)> = rules.map(|rule| (rule, rule.judge(&judged))).collect();
     let findings = judgements.iter().flat_map(|(_, judgement)| judgement.findings.clone()).collect();
     let (findings, causes) = fold(findings);
 

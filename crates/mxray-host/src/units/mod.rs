@@ -17,3 +17,8 @@ use std::path::Path;
 pub fn exists(unit: &str) -> bool {
     !files::fragment(Path::new("/"), unit).is_absent()
 }
+
+/// What pulls a unit in at the next start. `Absent`: nothing does.
+pub(crate) fn pulled_in(unit: &str) -> mxray_model::Seen<String> {
+    files::Links::read(Path::new("/")).of(unit)
+}
