@@ -12,6 +12,7 @@ pub const NEAREST_FIRST: &[&str] = &[
     "HOST109", "FW111", // the kernel kills, or drops
     "HOST106", "HOST103", "HOST110", // what every program here goes by
     "PORT109", "PORT101", // the port cannot be had: the service cannot start
+    "PORT103", "PORT106", "PORT111", "PORT104", // somebody has it who should not
     "CONF101", "CONF105", "CONF103", // switches in files
     "CONF104", "CONF108", "CONF109", "CONF107", "CONF110", // files and sockets that a switch names
     "ROUTE102", "ROUTE101", "ROUTE103", "ROUTE105", // nothing can leave, or not from there
@@ -24,7 +25,8 @@ pub const NEAREST_FIRST: &[&str] = &[
     "SOCK106", // somebody takes it all
     "SOCK115", // a program keeps what has ended
     "SOCK109", "SOCK110", // a limit is reached
-    "SOCK102", "SOCK113", "SOCK105", "SOCK114", "SOCK108", "SOCK101", "SOCK104", "SOCK107", "HOST108",
+    "SOCK102", "SOCK113", "SOCK105", "SOCK114", "SOCK108", "SOCK101", "PORT105", "PORT107", "SOCK103", "PORT108",
+    "SOCK104", "SOCK107", "HOST108",
     // What a session showed: who stands in the way, what serves, who can log in, the rest.
     "LOOK006", "LOOK007", "SMTP111", "ABUSE103", "SMTP101", "MBOX107", "SMTP103", "LOOK009", "TLS101", "TLS102",
     "TLS103", "TLS106", "TLS105", "TLS108", "TLS109", "TLS104", "AUTH108", "AUTH106", "AUTH101", "AUTH107", "AUTH103",
@@ -108,6 +110,23 @@ pub const LINKS: &[(&str, &str, Link)] = &[
     ("PORT101", "SOCK102", Link::SharedScope),
     ("PORT101", "SOCK104", Link::SharedScope),
     ("PORT101", "SOCK111", Link::SharedScope),
+    // Who has what was assigned to another, and what is missing because of it.
+    ("PORT101", "PORT105", Link::SharedScope),
+    ("PORT101", "PORT106", Link::SharedScope),
+    ("PORT101", "PORT104", Link::SharedScope),
+    ("PORT109", "PORT105", Link::SharedScope),
+    ("PORT103", "PORT106", Link::SharedScope),
+    ("PORT103", "PORT104", Link::SharedScope),
+    ("PORT106", "PORT107", Link::SharedScope),
+    ("PORT111", "PORT104", Link::SharedScope),
+    ("CONF101", "PORT105", Link::SharedScope),
+    ("CONF103", "PORT105", Link::SharedScope),
+    ("ROUTE105", "PORT105", Link::SharedScope),
+    ("SOCK112", "PORT105", Link::SharedScope),
+    ("SOCK102", "PORT105", Link::SharedScope),
+    ("SOCK102", "PORT107", Link::SharedScope),
+    ("SOCK101", "PORT105", Link::SharedScope),
+    ("SOCK101", "PORT107", Link::SharedScope),
     // A service that its own configuration disables.
     ("CONF101", "SOCK101", Link::SharedScope),
     // The socket that is asked is not the one on which the signer listens.

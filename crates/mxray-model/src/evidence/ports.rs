@@ -21,7 +21,18 @@ pub struct Assignments {
     pub users: BTreeMap<String, Seen<u32>>,
     /// Which processes that hold a listener run a program of the packages that `services` name, by package. `Absent`: the
     /// package is not installed.
-    pub packages: BTreeMap<String, Seen<BTreeSet<u32>>>,
+    pub packages: BTreeMap<String, Seen<PackageProcesses>>,
+}
+
+/// Processes against a package's files.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(default)]
+pub struct PackageProcesses {
+    /// These run a program or a script of it.
+    pub running: BTreeSet<u32>,
+    /// These run a script that was not found, by an interpreter that is of another package.
+    pub undecided: BTreeSet<u32>,
 }
 
 /// One service's port.
