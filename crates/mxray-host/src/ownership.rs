@@ -159,9 +159,11 @@ fn of_package(name: &str, programs: &Programs) -> Seen<PackageProcesses> {
     for (pid, program) in programs {
         match program {
             Ok(Some(program)) if program.files.iter().any(|file| files.contains(file)) => {
-                _ = found.running.insert(*pid)
+                _ = found.running.insert(*pid);
             }
-            Ok(Some(program)) if program.interpreter => _ = found.undecided.insert(*pid),
+            Ok(Some(program)) if program.interpreter => {
+                _ = found.undecided.insert(*pid);
+            }
             Ok(_) => {}
             Err(blind) => return Seen::Unknown(blind.clone()),
         }

@@ -171,7 +171,7 @@ fn unit(evidence: &Evidence, declared: &str, listener: &Listener, owned: &mut Ow
     let others: Vec<&&String> = units.iter().filter(|unit| unit.as_str() != "init.scope").collect();
     match others.first() {
         Some(actual) => {
-            owned.differs.push(Difference { what: "unit", declared: declared.to_owned(), actual: actual.to_string() })
+            owned.differs.push(Difference { what: "unit", declared: declared.to_owned(), actual: actual.to_string() });
         }
         None if owners(listener).iter().any(by_systemd) => {
             owned

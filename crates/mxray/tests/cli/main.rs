@@ -7,6 +7,7 @@
 mod config;
 mod counters;
 mod doctor;
+mod ports;
 mod probe;
 mod send;
 mod talk;
@@ -23,6 +24,8 @@ const COMMANDS: &[&[&str]] = &[
     &["sockets"],
     &["routes"],
     &["counters"],
+    &["ports", "init"],
+    &["ports", "audit"],
     &["talk"],
     &["send"],
     &["explain"],
