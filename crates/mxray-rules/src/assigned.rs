@@ -302,6 +302,8 @@ pub enum Reach {
     Open(Option<String>),
     /// The answer that says that they do not, and the rule.
     Shut(String, String),
+    /// There are filters, and nobody asked them about this port.
+    NotAsked,
     Unknown(Blind),
 }
 
@@ -337,11 +339,13 @@ pub fn reach(evidence: &Evidence, listener: &Listener, from: impl Fn(IpAddr) -> 
     match (blind, shut) {
         (Some(blind), _) => Reach::Unknown(blind),
         (None, Some(shut)) => shut,
-        (None, None) => Reach::Unknown(not_told(format!(
-            "there are packet filters, and what they do with packets to port {} was not asked",
-            listener.port
-        ))),
+        (None, None) => Reach::NotAsked,
     }
+}
+
+/// What a rule says of ports that the packet filters were not asked about.
+pub fn not_asked(services: &[String]) -> Blind {
+    not_told(format!("there are packet filters, and they were not asked about {}", services.join(", ")))
 }
 
 /// A JSON pointer to an answer of the packet filters, or to the statement that there are none.

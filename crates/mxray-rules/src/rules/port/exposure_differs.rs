@@ -51,6 +51,8 @@ struct Drift {
 struct Compared {
     drifts: Vec<Drift>,
     blind: Vec<Blind>,
+    /// The packet filters were not asked about it, and it depends on them.
+    not_asked: bool,
 }
 
 /// The sockets of an entry.
@@ -60,6 +62,7 @@ fn check(evidence: &Evidence) -> Said {
     let assignments = assigned::file(evidence, &RULE)?;
     let sockets = view::sockets(evidence, &RULE)?;
     let mut judgement = Judgement::nothing();
+    let mut not_asked = Vec::new();
     for (name, entry) in &assignments.services {
         let listeners = assigned::listeners(evidence, assignments, entry, sockets);
         if listeners.is_empty() {
@@ -71,9 +74,14 @@ fn check(evidence: &Evidence) -> Said {
         compared.blind.iter().for_each(|blind| judgement.blind(&RULE, blind));
         if !compared.drifts.is_empty() {
             judgement.find(found(assignments, (name, entry), &listeners, &compared.drifts));
+        } else if compared.not_asked {
+            not_asked.push(format!("{name} ({})", assigned::ports_text(entry)));
         } else if compared.blind.is_empty() {
             judgement.well(format!("{name} can be reached from where it should: {}", exposure_text(&entry.exposure)));
         }
+    }
+    if !not_asked.is_empty() {
+        judgement.blind(&RULE, &assigned::not_asked(&not_asked));
     }
     Ok(judgement)
 }

@@ -65,6 +65,10 @@ fn check(evidence: &Evidence) -> Said {
                     clean = false;
                     judgement.blind(&RULE, &blind);
                 }
+                Reach::NotAsked => {
+                    clean = false;
+                    judgement.blind(&RULE, &assigned::not_asked(&[inside.what.clone()]));
+                }
             },
         }
     }

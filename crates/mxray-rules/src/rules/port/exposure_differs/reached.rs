@@ -62,6 +62,7 @@ fn open(entry: &Assignment, (key, listener): (&str, &Listener), reach: &Reach, c
     match reach {
         Reach::Shut(..) => {}
         Reach::Unknown(blind) => compared.blind.push(blind.clone()),
+        Reach::NotAsked => compared.not_asked = true,
         Reach::Open(None) => compared.drifts.push(Drift {
             way: Way::Wider,
             text: format!(
@@ -90,12 +91,14 @@ fn loopback(evidence: &Evidence, entry: &Assignment, listeners: &Sockets<'_>, co
         let named = entry.addresses.iter().any(|address| address.to_canonical() == listener.address.to_canonical());
         let reach = assigned::reach(evidence, listener, |_| true);
         match reach {
-            Reach::Unknown(_) if !named && entry.addresses.is_empty() => compared.drifts.push(Drift {
-                way: Way::Wider,
-                text: format!("{}, and it is for this machine alone", bound_text(listener)),
-                pointer: view::listener_pointer(key),
-                source: "sock_diag",
-            }),
+            Reach::Unknown(_) | Reach::NotAsked if !named && entry.addresses.is_empty() => {
+                compared.drifts.push(Drift {
+                    way: Way::Wider,
+                    text: format!("{}, and it is for this machine alone", bound_text(listener)),
+                    pointer: view::listener_pointer(key),
+                    source: "sock_diag",
+                })
+            }
             reach => open(entry, (key, listener), &reach, compared),
         }
     }
@@ -137,6 +140,7 @@ fn public(evidence: &Evidence, entry: &Assignment, listeners: &Sockets<'_>, comp
         match reach {
             Reach::Shut(answer, rule) => return compared.drifts.push(shut(entry, &answer, &rule)),
             Reach::Unknown(blind) => return compared.blind.push(blind),
+            Reach::NotAsked => return compared.not_asked = true,
             Reach::Open(_) => {}
         }
     }
