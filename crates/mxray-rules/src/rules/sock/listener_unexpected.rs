@@ -67,7 +67,7 @@ fn check(evidence: &Evidence) -> Said {
                 }
                 Reach::NotAsked => {
                     clean = false;
-                    judgement.blind(&RULE, &assigned::not_asked(&[inside.what.clone()]));
+                    judgement.blind(&RULE, &assigned::not_asked(std::slice::from_ref(&inside.what)));
                 }
             },
         }

@@ -97,7 +97,7 @@ fn loopback(evidence: &Evidence, entry: &Assignment, listeners: &Sockets<'_>, co
                     text: format!("{}, and it is for this machine alone", bound_text(listener)),
                     pointer: view::listener_pointer(key),
                     source: "sock_diag",
-                })
+                });
             }
             reach => open(entry, (key, listener), &reach, compared),
         }
