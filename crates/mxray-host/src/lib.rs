@@ -10,6 +10,7 @@ pub mod certificates;
 mod cgroup;
 pub mod clock;
 pub mod files;
+pub mod filter_managers;
 mod interfaces;
 pub mod kernel;
 pub mod memory;

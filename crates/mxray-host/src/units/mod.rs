@@ -7,7 +7,7 @@ mod describe;
 mod files;
 mod limits;
 
-pub use describe::look;
+pub use describe::{look, one as describe_one};
 pub use limits::limits;
 
 use std::path::Path;
