@@ -5,7 +5,9 @@
 
 mod audit;
 pub mod file;
+mod free;
 mod init;
+mod plan;
 
 use crate::cli::Cli;
 use crate::environment::Environment;
@@ -13,7 +15,9 @@ use crate::exit::Failure;
 use crate::output::Output;
 use audit::AuditArgs;
 use clap::Subcommand;
+use free::FreeArgs;
 use init::InitArgs;
+use plan::PlanArgs;
 
 /// What can be done with ports.
 #[derive(Debug, Subcommand)]
@@ -22,11 +26,17 @@ pub enum PortsCommand {
     Init(InitArgs),
     /// Compare the assignments file with what is configured, listens and can be reached
     Audit(AuditArgs),
+    /// Can a service listen on a port here? Which one instead, and what has to be written where
+    Plan(Box<PlanArgs>),
+    /// Ports that nothing speaks against
+    Free(FreeArgs),
 }
 
 pub fn run(command: &PortsCommand, cli: &Cli, environment: &Environment, output: &mut Output) -> Result<u8, Failure> {
     match command {
         PortsCommand::Init(args) => init::run(args, &crate::load(cli, environment)?, output),
         PortsCommand::Audit(args) => audit::run(args, &crate::load(cli, environment)?, environment, output),
+        PortsCommand::Free(args) => free::run(args, &crate::load(cli, environment)?, environment, output),
+        PortsCommand::Plan(args) => plan::run(args, &crate::load(cli, environment)?, environment, output),
     }
 }

@@ -230,7 +230,7 @@ fn address(socket: &Binding, facts: &Facts, reasons: &mut Vec<Reason>) {
         IpAddr::V4(_) => (&facts.nonlocal_v4, "net.ipv4.ip_nonlocal_bind"),
         IpAddr::V6(_) => (&facts.nonlocal_v6, "net.ipv6.ip_nonlocal_bind"),
     };
-    reasons.extend(match (local, nonlocal) {
+    reasons.extend(match (&local, nonlocal) {
         (Seen::Value(true), _) => None,
         (Seen::Value(false), Seen::Value(true)) => {
             let text = format!("{asked} is not an address of this host; {setting} lets the service bind it all the same");

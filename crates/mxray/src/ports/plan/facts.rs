@@ -3,7 +3,7 @@
 
 use mxray_model::binding::Binding;
 use mxray_model::evidence::{Assignments, FileLine, Firewall, Kernel, Owner};
-use mxray_model::{Blind, Seen, Unseen};
+use mxray_model::{Seen, Unseen};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
@@ -135,11 +135,6 @@ impl Holder {
             (_, false) => named,
             (_, true) => format!("a process of uid {} that cannot be seen", self.binding.uid),
         }
-    }
-
-    /// What keeps us from naming the process, where something does.
-    pub fn owner_blind(&self) -> Option<&Blind> {
-        self.owners.blind()
     }
 
     /// `0.0.0.0 port 25/tcp`

@@ -3,6 +3,7 @@
 
 use super::{Edit, Part, plain};
 use crate::ports::plan::wish::Wish;
+use mxray_host::filter_managers::Installed;
 use mxray_model::Prefix;
 use mxray_model::evidence::{Direction, Exposure, FilterStep, Firewall};
 use mxray_model::{Blind, Seen};
@@ -19,18 +20,6 @@ pub enum Manager {
     /// Looked: no rule, and nothing that would load one.
     None,
     Unknown(Blind),
-}
-
-/// What lies about on the disk: which managers are there and switched on.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Installed {
-    /// /etc/ufw/ufw.conf says ENABLED=yes
-    pub ufw: bool,
-    pub firewalld: bool,
-    /// /etc/nftables.conf or its like, loaded at boot.
-    pub nft_file: Option<String>,
-    /// /etc/iptables/rules.v4
-    pub iptables_file: Option<String>,
 }
 
 /// The networks that are called private (RFC 1918, RFC 4193).
