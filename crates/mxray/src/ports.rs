@@ -4,10 +4,13 @@
 //! business.
 
 mod audit;
+mod diff;
+mod doc;
 pub mod file;
 mod free;
 mod init;
 mod plan;
+mod standing;
 
 use crate::cli::Cli;
 use crate::environment::Environment;
@@ -15,6 +18,8 @@ use crate::exit::Failure;
 use crate::output::Output;
 use audit::AuditArgs;
 use clap::Subcommand;
+use diff::DiffArgs;
+use doc::DocArgs;
 use free::FreeArgs;
 use init::InitArgs;
 use plan::PlanArgs;
@@ -30,6 +35,10 @@ pub enum PortsCommand {
     Plan(Box<PlanArgs>),
     /// Ports that nothing speaks against
     Free(FreeArgs),
+    /// A page of who uses which port, and why
+    Doc(DocArgs),
+    /// What differs between two saved reports: two hosts, or two days
+    Diff(DiffArgs),
 }
 
 pub fn run(command: &PortsCommand, cli: &Cli, environment: &Environment, output: &mut Output) -> Result<u8, Failure> {
@@ -37,6 +46,8 @@ pub fn run(command: &PortsCommand, cli: &Cli, environment: &Environment, output:
         PortsCommand::Init(args) => init::run(args, &crate::load(cli, environment)?, output),
         PortsCommand::Audit(args) => audit::run(args, &crate::load(cli, environment)?, environment, output),
         PortsCommand::Free(args) => free::run(args, &crate::load(cli, environment)?, environment, output),
+        PortsCommand::Doc(args) => doc::run(args, &crate::load(cli, environment)?, environment, output),
+        PortsCommand::Diff(args) => diff::run(args, environment, output),
         PortsCommand::Plan(args) => plan::run(args, &crate::load(cli, environment)?, environment, output),
     }
 }

@@ -141,10 +141,11 @@ pub fn decide(wish: &Wish, facts: &Facts) -> Decision {
         (false, false) => Can::Yes,
     };
     let now = one(has(Weight::Refuses), has(Weight::Hides));
+    // What has the port now may have gone by then, but nothing says so.
     let after_restart = match now {
         Can::Yes => one(has(Weight::RefusesLater), has(Weight::HidesLater)),
-        now if has(Weight::RefusesLater) => if now == Can::No { now } else { Can::No },
-        now => now,
+        Can::Unknown if has(Weight::RefusesLater) => Can::No,
+        Can::No | Can::Unknown => now,
     };
     let answer = match (now, after_restart) {
         (Can::No, _) => Answer::No,
@@ -158,8 +159,17 @@ pub fn decide(wish: &Wish, facts: &Facts) -> Decision {
 /// What the service itself may not do: low ports, addresses that are not here, what its unit forbids.
 fn own_limits(wish: &Wish, facts: &Facts, sockets: &[Binding], reasons: &mut Vec<Reason>) {
     low_port(wish, facts, reasons);
-    for socket in sockets {
+    for (place, socket) in sockets.iter().enumerate() {
         address(socket, facts, reasons);
+        let others = sockets.iter().skip(place + 1);
+        for other in others.filter(|other| together(socket, other) == Together::Refused) {
+            let text = format!(
+                "EADDRINUSE (Address already in use): its own sockets on {} and {} exclude each other",
+                endpoint(socket.address, socket.port),
+                endpoint(other.address, other.port)
+            );
+            reasons.push(Reason::new("own_sockets", Weight::Refuses, text).remedy("one of the two addresses left out"));
+        }
     }
     for confinement in &wish.starter.confined {
         confined(confinement, sockets, reasons);
@@ -291,14 +301,39 @@ fn holders(wish: &Wish, facts: &Facts, sockets: &[Binding], reasons: &mut Vec<Re
     for holder in facts.at(wish.port).iter().filter(|holder| holder.binding.protocol == wish.protocol) {
         let meeting: Vec<&Binding> =
             sockets.iter().filter(|socket| together(&alone(&holder.binding), &alone(socket)) == Together::Refused).collect();
-        let Some(first) = meeting.first() else { continue };
+        let Some(first) = meeting.first() else {
+            reasons.extend(other_family(wish, holder, sockets).map(|reason| reason.by(holder)));
+            continue;
+        };
         let reason = match holder.state {
-            Holding::Listens | Holding::Datagrams => listening(wish, facts, holder, first),
+            Holding::Listens | Holding::Datagrams { .. } => listening(wish, facts, holder, first),
             Holding::Bound => Some(bound(wish, holder)),
             Holding::Connected { remote, port, closing, way } => connected(holder, (remote, port), closing, way),
         };
         reasons.extend(reason.map(|reason| reason.by(holder)));
     }
+}
+
+/// An IPv6 socket that this host connected without a bind is no IPV6_V6ONLY one, so to the kernel it stands in the way of an IPv4
+/// wildcard (inet_rcv_saddr_equal), though it never takes a packet of IPv4. With a bind to its address before, it does not. The
+/// kernel does not tell which of the two it is.
+fn other_family(wish: &Wish, holder: &Holder, sockets: &[Binding]) -> Option<Reason> {
+    let own = holder.binding.address;
+    let made_here = matches!(
+        holder.state,
+        Holding::Connected { way: Way::Out | Way::Unknown, .. } | Holding::Datagrams { connected: true }
+    );
+    let wildcard = |socket: &Binding| socket.address.is_ipv4() && socket.address.is_unspecified();
+    if !made_here || own.to_canonical().is_ipv4() || !sockets.iter().any(wildcard) || is_own(wish, holder) {
+        return None;
+    }
+    let text = format!(
+        "an outgoing IPv6 connection of {} has {}: the kernel refuses 0.0.0.0 (EADDRINUSE) unless that socket takes IPv6 alone, which cannot be seen",
+        holder.who(),
+        holder.place()
+    );
+    let remedy = "that connection ended, and the port in net.ipv4.ip_local_reserved_ports";
+    Some(Reason::new("connection_v6", Weight::Hides, text).remedy(remedy))
 }
 
 /// Without SO_REUSEPORT: do the two meet at all?
@@ -315,7 +350,7 @@ fn is_own(wish: &Wish, holder: &Holder) -> bool {
 
 fn listening(wish: &Wish, facts: &Facts, holder: &Holder, socket: &Binding) -> Option<Reason> {
     let (who, place) = (holder.who(), holder.place());
-    let udp = holder.state == Holding::Datagrams;
+    let udp = matches!(holder.state, Holding::Datagrams { .. });
     if is_own(wish, holder) {
         let text = format!("{who} has {place} already: it is the service itself, which gives it up when it restarts");
         return Some(Reason::new("own", Weight::Remark, text));

@@ -58,8 +58,8 @@ pub enum Holding {
     Bound,
     /// TCP, with a peer.
     Connected { remote: IpAddr, port: u16, closing: bool, way: Way },
-    /// UDP; one that has a peer holds its port like any other.
-    Datagrams,
+    /// UDP; one that has a peer (`connected`) holds its port like any other.
+    Datagrams { connected: bool },
 }
 
 /// Who opened a connection.

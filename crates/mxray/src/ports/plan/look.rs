@@ -94,7 +94,7 @@ fn join_units(known: Seen<mxray_model::evidence::Units>, more: Seen<mxray_model:
 }
 
 /// Which of these the kernel's routing calls its own.
-fn local(addresses: &[IpAddr]) -> BTreeMap<IpAddr, Seen<bool>> {
+pub(super) fn local(addresses: &[IpAddr]) -> BTreeMap<IpAddr, Seen<bool>> {
     let mut looker = Looker::open();
     let asked = addresses.iter().map(IpAddr::to_canonical).filter(|address| !address.is_unspecified());
     asked
@@ -108,7 +108,7 @@ fn local(addresses: &[IpAddr]) -> BTreeMap<IpAddr, Seen<bool>> {
         .collect()
 }
 
-fn fill_holders(facts: &mut Facts, vantage: &Vantage, owners_of: &dyn Fn(u16) -> bool) {
+pub(super) fn fill_holders(facts: &mut Facts, vantage: &Vantage, owners_of: &dyn Fn(u16) -> bool) {
     let states = State::ALL.into_iter().fold(0, |mask, state| mask | state.bit());
     let snapshot = match sockets::scan(&Query { tcp: true, udp: true, states, ..Query::default() }) {
         Ok(snapshot) => snapshot,
@@ -119,7 +119,7 @@ fn fill_holders(facts: &mut Facts, vantage: &Vantage, owners_of: &dyn Fn(u16) ->
     };
     facts.bound_are_listed = match (&snapshot.refused, snapshot.source) {
         (Some(blind), _) => Seen::Unknown(blind.clone()),
-        (None, Source::SockDiag) if is_since(&vantage.kernel_release, BOUND_LISTED_SINCE) => Seen::Value(()),
+        (None, Source::SockDiag) if lists_bound(&vantage.kernel_release) => Seen::Value(()),
         (None, _) => Seen::not_attempted("this kernel does not list them (Linux 6.8 and later do)"),
     };
     if let Seen::Unknown(blind) = &facts.bound_are_listed {
@@ -140,10 +140,10 @@ fn unseen(what: &str, blind: &Blind) -> Unseen {
     Unseen { what: what.to_owned(), why: blind.why(), needs: blind.needs() }
 }
 
-/// `6.18.5` and later than `6.8`?
-fn is_since(release: &str, since: (u32, u32)) -> bool {
+/// Does this kernel show TCP sockets that are bound and do not listen?
+pub(super) fn lists_bound(release: &str) -> bool {
     let mut numbers = release.split(['.', '-', '+']).map(|word| word.parse::<u32>().unwrap_or(0));
-    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)) >= since
+    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)) >= BOUND_LISTED_SINCE
 }
 
 type ByPort = BTreeMap<u16, Vec<Holder>>;
@@ -191,7 +191,7 @@ fn owners(socket: &Socket, walked: &Holders, called: &BTreeMap<u32, String>) -> 
 /// `None`: a request socket, which has no port of its own (the listener has).
 fn state(socket: &Socket, binding: &Binding, listening: &[Binding], facts: &Facts) -> Option<Holding> {
     Some(match (socket.protocol, socket.state) {
-        (Protocol::Udp, _) => Holding::Datagrams,
+        (Protocol::Udp, _) => Holding::Datagrams { connected: socket.remote_port != 0 },
         (Protocol::Tcp, State::Listen) => Holding::Listens,
         (Protocol::Tcp, State::Unconnected) => Holding::Bound,
         (Protocol::Tcp, State::SynReceived) => return None,
