@@ -395,6 +395,13 @@ fn bound(wish: &Wish, holder: &Holder) -> Reason {
         let text = format!("{who} has bound {} and does not listen: it is the service itself", holder.place());
         return Reason::new("own", Weight::Remark, text);
     }
+    if wish.reuse_port && holder.binding.uid == wish.starter.uid {
+        let text = format!(
+            "{who} has bound {} under the same user without listening: EADDRINUSE unless it set SO_REUSEPORT as well, which the kernel does not tell",
+            holder.place()
+        );
+        return Reason::new("maybe_shared", Weight::Hides, text).remedy("the configuration of the other service");
+    }
     let text = format!(
         "EADDRINUSE (Address already in use): {who} has bound {} without listening (if both set SO_REUSEADDR, whoever listens first gets it)",
         holder.place()
