@@ -15,8 +15,8 @@ use mxray_host::programs::Programs;
 use mxray_host::sockets::Sample;
 use mxray_host::{certificates, files, kernel, mta, processes, routes, signers, sockets, sockstat, software, vantage};
 use mxray_model::evidence::{
-    Baseline, CertificatePair, Declared, Evidence, FileSystem, Namespaces, Owner, Processes, Routing, Server, Signer,
-    Sockets, TcpMemory, Units,
+    Assignments, Baseline, CertificatePair, Declared, Evidence, FileSystem, Namespaces, Owner, Processes, Routing,
+    Server, Signer, Sockets, TcpMemory, Units,
 };
 use mxray_model::{Blind, Seen};
 use std::collections::{BTreeMap, BTreeSet};
@@ -38,16 +38,37 @@ pub struct Options {
     pub baseline: Place,
     /// What is spoken to. `None`: nothing is connected to.
     pub sessions: Option<Sessions>,
+    /// Who is meant to have which port, as the caller read it.
+    pub assignments: Seen<Assignments>,
+    /// How much is looked at.
+    pub scope: Scope,
 }
 
-type Servers = Seen<BTreeMap<String, Server>>;
+/// Which collectors run.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Scope {
+    /// Everything that bears on mail.
+    #[default]
+    Everything,
+    /// What bears on who has which port: one look at the sockets, and nothing that takes a window of time.
+    Ports,
+}
+
+pub(crate) type Servers = Seen<BTreeMap<String, Server>>;
 /// Software whose configuration could not be read, and why.
-type Unread = BTreeMap<String, Blind>;
-type Owners = BTreeMap<u64, Seen<Vec<Owner>>>;
+pub(crate) type Unread = BTreeMap<String, Blind>;
+pub(crate) type Owners = BTreeMap<u64, Seen<Vec<Owner>>>;
 type Counters = Seen<BTreeMap<String, u64>>;
 
 /// Looks at this machine.
 pub fn collect(options: &Options, progress: Progress<'_>) -> Evidence {
+    match options.scope {
+        Scope::Everything => everything(options, progress),
+        Scope::Ports => crate::ports::collect(options, progress),
+    }
+}
+
+fn everything(options: &Options, progress: Progress<'_>) -> Evidence {
     let mut parts = Parts::new(options.deadline, progress);
     let begun = Instant::now();
     let vantage = parts.start("vantage", vantage::look);
@@ -106,13 +127,14 @@ pub fn collect(options: &Options, progress: Progress<'_>) -> Evidence {
     evidence.baseline = compare(&mut parts, &evidence, &options.baseline);
     evidence.routing = flat(parts.wait(routing));
     around.join(&mut parts, &mut evidence, &table);
+    evidence.assignments = crate::ports::owners(&mut parts, options, &evidence);
     join_sessions(&mut parts, &mut evidence, sessions);
     evidence.resolver_checks = name_servers.and_then(|started| parts.wait(started).ok()).unwrap_or_default();
     evidence.parts = parts.finish();
     evidence
 }
 
-fn start_readers(parts: &mut Parts<'_>, programs: &Programs) -> Vec<(&'static str, Pending<Servers>)> {
+pub(crate) fn start_readers(parts: &mut Parts<'_>, programs: &Programs) -> Vec<(&'static str, Pending<Servers>)> {
     let start = |reader: Box<dyn mta::Reader + Send + Sync>| {
         let (programs, software) = (programs.clone(), reader.software());
         (software, parts.start(&format!("configuration of {software}"), move || reader.servers(&programs)))
@@ -166,20 +188,20 @@ fn compare(parts: &mut Parts<'_>, evidence: &Evidence, place: &Place) -> Seen<Ba
 }
 
 /// Behind the second look at the sockets: what we open ourselves must not be counted as anybody's connection.
-fn start_sessions(parts: &mut Parts<'_>, evidence: &Evidence, options: &Options) -> Option<Pending<Found>> {
+pub(crate) fn start_sessions(parts: &mut Parts<'_>, evidence: &Evidence, options: &Options) -> Option<Pending<Found>> {
     let work = sessions::prepare(evidence, options.sessions.as_ref()?, parts.margin());
     (!work.is_empty()).then(|| parts.start("sessions", move || work.hold()))
 }
 
 /// A part that did not come back leaves no endpoints; that it was cut off stands among the parts.
-fn join_sessions(parts: &mut Parts<'_>, evidence: &mut Evidence, sessions: Option<Pending<Found>>) {
+pub(crate) fn join_sessions(parts: &mut Parts<'_>, evidence: &mut Evidence, sessions: Option<Pending<Found>>) {
     let Some(Ok(found)) = sessions.map(|pending| parts.wait(pending)) else { return };
     evidence.endpoints = found.endpoints;
     evidence.lookups.extend(found.lookups);
 }
 
 /// A part that did not come back leaves its facts unknown.
-fn flat<T>(result: Result<Seen<T>, Blind>) -> Seen<T> {
+pub(crate) fn flat<T>(result: Result<Seen<T>, Blind>) -> Seen<T> {
     result.unwrap_or_else(Seen::Unknown)
 }
 
@@ -194,7 +216,7 @@ fn second_look(result: Result<Second<Seen<Sample>>, Blind>) -> Second<Option<Sam
 }
 
 /// Who holds the listeners and what is stale, needs neither the servers' configuration nor the second look.
-fn start_owners(
+pub(crate) fn start_owners(
     parts: &mut Parts<'_>,
     first: &Seen<Sample>,
     table: &Arc<Seen<Table>>,
@@ -209,7 +231,10 @@ fn start_owners(
 }
 
 /// What one reader could not read leaves its software unknown; all of it is unknown only where nobody saw anything.
-fn wait_for_servers(parts: &mut Parts<'_>, readers: Vec<(&'static str, Pending<Servers>)>) -> (Servers, Unread) {
+pub(crate) fn wait_for_servers(
+    parts: &mut Parts<'_>,
+    readers: Vec<(&'static str, Pending<Servers>)>,
+) -> (Servers, Unread) {
     let (mut known, mut unread) = (BTreeMap::new(), Unread::new());
     for (software, pending) in readers {
         match flat(parts.wait(pending)) {
@@ -228,7 +253,7 @@ fn wait_for_servers(parts: &mut Parts<'_>, readers: Vec<(&'static str, Pending<S
     (servers, unread)
 }
 
-fn attach(parts: &mut Parts<'_>, servers: &mut Servers, table: &Arc<Seen<Table>>) {
+pub(crate) fn attach(parts: &mut Parts<'_>, servers: &mut Servers, table: &Arc<Seen<Table>>) {
     let Seen::Value(known) = servers else { return };
     let (mut attached, table) = (known.clone(), Arc::clone(table));
     let pending = parts.start("masters", move || {
@@ -293,11 +318,17 @@ fn start_routing(parts: &mut Parts<'_>, evidence: &Evidence, servers: &Servers) 
     parts.start("routes", move || routes::examine(&servers, &known))
 }
 
-fn summarise(first: &Seen<Sample>, last: Option<&Sample>, owners: &Owners) -> Seen<Sockets> {
+pub(crate) fn summarise(first: &Seen<Sample>, last: Option<&Sample>, owners: &Owners) -> Seen<Sockets> {
     first.as_ref().map(|first| sockets::summarise(first, last, owners))
 }
 
-fn join_servers(evidence: &mut Evidence, servers: Servers, first: &Seen<Sample>, owners: &Owners, table: &Seen<Table>) {
+pub(crate) fn join_servers(
+    evidence: &mut Evidence,
+    servers: Servers,
+    first: &Seen<Sample>,
+    owners: &Owners,
+    table: &Seen<Table>,
+) {
     let mut known = match servers {
         Seen::Value(known) => {
             // None is left where what runs has another configuration than the one that was read.

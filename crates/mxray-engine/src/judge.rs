@@ -11,6 +11,9 @@ pub fn judge(question: Question, evidence: Evidence, started: String, took_ms: u
     if question.command == "probe" {
         return crate::outside::judge(question, evidence, started, took_ms);
     }
+    if question.command == crate::ports::AUDIT {
+        return crate::ports::judge(question, evidence, started, took_ms);
+    }
     let judged = mxray_rules::examine(&evidence);
     let in_charge = mxray_rules::in_charge(&evidence);
     let gaps = gaps(&in_charge);

@@ -10,12 +10,13 @@ mod judge;
 mod machine;
 mod outside;
 mod parts;
+mod ports;
 mod resolvers;
 mod sessions;
 mod surroundings;
 mod thin;
 
-pub use collect::{Options, collect};
+pub use collect::{Options, Scope, collect};
 pub use judge::judge;
 pub use parts::{Progress, is_part_of_an_examination};
 pub use sessions::{Sessions, Target};

@@ -18,6 +18,7 @@ mod mounts;
 pub mod mta;
 pub mod names;
 pub mod namespaces;
+pub mod ownership;
 pub mod processes;
 pub mod programs;
 mod read;

@@ -65,8 +65,14 @@ pub struct Judged {
 
 /// Runs every rule, folds consequences under their causes, and ranks the causes.
 pub fn examine(evidence: &Evidence) -> Judged {
+    examine_by(evidence, |_| true)
+}
+
+/// The same with some of the rules.
+pub fn examine_by(evidence: &Evidence, asked: impl Fn(&Rule) -> bool) -> Judged {
     let judged = in_charge(evidence);
-    let judgements: Vec<(&Rule, Judgement)> = catalogue().iter().map(|rule| (rule, rule.judge(&judged))).collect();
+    let rules = catalogue().iter().filter(|rule| asked(rule));
+    let judgements: Vec<(&Rule, Judgement)> = rules.map(|rule| (rule, rule.judge(&judged))).collect();
     let findings = judgements.iter().flat_map(|(_, judgement)| judgement.findings.clone()).collect();
     let (findings, causes) = fold(findings);
 

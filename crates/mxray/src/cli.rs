@@ -5,6 +5,7 @@
 use crate::config::parse;
 use crate::counters::CountersArgs;
 use crate::output::ColourWish;
+use crate::ports::PortsCommand;
 use crate::probe::ProbeArgs;
 use crate::routes::RoutesArgs;
 use crate::send::SendArgs;
@@ -152,6 +153,9 @@ pub enum Command {
     Talk(TalkArgs),
     /// Send a message, and say what each server said of each recipient
     Send(Box<SendArgs>),
+    /// Who has which port: an assignments file, and whether this host is as it says
+    #[command(subcommand)]
+    Ports(PortsCommand),
     /// What a finding's code means, why it matters, how to fix it and how to verify
     Explain(ExplainArgs),
     /// The configuration: check it, show what is in effect, print a sample

@@ -5,8 +5,9 @@ use crate::config::Config;
 use crate::exit::{self, Failure};
 use crate::output::Output;
 use crate::outside::{self, credentials};
+use crate::ports::file;
 use crate::progress::Progress;
-use mxray_engine::{Options, Sessions, Target, examine, judge};
+use mxray_engine::{Options, Scope, Sessions, Target, examine, judge};
 use mxray_host::baseline::Place;
 use mxray_model::evidence::{Declared, Purpose, SessionProtocol, TlsMode};
 use mxray_model::text::untrusted;
@@ -63,7 +64,14 @@ fn live(args: &DoctorArgs, config: &Config, baseline: Place) -> Result<Report, F
     let question = Question { command: "doctor".to_owned(), targets };
     let mut declared = declared(config);
     let sessions = config.settings.doctor.sessions.then(|| sessions(named, config, &mut declared));
-    let options = Options { deadline: config.settings.doctor.deadline, declared, baseline, sessions };
+    let options = Options {
+        deadline: config.settings.doctor.deadline,
+        declared,
+        baseline,
+        sessions,
+        assignments: file::evidence(config),
+        scope: Scope::Everything,
+    };
     Ok(examine(question, &options, &tell))
 }
 
@@ -89,7 +97,7 @@ fn target(text: &str) -> Result<Target, String> {
     })
 }
 
-fn sessions(mut targets: Vec<Target>, config: &Config, declared: &mut Declared) -> Sessions {
+pub fn sessions(mut targets: Vec<Target>, config: &Config, declared: &mut Declared) -> Sessions {
     let settings = &config.settings;
     // The configuration has been read already: what stands there are targets.
     targets.extend(settings.doctor.targets.iter().filter_map(|text| target(text).ok()));
@@ -106,7 +114,8 @@ fn sessions(mut targets: Vec<Target>, config: &Config, declared: &mut Declared) 
     Sessions { targets, login, name_servers: settings.dns.servers.clone() }
 }
 
-fn declared(config: &Config) -> Declared {
+/// What the operator told mxray.
+pub fn declared(config: &Config) -> Declared {
     let settings = &config.settings;
     let unread = config.unread.iter().map(|file| {
         let what = format!("read it ({})", untrusted(file.why.as_bytes()));

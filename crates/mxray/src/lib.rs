@@ -17,6 +17,7 @@ mod generate;
 mod nearest;
 mod output;
 mod outside;
+mod ports;
 mod probe;
 mod progress;
 mod routes;
@@ -117,6 +118,7 @@ fn dispatch(cli: &Cli, environment: &Environment, output: &mut Output) -> Result
             let servers = load(cli, environment)?.settings.dns.servers.clone();
             send::run(args, format, &servers, output)
         }
+        Command::Ports(command) => ports::run(command, cli, environment, output),
         Command::Explain(args) => explain::run(args, &explain::pages(), environment, output),
         Command::Config(ConfigCommand::Check) => {
             config::command::check(cli.global.config.as_deref(), environment, output)

@@ -17,6 +17,11 @@ pub struct Assignments {
     pub services: BTreeMap<String, Assignment>,
     /// Ports that nobody may listen on, by `tcp 110`.
     pub forbidden: BTreeMap<String, Forbidden>,
+    /// The ids of the users that `services` name. `Absent`: this host has no such user.
+    pub users: BTreeMap<String, Seen<u32>>,
+    /// Which processes that hold a listener run a program of the packages that `services` name, by package. `Absent`: the
+    /// package is not installed.
+    pub packages: BTreeMap<String, Seen<BTreeSet<u32>>>,
 }
 
 /// One service's port.

@@ -17,6 +17,8 @@ pub enum Shown {
     IfHarmless,
     /// What stands before the equals sign.
     KeyOnly,
+    /// All of it, if nothing on it looks like a secret: of a file whose form has no place for one.
+    Whole,
 }
 
 /// One thing that is wrong.
@@ -120,8 +122,12 @@ fn visible(text: &str, begin: usize, line: &str, shown: Shown) -> String {
     // A line inside a long string may be anything, so may one in a list under a key that nobody knows.
     let before = text.get(..begin).unwrap_or_default();
     let in_long_string = before.contains("\"\"\"") || before.contains("'''");
-    let harmless = (header || harmless_key) && !looks_secret(line) && !in_long_string;
-    let kept = match (harmless && shown == Shown::IfHarmless, key) {
+    let harmless = match shown {
+        Shown::Whole => true,
+        Shown::IfHarmless => header || harmless_key,
+        Shown::KeyOnly => false,
+    };
+    let kept = match (harmless && !looks_secret(line) && !in_long_string, key) {
         (true, _) => line.to_owned(),
         (false, _) if in_long_string => "...".to_owned(),
         (false, Some(key)) if !value.trim().is_empty() => format!("{key}= ..."),

@@ -38,7 +38,7 @@ pub struct Wrong {
 }
 
 impl Wrong {
-    fn at(span: Range<usize>, what: impl Into<String>) -> Self {
+    pub fn at(span: Range<usize>, what: impl Into<String>) -> Self {
         Wrong { at: span, what: what.into(), help: None }
     }
 }
@@ -128,6 +128,15 @@ pub const KEYS: &[Key] = &[
         show: |settings| quoted(parse::fail_on_name(settings.doctor.fail_on)),
     },
     Key {
+        section: "ports",
+        name: "assignments",
+        secret: false,
+        set: |settings, value| put(&mut settings.ports.assignments, optional(value, absolute)),
+        show: |settings| {
+            quoted(&settings.ports.assignments.as_ref().map(|path| path.display().to_string()).unwrap_or_default())
+        },
+    },
+    Key {
         section: "baseline",
         name: "learn",
         secret: false,
@@ -161,11 +170,11 @@ fn shown_zone(zone: &ListedZone) -> String {
     )
 }
 
-fn not_a(value: &Spanned<DeValue<'_>>, wanted: &str) -> Wrong {
+pub fn not_a(value: &Spanned<DeValue<'_>>, wanted: &str) -> Wrong {
     Wrong::at(value.span(), format!("{wanted} is wanted, not {}", value.get_ref().type_str()))
 }
 
-fn string<'a>(value: &'a Spanned<DeValue<'_>>) -> Result<&'a str, Wrong> {
+pub fn string<'a>(value: &'a Spanned<DeValue<'_>>) -> Result<&'a str, Wrong> {
     value.get_ref().as_str().ok_or_else(|| not_a(value, "a string"))
 }
 
@@ -173,7 +182,7 @@ fn boolean(value: &Spanned<DeValue<'_>>) -> Result<bool, Wrong> {
     value.get_ref().as_bool().ok_or_else(|| not_a(value, "true or false"))
 }
 
-fn one<T>(value: &Spanned<DeValue<'_>>, read: impl Fn(&str) -> Result<T, String>) -> Result<T, Wrong> {
+pub fn one<T>(value: &Spanned<DeValue<'_>>, read: impl Fn(&str) -> Result<T, String>) -> Result<T, Wrong> {
     read(string(value)?).map_err(|what| Wrong::at(value.span(), what))
 }
 
@@ -182,7 +191,7 @@ fn optional<T>(value: &Spanned<DeValue<'_>>, read: impl Fn(&str) -> Result<T, St
     if string(value)?.is_empty() { Ok(None) } else { one(value, read).map(Some) }
 }
 
-fn items<'a, 'i>(value: &'a Spanned<DeValue<'i>>) -> Result<&'a [Spanned<DeValue<'i>>], Wrong> {
+pub fn items<'a, 'i>(value: &'a Spanned<DeValue<'i>>) -> Result<&'a [Spanned<DeValue<'i>>], Wrong> {
     let items = value.get_ref().as_array().ok_or_else(|| not_a(value, "a list"))?;
     if items.len() > LIST_ITEMS_MAX {
         return Err(Wrong::at(value.span(), format!("more than {LIST_ITEMS_MAX} entries")));
@@ -190,11 +199,11 @@ fn items<'a, 'i>(value: &'a Spanned<DeValue<'i>>) -> Result<&'a [Spanned<DeValue
     Ok(items)
 }
 
-fn each<T>(value: &Spanned<DeValue<'_>>, read: impl Fn(&str) -> Result<T, String>) -> Result<Vec<T>, Wrong> {
+pub fn each<T>(value: &Spanned<DeValue<'_>>, read: impl Fn(&str) -> Result<T, String>) -> Result<Vec<T>, Wrong> {
     items(value)?.iter().map(|item| one(item, &read)).collect()
 }
 
-fn integer(value: &Spanned<DeValue<'_>>) -> Result<i64, Wrong> {
+pub fn integer(value: &Spanned<DeValue<'_>>) -> Result<i64, Wrong> {
     let integer = value.get_ref().as_integer().ok_or_else(|| not_a(value, "a whole number"))?;
     i64::from_str_radix(integer.as_str(), integer.radix()).map_err(|_| Wrong::at(value.span(), "too large a number"))
 }

@@ -5,10 +5,10 @@
 //! printed, not even in the error that refuses it.
 
 pub mod command;
-mod complaint;
-mod keys;
+pub mod complaint;
+pub mod keys;
 pub mod parse;
-mod read;
+pub mod read;
 
 use crate::environment::{self, Environment};
 use crate::exit::Failure;
@@ -37,6 +37,7 @@ pub struct Settings {
     pub lists: Lists,
     pub submission: Submission,
     pub doctor: Doctor,
+    pub ports: Ports,
     pub baseline: Baseline,
 }
 
@@ -77,6 +78,12 @@ pub struct Doctor {
     pub fail_on: Option<Severity>,
 }
 
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Ports {
+    /// The assignments file. `None`: at its usual place, if there is one.
+    pub assignments: Option<PathBuf>,
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Baseline {
     /// Each run counts what it saw as a sample of what is usual here.
@@ -97,6 +104,7 @@ impl Default for Settings {
                 deadline: Duration::from_secs(10),
                 fail_on: Some(Severity::Error),
             },
+            ports: Ports::default(),
             baseline: Baseline { learn: true },
         }
     }
