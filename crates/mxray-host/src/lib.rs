@@ -7,6 +7,7 @@
 
 pub mod baseline;
 pub mod certificates;
+pub mod bystanders;
 mod cgroup;
 pub mod clock;
 pub mod files;

@@ -19,6 +19,7 @@ pub use draft::draft;
 pub use helpers::join_helpers;
 pub use machine::{addresses, hosts_file};
 pub use others::{others, software_of};
+pub(crate) use others::names;
 
 use crate::processes::Table;
 use crate::programs::Programs;
