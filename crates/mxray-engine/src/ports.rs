@@ -4,9 +4,10 @@
 //! these.
 
 use crate::collect::{
-    self, Options, attach, flat, join_servers, join_sessions, start_owners, start_readers, start_sessions, summarise,
+    self, Options, attach, flat, join_servers, join_sessions, known, start_owners, start_readers, start_sessions, summarise,
     wait_for_servers,
 };
+use crate::filters;
 use crate::judge::verdict;
 use crate::parts::{Parts, Progress};
 use crate::surroundings;
@@ -34,7 +35,9 @@ pub(crate) fn collect(options: &Options, progress: Progress<'_>) -> Evidence {
     let sample = flat(parts.wait(sample));
     let table = Arc::new(flat(parts.wait(table)));
     let owners = start_owners(&mut parts, &sample, &table);
+    let rulesets = filters::start(&mut parts, &programs);
     let (mut servers, unread) = wait_for_servers(&mut parts, readers);
+    let rulesets = flat(parts.wait(rulesets));
     programs.end();
     attach(&mut parts, &mut servers, &table);
     let namespaces = surroundings::start(&mut parts, &table, &servers);
@@ -58,6 +61,7 @@ pub(crate) fn collect(options: &Options, progress: Progress<'_>) -> Evidence {
     evidence.assignments = self::owners(&mut parts, options, &evidence);
     let sessions = start_sessions(&mut parts, &evidence, options);
     join_sessions(&mut parts, &mut evidence, sessions);
+    evidence.firewall = filters::ask(&mut parts, rulesets, &evidence, known(&evidence));
     evidence.parts = parts.finish();
     evidence
 }

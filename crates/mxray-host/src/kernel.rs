@@ -29,6 +29,7 @@ pub fn settings() -> Kernel {
         counters: Seen::not_attempted("counters need two looks"),
         tcp_memory: crate::sockstat::tcp_memory(),
         window_ms: 0,
+        while_connecting: Seen::not_attempted("no session was held"),
     }
 }
 
@@ -78,6 +79,12 @@ pub fn counters() -> Seen<BTreeMap<String, u64>> {
         }
     }
     Seen::Value(all)
+}
+
+/// The counters that tell whether what is sent leaves: see [`Kernel::while_connecting`].
+pub fn sent() -> Seen<BTreeMap<String, u64>> {
+    const SENT: [&str; 4] = ["Ip.OutRequests", "Ip.OutTransmits", "Ip6.OutRequests", "Ip6.OutTransmits"];
+    counters().map(|all| all.into_iter().filter(|(name, _)| SENT.contains(&name.as_str())).collect())
 }
 
 /// Both ends of the window, for the counters that are in both.

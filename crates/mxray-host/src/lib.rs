@@ -12,6 +12,7 @@ mod cgroup;
 pub mod clock;
 pub mod files;
 pub mod filter_managers;
+pub mod firewall;
 mod interfaces;
 pub mod kernel;
 pub mod memory;

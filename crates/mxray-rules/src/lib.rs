@@ -7,6 +7,8 @@
 
 mod causes;
 mod exim;
+mod filters;
+mod leaving;
 mod logins;
 mod others_dates;
 mod outside;
@@ -20,6 +22,7 @@ mod rules;
 mod service_units;
 mod support;
 mod transport;
+mod unprivileged;
 mod view;
 mod words;
 
@@ -29,6 +32,7 @@ mod pages;
 mod played;
 
 pub use causes::fold;
+pub use filters::{decided_by, fixes as filter_fixes};
 pub use precedence::{LINKS, Link, NEAREST_FIRST, explains};
 pub use rule::{Judgement, Rule, Said};
 pub use service_units::in_charge;

@@ -11,6 +11,8 @@ pub const NEAREST_FIRST: &[&str] = &[
     "HOST111", "HOST101", "HOST102", // nothing can be written: what fails after that is a consequence
     "HOST109", "FW111", // the kernel kills, or drops
     "HOST106", "HOST103", "HOST110", // what every program here goes by
+    "FW114", "FW101", "FW113", "FW102", // a rule of this host's own packet filter, seen in the ruleset
+    "FW112", // and what the next start will make of it
     "PORT109", "PORT101", // the port cannot be had: the service cannot start
     "CONF101", "CONF105", "CONF103", // switches in files
     "CONF104", "CONF108", "CONF109", "CONF107", "CONF110", // files and sockets that a switch names
@@ -24,6 +26,7 @@ pub const NEAREST_FIRST: &[&str] = &[
     "SOCK106", // somebody takes it all
     "SOCK115", // a program keeps what has ended
     "SOCK109", "SOCK110", // a limit is reached
+    "PORT110", // what comes is taken elsewhere
     "SOCK102", "SOCK113", "SOCK105", "SOCK114", "SOCK108", "SOCK101", "SOCK104", "SOCK107", "HOST108",
     // What a session showed: who stands in the way, what serves, who can log in, the rest.
     "LOOK006", "LOOK007", "SMTP111", "ABUSE103", "SMTP101", "MBOX107", "SMTP103", "LOOK009", "TLS101", "TLS102",
@@ -47,6 +50,40 @@ pub const LINKS: &[(&str, &str, Link)] = &[
     ("HOST102", "SOCK111", Link::SharedScope),
     ("HOST111", "SOCK112", Link::SharedScope),
     ("HOST111", "SOCK111", Link::SharedScope),
+    // This host's own packet filter stops it: nobody is reached, and nobody answers.
+    ("FW101", "FW112", Link::SharedScope),
+    ("FW102", "FW112", Link::SharedScope),
+    ("FW113", "FW112", Link::SharedScope),
+    ("FW114", "FW112", Link::SharedScope),
+    ("FW101", "MX113", Link::SharedScope),
+    ("FW101", "MX114", Link::SharedScope),
+    ("FW101", "LOOK005", Link::SharedScope),
+    ("FW101", "ROUTE106", Link::SharedScope),
+    ("FW101", "FW106", Link::SharedScope),
+    ("FW101", "CONF102", Link::SharedScope),
+    ("FW114", "MX113", Link::SharedScope),
+    ("FW114", "MX114", Link::SharedScope),
+    ("FW114", "LOOK005", Link::SharedScope),
+    ("FW114", "ROUTE106", Link::SharedScope),
+    ("FW114", "FW106", Link::SharedScope),
+    ("FW114", "CONF102", Link::SharedScope),
+    ("FW113", "HOST104", Link::SharedScope),
+    ("FW113", "HOST105", Link::SharedScope),
+    ("FW113", "LOOK001", Link::SharedScope),
+    ("FW113", "CONF102", Link::SharedScope),
+    ("FW113", "SMTP102", Link::SharedScope),
+    // A helper that cannot be reached is as good as none.
+    ("FW101", "SMTP101", Link::SharedScope),
+    ("FW101", "SMTP102", Link::SharedScope),
+    ("FW101", "SMTP103", Link::SharedScope),
+    ("FW101", "LOOK007", Link::SharedScope),
+    ("FW114", "SMTP101", Link::SharedScope),
+    ("FW114", "SMTP102", Link::SharedScope),
+    ("FW114", "SMTP103", Link::SharedScope),
+    ("FW114", "LOOK007", Link::SharedScope),
+    // What answers at the port is not the listener that was meant.
+    ("PORT110", "SMTP103", Link::SharedScope),
+    ("PORT110", "TLS102", Link::SharedScope),
     // Nothing leaves this host, or leads nowhere: nobody can be reached.
     ("ROUTE101", "MX113", Link::SharedScope),
     ("ROUTE102", "MX113", Link::SharedScope),

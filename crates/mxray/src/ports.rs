@@ -1,11 +1,12 @@
 //! `mxray ports`: the assignments file against what is configured, what listens and what can be reached.
 //!
-//! `file.rs` reads the file, `init.rs` writes one from reality, `audit.rs` compares. What a difference means is `mxray-rules`'
+//! `file.rs` reads the file, `init.rs` writes one from reality, `audit.rs` compares, `explain.rs` walks a packet through the rules. What a difference means is `mxray-rules`'
 //! business.
 
 mod audit;
 mod diff;
 mod doc;
+mod explain;
 pub mod file;
 mod free;
 mod init;
@@ -21,6 +22,7 @@ use clap::Subcommand;
 use diff::DiffArgs;
 use doc::DocArgs;
 use free::FreeArgs;
+use explain::ExplainArgs;
 use init::InitArgs;
 use plan::PlanArgs;
 
@@ -39,6 +41,8 @@ pub enum PortsCommand {
     Doc(DocArgs),
     /// What differs between two saved reports: two hosts, or two days
     Diff(DiffArgs),
+    /// Would a packet to or from a port pass this host's packet filters, and which rule decides?
+    Explain(ExplainArgs),
 }
 
 pub fn run(command: &PortsCommand, cli: &Cli, environment: &Environment, output: &mut Output) -> Result<u8, Failure> {
@@ -49,5 +53,6 @@ pub fn run(command: &PortsCommand, cli: &Cli, environment: &Environment, output:
         PortsCommand::Doc(args) => doc::run(args, &crate::load(cli, environment)?, environment, output),
         PortsCommand::Diff(args) => diff::run(args, environment, output),
         PortsCommand::Plan(args) => plan::run(args, &crate::load(cli, environment)?, environment, output),
+        PortsCommand::Explain(args) => explain::run(args, environment, output),
     }
 }

@@ -2,3 +2,4 @@
 
 pub mod held_by_other;
 pub mod needs_privilege;
+pub mod shadowed;
