@@ -5,7 +5,7 @@ use super::facts::{Asked, Facts, Holder, Holding, Way, endpoint, place};
 use super::wish::{Confinement, LowPorts, Wish};
 use mxray_model::Seen;
 use mxray_model::binding::{Binding, Together, ephemeral, together};
-use mxray_model::evidence::{Assignment, Exposure, FileLine};
+use mxray_model::evidence::{Assignment, Direction, Exposure, FileLine};
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
@@ -131,6 +131,7 @@ pub fn decide(wish: &Wish, facts: &Facts) -> Decision {
     configured(wish, facts, &sockets, &mut reasons);
     declared(wish, facts, &sockets, &mut reasons);
     surroundings(wish, facts, &mut reasons);
+    taken_elsewhere(wish, facts, &mut reasons);
     reasons.sort_by_key(|reason| reason.weight);
     let mut once = BTreeSet::new();
     reasons.retain(|reason| once.insert((reason.code, reason.text.clone())));
@@ -615,6 +616,28 @@ fn surroundings(wish: &Wish, facts: &Facts, reasons: &mut Vec<Reason>) {
         let text = format!("what asks for the port at the next restart is not all known: {}: {}", unseen.what, unseen.why);
         let reason = Reason::new("unread", Weight::HidesLater, text);
         reasons.push(if unseen.needs.is_empty() { reason } else { reason.remedy(unseen.needs.clone()) });
+    }
+}
+
+/// A rule of this host's own packet filters that gives the port's packets another destination: a listener would see none of them.
+fn taken_elsewhere(wish: &Wish, facts: &Facts, reasons: &mut Vec<Reason>) {
+    for answer in facts.firewall.value().into_iter().flat_map(|firewall| firewall.answers.values()) {
+        let packet = &answer.packet;
+        let asked = packet.direction == Direction::In
+            && packet.destination_port == Some(wish.port)
+            && packet.protocol == wish.protocol;
+        let Some(to) = answer.rewritten_to.as_ref().filter(|_| asked) else { continue };
+        let port = to.port.unwrap_or(wish.port);
+        let place = to.address.map_or_else(|| format!("port {port}"), |address| endpoint(address, port));
+        let rule = &to.by;
+        let text = format!(
+            "packets to {} are taken to {place} by the rule `{}` of chain {} ({}): no listener here gets them",
+            endpoint(packet.destination, wish.port),
+            rule.text,
+            rule.chain,
+            rule.table
+        );
+        reasons.push(Reason::new("dnat_rule", Weight::Refuses, text).remedy("that rule removed where it is managed, or another port"));
     }
 }
 

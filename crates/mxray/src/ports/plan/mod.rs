@@ -7,6 +7,7 @@
 pub mod decide;
 pub mod edits;
 pub mod facts;
+mod filter;
 pub mod gather;
 pub mod json;
 #[cfg(test)]
@@ -27,9 +28,10 @@ use crate::output::Output;
 use clap::{Args, ValueEnum};
 use decide::{Answer, Decision, decide};
 use edits::{Edit, Role, daemon, entry, firewall};
+use filter::Filters;
 use look::Look;
 use mxray_host::{filter_managers, names};
-use mxray_model::evidence::{Assignments, Exposure, PortRange, V6Policy};
+use mxray_model::evidence::{Assignments, Exposure, Firewall, PortRange, V6Policy};
 use mxray_model::special::is_special;
 use mxray_model::text::untrusted;
 use mxray_model::{Prefix, Seen};
@@ -233,10 +235,18 @@ fn make(args: &PlanArgs, config: &Config, assignments: Option<Assignments>) -> R
     let starter = look::starter(args.user.as_deref(), args.unit.as_deref(), &vantage).map_err(Failure::Usage)?;
     let assignments_file = assignments.as_ref().map(|assignments| assignments.file.clone());
     let wish = wish(args, port, starter, assignments.as_ref(), &config.settings.network.public_prefixes);
-    let seen = look::look(config, assignments.map_or(Seen::Absent, Seen::Value), &wish.addresses, &|one| {
+    let mut seen = look::look(config, assignments.map_or(Seen::Absent, Seen::Value), &wish.addresses, &|one| {
         args.dynamic.map_or(one == port, |range| (range.first..=range.last).contains(&one))
     });
-    Ok(planned(wish, args.dynamic, &seen, assignments_file.as_deref(), &filter_managers::look()))
+    let local_port = seen.facts.kernel.local_ports.value().map_or(46_000, |range| range.first / 2 + range.last / 2);
+    let filters = Filters::read();
+    seen.facts.firewall = filters.about(&wish, local_port);
+    let around = Around {
+        assignments_file,
+        installed: filter_managers::look(),
+        filter: &|wish| filters.about(wish, local_port),
+    };
+    Ok(planned(wish, args.dynamic, &seen, &around))
 }
 
 fn wish(
@@ -285,14 +295,16 @@ fn by_addresses(addresses: &[IpAddr], public: &[Prefix]) -> Exposure {
     }
 }
 
-/// The answer of what was seen. Pure.
-fn planned(
-    mut wish: Wish,
-    range: Option<PortRange>,
-    seen: &Look,
-    assignments_file: Option<&str>,
-    installed: &filter_managers::Installed,
-) -> Plan {
+/// What the edits are made of, beside the facts.
+struct Around<'a> {
+    assignments_file: Option<String>,
+    installed: filter_managers::Installed,
+    /// What the packet filters do with what such a service is to get.
+    filter: &'a dyn Fn(&Wish) -> Seen<Firewall>,
+}
+
+/// The answer of what was seen.
+fn planned(mut wish: Wish, range: Option<PortRange>, seen: &Look, around: &Around<'_>) -> Plan {
     let facts = &seen.facts;
     let mut chosen = None;
     if let Some(range) = range {
@@ -316,21 +328,14 @@ fn planned(
         _ => wish.port,
     };
     let edited = wish.on(edits_for);
-    let edits = edits_of(&edited, wish.port, range, seen, assignments_file, installed);
+    let edits = edits_of(&edited, wish.port, range, seen, around);
     let reservation = propose::reservation(edits_for, facts);
     let unseen = facts.unseen.clone();
     Plan { wish, decision: Some(decision), chosen, proposal, reservation, edits_for, edits, unseen }
 }
 
 /// The role follows from what was asked for: another port for submission is submission all the same.
-fn edits_of(
-    wish: &Wish,
-    asked: u16,
-    range: Option<PortRange>,
-    seen: &Look,
-    assignments_file: Option<&str>,
-    installed: &filter_managers::Installed,
-) -> Vec<Edit> {
+fn edits_of(wish: &Wish, asked: u16, range: Option<PortRange>, seen: &Look, around: &Around<'_>) -> Vec<Edit> {
     let (facts, evidence) = (&seen.facts, &seen.evidence);
     let role = Role::of(&wish.service, asked);
     let sockets = wish.sockets(facts.has_ipv6, facts.bind_v6_only == Seen::Value(true));
@@ -339,11 +344,12 @@ fn edits_of(
         socket: daemon::socket_of(wish, &evidence.units),
         bystanders: evidence.bystanders.value().map(|all| &all.listeners),
     };
-    let manager = firewall::Manager::of(&facts.firewall, installed);
+    let filtered = (around.filter)(wish);
+    let manager = firewall::Manager::of(&filtered, &around.installed);
     vec![
         daemon::edit(wish, role, &sockets, &known),
-        firewall::edit(wish, &manager),
-        entry::edit(wish, role, assignments_file, range),
+        firewall::edit(wish, &manager, &filtered),
+        entry::edit(wish, role, around.assignments_file.as_deref(), range),
         edits::test(wish, role, &sockets),
     ]
 }

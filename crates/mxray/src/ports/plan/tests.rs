@@ -412,7 +412,7 @@ fn names_that_somebody_typed_steer_nothing() {
             assert!(!edit.lines.is_empty() && edit.lines.iter().all(|line| !line.contains(name)), "{edit:?}");
         }
         for manager in [firewall::Manager::Ufw, firewall::Manager::Iptables { persisted: None }, firewall::Manager::Firewalld] {
-            let edit = firewall::edit(&wish(name, 2525, &[]), &manager);
+            let edit = firewall::edit(&wish(name, 2525, &[]), &manager, &Seen::Absent);
             assert!(edit.commands.iter().all(|command| !command.contains(name)), "{edit:?}");
         }
         let edit = entry::edit(&wish(name, 2525, &[]), Role::Other, None, None);
@@ -460,7 +460,7 @@ fn the_packet_filter_s_edit_is_in_its_manager_s_words() {
         wish.exposure = Exposure::Private;
         wish
     };
-    let commands = |wish: &Wish, manager: &firewall::Manager| firewall::edit(wish, manager).commands;
+    let commands = |wish: &Wish, manager: &firewall::Manager| firewall::edit(wish, manager, &Seen::Absent).commands;
     assert_eq!(manager(&Seen::Absent, &nothing), firewall::Manager::None);
     let ufw = manager(&table("nft ip filter", Some("ufw")), &nothing);
     assert_eq!(commands(&wish("smtp", 25, &[]), &ufw)[0], "ufw allow 25/tcp comment smtp");
@@ -481,12 +481,67 @@ fn the_packet_filter_s_edit_is_in_its_manager_s_words() {
     let compat = manager(&table("nft ip filter", Some("iptables-nft")), &nothing);
     assert_eq!(compat, firewall::Manager::Iptables { persisted: None });
     let unseen = Seen::Unknown(Blind::NotPermitted { what: "dump".to_owned(), needs: "cap_net_admin".to_owned() });
-    assert!(firewall::edit(&wish("smtp", 25, &[]), &manager(&unseen, &nothing)).text.contains("cap_net_admin"));
+    assert!(firewall::edit(&wish("smtp", 25, &[]), &manager(&unseen, &nothing), &unseen).text.contains("cap_net_admin"));
     let on_disk = Installed { ufw: true, ..Installed::default() };
     assert_eq!(manager(&unseen, &on_disk), firewall::Manager::Ufw);
     let mut near = private();
     near.exposure = Exposure::Loopback;
     assert!(commands(&near, &nft).is_empty());
+}
+
+fn answered(verdict: FilterVerdict, rewritten_to: Option<RewrittenTo>) -> Seen<Firewall> {
+    let packet = Packet {
+        direction: Direction::In,
+        protocol: "tcp".to_owned(),
+        source: ip("8.97.33.1"),
+        destination: ip("192.0.2.25"),
+        source_port: Some(46000),
+        destination_port: Some(25),
+        interface_in: Some("eth0".to_owned()),
+        interface_out: None,
+        state: "new".to_owned(),
+        uid: None,
+        gid: None,
+        mark: 0,
+        cgroup: None,
+    };
+    let stops = verdict.stops().then(rule);
+    let answer = FilterAnswer { packet, verdict, by: stops, walk: Vec::new(), rewritten_to };
+    let mut firewall = table("nft inet filter", None).value().unwrap().clone();
+    firewall.answers.insert("a".to_owned(), answer);
+    Seen::Value(firewall)
+}
+
+fn rule() -> FilterRule {
+    FilterRule {
+        table: "nft inet filter".to_owned(),
+        chain: "input".to_owned(),
+        handle: Some(4),
+        position: 1,
+        text: "tcp dport 25 drop".to_owned(),
+        packets: None,
+        comment: None,
+        manager: None,
+        by_sender: false,
+    }
+}
+
+#[test]
+fn the_running_ruleset_decides_whether_a_rule_is_needed_and_dnat_is_a_no() {
+    let asked = wish("smtp", 25, &[]);
+    let nft = firewall::Manager::of(&table("nft inet filter", None), &Installed::default());
+    let passes = firewall::edit(&asked, &nft, &answered(FilterVerdict::Pass, None));
+    assert!(passes.commands.is_empty() && passes.text.contains("passes the running ruleset"), "{passes:?}");
+    let stopped = firewall::edit(&asked, &nft, &answered(FilterVerdict::Drop, None));
+    assert!(stopped.commands.len() == 1 && stopped.text.contains("`tcp dport 25 drop`"), "{stopped:?}");
+    let unknown = FilterVerdict::Unknown { why: Blind::NotAttempted { why: "x".to_owned() } };
+    assert_eq!(firewall::edit(&asked, &nft, &answered(unknown, None)).commands.len(), 1);
+    let to = RewrittenTo { address: Some(ip("172.17.0.2")), port: None, by: rule() };
+    let taken = Facts { firewall: answered(FilterVerdict::Pass, Some(to)), ..facts() };
+    let (answer, codes) = written(&asked, &taken);
+    assert_eq!((answer, codes[0]), (Answer::No, "dnat_rule"));
+    // A rule for port 25 says nothing of another port.
+    assert_eq!(written(&asked.on(2525), &taken).0, Answer::Yes);
 }
 
 #[test]

@@ -5,7 +5,8 @@ use super::{Edit, Part, plain};
 use crate::ports::plan::wish::Wish;
 use mxray_host::filter_managers::Installed;
 use mxray_model::Prefix;
-use mxray_model::evidence::{Direction, Exposure, FilterStep, Firewall};
+use crate::ports::plan::decide::exposure_words;
+use mxray_model::evidence::{Direction, Exposure, FilterAnswer, FilterStep, FilterVerdict, Firewall};
 use mxray_model::{Blind, Seen};
 use std::net::IpAddr;
 
@@ -23,7 +24,7 @@ pub enum Manager {
 }
 
 /// The networks that are called private (RFC 1918, RFC 4193).
-const PRIVATE: &[&str] = &["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7"];
+pub const PRIVATE: &[&str] = &["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7"];
 
 impl Manager {
     /// Who is in charge. What runs counts more than what is installed.
@@ -86,18 +87,40 @@ fn input_step(firewall: &Firewall) -> Option<&FilterStep> {
     inbound.flat_map(|answer| &answer.walk).filter(|step| step.hook == "input").max_by_key(|step| step.priority)
 }
 
-/// The edit.
-pub fn edit(wish: &Wish, manager: &Manager) -> Edit {
+/// The edit, after what the filters do now (`firewall`'s answers are those to the packets that the service is to get).
+pub fn edit(wish: &Wish, manager: &Manager, firewall: &Seen<Firewall>) -> Edit {
     if wish.exposure == Exposure::Loopback {
         let text = "No rule: packets to loopback addresses pass every usual ruleset, and nobody else is to reach the port.";
         return Edit::new(Part::Firewall, "", text);
     }
+    let answers: Vec<&FilterAnswer> = firewall.value().into_iter().flat_map(|all| all.answers.values()).collect();
+    if !answers.is_empty() && answers.iter().all(|answer| answer.verdict == FilterVerdict::Pass) {
+        let whom = exposure_words(&wish.exposure);
+        let text = format!("No rule: what comes from {whom} to port {}/{} passes the running ruleset already.", wish.port, wish.protocol);
+        return Edit::new(Part::Firewall, "", text);
+    }
+    let mut edit = rule(wish, manager);
+    if let Some(stopped) = answers.iter().find(|answer| answer.verdict.stops()) {
+        let by = match &stopped.by {
+            Some(rule) => format!("the rule `{}` of chain {} ({})", rule.text, rule.chain, rule.table),
+            None => "a chain's policy".to_owned(),
+        };
+        edit.text = format!("Now {by} stops what is to come in (`mxray ports explain {}` shows the walk). {}", wish.port, edit.text);
+    }
+    edit
+}
+
+fn rule(wish: &Wish, manager: &Manager) -> Edit {
     let sources = sources(&wish.exposure);
     match manager {
         Manager::Ufw => ufw(wish, &sources),
         Manager::Firewalld => firewalld(wish, &sources),
         Manager::Nft { table, chain, persisted } => nftables(wish, &sources, table, chain, persisted.as_deref()),
         Manager::Iptables { persisted } => iptables(wish, &sources, persisted.as_deref()),
+        Manager::None if wish.exposure != Exposure::Public && is_open(wish) => {
+            let text = "No packet filter was found on this host, so nothing keeps others out: bind the service to an address that only those have a way to.";
+            Edit::new(Part::Firewall, "", text)
+        }
         Manager::None => {
             let text = "No rule: no packet filter was found on this host (a provider's in front of it is not seen from here).";
             Edit::new(Part::Firewall, "", text)
@@ -111,6 +134,11 @@ pub fn edit(wish: &Wish, manager: &Manager) -> Edit {
             Edit::new(Part::Firewall, "", text)
         }
     }
+}
+
+/// Listens on all addresses.
+fn is_open(wish: &Wish) -> bool {
+    wish.addresses.is_empty() || wish.addresses.iter().any(IpAddr::is_unspecified)
 }
 
 /// Empty: from anywhere.
