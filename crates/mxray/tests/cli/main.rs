@@ -7,6 +7,7 @@
 mod config;
 mod counters;
 mod doctor;
+mod ports_plan;
 mod probe;
 mod send;
 mod talk;
@@ -25,6 +26,10 @@ const COMMANDS: &[&[&str]] = &[
     &["counters"],
     &["talk"],
     &["send"],
+    &["ports", "plan"],
+    &["ports", "free"],
+    &["ports", "doc"],
+    &["ports", "diff"],
     &["explain"],
     &["config", "check"],
     &["config", "show"],

@@ -181,10 +181,24 @@ struct Tally {
     unknown: usize,
 }
 
+/// Settings of this namespace that decide about binds. Where /proc/sys may not be written, they stay as they are.
+fn set(random: &mut Random) {
+    let floating = random.one(&["0", "0", "1"]);
+    for (setting, value) in [
+        ("ipv4/ip_nonlocal_bind", floating),
+        ("ipv6/ip_nonlocal_bind", floating),
+        ("ipv4/ip_unprivileged_port_start", random.one(&["1024", "1024", "0", "5000"])),
+        ("ipv6/bindv6only", random.one(&["0", "1"])),
+    ] {
+        let _ = std::fs::write(format!("/proc/sys/net/{setting}"), value);
+    }
+}
+
 fn compare(maker: &mut Maker) -> Tally {
     let mut random = Random(0x9e37_79b9_7f4a_7c15);
     let mut tally = Tally::default();
     for _ in 0..SITUATIONS {
+        set(&mut random);
         let protocol = random.one(&["tcp", "tcp", "tcp", "udp"]);
         let situation = holders(&mut random, protocol);
         let port = random.one(&[4025, 4025, 4025, 25]);
