@@ -65,6 +65,7 @@ catalogue! {
     mx::unreachable,
     mx::family_broken,
     port::held_by_other,
+    port::conflict_at_restart,
     port::needs_privilege,
     route::default_route_missing,
     route::no_route,
