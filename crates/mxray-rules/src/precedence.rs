@@ -13,7 +13,7 @@ pub const NEAREST_FIRST: &[&str] = &[
     "HOST106", "HOST103", "HOST110", // what every program here goes by
     "FW114", "FW101", "FW113", "FW102", // a rule of this host's own packet filter, seen in the ruleset
     "FW112", // and what the next start will make of it
-    "PORT109", "PORT101", // the port cannot be had: the service cannot start
+    "PORT109", "PORT101", "PORT102", // the port cannot be had: the service cannot start
     "CONF101", "CONF105", "CONF103", // switches in files
     "CONF104", "CONF108", "CONF109", "CONF107", "CONF110", // files and sockets that a switch names
     "ROUTE102", "ROUTE101", "ROUTE103", "ROUTE105", // nothing can leave, or not from there
@@ -140,6 +140,8 @@ pub const LINKS: &[(&str, &str, Link)] = &[
     // Postfix's master ends when one of its ports cannot be bound.
     ("PORT109", "SOCK112", Link::SharedScope),
     ("PORT109", "SOCK101", Link::SharedScope),
+    // Who has the port now and who would have it after a restart.
+    ("PORT101", "PORT102", Link::SharedScope),
     ("PORT101", "SOCK112", Link::SharedScope),
     ("PORT101", "SOCK101", Link::SharedScope),
     ("PORT101", "SOCK102", Link::SharedScope),

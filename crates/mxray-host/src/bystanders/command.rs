@@ -122,8 +122,8 @@ impl CommandLine {
                 Some(Some(text)) => found.push(Word { text, at: word.at.clone() }),
                 Some(None) => {
                     let next = words.next_if(|next| !next.text.starts_with('-'));
-                    let text = next.map(|next| next.text.clone()).unwrap_or_default();
-                    found.push(Word { text, at: word.at.clone() });
+                    let empty = || Word { text: String::new(), at: word.at.clone() };
+                    found.push(next.cloned().unwrap_or_else(empty));
                 }
                 None => {}
             }

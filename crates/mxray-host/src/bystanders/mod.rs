@@ -132,6 +132,15 @@ const READERS: &[Reader] = &[
     },
 ];
 
+/// Mail servers, with the services that start them as a whole.
+const SERVERS: &[(&str, &[&str])] = &[
+    ("dovecot", &["dovecot.service"]),
+    ("exim", &["exim4.service", "exim.service"]),
+    ("opensmtpd", &["opensmtpd.service", "smtpd.service"]),
+    ("postfix", &["postfix.service"]),
+    ("sendmail", &["sendmail.service"]),
+];
+
 /// Reads all of them.
 pub fn look(table: &Seen<Table>) -> Seen<Bystanders> {
     Seen::Value(look_at(&Place::here(), table))
@@ -140,6 +149,9 @@ pub fn look(table: &Seen<Table>) -> Seen<Bystanders> {
 fn look_at(place: &Place, table: &Seen<Table>) -> Bystanders {
     let boot = Boot::read(&place.root);
     let mut out = Bystanders::default();
+    for (software, units) in SERVERS {
+        out.servers_at_boot.insert((*software).to_owned(), boot.of(units).1);
+    }
     for reader in READERS {
         let runs = running(table, &Running { units: reader.units, processes: reader.processes, words: &[] });
         let installed = reader.programs.iter().any(|program| place.exists(program)) || boot.knows(reader.units);

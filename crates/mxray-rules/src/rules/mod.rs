@@ -70,6 +70,7 @@ catalogue! {
     mx::unreachable,
     mx::family_broken,
     port::held_by_other,
+    port::conflict_at_restart,
     port::needs_privilege,
     port::shadowed,
     route::default_route_missing,

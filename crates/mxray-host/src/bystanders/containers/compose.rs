@@ -9,7 +9,8 @@ use mxray_model::Seen;
 use std::rc::Rc;
 
 /// Where people keep them. What runs is found by its labels besides.
-const PLACES: &[&str] = &["/opt", "/opt/*", "/srv", "/srv/*", "/root", "/root/*", "/etc/docker/compose/*", "/docker/*", "/home/*", "/home/*/*"];
+const PLACES: &[&str] =
+    &["/opt", "/opt/*", "/srv", "/srv/*", "/root", "/root/*", "/etc/docker/compose/*", "/docker/*"];
 /// In the order in which compose looks for them.
 const NAMES: &[&str] = &["compose.yaml", "compose.yml", "docker-compose.yaml", "docker-compose.yml"];
 /// Most files that are read.

@@ -212,13 +212,12 @@ fn restarts(asked: &Asked, container: &Container) -> Seen<String> {
 }
 
 fn of_quadlet(quadlet: &quadlet::Quadlet, boot: &Boot, table: &Seen<Table>, out: &mut Vec<AskedListener>) {
-    let (_, linked) = boot.of(&[&quadlet.unit]);
-    let at_boot = match (&quadlet.user, linked) {
-        (Some(user), _) => Seen::not_attempted(&format!("it belongs to the session of {user}")),
+    let pulled_in = quadlet.wanted.then(|| quadlet.file.clone());
+    let at_boot = match (&quadlet.user, boot.of(&[&quadlet.unit]).1) {
         (None, Seen::Value(link)) => Seen::Value(link),
-        // The generator has not seen the file yet: the next start will.
-        (None, Seen::Absent) if quadlet.wanted => Seen::Value(quadlet.file.clone()),
-        (None, other) => other,
+        (None, Seen::Unknown(blind)) => Seen::Unknown(blind),
+        // The generator has not seen the file yet: the next start will. Users' units are not among the system's.
+        _ => pulled_in.map_or(Seen::Absent, Seen::Value),
     };
     let units = [quadlet.unit.as_str()];
     let running = running(table, &Running { units: &units, processes: &[], words: &[] });

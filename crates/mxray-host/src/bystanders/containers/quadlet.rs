@@ -11,6 +11,9 @@ const KINDS: &[&str] = &["container", "pod", "kube"];
 /// Most files that are read.
 const FILES_MAX: usize = 500;
 
+/// Most users whose files are looked for.
+const USERS_MAX: usize = 100;
+
 /// One file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Quadlet {
@@ -20,27 +23,41 @@ pub(super) struct Quadlet {
     pub container: String,
     /// The section that pulls it in at boot is there.
     pub wanted: bool,
-    /// A user's own, which starts with that user's session.
+    /// Of a user whose services start with the machine.
     pub user: Option<String>,
     pub published: Vec<(Published, u32)>,
 }
 
 pub(super) fn read(place: &Place, found: &mut Found) -> Vec<Quadlet> {
     let mut files: Vec<(String, Option<String>)> = Vec::new();
+    let users = lingering(place);
     for kind in KINDS {
         for directory in DIRECTORIES {
-            files.extend(place.matching(&format!("{directory}/**/*.{kind}")).into_iter().map(|file| {
-                let user = file.contains("/systemd/users/").then(|| "a user".to_owned());
-                (file, user)
-            }));
+            let found = place.matching(&format!("{directory}/**/*.{kind}"));
+            let system = found.into_iter().filter(|file| !file.starts_with("/etc/containers/systemd/users/"));
+            files.extend(system.map(|file| (file, None)));
         }
-        files.extend(place.matching(&format!("/home/*/.config/containers/systemd/**/*.{kind}")).into_iter().map(|file| {
-            let user = file.split('/').nth(2).map(str::to_owned);
-            (file, user)
-        }));
+        for (user, home) in &users {
+            let found = place.matching(&format!("{home}/.config/containers/systemd/**/*.{kind}"));
+            files.extend(found.into_iter().map(|file| (file, Some(user.clone()))));
+        }
     }
     files.truncate(FILES_MAX);
     files.iter().filter_map(|(file, user)| one(place, file, user.clone(), found)).collect()
+}
+
+/// Users whose services start with the machine (loginctl(1), enable-linger), with their homes. Those of the others start
+/// with a login, and are not looked at.
+fn lingering(place: &Place) -> Vec<(String, String)> {
+    let passwd = place.text("/etc/passwd");
+    let home = |user: &str| {
+        let lines = passwd.value()?.lines().map(|line| line.split(':').collect::<Vec<_>>());
+        let home = lines.filter(|fields| fields.first() == Some(&user)).find_map(|fields| fields.get(5).copied())?;
+        home.starts_with('/').then(|| glob::Pattern::escape(home))
+    };
+    let files = place.matching("/var/lib/systemd/linger/*");
+    let users = files.iter().filter_map(|file| file.rsplit('/').next());
+    users.take(USERS_MAX).filter_map(|user| Some((user.to_owned(), home(user)?))).collect()
 }
 
 fn one(place: &Place, file: &str, user: Option<String>, found: &mut Found) -> Option<Quadlet> {
