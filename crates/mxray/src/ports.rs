@@ -21,8 +21,8 @@ use audit::AuditArgs;
 use clap::Subcommand;
 use diff::DiffArgs;
 use doc::DocArgs;
-use free::FreeArgs;
 use explain::ExplainArgs;
+use free::FreeArgs;
 use init::InitArgs;
 use plan::PlanArgs;
 

@@ -35,7 +35,10 @@ mod tests {
     fn each_reader_finds_the_listener_of_its_own_notation() {
         for (software, text) in [
             ("postfix", "127.0.0.1:2525 inet n - n - - smtpd\n"),
-            ("dovecot", "service imap-login {\n  inet_listener own {\n    address = 127.0.0.1\n    port = 2525\n  }\n}\n"),
+            (
+                "dovecot",
+                "service imap-login {\n  inet_listener own {\n    address = 127.0.0.1\n    port = 2525\n  }\n}\n",
+            ),
             ("exim", "local_interfaces = 127.0.0.1.2525\n"),
             ("opensmtpd", "listen on 127.0.0.1 port 2525\n"),
             ("sendmail", "O DaemonPortOptions=Name=own, Port=2525, Addr=127.0.0.1\n"),

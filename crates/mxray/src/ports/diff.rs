@@ -107,10 +107,7 @@ struct Spoken {
 
 impl Spoken {
     fn of(evidence: &Evidence) -> Spoken {
-        Spoken {
-            listeners: evidence.sockets.blind().is_none(),
-            declared: evidence.assignments.blind().is_none(),
-        }
+        Spoken { listeners: evidence.sockets.blind().is_none(), declared: evidence.assignments.blind().is_none() }
     }
 }
 
@@ -120,7 +117,8 @@ fn compare(first: &Evidence, second: &Evidence) -> Diff {
     // What only one of the two could see is no difference between hosts.
     let listeners = one.listeners && two.listeners;
     let declared = one.declared && two.declared;
-    let software = |unseen: &[Unseen]| -> BTreeSet<String> { unseen.iter().map(|unseen| unseen.what.clone()).collect() };
+    let software =
+        |unseen: &[Unseen]| -> BTreeSet<String> { unseen.iter().map(|unseen| unseen.what.clone()).collect() };
     let hidden: BTreeSet<String> = software(&blind_before).union(&software(&blind_after)).cloned().collect();
     let nothing = Standing::default();
     let keys: BTreeSet<&Key> = before.keys().chain(after.keys()).collect();
@@ -344,7 +342,8 @@ mod tests {
     }
 
     fn evidence(listeners: &[(&str, u16, &str, u32)], assignments: &str) -> Evidence {
-        let listeners = listeners.iter().map(|(address, port, unit, uid)| listener(address, *port, unit, *uid)).collect();
+        let listeners =
+            listeners.iter().map(|(address, port, unit, uid)| listener(address, *port, unit, *uid)).collect();
         let (file, complaints) = crate::ports::file::parse(Path::new("/f"), &format!("version = 1\n{assignments}"));
         assert!(complaints.is_empty(), "{complaints:?}");
         Evidence {
@@ -359,7 +358,10 @@ mod tests {
     }
 
     fn told(diff: &Diff) -> Vec<String> {
-        diff.rows.iter().map(|row| format!("{} {} {} {} -> {}", row.port, row.what, row.change, row.before, row.after)).collect()
+        diff.rows
+            .iter()
+            .map(|row| format!("{} {} {} {} -> {}", row.port, row.what, row.change, row.before, row.after))
+            .collect()
     }
 
     #[test]
@@ -403,7 +405,10 @@ mod tests {
 
     #[test]
     fn what_one_side_could_not_see_is_not_gone() {
-        let before = evidence(&[("127.0.0.1", 25, "exim4.service", 0)], "[[service]]\nname = \"a\"\nport = 25\nexposure = \"public\"\n");
+        let before = evidence(
+            &[("127.0.0.1", 25, "exim4.service", 0)],
+            "[[service]]\nname = \"a\"\nport = 25\nexposure = \"public\"\n",
+        );
         let mut after = before.clone();
         let blind = || Blind::NotPermitted { what: "look".to_owned(), needs: "root".to_owned() };
         after.sockets = Seen::Unknown(blind());

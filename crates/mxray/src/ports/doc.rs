@@ -98,7 +98,8 @@ impl Page<'_> {
     fn cells(&self, key: &Key, row: &Standing) -> [Vec<String>; 7] {
         let (port, protocol) = key;
         let declared = || row.declared.values();
-        let last = declared().find_map(|declared| declared.range).map_or_else(String::new, |(_, last)| format!("-{last}"));
+        let last =
+            declared().find_map(|declared| declared.range).map_or_else(String::new, |(_, last)| format!("-{last}"));
         let mut service: Vec<String> = row.declared.iter().map(|(name, entry)| with(name, &entry.owner)).collect();
         service.extend(row.forbidden.iter().map(|_| "nobody".to_owned()));
         let mut purpose: Vec<String> = declared().map(|entry| with(&entry.purpose, &entry.contact)).collect();
@@ -129,7 +130,10 @@ impl Page<'_> {
         let user = |uid: &u32| self.users.get(uid).cloned().unwrap_or_else(|| format!("uid {uid}"));
         let users: Vec<String> = actual.uids.iter().map(user).collect();
         let addresses: Vec<&str> = actual.addresses.iter().map(String::as_str).collect();
-        vec![format!("{owners} as {}", users.join(", ")), format!("on {} ({})", addresses.join(", "), actual.reach.as_str())]
+        vec![
+            format!("{owners} (user {})", users.join(", ")),
+            format!("on {} ({})", addresses.join(", "), actual.reach.as_str()),
+        ]
     }
 }
 
@@ -162,9 +166,9 @@ fn markdown(page: &Page<'_>) -> String {
     let mut text = format!("# {}\n\n{}\n\n", in_markdown(&page.title()), in_markdown(&page.source()));
     let _ = writeln!(text, "| {} |\n|{}", HEADINGS.join(" | "), "---|".repeat(HEADINGS.len()));
     for (key, row) in page.rows {
-        let cells = page.cells(key, row).map(|lines| {
-            lines.iter().map(|line| in_markdown(line)).collect::<Vec<_>>().join("<br>")
-        });
+        let cells = page
+            .cells(key, row)
+            .map(|lines| lines.iter().map(|line| in_markdown(line)).collect::<Vec<_>>().join("<br>"));
         let _ = writeln!(text, "| {} |", cells.join(" | "));
     }
     if !page.unseen.is_empty() {
@@ -322,7 +326,13 @@ reason = "plaintext"
     fn both(evidence: &Evidence) -> (String, String) {
         let (rows, unseen) = table(evidence);
         let users = BTreeMap::from([(0, "root".to_owned())]);
-        let page = Page { host: "mail.harbour.example", file: Some("mxray-ports.toml"), rows: &rows, unseen: &unseen, users: &users };
+        let page = Page {
+            host: "mail.harbour.example",
+            file: Some("mxray-ports.toml"),
+            rows: &rows,
+            unseen: &unseen,
+            users: &users,
+        };
         (markdown(&page), html(&page))
     }
 
@@ -330,7 +340,9 @@ reason = "plaintext"
     fn the_page_says_who_why_where_and_is_the_same_tomorrow() {
         let (text, page) = both(&evidence(812));
         assert_eq!((text.clone(), page.clone()), both(&evidence(4711)));
-        for wanted in ["25/tcp", "10100-10199/tcp", "/etc/postfix/master.cf:1", "postfix.service", "(public)", "must not"] {
+        for wanted in
+            ["25/tcp", "10100-10199/tcp", "/etc/postfix/master.cf:1", "postfix.service", "(public)", "must not"]
+        {
             assert!(page.contains(wanted), "{wanted}: {page}");
         }
         assert!(text.contains("| 110/tcp |") && text.contains("listens, and must not"), "{text}");

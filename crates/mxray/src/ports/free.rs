@@ -71,14 +71,10 @@ pub struct Row {
     pub decision: Decision,
 }
 
-pub fn run(
-    args: &FreeArgs,
-    config: &Config,
-    environment: &Environment,
-    output: &mut Output,
-) -> Result<u8, Failure> {
-    let format =
-        environment.format(args.output.json, args.output.format, crate::cli::ListFormat::Text).map_err(Failure::Usage)?;
+pub fn run(args: &FreeArgs, config: &Config, environment: &Environment, output: &mut Output) -> Result<u8, Failure> {
+    let format = environment
+        .format(args.output.json, args.output.format, crate::cli::ListFormat::Text)
+        .map_err(Failure::Usage)?;
     let assignments = file::wanted(args.file.as_deref(), config, environment)?;
     let within = args.range.unwrap_or(USUAL);
     let seen = look::look(config, assignments.map_or(Seen::Absent, Seen::Value), &args.address, &|port| {
@@ -93,9 +89,8 @@ pub fn run(
     let shown: Vec<&Row> = rows.iter().filter(|row| row.free || args.range.is_some()).collect();
     let options = output.options();
     match format {
-        crate::cli::ListFormat::Text => output.emit(|out| {
-            out.write_all(text(&shown, &seen.facts.unseen, usize::from(options.columns)).as_bytes())
-        })?,
+        crate::cli::ListFormat::Text => output
+            .emit(|out| out.write_all(text(&shown, &seen.facts.unseen, usize::from(options.columns)).as_bytes()))?,
         crate::cli::ListFormat::Json => output.emit(|out| as_json(&shown, &seen.facts.unseen, out))?,
     }
     Ok(if rows.iter().any(|row| row.free) { exit::OK } else { exit::FINDING })
@@ -179,7 +174,8 @@ fn against(row: &Row) -> String {
     if row.free {
         return String::new();
     }
-    let heavy = row.decision.reasons.iter().filter(|reason| reason.weight != Weight::Remark || reason.code == "registered");
+    let heavy =
+        row.decision.reasons.iter().filter(|reason| reason.weight != Weight::Remark || reason.code == "registered");
     let said: Vec<String> = heavy
         .filter(|reason| reason.code != "unread" && reason.code != "assignments")
         .map(|reason| {

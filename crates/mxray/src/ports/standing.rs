@@ -4,9 +4,7 @@
 use super::plan::decide::exposure_words;
 use super::plan::facts::endpoint;
 use super::plan::gather;
-use mxray_model::evidence::{
-    Assignment, Direction, Evidence, FilterVerdict, Listener, PortOwner, TlsMode, V6Policy,
-};
+use mxray_model::evidence::{Assignment, Direction, Evidence, FilterVerdict, Listener, PortOwner, TlsMode, V6Policy};
 use mxray_model::special::is_special;
 use mxray_model::{Prefix, Seen, Unseen};
 use std::collections::{BTreeMap, BTreeSet};
@@ -124,7 +122,8 @@ fn declared(evidence: &Evidence, table: &mut BTreeMap<Key, Standing>, unseen: &m
     for entry in assignments.forbidden.values() {
         let except = if entry.except_loopback { " (but on loopback)" } else { "" };
         let standing = table.entry((entry.port, entry.protocol.clone())).or_default();
-        standing.forbidden = Some(format!("must not listen{except}: {}", entry.reason).trim_end_matches([':', ' ']).to_owned());
+        standing.forbidden =
+            Some(format!("must not listen{except}: {}", entry.reason).trim_end_matches([':', ' ']).to_owned());
     }
 }
 
@@ -206,8 +205,7 @@ fn owners(listener: &Listener) -> Vec<String> {
 }
 
 fn reach(listener: &Listener, evidence: &Evidence) -> Reach {
-    let declared: Vec<Prefix> =
-        evidence.declared.public_prefixes.iter().filter_map(|text| text.parse().ok()).collect();
+    let declared: Vec<Prefix> = evidence.declared.public_prefixes.iter().filter_map(|text| text.parse().ok()).collect();
     let of = |address: IpAddr| match address.to_canonical() {
         address if address.is_loopback() => Reach::Loopback,
         address if declared.iter().any(|prefix| prefix.contains(address)) => Reach::Public,
@@ -219,7 +217,9 @@ fn reach(listener: &Listener, evidence: &Evidence) -> Reach {
     }
     // All addresses of this host that it takes; where they are not known, the worst.
     match &evidence.addresses {
-        Seen::Value(own) => own.iter().filter(|own| listener.covers(**own)).map(|own| of(*own)).max().unwrap_or_default(),
+        Seen::Value(own) => {
+            own.iter().filter(|own| listener.covers(**own)).map(|own| of(*own)).max().unwrap_or_default()
+        }
         Seen::Absent | Seen::Unknown(_) => Reach::Public,
     }
 }
@@ -246,4 +246,3 @@ fn filtered(evidence: &Evidence, table: &mut BTreeMap<Key, Standing>) {
         standing.filtered.insert(format!("from {}: {said}{to}", packet.source));
     }
 }
-

@@ -28,7 +28,8 @@ fn a_port_that_is_held_is_a_no_with_the_holder_and_another_port() {
     let proposed = answer["proposal"].as_u64().unwrap();
     assert_ne!(proposed.to_string(), port);
     assert_eq!(answer["edits_for"], answer["proposal"]);
-    let parts: Vec<&str> = answer["edits"].as_array().unwrap().iter().map(|edit| edit["part"].as_str().unwrap()).collect();
+    let parts: Vec<&str> =
+        answer["edits"].as_array().unwrap().iter().map(|edit| edit["part"].as_str().unwrap()).collect();
     assert_eq!(parts, ["daemon", "firewall", "documentation", "test"]);
     // What is proposed is what would be answered.
     let (_, again) = json(&["ports", "plan", "newcomer", &proposed.to_string(), "--address", "127.0.0.1", "--json"]);
@@ -37,7 +38,15 @@ fn a_port_that_is_held_is_a_no_with_the_holder_and_another_port() {
     let (_, apart) = json(&["ports", "plan", "newcomer", &port, "--address", "127.0.0.2", "--json"]);
     assert_eq!(apart["now"], "yes", "{apart}");
     let said = text(&run(&["ports", "plan", "newcomer", &port, "--address", "127.0.0.1"]).stdout);
-    for word in ["\nno: EADDRINUSE", "\nWhy\n", "\nInstead: port ", "\n1. daemon", "\n2. firewall", "\n3. documentation", "\n4. test"] {
+    for word in [
+        "\nNo.\n", "EADDRINUSE",
+        "\nWhy\n",
+        "\nInstead: port ",
+        "\n1. daemon",
+        "\n2. firewall",
+        "\n3. documentation",
+        "\n4. test",
+    ] {
         assert!(said.contains(word), "{word}: {said}");
     }
 }
@@ -115,7 +124,11 @@ fn two_reports_of_one_moment_do_not_differ_and_a_new_listener_does() {
     assert_eq!((code, same["rows"].as_array().map(Vec::len)), (0, Some(0)), "{same}");
     let output = run(&["ports", "diff", a, b]);
     assert_eq!(output.status.code(), Some(1));
-    assert!(text(&output.stdout).contains("+ 25/tcp listener: postfix.service on 127.0.0.1 (loopback)"), "{}", text(&output.stdout));
+    assert!(
+        text(&output.stdout).contains("+ 25/tcp listener: postfix.service on 127.0.0.1 (loopback)"),
+        "{}",
+        text(&output.stdout)
+    );
     let broken = scratch.file("c.json", "{\"schema\":\"other/1\"}");
     assert!(talk(&run(&["ports", "diff", a, broken.to_str().unwrap()]), 64).contains("other/1"));
 }

@@ -194,9 +194,8 @@ fn low_port(wish: &Wish, facts: &Facts, reasons: &mut Vec<Reason>) {
             reasons.push(Reason::new("privilege", Weight::Hides, text));
         }
         LowPorts::MayNot { because, at } => {
-            let text = format!(
-                "EACCES (Permission denied): ports below {start} need CAP_NET_BIND_SERVICE, and {because}"
-            );
+            let text =
+                format!("EACCES (Permission denied): ports below {start} need CAP_NET_BIND_SERVICE, and {because}");
             let unit = wish.starter.unit.as_deref().unwrap_or("its unit");
             let remedy = format!("AmbientCapabilities=CAP_NET_BIND_SERVICE in [Service] of {unit}, or a start as root");
             let reason = Reason::new("privilege", Weight::Refuses, text).remedy(remedy);
@@ -224,7 +223,8 @@ fn address(socket: &Binding, facts: &Facts, reasons: &mut Vec<Reason>) {
     if let IpAddr::V6(six) = asked
         && six.is_unicast_link_local()
     {
-        let text = format!("{asked} is a link-local address: the service must name the interface with it ({asked}%eth0)");
+        let text =
+            format!("{asked} is a link-local address: the service must name the interface with it ({asked}%eth0)");
         reasons.push(Reason::new("address_scope", Weight::Risk, text));
     }
     if (asked.is_ipv6() && asked.is_multicast() && socket.protocol == "tcp") || asked == IpAddr::V4([255; 4].into()) {
@@ -280,7 +280,8 @@ fn confined(confinement: &Confinement, sockets: &[Binding], reasons: &mut Vec<Re
             (Reason::new("family", Weight::Refuses, text).remedy(format!("{family} added to the line")), at)
         }
         Confinement::BindRules { line, at } => {
-            let text = format!("{line}: systemd itself refuses what this line says (EPERM), and mxray does not work it out");
+            let text =
+                format!("{line}: systemd itself refuses what this line says (EPERM), and mxray does not work it out");
             (Reason::new("bind_rules", Weight::Hides, text), at)
         }
     };
@@ -300,8 +301,10 @@ fn holders(wish: &Wish, facts: &Facts, sockets: &[Binding], reasons: &mut Vec<Re
         }
     }
     for holder in facts.at(wish.port).iter().filter(|holder| holder.binding.protocol == wish.protocol) {
-        let meeting: Vec<&Binding> =
-            sockets.iter().filter(|socket| together(&alone(&holder.binding), &alone(socket)) == Together::Refused).collect();
+        let meeting: Vec<&Binding> = sockets
+            .iter()
+            .filter(|socket| together(&alone(&holder.binding), &alone(socket)) == Together::Refused)
+            .collect();
         let Some(first) = meeting.first() else {
             reasons.extend(other_family(wish, holder, sockets).map(|reason| reason.by(holder)));
             continue;
@@ -464,12 +467,15 @@ fn asked_for(wish: &Wish, asked: &Asked, sockets: &[Binding]) -> Reason {
         return named(Reason::new("own_configured", Weight::Remark, format!("{what}: it is the service itself")));
     }
     if asked.by_dnat {
-        let text = format!("{what} by DNAT{caution}: what comes from outside is taken to the container before any listener");
+        let text =
+            format!("{what} by DNAT{caution}: what comes from outside is taken to the container before any listener");
         return named(Reason::new("dnat", Weight::Refuses, text).remedy("another published port for the container"));
     }
     let shared = |socket: &Binding| matches!(together(&asked.binding, socket), Together::Shared | Together::Divided);
     if sockets.iter().any(shared) {
-        let text = format!("{what} with SO_REUSEPORT{caution}: at the next restart both run, and the kernel divides connections");
+        let text = format!(
+            "{what} with SO_REUSEPORT{caution}: at the next restart both run, and the kernel divides connections"
+        );
         return named(Reason::new("shared_configured", Weight::Risk, text));
     }
     let loses = "whichever starts second gets EADDRINUSE";
@@ -613,7 +619,8 @@ fn surroundings(wish: &Wish, facts: &Facts, reasons: &mut Vec<Reason>) {
     }
     let unread = facts.unseen.iter().filter(|unseen| unseen.what.starts_with(CONFIGURATION));
     for unseen in unread {
-        let text = format!("what asks for the port at the next restart is not all known: {}: {}", unseen.what, unseen.why);
+        let text =
+            format!("what asks for the port at the next restart is not all known: {}: {}", unseen.what, unseen.why);
         let reason = Reason::new("unread", Weight::HidesLater, text);
         reasons.push(if unseen.needs.is_empty() { reason } else { reason.remedy(unseen.needs.clone()) });
     }
@@ -637,7 +644,10 @@ fn taken_elsewhere(wish: &Wish, facts: &Facts, reasons: &mut Vec<Reason>) {
             rule.chain,
             rule.table
         );
-        reasons.push(Reason::new("dnat_rule", Weight::Refuses, text).remedy("that rule removed where it is managed, or another port"));
+        reasons.push(
+            Reason::new("dnat_rule", Weight::Refuses, text)
+                .remedy("that rule removed where it is managed, or another port"),
+        );
     }
 }
 

@@ -37,8 +37,7 @@ impl Filters {
             Seen::Absent => return Seen::Absent,
             Seen::Unknown(blind) => return Seen::Unknown(blind.clone()),
         };
-        let mut found =
-            Firewall { tables: rulesets.tables(), unread: rulesets.unread.clone(), ..Firewall::default() };
+        let mut found = Firewall { tables: rulesets.tables(), unread: rulesets.unread.clone(), ..Firewall::default() };
         let tables = match routes::look() {
             Ok(tables) => tables,
             Err(error) => return Seen::Unknown(error.blind()),

@@ -176,7 +176,8 @@ pub fn unseen(evidence: &Evidence) -> Vec<Unseen> {
         Seen::Absent => {}
     }
     for (name, other) in &evidence.others {
-        if other.running != Seen::Value(false) {
+        // One that runs and holds nothing here is in another network namespace, or only sends.
+        if !other.listeners.is_empty() || other.running.blind().is_some() {
             let why = format!("mxray does not read it ({})", other.found);
             tell(name.clone(), &Blind::NotAttempted { why });
         }

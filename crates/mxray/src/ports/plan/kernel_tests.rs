@@ -213,7 +213,8 @@ fn compare(maker: &mut Maker) -> Tally {
             "sockets": told, "protocol": protocol, "port": wish.port, "uid": wish.starter.uid, "reuse_port": wish.reuse_port,
         });
         let errno = maker.ask(&order).unwrap()["errno"].as_i64().unwrap();
-        let all = || format!("{situation:?}\n{wish:?}\n{:?}\n{:?}\nerrno {errno}", decision.reasons, facts.at(wish.port));
+        let all =
+            || format!("{situation:?}\n{wish:?}\n{:?}\n{:?}\nerrno {errno}", decision.reasons, facts.at(wish.port));
         match decision.answer {
             Answer::Yes => assert_eq!(errno, 0, "the plan said yes: {}", all()),
             Answer::No => assert_ne!(errno, 0, "the plan said no: {}", all()),

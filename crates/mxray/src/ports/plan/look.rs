@@ -80,7 +80,10 @@ pub fn examine(config: &Config, assignments: Seen<Assignments>) -> Evidence {
 }
 
 /// What knows the processes of services, with the socket units that it left out.
-fn join_units(known: Seen<mxray_model::evidence::Units>, more: Seen<mxray_model::evidence::Units>) -> Seen<mxray_model::evidence::Units> {
+fn join_units(
+    known: Seen<mxray_model::evidence::Units>,
+    more: Seen<mxray_model::evidence::Units>,
+) -> Seen<mxray_model::evidence::Units> {
     match (known, more) {
         (Seen::Value(mut known), Seen::Value(more)) => {
             for (name, unit) in more.sockets {
@@ -177,10 +180,8 @@ fn holders(snapshot: &Snapshot, facts: &Facts, owners_of: &dyn Fn(u16) -> bool) 
 }
 
 fn owners(socket: &Socket, walked: &Holders, called: &BTreeMap<u32, String>) -> Seen<Vec<Owner>> {
-    let found: Vec<Owner> = walked
-        .of(socket.inode)
-        .filter_map(|pid| Some(Owner { pid, name: called.get(&pid)?.clone() }))
-        .collect();
+    let found: Vec<Owner> =
+        walked.of(socket.inode).filter_map(|pid| Some(Owner { pid, name: called.get(&pid)?.clone() })).collect();
     match &walked.blind {
         _ if !found.is_empty() => Seen::Value(found),
         Some(blind) => Seen::Unknown(blind.clone()),
@@ -214,7 +215,8 @@ fn way(socket: &Socket, binding: &Binding, listening: &[Binding], facts: &Facts)
         Seen::Value(range) => (range.first..=range.last).contains(&port),
         Seen::Absent | Seen::Unknown(_) => port >= 32768,
     };
-    let peer_is_here = facts.addresses.value().is_some_and(|own| own.contains(&socket.peer())) || socket.peer().is_loopback();
+    let peer_is_here =
+        facts.addresses.value().is_some_and(|own| own.contains(&socket.peer())) || socket.peer().is_loopback();
     if socket.state == State::SynSent || (peer_is_here && takes(socket.peer(), socket.remote_port)) {
         return Way::Out;
     }
@@ -283,7 +285,8 @@ pub fn starter(user: Option<&str>, unit: Option<&str>, vantage: &Vantage) -> Res
             LowPorts::MayNot { because: "CapabilityBoundingSet= of its unit does not have it".to_owned(), at }
         }
         (_, Seen::Value(machine)) if !has(machine) => {
-            let because = "no process here can get it (the bounding set of this system or container lacks it)".to_owned();
+            let because =
+                "no process here can get it (the bounding set of this system or container lacks it)".to_owned();
             LowPorts::MayNot { because, at: None }
         }
         _ if uid == 0 => LowPorts::May { because: "it starts as root".to_owned() },

@@ -171,7 +171,8 @@ fn exposure(text: &str) -> Result<Exposure, String> {
         "private" => Exposure::Private,
         "public" => Exposure::Public,
         list => {
-            let each = list.split(',').map(|word| word.trim().parse::<Prefix>().map(|prefix| prefix.network().to_string()));
+            let each =
+                list.split(',').map(|word| word.trim().parse::<Prefix>().map(|prefix| prefix.network().to_string()));
             let networks = each.collect::<Result<Vec<_>, _>>();
             Exposure::Prefixes(networks.map_err(|error| format!("neither loopback, private nor public; {error}"))?)
         }
@@ -193,12 +194,7 @@ pub struct Plan {
     pub unseen: Vec<mxray_model::Unseen>,
 }
 
-pub fn run(
-    args: &PlanArgs,
-    config: &Config,
-    environment: &Environment,
-    output: &mut Output,
-) -> Result<u8, Failure> {
+pub fn run(args: &PlanArgs, config: &Config, environment: &Environment, output: &mut Output) -> Result<u8, Failure> {
     let format = environment.format(args.json, args.format, ListFormat::Text).map_err(Failure::Usage)?;
     let assignments = file::wanted(args.file.as_deref(), config, environment)?;
     let plan = make(args, config, assignments)?;
@@ -249,13 +245,7 @@ fn make(args: &PlanArgs, config: &Config, assignments: Option<Assignments>) -> R
     Ok(planned(wish, args.dynamic, &seen, &around))
 }
 
-fn wish(
-    args: &PlanArgs,
-    port: u16,
-    starter: Starter,
-    assignments: Option<&Assignments>,
-    public: &[Prefix],
-) -> Wish {
+fn wish(args: &PlanArgs, port: u16, starter: Starter, assignments: Option<&Assignments>, public: &[Prefix]) -> Wish {
     let v6 = match args.v6 {
         None => V6Policy::Any,
         Some(V6::None) => V6Policy::None,
@@ -322,7 +312,9 @@ fn planned(mut wish: Wish, range: Option<PortRange>, seen: &Look, around: &Aroun
         }
     }
     let decision = decide(&wish, facts);
-    let proposal = (decision.answer != Answer::Yes).then(|| propose::nearest(&wish, facts)).flatten();
+    // Where only what holds for every port speaks against this one, another is no better; a range was chosen by somebody.
+    let helps = decision.answer != Answer::Yes && !propose::is_clear(&decision) && range.is_none();
+    let proposal = helps.then(|| propose::nearest(&wish, facts)).flatten();
     let edits_for = match (decision.answer, proposal) {
         (Answer::No | Answer::NotAfterRestart, Some(port)) => port,
         _ => wish.port,

@@ -98,7 +98,11 @@ pub fn reservation(port: u16, facts: &Facts) -> Option<Reservation> {
         return None;
     }
     let list = merged(now, port);
-    Some(Reservation { line: format!("{SETTING} = {list}"), command: format!("sysctl -w {SETTING}={list}"), incomplete })
+    Some(Reservation {
+        line: format!("{SETTING} = {list}"),
+        command: format!("sysctl -w {SETTING}={list}"),
+        incomplete,
+    })
 }
 
 fn merged(mut ranges: Vec<PortRange>, port: u16) -> String {

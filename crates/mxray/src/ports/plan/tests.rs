@@ -132,7 +132,8 @@ fn a_service_is_not_in_its_own_way() {
     assert_eq!(written(&own, &taken).0, Answer::No);
     own.starter.unit = Some("exim4.service".to_owned());
     assert_eq!(written(&own, &taken).0, Answer::Yes);
-    let instance = Holder { unit: Seen::Value("postfix@-.service".to_owned()), ..holder("0.0.0.0", 25, Holding::Listens) };
+    let instance =
+        Holder { unit: Seen::Value("postfix@-.service".to_owned()), ..holder("0.0.0.0", 25, Holding::Listens) };
     own.starter.unit = Some("postfix.service".to_owned());
     assert_eq!(written(&own, &with(facts(), instance)).0, Answer::Yes);
 }
@@ -278,14 +279,17 @@ fn the_nearest_port_is_free_by_all_rules() {
 #[test]
 fn a_dynamic_port_stays_where_it_is_and_two_services_differ() {
     let range = PortRange { first: 10100, last: 10199 };
-    let port = |service: &str, facts: &Facts| propose::dynamic(&wish(service, 0, &["127.0.0.1"]), range, facts).map(|(port, _)| port);
+    let port = |service: &str, facts: &Facts| {
+        propose::dynamic(&wish(service, 0, &["127.0.0.1"]), range, facts).map(|(port, _)| port)
+    };
     let first = port("postgrey", &facts()).unwrap();
     assert_eq!(port("postgrey", &facts()), Some(first));
     assert_ne!(port("policyd", &facts()), Some(first));
     // Taken: the next one. Its own: the same one.
     let other = with(facts(), holder("127.0.0.1", first, Holding::Listens));
     assert_eq!(port("postgrey", &other), Some(if first == 10199 { 10100 } else { first + 1 }));
-    let own = Holder { unit: Seen::Value("postgrey.service".to_owned()), ..holder("127.0.0.1", first, Holding::Listens) };
+    let own =
+        Holder { unit: Seen::Value("postgrey.service".to_owned()), ..holder("127.0.0.1", first, Holding::Listens) };
     assert_eq!(port("postgrey", &with(facts(), own)), Some(first));
     let mut decided = facts();
     let mut file = Assignments::default();
@@ -319,10 +323,18 @@ fn daemon_edit(wish: &Wish, servers: &BTreeMap<String, Server>) -> Edit {
 
 /// What our own reader makes of the lines: addresses and TLS of the listener on the port.
 fn read_back(software: &str, edit: &Edit, port: u16) -> (BTreeSet<IpAddr>, TlsMode) {
-    let before = if software == "opensmtpd" { "pki mail.harbour.example cert \"/c\"\npki mail.harbour.example key \"/k\"\n" } else { "" };
+    let before = if software == "opensmtpd" {
+        "pki mail.harbour.example cert \"/c\"\npki mail.harbour.example key \"/k\"\n"
+    } else {
+        ""
+    };
     let text = format!("{before}{}\n", edit.lines.join("\n"));
     let read = mxray_host::mta::draft(software, &text).unwrap();
-    assert!(read.problems.iter().all(|problem| !problem.text.contains("unknown") && !problem.text.contains("no port")), "{text}\n{:?}", read.problems);
+    assert!(
+        read.problems.iter().all(|problem| !problem.text.contains("unknown") && !problem.text.contains("no port")),
+        "{text}\n{:?}",
+        read.problems
+    );
     let own: Vec<_> = read.wanted.values().filter(|wanted| wanted.port == port).collect();
     assert!(!own.is_empty(), "{software}: {text}\n{:?}", read.problems);
     (own.iter().flat_map(|wanted| wanted.addresses.clone()).collect(), own[0].tls)
@@ -332,9 +344,13 @@ fn read_back(software: &str, edit: &Edit, port: u16) -> (BTreeSet<IpAddr>, TlsMo
 fn every_daemon_line_reads_back_as_what_was_asked_for() {
     let cases: &[(&str, &[&str])] =
         &[("127.0.0.1", &["127.0.0.1"]), ("::1", &["::1"]), ("both", &["127.0.0.1", "::1"]), ("all", &[])];
-    for (software, directory) in
-        [("postfix", "/etc/postfix"), ("dovecot", "/etc/dovecot"), ("exim", "/etc/exim"), ("opensmtpd", "/etc"), ("sendmail", "/etc/mail")]
-    {
+    for (software, directory) in [
+        ("postfix", "/etc/postfix"),
+        ("dovecot", "/etc/dovecot"),
+        ("exim", "/etc/exim"),
+        ("opensmtpd", "/etc"),
+        ("sendmail", "/etc/mail"),
+    ] {
         let servers = server(software, directory, "2.3.19");
         for (name, addresses) in cases {
             let edit = daemon_edit(&wish(software, 2525, addresses), &servers);
@@ -376,7 +392,10 @@ fn dovecot_s_key_follows_its_version_and_exim_keeps_what_it_had() {
     let edit = daemon_edit(&wish("dovecot", 1143, &["192.0.2.25"]), &server("dovecot", "/etc/dovecot", "2.4.1"));
     assert!(edit.lines.contains(&"    listen = 192.0.2.25".to_owned()), "{edit:?}");
     let mut servers = server("exim", "/etc/exim", "4.96");
-    let set = |value: &str| Setting { value: value.to_owned(), at: Some(FileLine { file: "/etc/exim/exim.conf".to_owned(), line: 9 }) };
+    let set = |value: &str| Setting {
+        value: value.to_owned(),
+        at: Some(FileLine { file: "/etc/exim/exim.conf".to_owned(), line: 9 }),
+    };
     let exim = servers.get_mut("exim").unwrap();
     exim.settings.insert("daemon_smtp_ports".to_owned(), set("25 : 587"));
     exim.settings.insert("local_interfaces".to_owned(), set("127.0.0.1 : ::::1"));
@@ -411,7 +430,9 @@ fn names_that_somebody_typed_steer_nothing() {
             let edit = daemon_edit(&asked, &BTreeMap::new());
             assert!(!edit.lines.is_empty() && edit.lines.iter().all(|line| !line.contains(name)), "{edit:?}");
         }
-        for manager in [firewall::Manager::Ufw, firewall::Manager::Iptables { persisted: None }, firewall::Manager::Firewalld] {
+        for manager in
+            [firewall::Manager::Ufw, firewall::Manager::Iptables { persisted: None }, firewall::Manager::Firewalld]
+        {
             let edit = firewall::edit(&wish(name, 2525, &[]), &manager, &Seen::Absent);
             assert!(edit.commands.iter().all(|command| !command.contains(name)), "{edit:?}");
         }
@@ -431,7 +452,8 @@ fn the_entry_reads_back_as_the_wish() {
     for (file, range) in [(None, None), (Some("/srv/ports.toml"), Some(range))] {
         let edit = entry::edit(&asked, Role::Submission, file, range);
         let head = if file.is_some() { "version = 1\n" } else { "" };
-        let (read, complaints) = super::super::file::parse(Path::new("/x"), &format!("{head}{}", edit.lines.join("\n")));
+        let (read, complaints) =
+            super::super::file::parse(Path::new("/x"), &format!("{head}{}", edit.lines.join("\n")));
         assert!(complaints.is_empty(), "{complaints:?}");
         let own = read.services.values().next().unwrap();
         assert_eq!((own.ports, own.protocol.as_str(), own.v6), ((587, 587), "tcp", V6Policy::Separate));
@@ -466,7 +488,10 @@ fn the_packet_filter_s_edit_is_in_its_manager_s_words() {
     assert_eq!(commands(&wish("smtp", 25, &[]), &ufw)[0], "ufw allow 25/tcp comment smtp");
     assert_eq!(commands(&private(), &ufw)[0], "ufw allow proto tcp from 10.0.0.0/8 to any port 587 comment submission");
     let firewalld = manager(&table("nft inet firewalld", Some("firewalld")), &nothing);
-    assert_eq!(commands(&wish("smtp", 25, &[]), &firewalld), ["firewall-cmd --permanent --add-port=25/tcp", "firewall-cmd --reload"]);
+    assert_eq!(
+        commands(&wish("smtp", 25, &[]), &firewalld),
+        ["firewall-cmd --permanent --add-port=25/tcp", "firewall-cmd --reload"]
+    );
     let nft = manager(&table("nft inet filter", None), &nothing);
     assert_eq!(
         commands(&private(), &nft),
@@ -481,7 +506,9 @@ fn the_packet_filter_s_edit_is_in_its_manager_s_words() {
     let compat = manager(&table("nft ip filter", Some("iptables-nft")), &nothing);
     assert_eq!(compat, firewall::Manager::Iptables { persisted: None });
     let unseen = Seen::Unknown(Blind::NotPermitted { what: "dump".to_owned(), needs: "cap_net_admin".to_owned() });
-    assert!(firewall::edit(&wish("smtp", 25, &[]), &manager(&unseen, &nothing), &unseen).text.contains("cap_net_admin"));
+    assert!(
+        firewall::edit(&wish("smtp", 25, &[]), &manager(&unseen, &nothing), &unseen).text.contains("cap_net_admin")
+    );
     let on_disk = Installed { ufw: true, ..Installed::default() };
     assert_eq!(manager(&unseen, &on_disk), firewall::Manager::Ufw);
     let mut near = private();

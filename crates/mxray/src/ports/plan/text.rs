@@ -49,7 +49,11 @@ fn head(plan: &Plan, decision: &Decision, columns: usize, text: &mut String) {
         .sockets
         .iter()
         .map(|socket| {
-            let only = if socket.address.is_ipv6() && socket.address.is_unspecified() && !socket.v6_only { " (both families)" } else { "" };
+            let only = if socket.address.is_ipv6() && socket.address.is_unspecified() && !socket.v6_only {
+                " (both families)"
+            } else {
+                ""
+            };
             format!("{}{only}", endpoint(socket.address, socket.port))
         })
         .collect();
@@ -63,27 +67,30 @@ fn head(plan: &Plan, decision: &Decision, columns: usize, text: &mut String) {
         LowPorts::May { because } => format!(" ({because})"),
         LowPorts::MayNot { .. } | LowPorts::Unknown { .. } => String::new(),
     };
-    filled(&format!("{} on {}/{}, started {by}{because}", wish.service, places.join(" and "), wish.protocol), 0, 2, columns, text);
+    filled(
+        &format!("{} on {}/{}, started {by}{because}", wish.service, places.join(" and "), wish.protocol),
+        0,
+        2,
+        columns,
+        text,
+    );
     if let Some((range, why)) = plan.chosen {
         filled(&format!("port {} of {} to {}: {why}", wish.port, range.first, range.last), 0, 2, columns, text);
     }
     text.push('\n');
-    filled(&sentence(decision), 0, 2, columns, text);
+    filled(sentence(decision), 0, 2, columns, text);
 }
 
 /// The answer in one line.
-fn sentence(decision: &Decision) -> String {
-    let first = |weight: Weight| decision.reasons.iter().find(|reason| reason.weight == weight).map(|reason| reason.text.as_str());
-    let because = |weight: Weight| first(weight).map_or_else(String::new, |text| format!(": {text}"));
+fn sentence(decision: &Decision) -> &'static str {
+    let risk = decision.reasons.iter().any(|reason| reason.weight == Weight::Risk);
     match decision.answer {
-        Answer::Yes => match first(Weight::Risk) {
-            Some(risk) => format!("yes, but {risk}"),
-            None => "yes: nothing has the port, asks for it or forbids it".to_owned(),
-        },
-        Answer::No => format!("no{}", because(Weight::Refuses)),
-        Answer::NotAfterRestart => format!("yes now, not at the next restart{}", because(Weight::RefusesLater)),
-        Answer::Unknown if decision.now == Can::Yes => format!("yes now; after a restart it cannot be told{}", because(Weight::HidesLater)),
-        Answer::Unknown => format!("cannot tell{}", because(Weight::Hides)),
+        Answer::Yes if risk => "Yes, with a risk.",
+        Answer::Yes => "Yes: nothing has the port, asks for it or forbids it.",
+        Answer::No => "No.",
+        Answer::NotAfterRestart => "Yes now, not at the next restart.",
+        Answer::Unknown if decision.now == Can::Yes => "Yes now; for the next restart it cannot be told.",
+        Answer::Unknown => "It cannot be told.",
     }
 }
 
@@ -114,10 +121,14 @@ fn instead(plan: &Plan, columns: usize, text: &mut String) {
     match (decision.answer, plan.proposal) {
         (Answer::Yes, _) => {}
         (_, Some(port)) => {
-            let name = format!("\nInstead: port {port}, the nearest that is free, asked for by nobody, assigned to nobody, unregistered and out of the range of outgoing connections.");
+            let name = format!(
+                "\nInstead: port {port}, the nearest that is free, asked for by nobody, assigned to nobody, unregistered and out of the range of outgoing connections."
+            );
             filled(&name, 0, 2, columns, text);
         }
-        (Answer::No | Answer::NotAfterRestart, None) => text.push_str("\nInstead: no other port is free by all of these rules.\n"),
+        (Answer::No | Answer::NotAfterRestart, None) => {
+            text.push_str("\nInstead: no other port is free by all of these rules.\n")
+        }
         (Answer::Unknown, None) => {}
     }
     if plan.edits_for != plan.wish.port {
@@ -133,7 +144,7 @@ fn write_edit(number: usize, edit: &Edit, columns: usize, text: &mut String) {
         let _ = writeln!(text, "   {file}");
     }
     for line in &edit.lines {
-        let _ = writeln!(text, "     {line}");
+        let _ = writeln!(text, "{}", format!("     {line}").trim_end());
     }
     for command in &edit.commands {
         let _ = writeln!(text, "   $ {command}");

@@ -57,7 +57,11 @@ impl Software {
 
     /// By the service's name, its unit, or what it speaks.
     fn of(wish: &Wish, role: Role, known: &Known<'_>) -> Software {
-        let unit = wish.starter.unit.as_deref().map(|unit| crate::ports::plan::wish::stem(unit).split('@').next().unwrap_or(unit));
+        let unit = wish
+            .starter
+            .unit
+            .as_deref()
+            .map(|unit| crate::ports::plan::wish::stem(unit).split('@').next().unwrap_or(unit));
         if let Some(software) = Software::named(&wish.service).or_else(|| unit.and_then(Software::named)) {
             return software;
         }
@@ -180,7 +184,9 @@ fn dovecot(wish: &Wish, role: Role, server: Option<&Server>) -> Edit {
     };
     let version = server.and_then(|server| server.version.value()).map_or("", String::as_str);
     let key = if is_2_4(version) { "listen" } else { "address" };
-    let name = plain(&wish.service).filter(|name| *name != "dovecot").map_or_else(|| format!("port_{}", wish.port), str::to_owned);
+    let name = plain(&wish.service)
+        .filter(|name| *name != "dovecot")
+        .map_or_else(|| format!("port_{}", wish.port), str::to_owned);
     let mut edit = Edit::new(Part::Daemon, "dovecot", "The listener, in the service that is to answer on it:");
     edit.lines.push(format!("service {service} {{"));
     edit.lines.push(format!("  inet_listener {name} {{"));
@@ -219,7 +225,11 @@ fn exim(wish: &Wish, role: Role, server: Option<&Server>) -> Edit {
     if let Some(wanted) = by_command.into_iter().find(|wanted| wanted.at.file == DEBIAN_DEFAULTS) {
         return exim_options(wish, server, &wanted.at);
     }
-    let mut edit = Edit::new(Part::Daemon, "exim", "In the main section; the value replaces the present one, which is part of it:");
+    let mut edit = Edit::new(
+        Part::Daemon,
+        "exim",
+        "In the main section; the value replaces the present one, which is part of it:",
+    );
     let addresses = hosts(wish);
     let (name, line) = if addresses.is_empty() {
         ("daemon_smtp_ports", format!("daemon_smtp_ports = {} : {}", value("daemon_smtp_ports", "smtp"), wish.port))
@@ -238,7 +248,9 @@ fn exim(wish: &Wish, role: Role, server: Option<&Server>) -> Edit {
     let directory = directory(server, "/etc/exim4");
     edit.file = Some(match setting(name).and_then(|set| set.at.as_ref()) {
         Some(at) => at.file.clone(),
-        None if directory == "/etc/exim4" || directory == "/var/lib/exim4" => "/etc/exim4/exim4.conf.localmacros or the template".to_owned(),
+        None if directory == "/etc/exim4" || directory == "/var/lib/exim4" => {
+            "/etc/exim4/exim4.conf.localmacros or the template".to_owned()
+        }
         None => format!("{directory}/exim.conf"),
     });
     edit.commands = vec!["exim -bV".to_owned(), "systemctl restart exim4".to_owned()];
@@ -333,7 +345,11 @@ fn sendmail(wish: &Wish, sockets: &[Binding], server: Option<&Server>) -> Edit {
 fn socket_unit(wish: &Wish, name: &str, unit: &SocketUnit) -> Edit {
     let already = unit.listens.iter().find(|listen| listen.port == wish.port && listen.protocol == wish.protocol);
     if let Some(there) = already {
-        return Edit::new(Part::Daemon, "systemd", format!("Nothing to write: {} asks for port {} already.", there.at, wish.port));
+        return Edit::new(
+            Part::Daemon,
+            "systemd",
+            format!("Nothing to write: {} asks for port {} already.", there.at, wish.port),
+        );
     }
     let text = format!("{name} opens the sockets of {}; a drop-in adds one:", unit.service);
     let mut edit = Edit::new(Part::Daemon, "systemd", text);
@@ -360,8 +376,14 @@ fn file_of<'a>(known: &Known<'a>, software: &str) -> Option<&'a str> {
 }
 
 fn haproxy(wish: &Wish, sockets: &[Binding], known: &Known<'_>) -> Edit {
-    let name = plain(&wish.service).filter(|name| *name != "haproxy").map_or_else(|| format!("mail_{}", wish.port), str::to_owned);
-    let mut edit = Edit::new(Part::Daemon, "haproxy", format!("A frontend of its own; `{name}_servers` is the backend to be written:"));
+    let name = plain(&wish.service)
+        .filter(|name| *name != "haproxy")
+        .map_or_else(|| format!("mail_{}", wish.port), str::to_owned);
+    let mut edit = Edit::new(
+        Part::Daemon,
+        "haproxy",
+        format!("A frontend of its own; `{name}_servers` is the backend to be written:"),
+    );
     edit.lines.extend([format!("frontend {name}"), "    mode tcp".to_owned()]);
     for socket in sockets {
         let v6 = match (socket.address.is_ipv6(), socket.v6_only) {
@@ -394,7 +416,11 @@ fn nginx(wish: &Wish, sockets: &[Binding], known: &Known<'_>) -> Edit {
 }
 
 fn rspamd(wish: &Wish, sockets: &[Binding]) -> Edit {
-    let mut edit = Edit::new(Part::Daemon, "rspamd", "For the milter (the proxy worker); other workers have files of their own beside it:");
+    let mut edit = Edit::new(
+        Part::Daemon,
+        "rspamd",
+        "For the milter (the proxy worker); other workers have files of their own beside it:",
+    );
     for socket in sockets {
         let word = if socket.address.is_unspecified() && socket.address.is_ipv4() {
             format!("*:{}", wish.port)
@@ -433,11 +459,12 @@ fn clamd(wish: &Wish) -> Edit {
 
 fn generic(wish: &Wish, sockets: &[Binding]) -> Edit {
     let places: Vec<String> = sockets.iter().map(|socket| endpoint(socket.address, wish.port)).collect();
-    let v6 = if sockets.iter().any(|socket| socket.address.is_ipv6() && socket.v6_only && socket.address.is_unspecified()) {
-        ", the IPv6 one with IPV6_V6ONLY"
-    } else {
-        ""
-    };
+    let v6 =
+        if sockets.iter().any(|socket| socket.address.is_ipv6() && socket.v6_only && socket.address.is_unspecified()) {
+            ", the IPv6 one with IPV6_V6ONLY"
+        } else {
+            ""
+        };
     let text = format!(
         "mxray does not know this software: let it listen on {} ({}{v6}).",
         places.join(" and "),

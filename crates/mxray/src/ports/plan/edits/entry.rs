@@ -6,12 +6,17 @@ use mxray_model::evidence::{Exposure, PortRange, TlsMode, V6Policy};
 
 /// The edit. `range`: the port was chosen from it, and the entry keeps the range only as a remark: a chosen port is decided.
 pub fn edit(wish: &Wish, role: Role, file: Option<&str>, range: Option<PortRange>) -> Edit {
-    let mut edit = Edit::new(Part::Documentation, "mxray", "The entry of the assignments file; say what it is for, and whom to ask:");
+    let mut edit = Edit::new(
+        Part::Documentation,
+        "mxray",
+        "The entry of the assignments file; say what it is for, and whom to ask:",
+    );
     edit.file = Some(file.unwrap_or("/etc/mxray/mxray-ports.toml").to_owned());
     if file.is_none() {
         edit.lines.push("version = 1".to_owned());
         edit.lines.push(String::new());
-        edit.text = "There is no assignments file yet (`mxray ports init` writes one from what listens); its entry:".to_owned();
+        edit.text =
+            "There is no assignments file yet (`mxray ports init` writes one from what listens); its entry:".to_owned();
     }
     edit.lines.push("[[service]]".to_owned());
     let mut key = |name: &str, value: String| edit.lines.push(format!("{name} = {value}"));
@@ -27,12 +32,15 @@ pub fn edit(wish: &Wish, role: Role, file: Option<&str>, range: Option<PortRange
         V6Policy::Dual => key("v6", quoted("dual")),
         V6Policy::Separate => key("v6", quoted("separate")),
     }
-    key("exposure", match &wish.exposure {
-        Exposure::Loopback => quoted("loopback"),
-        Exposure::Private => quoted("private"),
-        Exposure::Public => quoted("public"),
-        Exposure::Prefixes(prefixes) => list(prefixes.iter().cloned()),
-    });
+    key(
+        "exposure",
+        match &wish.exposure {
+            Exposure::Loopback => quoted("loopback"),
+            Exposure::Private => quoted("private"),
+            Exposure::Public => quoted("public"),
+            Exposure::Prefixes(prefixes) => list(prefixes.iter().cloned()),
+        },
+    );
     match role.tls() {
         TlsMode::None => {}
         TlsMode::Starttls => key("tls", quoted("starttls")),

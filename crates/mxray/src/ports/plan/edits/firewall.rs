@@ -2,10 +2,10 @@
 //! next reload. Pure.
 
 use super::{Edit, Part, plain};
+use crate::ports::plan::decide::exposure_words;
 use crate::ports::plan::wish::Wish;
 use mxray_host::filter_managers::Installed;
 use mxray_model::Prefix;
-use crate::ports::plan::decide::exposure_words;
 use mxray_model::evidence::{Direction, Exposure, FilterAnswer, FilterStep, FilterVerdict, Firewall};
 use mxray_model::{Blind, Seen};
 use std::net::IpAddr;
@@ -16,8 +16,14 @@ pub enum Manager {
     Ufw,
     Firewalld,
     /// nftables without a manager: the table and the chain of the input hook, where they were seen.
-    Nft { table: String, chain: String, persisted: Option<String> },
-    Iptables { persisted: Option<String> },
+    Nft {
+        table: String,
+        chain: String,
+        persisted: Option<String>,
+    },
+    Iptables {
+        persisted: Option<String>,
+    },
     /// Looked: no rule, and nothing that would load one.
     None,
     Unknown(Blind),
@@ -61,7 +67,8 @@ fn running(firewall: &Firewall, installed: &Installed) -> Option<Manager> {
         return Some(nft(Some((format!("{family} {table}"), step.chain.clone())), installed.nft_file.clone()));
     }
     let filter = |key: &&String| key.ends_with(" filter");
-    let key = firewall.tables.keys().filter(filter).find(|key| firewall.tables.get(*key).is_some_and(|t| t.rules > 0))?;
+    let key =
+        firewall.tables.keys().filter(filter).find(|key| firewall.tables.get(*key).is_some_and(|t| t.rules > 0))?;
     let (framework, family, table) = parts(key)?;
     let compat = firewall.tables.get(key).and_then(|table| table.manager.as_deref());
     if framework == "legacy" || compat == Some("iptables-nft") {
@@ -90,13 +97,17 @@ fn input_step(firewall: &Firewall) -> Option<&FilterStep> {
 /// The edit, after what the filters do now (`firewall`'s answers are those to the packets that the service is to get).
 pub fn edit(wish: &Wish, manager: &Manager, firewall: &Seen<Firewall>) -> Edit {
     if wish.exposure == Exposure::Loopback {
-        let text = "No rule: packets to loopback addresses pass every usual ruleset, and nobody else is to reach the port.";
+        let text =
+            "No rule: packets to loopback addresses pass every usual ruleset, and nobody else is to reach the port.";
         return Edit::new(Part::Firewall, "", text);
     }
     let answers: Vec<&FilterAnswer> = firewall.value().into_iter().flat_map(|all| all.answers.values()).collect();
     if !answers.is_empty() && answers.iter().all(|answer| answer.verdict == FilterVerdict::Pass) {
         let whom = exposure_words(&wish.exposure);
-        let text = format!("No rule: what comes from {whom} to port {}/{} passes the running ruleset already.", wish.port, wish.protocol);
+        let text = format!(
+            "No rule: what comes from {whom} to port {}/{} passes the running ruleset already.",
+            wish.port, wish.protocol
+        );
         return Edit::new(Part::Firewall, "", text);
     }
     let mut edit = rule(wish, manager);
@@ -105,7 +116,10 @@ pub fn edit(wish: &Wish, manager: &Manager, firewall: &Seen<Firewall>) -> Edit {
             Some(rule) => format!("the rule `{}` of chain {} ({})", rule.text, rule.chain, rule.table),
             None => "a chain's policy".to_owned(),
         };
-        edit.text = format!("Now {by} stops what is to come in (`mxray ports explain {}` shows the walk). {}", wish.port, edit.text);
+        edit.text = format!(
+            "Now {by} stops what is to come in (`mxray ports explain {}` shows the walk). {}",
+            wish.port, edit.text
+        );
     }
     edit
 }
@@ -122,7 +136,8 @@ fn rule(wish: &Wish, manager: &Manager) -> Edit {
             Edit::new(Part::Firewall, "", text)
         }
         Manager::None => {
-            let text = "No rule: no packet filter was found on this host (a provider's in front of it is not seen from here).";
+            let text =
+                "No rule: no packet filter was found on this host (a provider's in front of it is not seen from here).";
             Edit::new(Part::Firewall, "", text)
         }
         Manager::Unknown(blind) => {
@@ -130,7 +145,8 @@ fn rule(wish: &Wish, manager: &Manager) -> Edit {
             let from = if sources.is_empty() { "anywhere".to_owned() } else { words(&sources) };
             let needs = blind.needs();
             let needs = if needs.is_empty() { needs } else { format!("; run this as {needs} to get the command") };
-            let text = format!("Let {to} in from {from}. What filters here could not be seen ({}){needs}.", blind.why());
+            let text =
+                format!("Let {to} in from {from}. What filters here could not be seen ({}){needs}.", blind.why());
             Edit::new(Part::Firewall, "", text)
         }
     }
@@ -240,7 +256,8 @@ fn nftables(wish: &Wish, sources: &[Prefix], table: &str, chain: &str, persisted
             continue;
         }
         let (word, set) = (if four { "ip" } else { "ip6" }, own.join(", "));
-        rules.push(format!("{word} saddr {{ {set} }} {}{protocol} dport {port} accept comment \"{comment}\"", to(four)));
+        rules
+            .push(format!("{word} saddr {{ {set} }} {}{protocol} dport {port} accept comment \"{comment}\"", to(four)));
     }
     // The shell takes braces and quotes for its own: the rule is one word.
     edit.commands = rules.iter().map(|rule| format!("nft 'insert rule {table} {chain} {rule}'")).collect();
@@ -250,7 +267,8 @@ fn nftables(wish: &Wish, sources: &[Prefix], table: &str, chain: &str, persisted
 }
 
 fn iptables(wish: &Wish, sources: &[Prefix], persisted: Option<&str>) -> Edit {
-    let mut edit = Edit::new(Part::Firewall, "iptables", "iptables, in front of the other rules, and saved for the next start:");
+    let mut edit =
+        Edit::new(Part::Firewall, "iptables", "iptables, in front of the other rules, and saved for the next start:");
     let (port, protocol, comment) = (wish.port, &wish.protocol, comment(wish));
     for four in [true, false] {
         let program = if four { "iptables" } else { "ip6tables" };
@@ -278,7 +296,12 @@ fn iptables(wish: &Wish, sources: &[Prefix], persisted: Option<&str>) -> Edit {
             edit.file = Some(file.to_owned());
             edit.commands.push("netfilter-persistent save".to_owned());
         }
-        None => edit.text = format!("{} nothing here saves it, so whatever loads the ruleset at boot needs the same line.", edit.text),
+        None => {
+            edit.text = format!(
+                "{} nothing here saves it, so whatever loads the ruleset at boot needs the same line.",
+                edit.text
+            )
+        }
     }
     edit
 }

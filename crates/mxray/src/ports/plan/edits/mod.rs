@@ -48,14 +48,7 @@ pub struct Edit {
 
 impl Edit {
     fn new(part: Part, tool: &str, text: impl Into<String>) -> Edit {
-        Edit {
-            part,
-            tool: tool.to_owned(),
-            text: text.into(),
-            file: None,
-            lines: Vec::new(),
-            commands: Vec::new(),
-        }
+        Edit { part, tool: tool.to_owned(), text: text.into(), file: None, lines: Vec::new(), commands: Vec::new() }
     }
 }
 
