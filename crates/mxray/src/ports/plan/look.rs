@@ -336,7 +336,7 @@ fn confinements(unit: &Unit) -> Vec<Confinement> {
     };
     for (family, ipv6) in [("AF_INET", false), ("AF_INET6", true)] {
         let named = list.split_whitespace().any(|word| word == family);
-        if !families.is_empty() && families != "none" && named == denied || families == "none" {
+        if families == "none" || (!families.is_empty() && named == denied) {
             found.push(Confinement::NoFamily { ipv6, line: line(key), at: at(key) });
         }
     }

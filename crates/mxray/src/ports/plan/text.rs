@@ -126,10 +126,10 @@ fn instead(plan: &Plan, columns: usize, text: &mut String) {
             );
             filled(&name, 0, 2, columns, text);
         }
-        (Answer::No | Answer::NotAfterRestart, None) => {
-            text.push_str("\nInstead: no other port is free by all of these rules.\n")
+        (Answer::No | Answer::NotAfterRestart, None) if plan.chosen.is_none() => {
+            text.push_str("\nInstead: no other port is free by all of these rules.\n");
         }
-        (Answer::Unknown, None) => {}
+        (_, None) => {}
     }
     if plan.edits_for != plan.wish.port {
         let _ = writeln!(text, "The edits below are for port {}.", plan.edits_for);
@@ -166,7 +166,6 @@ pub fn unseen(all: &[Unseen], columns: usize, text: &mut String) {
 pub fn filled(words: &str, first: usize, rest: usize, columns: usize, out: &mut String) {
     let body = words.trim_start_matches('\n');
     out.extend(std::iter::repeat_n('\n', words.len() - body.len()));
-    let mut column = 0;
     // The heading in front keeps its spaces.
     let (lead, body) = match body.find("  ") {
         Some(place) => {
@@ -178,7 +177,7 @@ pub fn filled(words: &str, first: usize, rest: usize, columns: usize, out: &mut 
     out.extend(std::iter::repeat_n(' ', first));
     out.push_str(lead);
     let mut filled = first + lead.chars().count();
-    for word in body.split(' ').filter(|word| !word.is_empty()) {
+    for (column, word) in body.split(' ').filter(|word| !word.is_empty()).enumerate() {
         let length = word.chars().count();
         if column > 0 && filled + 1 + length > columns {
             out.push('\n');
@@ -190,7 +189,6 @@ pub fn filled(words: &str, first: usize, rest: usize, columns: usize, out: &mut 
         }
         out.push_str(word);
         filled += length;
-        column += 1;
     }
     out.push('\n');
 }

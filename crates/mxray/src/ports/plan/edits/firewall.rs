@@ -300,7 +300,7 @@ fn iptables(wish: &Wish, sources: &[Prefix], persisted: Option<&str>) -> Edit {
             edit.text = format!(
                 "{} nothing here saves it, so whatever loads the ruleset at boot needs the same line.",
                 edit.text
-            )
+            );
         }
     }
     edit
