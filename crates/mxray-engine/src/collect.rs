@@ -3,6 +3,7 @@
 //! Two looks at sockets and counters, half a second apart, tell what rises from what merely is. Everything that can
 //! hang has its own part; every file system, too.
 
+use crate::filters;
 use crate::machine::{self, start_clock};
 use crate::parts::{Parts, Pending, Progress};
 use crate::resolvers;
@@ -15,7 +16,7 @@ use mxray_host::programs::Programs;
 use mxray_host::sockets::Sample;
 use mxray_host::{certificates, files, kernel, mta, processes, routes, signers, sockets, sockstat, software, vantage};
 use mxray_model::evidence::{
-    Assignments, Baseline, CertificatePair, Declared, Evidence, FileSystem, Namespaces, Owner, Processes, Routing,
+    Assignments, Baseline, Bystanders, CertificatePair, Declared, Evidence, FileSystem, Namespaces, Owner, Processes, Routing,
     Server, Signer, Sockets, TcpMemory, Units,
 };
 use mxray_model::{Blind, Seen};
@@ -78,6 +79,7 @@ fn everything(options: &Options, progress: Progress<'_>) -> Evidence {
     let table = parts.start("processes", processes::table);
     let programs = Programs::new(parts.margin());
     let readers = start_readers(&mut parts, &programs);
+    let rulesets = filters::start(&mut parts, &programs);
     let installed = parts.start("software", software::look);
 
     let first: Seen<Sample> = flat(parts.wait(first));
@@ -87,6 +89,7 @@ fn everything(options: &Options, progress: Progress<'_>) -> Evidence {
 
     let (mut servers, unread) = wait_for_servers(&mut parts, readers);
     let clock = parts.wait(clock);
+    let rulesets = flat(parts.wait(rulesets));
     programs.end();
     attach(&mut parts, &mut servers, &table);
     let around = Around::start(&mut parts, &servers, &table);
@@ -123,12 +126,18 @@ fn everything(options: &Options, progress: Progress<'_>) -> Evidence {
     let routing = start_routing(&mut parts, &evidence, &servers);
     join_servers(&mut evidence, servers, &first, &owners, &table);
     evidence.addresses = flat(parts.wait(addresses));
+    let sent = kernel::sent();
     let sessions = start_sessions(&mut parts, &evidence, options);
+    let held = sessions.is_some();
     evidence.baseline = compare(&mut parts, &evidence, &options.baseline);
     evidence.routing = flat(parts.wait(routing));
     around.join(&mut parts, &mut evidence, &table);
     evidence.assignments = crate::ports::owners(&mut parts, options, &evidence);
     join_sessions(&mut parts, &mut evidence, sessions);
+    if held {
+        evidence.kernel.while_connecting = kernel::window(&sent, &kernel::sent());
+    }
+    evidence.firewall = filters::ask(&mut parts, rulesets, &evidence, known(&evidence));
     evidence.resolver_checks = name_servers.and_then(|started| parts.wait(started).ok()).unwrap_or_default();
     evidence.parts = parts.finish();
     evidence
@@ -149,6 +158,7 @@ struct Around {
     signers: Pending<Seen<BTreeMap<String, Signer>>>,
     namespaces: Option<Pending<Seen<Namespaces>>>,
     units: Pending<Seen<Units>>,
+    bystanders: Pending<Seen<Bystanders>>,
 }
 
 impl Around {
@@ -159,6 +169,7 @@ impl Around {
             signers: start_signers(parts, table),
             namespaces: surroundings::start(parts, table, servers),
             units: surroundings::start_units(parts, table, servers),
+            bystanders: surroundings::start_bystanders(parts, table),
         }
     }
 
@@ -170,6 +181,7 @@ impl Around {
         let (wanted, pending) = self.certificates;
         evidence.certificates = parts.wait(pending).unwrap_or_else(|blind| certificates::unread(&wanted, &blind));
         evidence.signers = flat(parts.wait(self.signers));
+        evidence.bystanders = surroundings::finish_bystanders(parts, self.bystanders, &evidence.signers);
     }
 }
 
@@ -280,7 +292,7 @@ fn start_certificates(parts: &mut Parts<'_>, servers: &Servers) -> (certificates
     (wanted, pending)
 }
 
-fn start_signers(parts: &mut Parts<'_>, table: &Arc<Seen<Table>>) -> Pending<Seen<BTreeMap<String, Signer>>> {
+pub(crate) fn start_signers(parts: &mut Parts<'_>, table: &Arc<Seen<Table>>) -> Pending<Seen<BTreeMap<String, Signer>>> {
     let table = Arc::clone(table);
     parts.start("signers", move || signers::look(&table))
 }
@@ -306,16 +318,21 @@ fn start_file_systems(parts: &mut Parts<'_>, servers: &Servers) -> Vec<(String, 
 /// What the kernel would do with mail depends on the servers' users and source addresses, and on where their connections
 /// go.
 fn start_routing(parts: &mut Parts<'_>, evidence: &Evidence, servers: &Servers) -> Pending<Seen<Routing>> {
+    let known = known(evidence);
+    let servers = servers.value().cloned().unwrap_or_default();
+    parts.start("routes", move || routes::examine(&servers, &known))
+}
+
+/// Destinations that routing and packet filters are asked about besides those of the servers' configuration.
+pub(crate) fn known(evidence: &Evidence) -> routes::Known {
     /// The busiest; the others differ in nothing that routing knows.
     const TOWARDS_MAX: usize = 16;
     let towards = evidence.sockets.value().into_iter().flat_map(|sockets| &sockets.towards);
-    let known = routes::Known {
+    routes::Known {
         targets: evidence.declared.targets.clone(),
         public: evidence.declared.public_prefixes.iter().filter_map(|prefix| prefix.parse().ok()).collect(),
         towards: towards.map(|towards| (towards.destination, towards.port)).take(TOWARDS_MAX).collect(),
-    };
-    let servers = servers.value().cloned().unwrap_or_default();
-    parts.start("routes", move || routes::examine(&servers, &known))
+    }
 }
 
 pub(crate) fn summarise(first: &Seen<Sample>, last: Option<&Sample>, owners: &Owners) -> Seen<Sockets> {

@@ -6,6 +6,7 @@
 
 mod collect;
 mod cut_short;
+mod filters;
 mod judge;
 mod machine;
 mod outside;

@@ -29,6 +29,7 @@ pub fn settings() -> Kernel {
         counters: Seen::not_attempted("counters need two looks"),
         tcp_memory: crate::sockstat::tcp_memory(),
         window_ms: 0,
+        while_connecting: Seen::not_attempted("no session was held"),
     }
 }
 
@@ -39,6 +40,23 @@ pub(crate) fn local_ports() -> Seen<PortRange> {
         let range = PortRange { first: words.next()?.parse().ok()?, last: words.next()?.parse().ok()? };
         (range.first <= range.last).then_some(range)
     })
+}
+
+/// net.ipv4.ip_nonlocal_bind, net.ipv6.ip_nonlocal_bind: may a socket be bound to an address that is not here? `Absent`: the
+/// kernel has no such setting, and it may not.
+pub fn nonlocal_bind(ipv6: bool) -> Seen<bool> {
+    let family = if ipv6 { "ipv6" } else { "ipv4" };
+    number(&format!("net/{family}/ip_nonlocal_bind")).map(|value| value != 0)
+}
+
+/// net.ipv6.bindv6only: an IPv6 wildcard refuses IPv4 unless the program says otherwise. `Absent`: no IPv6.
+pub fn bind_v6_only() -> Seen<bool> {
+    number("net/ipv6/bindv6only").map(|value| value != 0)
+}
+
+/// The kernel has IPv6 at all, if perhaps no address of it.
+pub fn has_ipv6() -> bool {
+    Path::new("/proc/thread-self/net/if_inet6").exists()
 }
 
 /// Every counter of `/proc/net/{snmp,netstat,snmp6}` by table and name: `Tcp.ActiveOpens`, `TcpExt.ListenOverflows`,
@@ -61,6 +79,12 @@ pub fn counters() -> Seen<BTreeMap<String, u64>> {
         }
     }
     Seen::Value(all)
+}
+
+/// The counters that tell whether what is sent leaves: see [`Kernel::while_connecting`].
+pub fn sent() -> Seen<BTreeMap<String, u64>> {
+    const SENT: [&str; 4] = ["Ip.OutRequests", "Ip.OutTransmits", "Ip6.OutRequests", "Ip6.OutTransmits"];
+    counters().map(|all| all.into_iter().filter(|(name, _)| SENT.contains(&name.as_str())).collect())
 }
 
 /// Both ends of the window, for the counters that are in both.

@@ -73,6 +73,7 @@ pub fn distance(peer: SocketAddr, source: Option<IpAddr>, references: &[u16], un
     }
     // The hops of this port's own way; those of the reference only where this one has none.
     let own = way.hops();
+    distance.own_hops = Some(u8::try_from(own.len()).unwrap_or(u8::MAX));
     if !own.is_empty() {
         distance.hops = own;
     }

@@ -7,7 +7,10 @@
 
 mod assigned;
 mod causes;
+mod claims;
 mod exim;
+mod filters;
+mod leaving;
 mod logins;
 mod others_dates;
 mod outside;
@@ -21,6 +24,7 @@ mod rules;
 mod service_units;
 mod support;
 mod transport;
+mod unprivileged;
 mod view;
 mod words;
 
@@ -30,6 +34,7 @@ mod pages;
 mod played;
 
 pub use causes::fold;
+pub use filters::{decided_by, fixes as filter_fixes};
 pub use precedence::{LINKS, Link, NEAREST_FIRST, explains};
 pub use rule::{Judgement, Rule, Said};
 pub use service_units::in_charge;

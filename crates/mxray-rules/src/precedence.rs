@@ -11,7 +11,9 @@ pub const NEAREST_FIRST: &[&str] = &[
     "HOST111", "HOST101", "HOST102", // nothing can be written: what fails after that is a consequence
     "HOST109", "FW111", // the kernel kills, or drops
     "HOST106", "HOST103", "HOST110", // what every program here goes by
-    "PORT109", "PORT101", // the port cannot be had: the service cannot start
+    "FW114", "FW101", "FW113", "FW102", // a rule of this host's own packet filter, seen in the ruleset
+    "FW112", // and what the next start will make of it
+    "PORT109", "PORT101", "PORT102", // the port cannot be had: the service cannot start
     "PORT103", "PORT106", "PORT111", "PORT104", // somebody has it who should not
     "CONF101", "CONF105", "CONF103", // switches in files
     "CONF104", "CONF108", "CONF109", "CONF107", "CONF110", // files and sockets that a switch names
@@ -25,6 +27,7 @@ pub const NEAREST_FIRST: &[&str] = &[
     "SOCK106", // somebody takes it all
     "SOCK115", // a program keeps what has ended
     "SOCK109", "SOCK110", // a limit is reached
+    "PORT110", // what comes is taken elsewhere
     "SOCK102", "SOCK113", "SOCK105", "SOCK114", "SOCK108", "SOCK101", "PORT105", "PORT107", "SOCK103", "PORT108",
     "SOCK104", "SOCK107", "HOST108",
     // What a session showed: who stands in the way, what serves, who can log in, the rest.
@@ -49,6 +52,40 @@ pub const LINKS: &[(&str, &str, Link)] = &[
     ("HOST102", "SOCK111", Link::SharedScope),
     ("HOST111", "SOCK112", Link::SharedScope),
     ("HOST111", "SOCK111", Link::SharedScope),
+    // This host's own packet filter stops it: nobody is reached, and nobody answers.
+    ("FW101", "FW112", Link::SharedScope),
+    ("FW102", "FW112", Link::SharedScope),
+    ("FW113", "FW112", Link::SharedScope),
+    ("FW114", "FW112", Link::SharedScope),
+    ("FW101", "MX113", Link::SharedScope),
+    ("FW101", "MX114", Link::SharedScope),
+    ("FW101", "LOOK005", Link::SharedScope),
+    ("FW101", "ROUTE106", Link::SharedScope),
+    ("FW101", "FW106", Link::SharedScope),
+    ("FW101", "CONF102", Link::SharedScope),
+    ("FW114", "MX113", Link::SharedScope),
+    ("FW114", "MX114", Link::SharedScope),
+    ("FW114", "LOOK005", Link::SharedScope),
+    ("FW114", "ROUTE106", Link::SharedScope),
+    ("FW114", "FW106", Link::SharedScope),
+    ("FW114", "CONF102", Link::SharedScope),
+    ("FW113", "HOST104", Link::SharedScope),
+    ("FW113", "HOST105", Link::SharedScope),
+    ("FW113", "LOOK001", Link::SharedScope),
+    ("FW113", "CONF102", Link::SharedScope),
+    ("FW113", "SMTP102", Link::SharedScope),
+    // A helper that cannot be reached is as good as none.
+    ("FW101", "SMTP101", Link::SharedScope),
+    ("FW101", "SMTP102", Link::SharedScope),
+    ("FW101", "SMTP103", Link::SharedScope),
+    ("FW101", "LOOK007", Link::SharedScope),
+    ("FW114", "SMTP101", Link::SharedScope),
+    ("FW114", "SMTP102", Link::SharedScope),
+    ("FW114", "SMTP103", Link::SharedScope),
+    ("FW114", "LOOK007", Link::SharedScope),
+    // What answers at the port is not the listener that was meant.
+    ("PORT110", "SMTP103", Link::SharedScope),
+    ("PORT110", "TLS102", Link::SharedScope),
     // Nothing leaves this host, or leads nowhere: nobody can be reached.
     ("ROUTE101", "MX113", Link::SharedScope),
     ("ROUTE102", "MX113", Link::SharedScope),
@@ -105,6 +142,8 @@ pub const LINKS: &[(&str, &str, Link)] = &[
     // Postfix's master ends when one of its ports cannot be bound.
     ("PORT109", "SOCK112", Link::SharedScope),
     ("PORT109", "SOCK101", Link::SharedScope),
+    // Who has the port now and who would have it after a restart.
+    ("PORT101", "PORT102", Link::SharedScope),
     ("PORT101", "SOCK112", Link::SharedScope),
     ("PORT101", "SOCK101", Link::SharedScope),
     ("PORT101", "SOCK102", Link::SharedScope),
@@ -115,6 +154,9 @@ pub const LINKS: &[(&str, &str, Link)] = &[
     ("PORT101", "PORT106", Link::SharedScope),
     ("PORT101", "PORT104", Link::SharedScope),
     ("PORT109", "PORT105", Link::SharedScope),
+    ("PORT102", "PORT105", Link::SharedScope),
+    ("FW102", "PORT107", Link::SharedScope),
+    ("PORT110", "PORT107", Link::SharedScope),
     ("PORT103", "PORT106", Link::SharedScope),
     ("PORT103", "PORT104", Link::SharedScope),
     ("PORT106", "PORT107", Link::SharedScope),

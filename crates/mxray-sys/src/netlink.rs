@@ -20,6 +20,8 @@ pub enum Family {
     SockDiag,
     /// `NETLINK_ROUTE`
     Route,
+    /// `NETLINK_NETFILTER`: packet filters and tracked connections. Opening needs no privilege, asking does (`CAP_NET_ADMIN`).
+    Netfilter,
 }
 
 impl Family {
@@ -27,6 +29,7 @@ impl Family {
         match self {
             Family::SockDiag => "NETLINK_SOCK_DIAG",
             Family::Route => "NETLINK_ROUTE",
+            Family::Netfilter => "NETLINK_NETFILTER",
         }
     }
 
@@ -35,6 +38,7 @@ impl Family {
             Family::SockDiag => Some(net::netlink::SOCK_DIAG),
             // NETLINK_ROUTE is 0, which is what "no protocol" sends.
             Family::Route => None,
+            Family::Netfilter => Some(net::netlink::NETFILTER),
         }
     }
 }

@@ -14,6 +14,7 @@ use crate::exit;
 use crate::output::Terminal;
 use crate::sockets::Format;
 use look::{Answers, Listing};
+pub(crate) use look::{Stop, senders, user};
 use std::io::{self, Write};
 
 /// Show routes, rules and neighbours, or what the kernel would do with a destination.

@@ -7,7 +7,7 @@
 //! ip(8)'s own words.
 
 mod examine;
-mod needs;
+pub(crate) mod needs;
 mod table;
 mod talk;
 mod walk;

@@ -23,7 +23,7 @@ const MENTIONED_MAX: usize = 128;
 pub(crate) const SOURCES_MAX: usize = 4;
 
 /// One in each sixteenth of what can be sent to: no single network of a reasonable size covers two.
-const SAMPLES4: [Ipv4Addr; 14] = [
+pub(crate) const SAMPLES4: [Ipv4Addr; 14] = [
     Ipv4Addr::new(8, 97, 33, 1),
     Ipv4Addr::new(24, 97, 33, 1),
     Ipv4Addr::new(40, 97, 33, 1),
@@ -40,7 +40,7 @@ const SAMPLES4: [Ipv4Addr; 14] = [
     Ipv4Addr::new(217, 97, 33, 1),
 ];
 /// One for each registry's large block of 2000::/3 (IANA, IPv6 Global Unicast Address Assignments).
-const SAMPLES6: [Ipv6Addr; 6] = [
+pub(crate) const SAMPLES6: [Ipv6Addr; 6] = [
     Ipv6Addr::new(0x2001, 0x600, 0, 0, 0, 0, 0, 1),
     Ipv6Addr::new(0x2400, 0, 0, 0, 0, 0, 0, 1),
     Ipv6Addr::new(0x2600, 0, 0, 0, 0, 0, 0, 1),
@@ -189,6 +189,11 @@ fn next_hop(text: &str, brackets: bool) -> Option<(&str, u16)> {
     }
     let (host, rest) = text.split_once(':').unwrap_or((text, ""));
     Some((host, port(rest.trim_start_matches(':'))))
+}
+
+/// Host and port of a smarthost, whether or not only DNS knows where it is.
+pub(crate) fn host_and_port(text: &str) -> Option<(&str, u16)> {
+    next_hop(text, false)
 }
 
 fn port(text: &str) -> u16 {

@@ -3,6 +3,7 @@
 //! The rulesets themselves are not kept: a set of 100,000 rules would be the whole report. What is kept is the answer to each
 //! question that mail raises, with the walk through the chains that leads to it, and what the tables are.
 
+use super::routing::RoutePurpose;
 use super::server::FileLine;
 use crate::{Blind, Seen};
 use serde::{Deserialize, Serialize};
@@ -18,8 +19,65 @@ pub struct Firewall {
     pub tables: BTreeMap<String, FilterTable>,
     /// What would become of a packet, by [`Packet`]'s own words.
     pub answers: BTreeMap<String, FilterAnswer>,
+    /// What mail asks of the packet filters, by `in tcp/25 to 203.0.113.25 over IPv4`, `out postfix sample tcp/25 over IPv4`.
+    pub questions: BTreeMap<String, FilterQuestion>,
+    /// Rulesets that are there and could not be read, by framework. A packet that passes all others may be stopped by one of them.
+    pub unread: BTreeMap<String, Blind>,
     /// What was written down for the next start, by file or manager, beside what runs. Empty: nothing is written down.
     pub persisted: BTreeMap<String, Seen<Persisted>>,
+}
+
+/// One thing that mail needs to pass, asked for everybody whom it concerns. Packets that end alike are kept as one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct FilterQuestion {
+    pub about: FilterAbout,
+    /// The instance that needs it. `None`: nobody's configuration asks for it; a socket is there.
+    pub server: Option<String>,
+    /// `tcp` or `udp`
+    pub protocol: String,
+    pub port: u16,
+    pub ipv4: bool,
+    /// What the configuration says of it: the key in `wanted`, `[smtp.example.com]:587`, the key in `helpers`.
+    pub configured: String,
+    pub at: Option<FileLine>,
+    /// The user whose process sends. `None`: nobody of this host does, or the user is not known.
+    pub uid: Option<u32>,
+    /// What became of the packets, the most first.
+    pub ends: Vec<FilterEnd>,
+    /// The same packets, sent by root; asked only of those that leave.
+    #[serde(default)]
+    pub as_root: Vec<FilterEnd>,
+    /// Only where all packets of strangers are stopped: networks that are let in to this port, and not to any other.
+    #[serde(default)]
+    pub admitted: Vec<String>,
+}
+
+/// Who needs it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum FilterAbout {
+    /// Strangers come in to one address and port of this host.
+    Enter { to: IpAddr },
+    /// Mail leaves.
+    Leave { purpose: RoutePurpose },
+    /// A name server is asked.
+    Resolve { server: IpAddr },
+    /// A service of this machine is asked.
+    Helper { to: IpAddr },
+}
+
+/// Packets that ended alike.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct FilterEnd {
+    /// Key of the first one's answer in [`Firewall::answers`].
+    pub answer: String,
+    /// How many of the packets that were asked about end like this one.
+    pub packets: u32,
+    /// The others' ends of these packets: the strangers of those that come in, else the destinations; at most a few.
+    pub peers: Vec<IpAddr>,
 }
 
 /// One table of the running ruleset.
@@ -86,6 +144,13 @@ pub struct FilterAnswer {
     pub walk: Vec<FilterStep>,
     /// Where it goes instead, where a rule changes the destination on the way (DNAT, redirect).
     pub rewritten_to: Option<RewrittenTo>,
+}
+
+impl FilterAnswer {
+    /// The end of the packet that is not this host.
+    pub fn packet_far_end(&self) -> IpAddr {
+        if self.packet.direction == Direction::Out { self.packet.destination } else { self.packet.source }
+    }
 }
 
 /// The end of the walk.
@@ -179,4 +244,19 @@ pub struct Persisted {
     pub only_in_file: Vec<FileLine>,
     /// The texts of `only_in_file`, in its order.
     pub only_in_file_texts: Vec<String>,
+    /// Questions of mail that the next start will answer differently, by the keys of [`Firewall::questions`].
+    #[serde(default)]
+    pub differs: BTreeMap<String, PersistedAnswer>,
+}
+
+/// One question, now and after the next start.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct PersistedAnswer {
+    pub passes_now: bool,
+    pub passes_then: bool,
+    /// The rule that makes the difference, in its framework's words; `policy` where it is none.
+    pub by: String,
+    /// Its line, where it stands in a file and its line is known.
+    pub at: Option<FileLine>,
 }

@@ -91,6 +91,9 @@ pub struct Kernel {
     pub counters: Seen<BTreeMap<String, Counter>>,
     /// Memory of all TCP sockets of the machine. `Absent`: its limits do not show in this network namespace.
     pub tcp_memory: Seen<TcpMemory>,
+    /// What the IP layer was asked to send, and what it sent, while sessions were held: `Ip.OutRequests` counts before the packet
+    /// filter's output hook, `Ip.OutTransmits` (Linux 6.8) behind it.
+    pub while_connecting: Seen<BTreeMap<String, Counter>>,
     /// Time between the two looks, in milliseconds.
     pub window_ms: u64,
 }

@@ -22,8 +22,8 @@ mod unit;
 pub use baseline::{Baseline, Usual};
 pub use certificate::{Certificate, CertificatePair, ChainFile, KeyFile, PrivateKey, PublicKey};
 pub use firewall::{
-    Direction, FilterAnswer, FilterRule, FilterStep, FilterTable, FilterVerdict, Firewall, Packet, Persisted,
-    RewrittenTo,
+    Direction, FilterAbout, FilterAnswer, FilterEnd, FilterQuestion, FilterRule, FilterStep, FilterTable,
+    FilterVerdict, Firewall, Packet, Persisted, PersistedAnswer, RewrittenTo,
 };
 pub use host::{Counter, FileSystem, Fill, Kernel, PortRange, TcpMemory, Vantage};
 pub use machine::{

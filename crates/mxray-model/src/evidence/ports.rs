@@ -113,6 +113,9 @@ pub struct Forbidden {
 pub struct Bystanders {
     /// By `haproxy tcp/0.0.0.0:25`.
     pub listeners: BTreeMap<String, AskedListener>,
+    /// What starts mail servers with the machine, by software as in [`super::Server`]: the link in a `.wants` directory or a run
+    /// level. `Absent`: nothing does.
+    pub servers_at_boot: BTreeMap<String, Seen<String>>,
     /// Software whose files are here and could not be read or understood, with the line where one is known.
     pub unread: BTreeMap<String, super::Problem>,
 }
@@ -143,5 +146,6 @@ pub struct AskedListener {
     pub by_dnat: bool,
     /// Read from the maker's documentation alone, never tried with the software itself.
     pub from_documentation: bool,
+    /// Line 0: nothing in the file says so, it is the default or comes from elsewhere.
     pub at: FileLine,
 }

@@ -224,7 +224,7 @@ fn askers(args: &RoutesArgs, unseen: &mut Vec<Unseen>) -> Result<Vec<Asker>, Sto
 }
 
 /// The mail servers that send, by their names.
-fn senders(unseen: &mut Vec<Unseen>) -> Vec<(String, Server)> {
+pub(crate) fn senders(unseen: &mut Vec<Unseen>) -> Vec<(String, Server)> {
     let programs = Programs::new(Instant::now() + SERVERS_WITHIN);
     let mut all: BTreeMap<String, Server> = BTreeMap::new();
     for reader in mta::readers() {
@@ -242,7 +242,7 @@ fn senders(unseen: &mut Vec<Unseen>) -> Vec<(String, Server)> {
     all.into_iter().filter(|(_, server)| server.enabled && server.egress.sends).collect()
 }
 
-fn user(text: &str) -> Result<(u32, String), Stop> {
+pub(crate) fn user(text: &str) -> Result<(u32, String), Stop> {
     if let Ok(uid) = text.parse() {
         return Ok((uid, names::users().remove(&uid).unwrap_or_default()));
     }

@@ -8,6 +8,7 @@ mod config;
 mod counters;
 mod doctor;
 mod ports;
+mod ports_plan;
 mod probe;
 mod send;
 mod talk;
@@ -28,6 +29,10 @@ const COMMANDS: &[&[&str]] = &[
     &["ports", "audit"],
     &["talk"],
     &["send"],
+    &["ports", "plan"],
+    &["ports", "free"],
+    &["ports", "doc"],
+    &["ports", "diff"],
     &["explain"],
     &["config", "check"],
     &["config", "show"],

@@ -180,6 +180,9 @@ pub struct Distance {
     pub answered_at: Seen<u8>,
     /// What came at that TTL. `Absent`: nothing.
     pub answer: Seen<WayAnswer>,
+    /// How many hops answered packets to this port itself. Where none did, `hops` are those of the way to `reference`. `None`: an
+    /// older report does not tell.
+    pub own_hops: Option<u8>,
     /// The largest TTL that was tried.
     pub asked_to: u8,
     /// How far the host itself is, by a port that it accepts connections on. Unknown: no such port is known.
