@@ -82,6 +82,8 @@ end_service() {
 service_pid() { cat "/run/lab/$1.pid"; }
 
 listens() { [ -n "$(ss -Hltn "sport = :$1")" ]; }
+# shared_by COUNT: so many sockets share the workers' port.
+shared_by() { [ "$(ss -Hltn 'sport = :8025' | wc -l)" = "$1" ]; }
 listens_unix() { ss -Hlx src "$1" | grep -q .; }
 
 # greets ADDRESS PORT [SECONDS]: true when a server says something there.
@@ -511,6 +513,38 @@ mail_server() {
 }
 
 # A content filter between two passes through Postfix: out to 10024, back by 10025 without filter or milter.
+# assignments_by_hand: an assignments file as a person writes it, and the services besides mail that it names.
+assignments_by_hand() {
+    cat >/etc/mxray/mxray-ports.toml <<END
+version = 1
+
+service = [
+    { name = "smtp", port = 25, exposure = "public", owner = { unit = "postfix.service" }, purpose = "mail from other servers" },
+    { name = "submission", port = 587, exposure = "public", tls = "starttls-required", owner = { package = "postfix" } },
+    { name = "submissions", port = 465, exposure = "public", tls = "implicit", owner = { user = "root" } },
+    { name = "imap", port = 143, exposure = "public", owner = { unit = "dovecot", package = "dovecot-core" } },
+    { name = "imaps", port = 993, addresses = ["0.0.0.0", "::"], v6 = "separate", exposure = "public" },
+    { name = "pop3", port = 110, addresses = ["0.0.0.0", "::"], exposure = "public" },
+    { name = "pop3s", port = 995, exposure = "public" },
+    { name = "greylisting", port = 10023, exposure = "loopback", owner = { unit = "policyd.service" } },
+    { name = "names", port = 53, protocol = "udp", exposure = "loopback", addresses = ["127.0.0.1"] },
+    { name = "archive", port = 8090, exposure = "loopback", owner = { unit = "archive.service", user = "root" } },
+    { name = "workers", port = 8025, exposure = "loopback", owner = { unit = "workers.service" } },
+    { name = "rangers", dynamic = "20000-20099", exposure = "loopback", owner = { unit = "rangers.service" } },
+]
+forbidden = [
+    { port = 6666, reason = "the old relay" },
+    { port = 8025, except = "loopback" },
+]
+END
+    service archive python3 $LAB/listener.py 8090 127.0.0.1 ::1
+    service workers python3 $LAB/share.py 8025 127.0.0.1 2
+    service rangers python3 $LAB/listener.py 20017 127.0.0.1
+    until_true 5 listens 8090
+    until_true 5 listens 8025
+    until_true 5 listens 20017
+}
+
 content_filter_files() {
     postconf -e content_filter=smtp-amavis:[127.0.0.1]:10024
     cat >>/etc/postfix/master.cf <<'END'

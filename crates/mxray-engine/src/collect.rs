@@ -16,7 +16,7 @@ use mxray_host::programs::Programs;
 use mxray_host::sockets::Sample;
 use mxray_host::{certificates, files, kernel, mta, processes, routes, signers, sockets, sockstat, software, vantage};
 use mxray_model::evidence::{
-    Assignments, Baseline, CertificatePair, Declared, Evidence, FileSystem, Namespaces, Owner, Processes, Routing,
+    Assignments, Baseline, Bystanders, CertificatePair, Declared, Evidence, FileSystem, Namespaces, Owner, Processes, Routing,
     Server, Signer, Sockets, TcpMemory, Units,
 };
 use mxray_model::{Blind, Seen};
@@ -158,6 +158,7 @@ struct Around {
     signers: Pending<Seen<BTreeMap<String, Signer>>>,
     namespaces: Option<Pending<Seen<Namespaces>>>,
     units: Pending<Seen<Units>>,
+    bystanders: Pending<Seen<Bystanders>>,
 }
 
 impl Around {
@@ -168,6 +169,7 @@ impl Around {
             signers: start_signers(parts, table),
             namespaces: surroundings::start(parts, table, servers),
             units: surroundings::start_units(parts, table, servers),
+            bystanders: surroundings::start_bystanders(parts, table),
         }
     }
 
@@ -179,6 +181,7 @@ impl Around {
         let (wanted, pending) = self.certificates;
         evidence.certificates = parts.wait(pending).unwrap_or_else(|blind| certificates::unread(&wanted, &blind));
         evidence.signers = flat(parts.wait(self.signers));
+        evidence.bystanders = surroundings::finish_bystanders(parts, self.bystanders, &evidence.signers);
     }
 }
 
@@ -289,7 +292,7 @@ fn start_certificates(parts: &mut Parts<'_>, servers: &Servers) -> (certificates
     (wanted, pending)
 }
 
-fn start_signers(parts: &mut Parts<'_>, table: &Arc<Seen<Table>>) -> Pending<Seen<BTreeMap<String, Signer>>> {
+pub(crate) fn start_signers(parts: &mut Parts<'_>, table: &Arc<Seen<Table>>) -> Pending<Seen<BTreeMap<String, Signer>>> {
     let table = Arc::clone(table);
     parts.start("signers", move || signers::look(&table))
 }

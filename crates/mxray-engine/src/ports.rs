@@ -5,7 +5,8 @@
 
 use crate::collect::{
     self, Options, attach, flat, join_servers, join_sessions, known, start_owners, start_readers, start_sessions,
-    summarise, wait_for_servers,
+    start_signers, summarise,
+    wait_for_servers,
 };
 use crate::filters;
 use crate::judge::verdict;
@@ -42,6 +43,8 @@ pub(crate) fn collect(options: &Options, progress: Progress<'_>) -> Evidence {
     attach(&mut parts, &mut servers, &table);
     let namespaces = surroundings::start(&mut parts, &table, &servers);
     let units = surroundings::start_units(&mut parts, &table, &servers);
+    let bystanders = surroundings::start_bystanders(&mut parts, &table);
+    let signers = start_signers(&mut parts, &table);
     let owners = owners.map_or_else(collect::Owners::new, |(inodes, pending)| {
         let nobody = |blind: Blind| inodes.into_iter().map(|inode| (inode, Seen::Unknown(blind.clone()))).collect();
         parts.wait(pending).unwrap_or_else(nobody)
@@ -58,6 +61,8 @@ pub(crate) fn collect(options: &Options, progress: Progress<'_>) -> Evidence {
     evidence.addresses = flat(parts.wait(addresses));
     evidence.namespaces = surroundings::finish(&mut parts, namespaces, &table);
     evidence.units = flat(parts.wait(units));
+    let signers = flat(parts.wait(signers));
+    evidence.bystanders = surroundings::finish_bystanders(&mut parts, bystanders, &signers);
     evidence.assignments = self::owners(&mut parts, options, &evidence);
     let sessions = start_sessions(&mut parts, &evidence, options);
     join_sessions(&mut parts, &mut evidence, sessions);

@@ -4,8 +4,8 @@
 use crate::parts::{Parts, Pending};
 use mxray_host::namespaces::{self, Interest};
 use mxray_host::processes::Table;
-use mxray_host::{mta, units};
-use mxray_model::evidence::{Evidence, Namespace, Namespaces, Place, Server, Units};
+use mxray_host::{bystanders, mta, units};
+use mxray_model::evidence::{Bystanders, Evidence, Namespace, Namespaces, Place, Server, Signer, Units};
 use mxray_model::text::shell_word;
 use mxray_model::{Blind, Seen, Unseen};
 use std::collections::{BTreeMap, BTreeSet};
@@ -41,10 +41,29 @@ pub fn start_units(
     })
 }
 
+/// Starts reading what software besides mail servers asks for.
+pub fn start_bystanders(parts: &mut Parts<'_>, table: &Arc<Seen<Table>>) -> Pending<Seen<Bystanders>> {
+    let table = Arc::clone(table);
+    parts.start("other software's listeners", move || bystanders::look(&table))
+}
+
+/// What was read, with what the signers listen on.
+pub fn finish_bystanders(
+    parts: &mut Parts<'_>,
+    pending: Pending<Seen<Bystanders>>,
+    signers: &Seen<BTreeMap<String, Signer>>,
+) -> Seen<Bystanders> {
+    let mut seen = parts.wait(pending).unwrap_or_else(Seen::Unknown);
+    if let Seen::Value(bystanders) = &mut seen {
+        bystanders::add_signers(bystanders, signers);
+    }
+    seen
+}
+
 /// On these a listener bears on mail.
 fn ports(servers: &BTreeMap<String, Server>) -> BTreeSet<u16> {
     let wanted = servers.values().flat_map(|server| server.wanted.values().map(|wanted| wanted.port));
-    namespaces::MAIL_PORTS.iter().copied().chain(wanted).collect()
+    namespaces::MAIL_PORTS.iter().chain(bystanders::FILTER_PORTS).copied().chain(wanted).collect()
 }
 
 /// What was found.

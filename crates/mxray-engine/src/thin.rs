@@ -76,6 +76,7 @@ mod tests {
             port,
             v6_only: Seen::Absent,
             uid: 0,
+            interface: 0,
             inode: 1,
             unit: Seen::Absent,
             owners: Seen::Absent,

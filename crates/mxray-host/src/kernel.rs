@@ -42,6 +42,23 @@ pub(crate) fn local_ports() -> Seen<PortRange> {
     })
 }
 
+/// net.ipv4.ip_nonlocal_bind, net.ipv6.ip_nonlocal_bind: may a socket be bound to an address that is not here? `Absent`: the
+/// kernel has no such setting, and it may not.
+pub fn nonlocal_bind(ipv6: bool) -> Seen<bool> {
+    let family = if ipv6 { "ipv6" } else { "ipv4" };
+    number(&format!("net/{family}/ip_nonlocal_bind")).map(|value| value != 0)
+}
+
+/// net.ipv6.bindv6only: an IPv6 wildcard refuses IPv4 unless the program says otherwise. `Absent`: no IPv6.
+pub fn bind_v6_only() -> Seen<bool> {
+    number("net/ipv6/bindv6only").map(|value| value != 0)
+}
+
+/// The kernel has IPv6 at all, if perhaps no address of it.
+pub fn has_ipv6() -> bool {
+    Path::new("/proc/thread-self/net/if_inet6").exists()
+}
+
 /// Every counter of `/proc/net/{snmp,netstat,snmp6}` by table and name: `Tcp.ActiveOpens`, `TcpExt.ListenOverflows`,
 /// `Ip6.InReceives`.
 ///

@@ -6,10 +6,12 @@
 //! escaped here, once. What must not live here: any judgement (`mxray-rules`), any connection to another machine.
 
 pub mod baseline;
+pub mod bystanders;
 pub mod certificates;
 mod cgroup;
 pub mod clock;
 pub mod files;
+pub mod filter_managers;
 pub mod firewall;
 mod interfaces;
 pub mod kernel;

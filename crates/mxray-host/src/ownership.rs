@@ -4,7 +4,7 @@
 //! (dpkg-query(1)). No program is run for it. What must not live here: whether an owner is the right one (`mxray-rules`).
 
 use crate::{names, read};
-use mxray_model::evidence::Assignments;
+use mxray_model::evidence::{Assignments, PackageProcesses};
 use mxray_model::text::untrusted;
 use mxray_model::{Blind, Seen};
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,8 +19,22 @@ const LISTS_MAX: usize = 50_000;
 /// All lists together, where each has to be read.
 const ALL_BYTES_MAX: u64 = 512 << 20;
 
-/// A program's file; `None` where the process is gone.
-type Programs = BTreeMap<u32, Result<Option<Vec<u8>>, Blind>>;
+/// The words of a command line in which a script's path is looked for.
+const WORDS_MAX: usize = 6;
+const COMMAND_BYTES_MAX: u64 = 64 << 10;
+/// Programs that run others' scripts, without their version.
+const INTERPRETERS: [&str; 9] = ["python", "perl", "ruby", "node", "java", "php", "bash", "sh", "dash"];
+
+/// What a process runs.
+#[derive(Debug, Default)]
+struct Program {
+    /// Its file, and the scripts that its command line may name.
+    files: Vec<Vec<u8>>,
+    interpreter: bool,
+}
+
+/// `None` where the process is gone.
+type Programs = BTreeMap<u32, Result<Option<Program>, Blind>>;
 
 /// Fills in what this host knows of the users and packages that `assignments` names.
 pub fn resolve(assignments: &mut Assignments, holders: &BTreeSet<u32>) {
@@ -54,7 +68,9 @@ pub fn packages(holders: &BTreeSet<u32>) -> BTreeMap<u32, String> {
     let programs = programs(holders);
     let mut wanted: BTreeMap<Vec<u8>, Vec<u32>> = BTreeMap::new();
     for (pid, program) in &programs {
-        if let Ok(Some(path)) = program {
+        let Ok(Some(program)) = program else { continue };
+        // An interpreter's own package says nothing of what it runs.
+        for path in program.files.iter().skip(usize::from(program.interpreter)) {
             wanted.entry(path.clone()).or_default().push(*pid);
         }
     }
@@ -81,19 +97,36 @@ fn uid(user: &str) -> Seen<u32> {
 }
 
 fn programs(holders: &BTreeSet<u32>) -> Programs {
-    let program = |pid: u32| {
-        let path = PathBuf::from(format!("/proc/{pid}/exe"));
-        match std::fs::read_link(&path) {
-            Ok(program) => {
-                // The kernel's word for a program that was replaced while it runs (proc_pid_exe(5)).
-                let bytes = program.as_os_str().as_bytes();
-                Ok(Some(merged(bytes.strip_suffix(b" (deleted)").unwrap_or(bytes))))
-            }
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(read::blind("read", &path, &error, "root, or cap_sys_ptrace")),
-        }
-    };
     holders.iter().map(|pid| (*pid, program(*pid))).collect()
+}
+
+fn program(pid: u32) -> Result<Option<Program>, Blind> {
+    let path = PathBuf::from(format!("/proc/{pid}/exe"));
+    let file = match std::fs::read_link(&path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(read::blind("read", &path, &error, "root, or cap_sys_ptrace")),
+    };
+    // The kernel's word for a program that was replaced while it runs (proc_pid_exe(5)).
+    let bytes = file.as_os_str().as_bytes();
+    let bytes = bytes.strip_suffix(b" (deleted)").unwrap_or(bytes);
+    let interpreter = is_interpreter(bytes);
+    let mut files = vec![merged(bytes)];
+    if interpreter {
+        let command = Path::new("/proc").join(pid.to_string()).join("cmdline");
+        let text = read::bounded(&command, COMMAND_BYTES_MAX).unwrap_or_default();
+        // Perl's daemons put one text with spaces in its place.
+        let words = text.split(|byte| *byte == 0 || *byte == b' ').take(WORDS_MAX);
+        files.extend(words.filter(|word| word.starts_with(b"/") && !is_interpreter(word)).map(merged));
+    }
+    Ok(Some(Program { files, interpreter }))
+}
+
+/// `/usr/bin/python3.11`, `/usr/bin/perl`
+fn is_interpreter(path: &[u8]) -> bool {
+    let name = path.rsplit(|byte| *byte == b'/').next().unwrap_or(path);
+    let end = name.iter().rposition(|byte| !byte.is_ascii_digit() && *byte != b'.').map_or(0, |last| last + 1);
+    name.get(..end).is_some_and(|name| INTERPRETERS.iter().any(|known| known.as_bytes() == name))
 }
 
 /// One name for a file on systems where `/sbin` is a link to `/usr/sbin`, whichever of both dpkg's list has.
@@ -101,7 +134,7 @@ fn merged(path: &[u8]) -> Vec<u8> {
     path.strip_prefix(b"/usr").filter(|rest| rest.starts_with(b"/")).unwrap_or(path).to_vec()
 }
 
-fn of_package(name: &str, programs: &Programs) -> Seen<BTreeSet<u32>> {
+fn of_package(name: &str, programs: &Programs) -> Seen<PackageProcesses> {
     if !Path::new(DPKG).is_dir() {
         return Seen::not_attempted("this system's packages are not dpkg's");
     }
@@ -122,15 +155,20 @@ fn of_package(name: &str, programs: &Programs) -> Seen<BTreeSet<u32>> {
         Err(error) => return read::refused("read", &own, &error),
     };
     let files: BTreeSet<Vec<u8>> = text.split(|byte| *byte == b'\n').map(merged).collect();
-    let mut pids = BTreeSet::new();
+    let mut found = PackageProcesses::default();
     for (pid, program) in programs {
         match program {
-            Ok(Some(path)) if files.contains(path) => _ = pids.insert(*pid),
+            Ok(Some(program)) if program.files.iter().any(|file| files.contains(file)) => {
+                _ = found.running.insert(*pid);
+            }
+            Ok(Some(program)) if program.interpreter => {
+                _ = found.undecided.insert(*pid);
+            }
             Ok(_) => {}
             Err(blind) => return Seen::Unknown(blind.clone()),
         }
     }
-    Seen::Value(pids)
+    Seen::Value(found)
 }
 
 /// Packages and their lists.
@@ -152,6 +190,16 @@ mod tests {
     fn a_merged_usr_makes_no_difference() {
         assert_eq!(merged(b"/usr/sbin/x"), merged(b"/sbin/x"));
         assert_eq!(merged(b"/usrlocal/x"), b"/usrlocal/x");
+    }
+
+    #[test]
+    fn interpreters_are_known_with_their_version() {
+        for interpreter in ["/usr/bin/python3.11", "/usr/bin/perl", "/usr/bin/perl5.36.0", "/bin/sh", "java"] {
+            assert!(is_interpreter(interpreter.as_bytes()), "{interpreter}");
+        }
+        for program in ["/usr/sbin/sshd", "/usr/bin/pythonic", "/usr/lib/postfix/sbin/master", ""] {
+            assert!(!is_interpreter(program.as_bytes()), "{program}");
+        }
     }
 
     #[test]

@@ -20,6 +20,8 @@ use std::path::{Path, PathBuf};
 const PROCESSES_MAX: usize = 1 << 20;
 /// Descriptors counted one by one on kernels that do not tell the number.
 const DESCRIPTORS_COUNTED_MAX: usize = 1 << 20;
+/// Enough for /proc/stat of a machine with a thousand processors.
+const BOOT_BYTES_MAX: u64 = 4 << 20;
 /// Words kept of a command line.
 const COMMAND_WORDS_MAX: usize = 256;
 /// Bytes read of a command line: what is recognised stands at its beginning, and some programs pass megabytes.
@@ -93,6 +95,7 @@ pub fn named(matches: impl Fn(&[u8]) -> bool) -> Result<Vec<u32>, Blind> {
 
 /// The processes with their open descriptors and capabilities, for evidence.
 pub fn describe(table: &Table, pids: &BTreeSet<u32>, software: impl Fn(&Row) -> Seen<String>) -> Processes {
+    let boot_s = boot_s();
     let mail = pids
         .iter()
         .filter_map(|pid| table.rows.get(pid))
@@ -105,6 +108,7 @@ pub fn describe(table: &Table, pids: &BTreeSet<u32>, software: impl Fn(&Row) -> 
                 command: shown_command(row, &software),
                 uid: row.uid,
                 state: row.state,
+                started_s: boot_s.clone().map(|boot_s| boot_s.saturating_add(seconds(row.started))),
                 unit: row.unit.clone(),
                 descriptors: descriptors(row.pid),
                 capabilities: capabilities(row.pid),
@@ -114,6 +118,27 @@ pub fn describe(table: &Table, pids: &BTreeSet<u32>, software: impl Fn(&Row) -> 
         })
         .collect();
     Processes { all_visible: table.all_visible, mail }
+}
+
+/// When the machine was started: `btime` of /proc/stat (proc_stat(5)), in seconds since 1970.
+fn boot_s() -> Seen<i64> {
+    let path = Path::new("/proc/stat");
+    // A line for each processor and a long one of interrupts stand in it.
+    let content = match read::kernel(path, BOOT_BYTES_MAX) {
+        Seen::Value(content) => content,
+        Seen::Absent => return Seen::not_attempted("there is no /proc/stat"),
+        Seen::Unknown(blind) => return Seen::Unknown(blind),
+    };
+    let line = content.bytes.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(b"btime "));
+    match line.and_then(|digits| number(digits.trim_ascii())) {
+        Some(boot_s) => Seen::Value(boot_s),
+        None => Seen::Unknown(Blind::NotUnderstood { what: "/proc/stat".to_owned(), text: "no line \"btime\"".to_owned() }),
+    }
+}
+
+/// Clock ticks as seconds.
+fn seconds(ticks: u64) -> i64 {
+    i64::try_from(ticks / rustix::param::clock_ticks_per_second().max(1)).unwrap_or(i64::MAX)
 }
 
 /// What evidence keeps of a command line. Of mail software all but what may be a secret; of any other program its first

@@ -48,6 +48,7 @@ impl Binding {
         Binding {
             v6_only: listener.v6_only == Seen::Value(true),
             uid: listener.uid,
+            device: (listener.interface != 0).then(|| listener.interface.to_string()),
             ..Binding::new(&listener.protocol, listener.address, listener.port)
         }
     }

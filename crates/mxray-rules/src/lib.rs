@@ -5,7 +5,9 @@
 //! name or whether a socket exists except from there. Start reading at [`Rule`], then [`examine`], then `causes.rs`.
 #![deny(clippy::disallowed_methods, clippy::disallowed_macros)]
 
+mod assigned;
 mod causes;
+mod claims;
 mod exim;
 mod filters;
 mod leaving;

@@ -14,7 +14,8 @@ pub const NEAREST_FIRST: &[&str] = &[
     "HOST106", "HOST103", "HOST110", // what every program here goes by
     "FW114", "FW101", "FW113", "FW102", // a rule of this host's own packet filter, seen in the ruleset
     "FW112", // and what the next start will make of it
-    "PORT109", "PORT101", // the port cannot be had: the service cannot start
+    "PORT109", "PORT101", "PORT102", // the port cannot be had: the service cannot start
+    "PORT103", "PORT106", "PORT111", "PORT104", // somebody has it who should not
     "CONF101", "CONF105", "CONF103", // switches in files
     "CONF104", "CONF108", "CONF109", "CONF107", "CONF110", // files and sockets that a switch names
     "ROUTE102", "ROUTE101", "ROUTE103", "ROUTE105", // nothing can leave, or not from there
@@ -28,7 +29,8 @@ pub const NEAREST_FIRST: &[&str] = &[
     "SOCK115", // a program keeps what has ended
     "SOCK109", "SOCK110", // a limit is reached
     "PORT110", // what comes is taken elsewhere
-    "SOCK102", "SOCK113", "SOCK105", "SOCK114", "SOCK108", "SOCK101", "SOCK104", "SOCK107", "HOST108",
+    "SOCK102", "SOCK113", "SOCK105", "SOCK114", "SOCK108", "SOCK101", "PORT105", "PORT107", "SOCK103", "PORT108",
+    "SOCK104", "SOCK107", "HOST108",
     // What a session showed: who stands in the way, what serves, who can log in, the rest.
     "LOOK006", "LOOK007", "SMTP111", "ABUSE103", "SMTP101", "MBOX107", "SMTP103", "LOOK009", "TLS101", "TLS102",
     "TLS103", "TLS106", "TLS105", "TLS108", "TLS109", "TLS104", "AUTH108", "AUTH106", "AUTH101", "AUTH107", "AUTH103",
@@ -141,11 +143,33 @@ pub const LINKS: &[(&str, &str, Link)] = &[
     // Postfix's master ends when one of its ports cannot be bound.
     ("PORT109", "SOCK112", Link::SharedScope),
     ("PORT109", "SOCK101", Link::SharedScope),
+    // Who has the port now and who would have it after a restart.
+    ("PORT101", "PORT102", Link::SharedScope),
     ("PORT101", "SOCK112", Link::SharedScope),
     ("PORT101", "SOCK101", Link::SharedScope),
     ("PORT101", "SOCK102", Link::SharedScope),
     ("PORT101", "SOCK104", Link::SharedScope),
     ("PORT101", "SOCK111", Link::SharedScope),
+    // Who has what was assigned to another, and what is missing because of it.
+    ("PORT101", "PORT105", Link::SharedScope),
+    ("PORT101", "PORT106", Link::SharedScope),
+    ("PORT101", "PORT104", Link::SharedScope),
+    ("PORT109", "PORT105", Link::SharedScope),
+    ("PORT102", "PORT105", Link::SharedScope),
+    ("FW102", "PORT107", Link::SharedScope),
+    ("PORT110", "PORT107", Link::SharedScope),
+    ("PORT103", "PORT106", Link::SharedScope),
+    ("PORT103", "PORT104", Link::SharedScope),
+    ("PORT106", "PORT107", Link::SharedScope),
+    ("PORT111", "PORT104", Link::SharedScope),
+    ("CONF101", "PORT105", Link::SharedScope),
+    ("CONF103", "PORT105", Link::SharedScope),
+    ("ROUTE105", "PORT105", Link::SharedScope),
+    ("SOCK112", "PORT105", Link::SharedScope),
+    ("SOCK102", "PORT105", Link::SharedScope),
+    ("SOCK102", "PORT107", Link::SharedScope),
+    ("SOCK101", "PORT105", Link::SharedScope),
+    ("SOCK101", "PORT107", Link::SharedScope),
     // A service that its own configuration disables.
     ("CONF101", "SOCK101", Link::SharedScope),
     // The socket that is asked is not the one on which the signer listens.

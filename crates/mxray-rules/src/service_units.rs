@@ -95,7 +95,7 @@ fn takes_over(evidence: &Evidence, server: &Server, (key, listener): (&String, &
 }
 
 /// The units that start a software as a whole.
-fn main_units(software: &str) -> &'static [&'static str] {
+pub fn main_units(software: &str) -> &'static [&'static str] {
     match software {
         "dovecot" => &["dovecot.service"],
         "exim" => &["exim4.service", "exim.service"],

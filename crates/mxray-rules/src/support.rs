@@ -157,6 +157,19 @@ pub fn begins_s(date: &str) -> Option<i64> {
     Some(days * 86_400)
 }
 
+/// The day in UTC, as `YYYY-MM-DD`, of seconds since 1970.
+pub fn date_of(seconds: i64) -> String {
+    // Days from 0000-03-01, so that the leap day is the last one of its year; 146,097 days are four hundred years.
+    let days = seconds.div_euclid(86_400) + 719_468;
+    let (era, of_era) = (days.div_euclid(146_097), days.rem_euclid(146_097));
+    let year = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
+    let of_year = of_era - (365 * year + year / 4 - year / 100);
+    let month = (5 * of_year + 2) / 153;
+    let day = of_year - (153 * month + 2) / 5 + 1;
+    let (month, late) = if month < 10 { (month + 3, 0) } else { (month - 9, 1) };
+    format!("{:04}-{month:02}-{day:02}", era * 400 + year + late)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -201,6 +214,9 @@ mod tests {
         assert_eq!(begins_s("1970-01-01"), Some(0));
         assert_eq!(begins_s("2000-03-01"), Some(951_868_800));
         assert_eq!(begins_s("2024-02-29"), Some(1_709_164_800));
+        for date in ["1970-01-01", "2000-02-29", "2024-12-31", "2100-03-01", "1600-01-01"] {
+            assert_eq!(date_of(begins_s(date).unwrap() + 86_399), date);
+        }
         for bad in ["", "2024", "2024-13-01", "x-01-01", "0001-01-01"] {
             assert_eq!(begins_s(bad), None, "{bad}");
         }

@@ -138,14 +138,23 @@ struct Form {
 
 /// What a replay needs of a saved report; the rest is made anew.
 #[derive(Deserialize)]
-struct Saved {
-    started: String,
+pub struct Saved {
+    pub started: String,
     took_ms: u64,
     question: Question,
-    evidence: Evidence,
+    pub evidence: Evidence,
 }
 
 fn replay(file: &Path) -> Result<Report, Failure> {
+    let saved = saved(file, "--replay")?;
+    Ok(judge(saved.question, saved.evidence, saved.started, saved.took_ms))
+}
+
+/// Reads a saved report, for `asked_by`.
+///
+/// # Errors
+/// It cannot be read, is too long, or is no report of a schema that this version knows.
+pub fn saved(file: &Path, asked_by: &str) -> Result<Saved, Failure> {
     let name = untrusted(file.as_os_str().as_encoded_bytes());
     let read = |from: &mut dyn Read| -> io::Result<Vec<u8>> {
         let mut bytes = Vec::new();
@@ -157,23 +166,22 @@ fn replay(file: &Path) -> Result<Report, Failure> {
     } else {
         File::open(file).and_then(|mut opened| read(&mut opened))
     };
-    let bytes = bytes.map_err(|error| Failure::Usage(format!("--replay: read {name}: {error}")))?;
+    let bytes = bytes.map_err(|error| Failure::Usage(format!("{asked_by}: read {name}: {error}")))?;
     if bytes.len() as u64 > REPLAY_BYTES_MAX {
         let most = REPLAY_BYTES_MAX >> 20;
-        return Err(Failure::Usage(format!("--replay: {name} is longer than {most} MiB, which no report is")));
+        return Err(Failure::Usage(format!("{asked_by}: {name} is longer than {most} MiB, which no report is")));
     }
     let no_report = |error: &serde_json::Error| {
         let what = untrusted(error.to_string().as_bytes());
         let cut = if error.is_eof() { ", or only the beginning of one" } else { "" };
-        Failure::Usage(format!("--replay: {name} is no report of `mxray doctor --json`{cut}: {what}"))
+        Failure::Usage(format!("{asked_by}: {name} is no report of `mxray doctor --json`{cut}: {what}"))
     };
     let form: Form = serde_json::from_slice(&bytes).map_err(|error| no_report(&error))?;
     if form.schema != REPORT_SCHEMA {
         let schema = untrusted(form.schema.as_bytes());
         return Err(Failure::Usage(format!(
-            "--replay: {name} has the schema {schema}; this version reads {REPORT_SCHEMA}"
+            "{asked_by}: {name} has the schema {schema}; this version reads {REPORT_SCHEMA}"
         )));
     }
-    let saved: Saved = serde_json::from_slice(&bytes).map_err(|error| no_report(&error))?;
-    Ok(judge(saved.question, saved.evidence, saved.started, saved.took_ms))
+    serde_json::from_slice(&bytes).map_err(|error| no_report(&error))
 }

@@ -4,9 +4,14 @@
 //! business.
 
 mod audit;
+mod diff;
+mod doc;
 mod explain;
 pub mod file;
+mod free;
 mod init;
+mod plan;
+mod standing;
 
 use crate::cli::Cli;
 use crate::environment::Environment;
@@ -14,8 +19,12 @@ use crate::exit::Failure;
 use crate::output::Output;
 use audit::AuditArgs;
 use clap::Subcommand;
+use diff::DiffArgs;
+use doc::DocArgs;
 use explain::ExplainArgs;
+use free::FreeArgs;
 use init::InitArgs;
+use plan::PlanArgs;
 
 /// What can be done with ports.
 #[derive(Debug, Subcommand)]
@@ -24,6 +33,14 @@ pub enum PortsCommand {
     Init(InitArgs),
     /// Compare the assignments file with what is configured, listens and can be reached
     Audit(AuditArgs),
+    /// Can a service listen on a port here? Which one instead, and what has to be written where
+    Plan(Box<PlanArgs>),
+    /// Ports that nothing speaks against
+    Free(FreeArgs),
+    /// A page of who uses which port, and why
+    Doc(DocArgs),
+    /// What differs between two saved reports: two hosts, or two days
+    Diff(DiffArgs),
     /// Would a packet to or from a port pass this host's packet filters, and which rule decides?
     Explain(ExplainArgs),
 }
@@ -32,6 +49,10 @@ pub fn run(command: &PortsCommand, cli: &Cli, environment: &Environment, output:
     match command {
         PortsCommand::Init(args) => init::run(args, &crate::load(cli, environment)?, output),
         PortsCommand::Audit(args) => audit::run(args, &crate::load(cli, environment)?, environment, output),
+        PortsCommand::Free(args) => free::run(args, &crate::load(cli, environment)?, environment, output),
+        PortsCommand::Doc(args) => doc::run(args, &crate::load(cli, environment)?, environment, output),
+        PortsCommand::Diff(args) => diff::run(args, environment, output),
+        PortsCommand::Plan(args) => plan::run(args, &crate::load(cli, environment)?, environment, output),
         PortsCommand::Explain(args) => explain::run(args, environment, output),
     }
 }

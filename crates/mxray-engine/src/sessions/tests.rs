@@ -12,6 +12,7 @@ fn listener(address: IpAddr, port: u16) -> Listener {
         port,
         v6_only: Seen::Absent,
         uid: 0,
+        interface: 0,
         inode: 1,
         unit: Seen::Absent,
         owners: Seen::Absent,

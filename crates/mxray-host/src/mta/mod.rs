@@ -6,6 +6,7 @@
 mod access;
 pub(crate) mod daemon;
 mod dovecot;
+mod draft;
 mod exim;
 mod helpers;
 pub(crate) mod machine;
@@ -14,10 +15,11 @@ mod others;
 mod postfix;
 mod sendmail;
 
+pub use draft::draft;
 pub use postfix::logins;
-
 pub use helpers::join_helpers;
 pub use machine::{addresses, hosts_file};
+pub(crate) use others::names;
 pub use others::{others, software_of};
 
 use crate::processes::Table;

@@ -168,7 +168,7 @@ pub fn software_of(row: &Row, servers: &BTreeMap<String, Server>) -> Seen<String
 }
 
 /// The names that a process goes by: its program, what it calls itself, and the script that it runs.
-fn names(row: &Row) -> Vec<String> {
+pub(crate) fn names(row: &Row) -> Vec<String> {
     let base = |word: &str| word.rsplit('/').next().unwrap_or(word).to_owned();
     let mut names = Vec::new();
     if let Some(first) = row.command.first() {

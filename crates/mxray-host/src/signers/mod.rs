@@ -8,6 +8,8 @@ mod opendmarc;
 mod rspamd;
 mod ucl;
 
+pub(crate) use rspamd::endpoint as rspamd_endpoint;
+
 use crate::certificates::content;
 use crate::mta::daemon::{hidden, is_elsewhere};
 use crate::processes::{Row, Table};

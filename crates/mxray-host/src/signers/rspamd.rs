@@ -200,7 +200,7 @@ fn workers(root: &Section) -> Vec<(&str, &Section)> {
 }
 
 /// `localhost:11332`, `*:11332`, `[::1]:11332`, `/run/rspamd/milter.sock mode=0660 owner=nobody`.
-fn endpoint(text: &str) -> Option<Endpoint> {
+pub(crate) fn endpoint(text: &str) -> Option<Endpoint> {
     let text = text.split_whitespace().next().unwrap_or_default();
     let path = text.strip_prefix("unix:").unwrap_or(text);
     if path.starts_with('/') {

@@ -83,6 +83,7 @@ fn listeners(first: &Sample, last: &Sample, owners: &BTreeMap<u64, Seen<Vec<Owne
                 (IpAddr::V6(_), Some(only)) => Seen::Value(only),
                 (IpAddr::V6(_), None) => without_netlink("whether an IPv6 listener takes IPv4"),
             },
+            interface: socket.interface,
             uid: socket.uid,
             inode,
             unit: last.units.name(socket.cgroup),

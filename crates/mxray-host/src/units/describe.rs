@@ -13,12 +13,14 @@ use std::path::Path;
 const SERVICES: &[&str] = &[
     "amavis.service",
     "amavisd.service",
+    "clamav-daemon.service",
     "clamav-milter.service",
     "courier-mta.service",
     "cyrus-imapd.service",
     "dovecot.service",
     "exim.service",
     "exim4.service",
+    "haproxy.service",
     "haraka.service",
     "kumomta.service",
     "maddy.service",
@@ -60,6 +62,8 @@ const KEPT: &[(&str, &str)] = &[
     ("Service", "RestrictAddressFamilies"),
     ("Service", "RootDirectory"),
     ("Service", "RootImage"),
+    ("Service", "SocketBindAllow"),
+    ("Service", "SocketBindDeny"),
     ("Service", "TasksMax"),
     ("Service", "User"),
     ("Socket", "BindIPv6Only"),
@@ -77,6 +81,13 @@ pub fn look(table: &Seen<Table>, also: &BTreeSet<String>, ports: &BTreeSet<u16>)
         Ok(false) => Seen::Absent,
         Err(error) => read::refused("look for", Path::new("/run/systemd/system"), &error),
     }
+}
+
+/// One service, whatever it is for. `Absent`: there is no such unit. Who runs in it is not looked at.
+pub fn one(name: &str) -> Seen<Unit> {
+    let root = Path::new("/");
+    let table = Seen::not_attempted("one unit was asked for");
+    files::load(root, name).map(|loaded| describe(name, &loaded, &Links::read(root), &table))
 }
 
 fn look_below(root: &Path, table: &Seen<Table>, also: &BTreeSet<String>, ports: &BTreeSet<u16>) -> Units {

@@ -44,7 +44,7 @@ pub(super) struct Loaded {
 
 /// One assignment.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Assignment {
+pub(crate) struct Assignment {
     pub section: String,
     pub key: String,
     /// Empty: what was assigned before is taken back.
@@ -260,7 +260,7 @@ impl Links {
 
 /// The assignments of all files, in order. A backslash at a line's end joins it with the next one; comments between do not
 /// count.
-pub(super) fn assignments(files: &[(String, Vec<u8>)]) -> Vec<Assignment> {
+pub(crate) fn assignments(files: &[(String, Vec<u8>)]) -> Vec<Assignment> {
     let mut found = Vec::new();
     for (file, bytes) in files {
         let mut section = String::new();

@@ -3,11 +3,13 @@
 //! Files are read, systemd is not asked: its bus needs a running manager, and the question is mostly the next start.
 //! `files` finds and reads them, `limits` and `describe` are what is made of them. What must not live here: judgement.
 
+pub(crate) mod boot;
 mod describe;
 mod files;
 mod limits;
 
-pub use describe::look;
+pub use describe::{look, one as describe_one};
+pub(crate) use files::assignments;
 pub use limits::limits;
 
 use std::path::Path;

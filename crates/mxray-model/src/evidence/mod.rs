@@ -37,7 +37,9 @@ pub use outside::{
     PresentedCertificate, RecordData, ResolverCheck, Retried, Role, RoleSign, RootStore, Session, SessionProtocol,
     StarttlsFacts, TlsEnding, TlsFacts, Transport, WayAnswer, standard_service,
 };
-pub use ports::{AskedListener, Assignment, Assignments, Bystanders, Exposure, Forbidden, PortOwner, V6Policy};
+pub use ports::{
+    AskedListener, Assignment, Assignments, Bystanders, Exposure, Forbidden, PackageProcesses, PortOwner, V6Policy,
+};
 pub use process::{Descriptors, Owner, Process, Processes};
 pub use routing::{
     AddressState, BoundSource, DefaultRoute, NextHop, OwnAddress, Refusal, Refuser, RouteAnswer, RouteOutcome,

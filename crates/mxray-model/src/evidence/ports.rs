@@ -21,7 +21,18 @@ pub struct Assignments {
     pub users: BTreeMap<String, Seen<u32>>,
     /// Which processes that hold a listener run a program of the packages that `services` name, by package. `Absent`: the
     /// package is not installed.
-    pub packages: BTreeMap<String, Seen<BTreeSet<u32>>>,
+    pub packages: BTreeMap<String, Seen<PackageProcesses>>,
+}
+
+/// Processes against a package's files.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(default)]
+pub struct PackageProcesses {
+    /// These run a program or a script of it.
+    pub running: BTreeSet<u32>,
+    /// These run a script that was not found, by an interpreter that is of another package.
+    pub undecided: BTreeSet<u32>,
 }
 
 /// One service's port.
@@ -102,6 +113,9 @@ pub struct Forbidden {
 pub struct Bystanders {
     /// By `haproxy tcp/0.0.0.0:25`.
     pub listeners: BTreeMap<String, AskedListener>,
+    /// What starts mail servers with the machine, by software as in [`super::Server`]: the link in a `.wants` directory or a run
+    /// level. `Absent`: nothing does.
+    pub servers_at_boot: BTreeMap<String, Seen<String>>,
     /// Software whose files are here and could not be read or understood, with the line where one is known.
     pub unread: BTreeMap<String, super::Problem>,
 }
@@ -132,5 +146,6 @@ pub struct AskedListener {
     pub by_dnat: bool,
     /// Read from the maker's documentation alone, never tried with the software itself.
     pub from_documentation: bool,
+    /// Line 0: nothing in the file says so, it is the default or comes from elsewhere.
     pub at: FileLine,
 }

@@ -30,6 +30,9 @@ pub struct Process {
     pub uid: u32,
     /// The kernel's state letter: R, S, D, T (stopped), t (traced), Z, I.
     pub state: char,
+    /// When it was started, in seconds since 1970.
+    #[serde(default)]
+    pub started_s: Seen<i64>,
     /// systemd unit or container, from the cgroup path.
     pub unit: Seen<String>,
     pub descriptors: Seen<Descriptors>,

@@ -44,6 +44,9 @@ pub struct Listener {
     pub port: u16,
     /// An IPv6 socket that refuses IPv4. `Absent` on IPv4 sockets.
     pub v6_only: Seen<bool>,
+    /// Index of the interface or VRF that it is bound to (SO_BINDTODEVICE); 0: none.
+    #[serde(default)]
+    pub interface: u32,
     /// User that created it, as this user namespace numbers it.
     pub uid: u32,
     pub inode: u64,
@@ -228,6 +231,7 @@ mod tests {
             port: 25,
             v6_only,
             uid: 0,
+            interface: 0,
             inode: 1,
             unit: Seen::Absent,
             owners: Seen::Absent,

@@ -7,6 +7,8 @@
 mod config;
 mod counters;
 mod doctor;
+mod ports;
+mod ports_plan;
 mod probe;
 mod send;
 mod talk;
@@ -23,8 +25,14 @@ const COMMANDS: &[&[&str]] = &[
     &["sockets"],
     &["routes"],
     &["counters"],
+    &["ports", "init"],
+    &["ports", "audit"],
     &["talk"],
     &["send"],
+    &["ports", "plan"],
+    &["ports", "free"],
+    &["ports", "doc"],
+    &["ports", "diff"],
     &["explain"],
     &["config", "check"],
     &["config", "show"],

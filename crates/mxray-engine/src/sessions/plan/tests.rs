@@ -10,6 +10,7 @@ fn listener(address: &str, port: u16) -> (String, Listener) {
         port,
         v6_only: Seen::Value(true),
         uid: 0,
+        interface: 0,
         inode: 1,
         unit: Seen::Absent,
         owners: Seen::Absent,

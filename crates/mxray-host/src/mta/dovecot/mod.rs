@@ -258,3 +258,19 @@ impl Files for Disk {
         }
     }
 }
+
+/// What a dovecot.conf alone makes, with all protocols; see [`super::draft()`].
+pub(super) fn draft(content: &str, machine: &Machine) -> Server {
+    struct One<'a>(&'a str);
+    impl Files for One<'_> {
+        fn matching(&self, _: &str, _: &str) -> Result<Vec<String>, Missing> {
+            Ok(Vec::new())
+        }
+        fn read(&self, path: &str) -> Result<Vec<u8>, Missing> {
+            if path == DRAFT { Ok(self.0.as_bytes().to_vec()) } else { Err(Missing::NotThere) }
+        }
+    }
+    const DRAFT: &str = "/etc/dovecot/dovecot.conf";
+    let whole = format!("protocols = imap pop3 lmtp submission sieve\nssl = yes\n{content}");
+    server(DRAFT, tree::read(DRAFT, defaults(), &One(&whole)), Seen::Absent, machine, &|_| true, &|_| Seen::Absent)
+}

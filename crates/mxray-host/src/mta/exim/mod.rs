@@ -230,3 +230,19 @@ fn split_files() -> Vec<String> {
     found.sort();
     found
 }
+
+/// What a configuration file alone makes; see [`super::draft()`].
+pub(super) fn draft(content: &str, machine: &Machine) -> Server {
+    const FILE: &str = "/etc/exim4/exim4.conf";
+    let config = sections::parse(&text::read(FILE, content.as_bytes(), &|_| Seen::Absent));
+    interpret::server(&Input {
+        file: FILE,
+        config,
+        dump: Seen::Absent,
+        built: OTHERS,
+        answers: &BTreeMap::new(),
+        defaults: Some(daemon::defaults(b"")),
+        machine,
+        newer: Vec::new(),
+    })
+}

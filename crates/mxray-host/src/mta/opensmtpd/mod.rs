@@ -153,3 +153,17 @@ fn host_name(machine: &Machine) -> String {
     }
     machine.host_name.clone()
 }
+
+/// What a configuration file alone makes; see [`super::draft()`].
+pub(super) fn draft(content: &str, machine: &Machine) -> Server {
+    const FILE: &str = "/etc/smtpd.conf";
+    let read = |_: &str| Seen::Absent;
+    interpret::server(interpret::Input {
+        file: FILE,
+        config: grammar::parse(FILE, content.as_bytes(), &read),
+        machine,
+        interfaces: &Interfaces::default(),
+        host_name: machine.host_name.clone(),
+        read: &read,
+    })
+}

@@ -292,3 +292,18 @@ fn saslauthd_socket(bytes: &[u8]) -> Option<String> {
     }
     asks.then_some(path)
 }
+
+/// What a master.cf alone makes; see [`super::draft()`].
+pub(super) fn draft(master: &str, machine: &Machine) -> Server {
+    server(&Input {
+        config_dir: "/etc/postfix",
+        version: Seen::not_attempted("a draft"),
+        dump: Seen::Absent,
+        main: main_cf::parse(b"inet_interfaces = all\n"),
+        master: master_cf::parse(master.as_bytes()),
+        machine,
+        primary: true,
+        saslauthd: None,
+        read: &|_| Seen::Absent,
+    })
+}

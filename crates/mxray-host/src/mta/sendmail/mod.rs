@@ -123,3 +123,14 @@ fn content(path: &str, limit: u64) -> Seen<Vec<u8>> {
 fn may_exist(path: &str) -> bool {
     !matches!(Path::new(path).try_exists(), Ok(false))
 }
+
+/// What a sendmail.cf alone makes; see [`super::draft()`].
+pub(super) fn draft(content: &str, machine: &Machine) -> Server {
+    interpret::server(&interpret::Input {
+        file: "/etc/mail/sendmail.cf",
+        cf: cf::parse(content.as_bytes()),
+        machine,
+        source: None,
+        read: &|_| Seen::Absent,
+    })
+}

@@ -1,5 +1,6 @@
 //! PORT101: another process holds the port that a mail service is configured for.
 
+use crate::claims::{self, Claim};
 use crate::place;
 use crate::rule::{Judgement, Rule, Said};
 use crate::service_units;
@@ -170,6 +171,10 @@ fn held(
         .data("holder_unit", unit.clone().unwrap_or_default())
         .data("service", wanted.service.clone())
         .reference("bind(2), EADDRINUSE");
+    let asked = claims::asked_for(evidence, listener);
+    finding = told_of_holder(evidence, finding, listener, asked.as_ref());
+    let address = wanted.addresses.first().copied().unwrap_or(listener.address);
+    finding = finding.data("log", claims::complaint(&server.software, address, wanted.port, &wanted.service));
     if !running || waits_for(evidence, server, wanted.port) {
         finding = finding.touches(Subject::service(instance));
     }
@@ -190,9 +195,39 @@ fn held(
         ),
         _ => stop(evidence, owner.as_ref(), unit.as_deref(), wanted, &words),
     };
+    let stop = match &asked {
+        // The line is where it can be given another port instead.
+        Some(claim) if stop.config.is_empty() && claim.at.line > 0 => {
+            stop.config(claim.at.file.clone(), Some(claim.at.line), format!("another port than {}", wanted.port))
+        }
+        _ => stop,
+    };
     let start = if running { words.reload() } else { words.start() };
     let then = Fix::here("Let the mail server take the port.").command(start).verify(view::look_again(wanted.port));
     Some(finding.fix(look).fix(stop).fix(then))
+}
+
+/// Since when it has the port, and the line of its own configuration that asks for it.
+fn told_of_holder(evidence: &Evidence, finding: Finding, listener: &Listener, asked: Option<&Claim<'_>>) -> Finding {
+    let mut finding = finding;
+    if let Some((started, text)) = claims::since(evidence, listener)
+        && let Some(owner) = listener.owners.value().and_then(|owners| owners.first())
+    {
+        let pointer = view::pointer(["processes", "value", "mail", &owner.pid.to_string()]);
+        finding = finding
+            .because(format!("It runs since {text}."), format!("/proc/{}/stat", owner.pid), pointer)
+            .data("holder_since_s", started);
+    }
+    if let Some(claim) = asked {
+        finding = finding
+            .because(
+                format!("{} is configured for it ({}).", claim.who(), claim.service()),
+                claims::place_text(claim.at),
+                claim.pointer.clone(),
+            )
+            .data("holder_at", claims::place_text(claim.at));
+    }
+    finding
 }
 
 /// A server that runs and opens none of its ports: it waits for the one that is held, as Exim's daemon does.

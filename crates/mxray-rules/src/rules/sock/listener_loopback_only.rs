@@ -3,11 +3,12 @@
 mod dovecot;
 mod exim;
 
+use crate::assigned;
 use crate::place;
 use crate::rule::{Judgement, Rule, Said};
 use crate::view;
 use crate::words::Words;
-use mxray_model::evidence::{Purpose, Server, Sockets, WantedListener};
+use mxray_model::evidence::{Exposure, Purpose, Server, Sockets, WantedListener};
 use mxray_model::{Blind, Evidence, Finding, Fix, Severity, Subject};
 
 pub const RULE: Rule = Rule {
@@ -35,6 +36,9 @@ fn check(evidence: &Evidence) -> Said {
             .filter(|(_, wanted)| view::is_public_smtp(wanted) && listens_on_loopback_only(sockets, wanted.port))
             .collect();
         let words = Words::new(evidence, server);
+        let Some(on_loopback) = undeclared(evidence, (instance, server), on_loopback, &words, &mut judgement) else {
+            continue;
+        };
         let (by_configuration, against_it): (Vec<_>, Vec<_>) =
             on_loopback.into_iter().partition(|(_, wanted)| wanted.is_loopback_only());
         if !against_it.is_empty() {
@@ -53,6 +57,54 @@ fn check(evidence: &Evidence) -> Said {
         }
     }
     Ok(judgement)
+}
+
+type Services<'a> = Vec<(&'a String, &'a WantedListener)>;
+
+/// What the assignments file says nothing of. Where it wants a service on loopback, that is well; where it wants one to be reached
+/// from anywhere, nothing else has to speak for it: then `None`, and it was said.
+fn undeclared<'a>(
+    evidence: &Evidence,
+    (instance, server): (&str, &Server),
+    on_loopback: Services<'a>,
+    words: &Words<'_>,
+    judgement: &mut Judgement,
+) -> Option<Services<'a>> {
+    let Some(file) = evidence.assignments.value() else { return Some(on_loopback) };
+    let entry = |wanted: &WantedListener| assigned::entry_on(file, "tcp", wanted.port);
+    let (for_here, rest): (Services<'_>, Services<'_>) = on_loopback
+        .into_iter()
+        .partition(|(_, wanted)| entry(wanted).is_some_and(|(_, entry)| entry.exposure == Exposure::Loopback));
+    for (_, wanted) in &for_here {
+        judgement.well(format!("{} is for this machine alone, as {} says", view::service_text(wanted), file.file));
+    }
+    let (for_all, rest): (Services<'_>, Services<'_>) = rest
+        .into_iter()
+        .partition(|(_, wanted)| entry(wanted).is_some_and(|(_, entry)| entry.exposure == Exposure::Public));
+    if for_all.is_empty() {
+        return Some(rest);
+    }
+    let mut finding = base(instance, &for_all, "but the assignments file has it open to all", words);
+    for (name, entry) in for_all.iter().filter_map(|(_, wanted)| entry(wanted)) {
+        finding = finding.because(format!("{name} is public."), entry.at.to_string(), assigned::pointer(name));
+    }
+    if !for_all.iter().any(|(_, wanted)| wanted.purpose == Purpose::Relay) {
+        finding.severity = Severity::Error;
+    }
+    let port = first_port(&for_all);
+    let by_configuration = for_all.iter().all(|(_, wanted)| wanted.is_loopback_only());
+    let finding = match by_configuration {
+        false => finding.fix(words.listen_anew("Restart the server: addresses are chosen at its start.")),
+        true => widened(finding, instance, server, &for_all, words),
+    };
+    judgement.find(
+        finding.fix(
+            Fix::here("Or, if it is for this machine alone, say exposure = \"loopback\" in the file.")
+                .command(format!("mxray ports audit --file {}", mxray_model::text::shell_word(&file.file)))
+                .verify(view::look_again(port)),
+        ),
+    );
+    None
 }
 
 /// Mail that is fetched elsewhere is handed over on loopback; such a host sends through its provider, and its users do not
@@ -98,6 +150,21 @@ fn configured(
     let finding = base(instance, services, "but it is the final destination or a relay of mail from outside", words)
         .confidence(0.9)
         .because(domains, words.listeners_in().0, view::server_pointer(instance, &[sign]));
+    widened(finding, instance, server, services, words)
+}
+
+/// How what is configured for loopback is opened to others, in the server's own words.
+fn widened(
+    finding: Finding,
+    instance: &str,
+    server: &Server,
+    services: &[(&String, &WantedListener)],
+    words: &Words<'_>,
+) -> Finding {
+    if view::is_dovecot(server) {
+        return dovecot::widened(finding, services, words);
+    }
+    let is_postfix = server.software == "postfix";
     if server.software == "exim" {
         return exim::listen_on_all(finding, instance, server, services, words);
     }

@@ -9,6 +9,7 @@ pub mod helper_service_down;
 pub mod listener_family_missing;
 pub mod listener_loopback_only;
 pub mod listener_missing;
+pub mod listener_unexpected;
 pub mod service_not_answering;
 pub mod service_not_running;
 pub mod service_process_limit;

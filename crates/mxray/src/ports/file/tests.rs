@@ -34,25 +34,8 @@ exposure = ["198.51.100.0/24"]
 # Commented out, so that it does not overlap.
 "#;
 
-fn complaints(text: &str) -> String {
-    worded(&parse(Path::new("/etc/mxray/mxray-ports.toml"), text).1, false)
-}
-
-#[test]
-fn a_file_says_what_it_says() {
-    let text = GOOD.replace("port = 25\naddresses = [\"192.0.2.7\"]", "port = 2525\naddresses = [\"192.0.2.7\"]");
-    let (found, complaints) = parse(Path::new("f"), &text);
-    assert!(complaints.is_empty(), "{complaints:?}");
-    let smtp = &found.services["smtp"];
-    assert_eq!((smtp.ports, smtp.v6, &smtp.exposure), ((25, 25), V6Policy::Separate, &Exposure::Public));
-    assert_eq!((smtp.at.line, smtp.owner.unit.as_str()), (4, "postfix@-.service"));
-    assert_eq!(found.services["second smtp"].exposure, Exposure::Prefixes(vec!["198.51.100.0/24".to_owned()]));
-    assert_eq!(found.services["re-injection"].protocol, "tcp");
-}
-
-#[test]
-fn every_mistake_has_its_message_and_its_line() {
-    let text = r#"version = 1
+/// One of each, or more.
+const MISTAKES: &str = r#"version = 1
 wersion = 2
 
 [[service]]
@@ -118,7 +101,26 @@ protocol = "sctp"
 [[forbidden]]
 reason = 5
 "#;
-    let said = complaints(text);
+
+fn complaints(text: &str) -> String {
+    worded(&parse(Path::new("/etc/mxray/mxray-ports.toml"), text).1, false)
+}
+
+#[test]
+fn a_file_says_what_it_says() {
+    let text = GOOD.replace("port = 25\naddresses = [\"192.0.2.7\"]", "port = 2525\naddresses = [\"192.0.2.7\"]");
+    let (found, complaints) = parse(Path::new("f"), &text);
+    assert!(complaints.is_empty(), "{complaints:?}");
+    let smtp = &found.services["smtp"];
+    assert_eq!((smtp.ports, smtp.v6, &smtp.exposure), ((25, 25), V6Policy::Separate, &Exposure::Public));
+    assert_eq!((smtp.at.line, smtp.owner.unit.as_str()), (4, "postfix@-.service"));
+    assert_eq!(found.services["second smtp"].exposure, Exposure::Prefixes(vec!["198.51.100.0/24".to_owned()]));
+    assert_eq!(found.services["re-injection"].protocol, "tcp");
+}
+
+#[test]
+fn every_mistake_has_its_message_and_its_line() {
+    let said = complaints(MISTAKES);
     for (place, words) in [
         (":2:1:", "unknown key `wersion` in this file"),
         (":5:1:", "unknown key `nmae` in a [[service]]"),

@@ -14,7 +14,7 @@ use std::net::IpAddr;
 const HEAD: &str = "\
 # Who has which port on this host: for people, for version control, and for `mxray ports audit`, which says where this host is
 # not as it stands here. Written by `mxray ports init` from what listened then; what is wrong or missing, correct here.
-# All keys: https://github.com/mxray/mxray/blob/main/docs/manual/ports.md
+# All keys: docs/manual/ports.md of mxray.
 ";
 
 /// What the caller looked up besides.
@@ -115,7 +115,7 @@ fn entry(evidence: &Evidence, known: &Known, group: &Group<'_>, names: &mut BTre
             format!("{owner} {}/{}", group.port, group.protocol)
         }
     };
-    line(format!("name = {}", quoted(&unique(wished, names))));
+    line(format!("name = {}", quoted(&unique(&wished, names))));
     if group.protocol != "tcp" {
         line(format!("protocol = {}", quoted(group.protocol)));
     }
@@ -166,8 +166,8 @@ fn seen(group: &Group<'_>) -> String {
     text
 }
 
-fn unique(wished: String, names: &mut BTreeSet<String>) -> String {
-    let mut name = wished.clone();
+fn unique(wished: &str, names: &mut BTreeSet<String>) -> String {
+    let mut name = wished.to_owned();
     let mut number = 1;
     while !names.insert(name.clone()) {
         number += 1;

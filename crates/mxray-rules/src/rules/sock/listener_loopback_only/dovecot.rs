@@ -1,7 +1,7 @@
 //! Dovecot's listeners on loopback. A server whose mailboxes a webmail of this host reads listens there on purpose; one
 //! that is open to others with IMAP and shut with IMAPS does not.
 
-use super::{RULE, base, first_port, listens_on_loopback_only, stale};
+use super::{RULE, base, first_port, listens_on_loopback_only, stale, undeclared};
 use crate::rule::Judgement;
 use crate::view;
 use crate::words::Words;
@@ -16,6 +16,7 @@ pub fn check(evidence: &Evidence, instance: &str, server: &Server, sockets: &Soc
         .iter()
         .filter(|(_, wanted)| public(wanted) && listens_on_loopback_only(sockets, wanted.port))
         .collect();
+    let Some(on_loopback) = undeclared(evidence, (instance, server), on_loopback, &words, judgement) else { return };
     let (by_configuration, against_it): (Vec<_>, Vec<_>) =
         on_loopback.into_iter().partition(|(_, wanted)| wanted.is_loopback_only());
     if !against_it.is_empty() {
@@ -88,6 +89,11 @@ fn tls_shut(instance: &str, services: &[(&String, &WantedListener)], words: &Wor
             view::server_pointer(instance, &["wanted", key]),
         );
     }
+    widened(finding, services, words)
+}
+
+/// The line that opens each of them.
+pub(super) fn widened(finding: Finding, services: &[(&String, &WantedListener)], words: &Words<'_>) -> Finding {
     services.iter().fold(finding, |finding, (_, wanted)| {
         finding.fix(
             words
