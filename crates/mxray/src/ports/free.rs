@@ -108,6 +108,7 @@ fn wish(args: &FreeArgs) -> Wish {
         starter: Starter {
             uid: 0,
             user: "root".to_owned(),
+            assumed: true,
             unit: None,
             low_ports: LowPorts::May { because: "it starts as root".to_owned() },
             confined: Vec::new(),

@@ -1,7 +1,7 @@
 //! Who has which port, as one table of declared, configured and actual, for `ports doc` and `ports diff`. Pure: it is made of
 //! evidence, so a saved report gives the same table as the host did.
 
-use super::plan::decide::exposure_words;
+use super::plan::decide::{exposure_words, rule_words};
 use super::plan::facts::endpoint;
 use super::plan::gather;
 use mxray_model::evidence::{Assignment, Direction, Evidence, FilterVerdict, Listener, PortOwner, TlsMode, V6Policy};
@@ -230,7 +230,7 @@ fn filtered(evidence: &Evidence, table: &mut BTreeMap<Key, Standing>) {
         let packet = &answer.packet;
         let (Direction::In, Some(port)) = (packet.direction, packet.destination_port) else { continue };
         let Some(standing) = table.get_mut(&(port, packet.protocol.clone())) else { continue };
-        let by = answer.by.as_ref().map_or_else(String::new, |rule| format!(" by {}", rule.text));
+        let by = answer.by.as_ref().map_or_else(String::new, |rule| format!(" by {}", rule_words(rule)));
         let said = match &answer.verdict {
             FilterVerdict::Pass => "let in".to_owned(),
             FilterVerdict::Drop => format!("dropped{by}"),

@@ -39,7 +39,8 @@ fn a_port_that_is_held_is_a_no_with_the_holder_and_another_port() {
     assert_eq!(apart["now"], "yes", "{apart}");
     let said = text(&run(&["ports", "plan", "newcomer", &port, "--address", "127.0.0.1"]).stdout);
     for word in [
-        "\nNo.\n", "EADDRINUSE",
+        "\nNo.\n",
+        "EADDRINUSE",
         "\nWhy\n",
         "\nInstead: port ",
         "\n1. daemon",

@@ -2,10 +2,10 @@
 //! facts and wish give the same reasons in the same order.
 
 use super::facts::{Asked, Facts, Holder, Holding, Way, endpoint, place};
-use super::wish::{Confinement, LowPorts, Wish};
+use super::wish::{Confinement, LowPorts, Wish, same_unit};
 use mxray_model::Seen;
 use mxray_model::binding::{Binding, Together, ephemeral, together};
-use mxray_model::evidence::{Assignment, Direction, Exposure, FileLine};
+use mxray_model::evidence::{Assignment, Direction, Exposure, FileLine, FilterRule};
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
@@ -306,12 +306,12 @@ fn holders(wish: &Wish, facts: &Facts, sockets: &[Binding], reasons: &mut Vec<Re
             .filter(|socket| together(&alone(&holder.binding), &alone(socket)) == Together::Refused)
             .collect();
         let Some(first) = meeting.first() else {
-            reasons.extend(other_family(wish, holder, sockets).map(|reason| reason.by(holder)));
+            reasons.extend(other_family(wish, facts, holder, sockets).map(|reason| reason.by(holder)));
             continue;
         };
         let reason = match holder.state {
             Holding::Listens | Holding::Datagrams { .. } => listening(wish, facts, holder, first),
-            Holding::Bound => Some(bound(wish, holder)),
+            Holding::Bound => Some(bound(wish, facts, holder)),
             Holding::Connected { remote, port, closing, way } => connected(holder, (remote, port), closing, way),
         };
         reasons.extend(reason.map(|reason| reason.by(holder)));
@@ -321,14 +321,14 @@ fn holders(wish: &Wish, facts: &Facts, sockets: &[Binding], reasons: &mut Vec<Re
 /// An IPv6 socket that this host connected without a bind is no IPV6_V6ONLY one, so to the kernel it stands in the way of an IPv4
 /// wildcard (inet_rcv_saddr_equal), though it never takes a packet of IPv4. With a bind to its address before, it does not. The
 /// kernel does not tell which of the two it is.
-fn other_family(wish: &Wish, holder: &Holder, sockets: &[Binding]) -> Option<Reason> {
+fn other_family(wish: &Wish, facts: &Facts, holder: &Holder, sockets: &[Binding]) -> Option<Reason> {
     let own = holder.binding.address;
     let made_here = matches!(
         holder.state,
         Holding::Connected { way: Way::Out | Way::Unknown, .. } | Holding::Datagrams { connected: true }
     );
     let wildcard = |socket: &Binding| socket.address.is_ipv4() && socket.address.is_unspecified();
-    if !made_here || own.to_canonical().is_ipv4() || !sockets.iter().any(wildcard) || is_own(wish, holder) {
+    if !made_here || own.to_canonical().is_ipv4() || !sockets.iter().any(wildcard) || is_own(wish, facts, holder) {
         return None;
     }
     let text = format!(
@@ -345,17 +345,30 @@ fn alone(binding: &Binding) -> Binding {
     Binding { reuse_port: false, ..binding.clone() }
 }
 
-/// The service that is asked about has the port already.
-fn is_own(wish: &Wish, holder: &Holder) -> bool {
+/// The service that is asked about has the port already: the holder is it by name, or it is the software that is configured for
+/// this service (`submission` of Postfix).
+fn is_own(wish: &Wish, facts: &Facts, holder: &Holder) -> bool {
     let unit = holder.unit.value().map(String::as_str);
-    let names: Vec<&str> = holder.owners.value().into_iter().flatten().map(|owner| owner.name.as_str()).collect();
-    wish.is(unit, &names)
+    let owners = holder.owners.value().into_iter().flatten().map(|owner| owner.name.as_str());
+    let names: Vec<&str> = owners.chain(holder.software.iter().map(String::as_str)).collect();
+    let by_configuration = |asked: &Asked| {
+        let of_software = holder.software.contains(&asked.software)
+            || unit.is_some_and(|unit| same_unit(&format!("{}.service", asked.software), unit));
+        asked.binding.protocol == wish.protocol && of_software && is_its(wish, asked)
+    };
+    wish.is(unit, &names) || facts.asked_at(wish.port).iter().any(by_configuration)
+}
+
+/// Is this configured listener the service that is asked about?
+fn is_its(wish: &Wish, asked: &Asked) -> bool {
+    let unit = (!asked.unit.is_empty()).then_some(asked.unit.as_str());
+    wish.is(unit, &[&asked.software, &asked.service])
 }
 
 fn listening(wish: &Wish, facts: &Facts, holder: &Holder, socket: &Binding) -> Option<Reason> {
     let (who, place) = (holder.who(), holder.place());
     let udp = matches!(holder.state, Holding::Datagrams { .. });
-    if is_own(wish, holder) {
+    if is_own(wish, facts, holder) {
         let text = format!("{who} has {place} already: it is the service itself, which gives it up when it restarts");
         return Some(Reason::new("own", Weight::Remark, text));
     }
@@ -393,9 +406,9 @@ fn listening(wish: &Wish, facts: &Facts, holder: &Holder, socket: &Binding) -> O
 }
 
 /// bind(2) succeeds only if both set SO_REUSEADDR, and then whoever listens second is refused: the port is contested either way.
-fn bound(wish: &Wish, holder: &Holder) -> Reason {
+fn bound(wish: &Wish, facts: &Facts, holder: &Holder) -> Reason {
     let who = holder.who();
-    if is_own(wish, holder) {
+    if is_own(wish, facts, holder) {
         let text = format!("{who} has bound {} and does not listen: it is the service itself", holder.place());
         return Reason::new("own", Weight::Remark, text);
     }
@@ -463,7 +476,7 @@ fn asked_for(wish: &Wish, asked: &Asked, sockets: &[Binding]) -> Reason {
     let what = format!("{} ({}) is configured for {}", asked.software, asked.service, place(&asked.binding));
     let named = |reason: Reason| Reason { unit: unit.map(str::to_owned), ..reason };
     let caution = if asked.from_documentation { " (read by the maker's documentation alone)" } else { "" };
-    if wish.is(unit, &[&asked.software, &asked.service]) {
+    if is_its(wish, asked) {
         return named(Reason::new("own_configured", Weight::Remark, format!("{what}: it is the service itself")));
     }
     if asked.by_dnat {
@@ -638,17 +651,22 @@ fn taken_elsewhere(wish: &Wish, facts: &Facts, reasons: &mut Vec<Reason>) {
         let place = to.address.map_or_else(|| format!("port {port}"), |address| endpoint(address, port));
         let rule = &to.by;
         let text = format!(
-            "packets to {} are taken to {place} by the rule `{}` of chain {} ({}): no listener here gets them",
+            "packets to {} are taken to {place} by {}: no listener here gets them",
             endpoint(packet.destination, wish.port),
-            rule.text,
-            rule.chain,
-            rule.table
+            rule_words(rule)
         );
         reasons.push(
             Reason::new("dnat_rule", Weight::Refuses, text)
                 .remedy("that rule removed where it is managed, or another port"),
         );
     }
+}
+
+/// A rule as a person finds it again.
+pub fn rule_words(rule: &FilterRule) -> String {
+    let own =
+        if rule.text.is_empty() { format!("rule {}", rule.position) } else { format!("the rule `{}`", rule.text) };
+    format!("{own} of chain {} ({})", rule.chain, rule.table)
 }
 
 /// How an unseen thing begins that could ask for a port.

@@ -47,6 +47,8 @@ pub struct Holder {
     pub unit: Seen<String>,
     /// Not looked up for sockets on ports that nobody asked about.
     pub owners: Seen<Vec<Owner>>,
+    /// The mail software that the owners belong to, as far as they do.
+    pub software: BTreeSet<String>,
 }
 
 /// In which way a socket has its port.

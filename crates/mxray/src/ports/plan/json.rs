@@ -60,6 +60,7 @@ fn question(wish: &Wish, decision: Option<&Decision>) -> Value {
         "unit": wish.starter.unit,
         "user": wish.starter.user,
         "uid": wish.starter.uid,
+        "user_assumed": wish.starter.assumed,
         "may_bind_low_ports": may,
         "may_bind_low_ports_because": because,
         "sockets": decision.map(|decision| decision.sockets.iter().map(socket).collect::<Vec<_>>()),

@@ -10,6 +10,7 @@ use mxray_model::Seen;
 use mxray_model::evidence::{Exposure, V6Policy};
 use mxray_sys::namespace::NetworkNamespace;
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
 use std::net::IpAddr;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
@@ -152,7 +153,7 @@ fn wish(random: &mut Random, protocol: &str) -> Wish {
         addresses: random.one(lists).iter().map(|text| text.parse().unwrap()).collect(),
         v6: random.one(&[V6Policy::Any, V6Policy::None, V6Policy::Dual, V6Policy::Separate]),
         reuse_port: random.one(&[false, false, true]),
-        starter: Starter { uid, user: String::new(), unit: None, low_ports, confined: Vec::new() },
+        starter: Starter { uid, user: String::new(), assumed: false, unit: None, low_ports, confined: Vec::new() },
         exposure: Exposure::Public,
     }
 }
@@ -170,7 +171,7 @@ fn facts(wish: &Wish) -> Facts {
         bind_v6_only: kernel::bind_v6_only(),
         ..Facts::default()
     };
-    fill_holders(&mut facts, &vantage::look(), &|_| false);
+    fill_holders(&mut facts, &vantage::look(), &BTreeMap::new(), &|_| false);
     facts
 }
 

@@ -60,7 +60,10 @@ pub fn look(
         unseen: gather::unseen(&evidence),
         ..Facts::default()
     };
-    fill_holders(&mut facts, &evidence.vantage, owners_of);
+    let processes = evidence.processes.value().into_iter().flat_map(|processes| &processes.mail);
+    let software: BTreeMap<u32, String> =
+        processes.filter_map(|(pid, process)| Some((*pid, process.software.value()?.clone()))).collect();
+    fill_holders(&mut facts, &evidence.vantage, &software, owners_of);
     Look { evidence, facts }
 }
 
@@ -111,7 +114,12 @@ pub(super) fn local(addresses: &[IpAddr]) -> BTreeMap<IpAddr, Seen<bool>> {
         .collect()
 }
 
-pub(super) fn fill_holders(facts: &mut Facts, vantage: &Vantage, owners_of: &dyn Fn(u16) -> bool) {
+pub(super) fn fill_holders(
+    facts: &mut Facts,
+    vantage: &Vantage,
+    software: &BTreeMap<u32, String>,
+    owners_of: &dyn Fn(u16) -> bool,
+) {
     let states = State::ALL.into_iter().fold(0, |mask, state| mask | state.bit());
     let snapshot = match sockets::scan(&Query { tcp: true, udp: true, states, ..Query::default() }) {
         Ok(snapshot) => snapshot,
@@ -132,7 +140,7 @@ pub(super) fn fill_holders(facts: &mut Facts, vantage: &Vantage, owners_of: &dyn
         let why = "sockets changed while they were listed: one may be missing".to_owned();
         facts.unseen.push(unseen("one consistent moment", &Blind::NotAttempted { why }));
     }
-    let found = holders(&snapshot, facts, owners_of);
+    let found = holders(&snapshot, facts, software, owners_of);
     if let Some(blind) = found.1 {
         facts.unseen.push(unseen("which process holds some sockets", &blind));
     }
@@ -151,7 +159,12 @@ pub(super) fn lists_bound(release: &str) -> bool {
 
 type ByPort = BTreeMap<u16, Vec<Holder>>;
 
-fn holders(snapshot: &Snapshot, facts: &Facts, owners_of: &dyn Fn(u16) -> bool) -> (ByPort, Option<Blind>) {
+fn holders(
+    snapshot: &Snapshot,
+    facts: &Facts,
+    software: &BTreeMap<u32, String>,
+    owners_of: &dyn Fn(u16) -> bool,
+) -> (ByPort, Option<Blind>) {
     let asked = |socket: &&Socket| socket.inode != 0 && owners_of(socket.local_port);
     let inodes: Vec<u32> = snapshot.sockets.iter().filter(asked).map(|socket| socket.inode).collect();
     let walked = (!inodes.is_empty()).then(|| processes::holders(&inodes, None));
@@ -173,7 +186,9 @@ fn holders(snapshot: &Snapshot, facts: &Facts, owners_of: &dyn Fn(u16) -> bool) 
             _ => Seen::not_attempted("nobody asked about this port"),
         };
         let unit = units.name(socket.cgroup);
-        let holder = Holder { binding, state, inode: socket.inode, unit, owners };
+        let pids = owners.value().into_iter().flatten().map(|owner| owner.pid);
+        let software = pids.filter_map(|pid| software.get(&pid).cloned()).collect();
+        let holder = Holder { binding, state, inode: socket.inode, unit, owners, software };
         found.entry(socket.local_port).or_default().push(holder);
     }
     (found, walked.and_then(|walked| walked.blind))
@@ -274,6 +289,7 @@ pub fn starter(user: Option<&str>, unit: Option<&str>, vantage: &Vantage) -> Res
     }
     let limits = unit.as_deref().map(units::limits).unwrap_or(Seen::Absent);
     let of_unit = limits.value().map(|limits| limits.user.clone()).filter(|user| !user.is_empty());
+    let assumed = user.is_none() && unit.is_none();
     let name = user.map(str::to_owned).or(of_unit).unwrap_or_else(|| "root".to_owned());
     let (uid, user) = account(&name)?;
     let bounding = limits.value().and_then(|limits| limits.bounding.clone());
@@ -299,7 +315,7 @@ pub fn starter(user: Option<&str>, unit: Option<&str>, vantage: &Vantage) -> Res
         Some(Seen::Value(described)) => confinements(described),
         _ => Vec::new(),
     };
-    Ok(Starter { uid, user, unit, low_ports, confined })
+    Ok(Starter { uid, user, assumed, unit, low_ports, confined })
 }
 
 fn account(text: &str) -> Result<(u32, String), String> {

@@ -28,6 +28,7 @@ use crate::output::Output;
 use clap::{Args, ValueEnum};
 use decide::{Answer, Decision, decide};
 use edits::{Edit, Role, daemon, entry, firewall};
+use facts::Facts;
 use filter::Filters;
 use look::Look;
 use mxray_host::{filter_managers, names};
@@ -311,6 +312,9 @@ fn planned(mut wish: Wish, range: Option<PortRange>, seen: &Look, around: &Aroun
             }
         }
     }
+    // Which port it is to be is known only now: what the packet filters do with it was not asked before.
+    let chosen_facts = range.map(|_| Facts { firewall: (around.filter)(&wish), ..facts.clone() });
+    let facts = chosen_facts.as_ref().unwrap_or(facts);
     let decision = decide(&wish, facts);
     // Where only what holds for every port speaks against this one, another is no better; a range was chosen by somebody.
     let helps = decision.answer != Answer::Yes && !propose::is_clear(&decision) && range.is_none();

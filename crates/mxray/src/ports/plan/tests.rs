@@ -21,6 +21,7 @@ fn starter() -> Starter {
     Starter {
         uid: 0,
         user: "root".to_owned(),
+        assumed: false,
         unit: None,
         low_ports: LowPorts::May { because: "it starts as root".to_owned() },
         confined: Vec::new(),
@@ -70,6 +71,7 @@ fn holder(address: &str, port: u16, state: Holding) -> Holder {
         inode: 7,
         unit: Seen::Value("exim4.service".to_owned()),
         owners: Seen::Value(vec![Owner { pid: 812, name: "exim4".to_owned() }]),
+        software: BTreeSet::new(),
     }
 }
 
@@ -136,6 +138,27 @@ fn a_service_is_not_in_its_own_way() {
         Holder { unit: Seen::Value("postfix@-.service".to_owned()), ..holder("0.0.0.0", 25, Holding::Listens) };
     own.starter.unit = Some("postfix.service".to_owned());
     assert_eq!(written(&own, &with(facts(), instance)).0, Answer::Yes);
+}
+
+#[test]
+fn what_a_software_is_configured_for_is_its_own_whoever_names_it() {
+    // In a container without systemd: the process is called master, and is known as Postfix's.
+    let master = Holder {
+        unit: Seen::Absent,
+        owners: Seen::Value(vec![Owner { pid: 9, name: "master".to_owned() }]),
+        software: BTreeSet::from(["postfix".to_owned()]),
+        ..holder("0.0.0.0", 587, Holding::Listens)
+    };
+    let submission = Asked {
+        software: "postfix".to_owned(),
+        service: "submission/inet".to_owned(),
+        unit: String::new(),
+        ..asked("0.0.0.0", 587)
+    };
+    let both = with(asking(submission), master.clone());
+    assert_eq!(written(&wish("postfix", 587, &[]), &with(facts(), master)), (Answer::Yes, vec!["own"]));
+    assert_eq!(written(&wish("submission", 587, &[]), &both), (Answer::Yes, vec!["own", "own_configured"]));
+    assert_eq!(written(&wish("dovecot", 587, &[]), &both).0, Answer::No);
 }
 
 #[test]

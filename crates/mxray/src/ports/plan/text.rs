@@ -4,7 +4,6 @@ use super::Plan;
 use super::decide::{Answer, Can, Decision, Reason, Weight};
 use super::edits::Edit;
 use super::facts::endpoint;
-use super::wish::LowPorts;
 use mxray_model::Unseen;
 use std::fmt::Write as _;
 use std::io::{self, Write};
@@ -60,15 +59,11 @@ fn head(plan: &Plan, decision: &Decision, columns: usize, text: &mut String) {
     let by = match (&wish.starter.unit, wish.starter.user.as_str()) {
         (Some(unit), user) => format!("by {unit} as {user}"),
         (None, "") => format!("as uid {}", wish.starter.uid),
+        (None, user) if wish.starter.assumed => format!("as {user}, as is assumed"),
         (None, user) => format!("as {user}"),
     };
-    let because = match &wish.starter.low_ports {
-        LowPorts::May { .. } | LowPorts::MayNot { .. } | LowPorts::Unknown { .. } if wish.port >= 1024 => String::new(),
-        LowPorts::May { because } => format!(" ({because})"),
-        LowPorts::MayNot { .. } | LowPorts::Unknown { .. } => String::new(),
-    };
     filled(
-        &format!("{} on {}/{}, started {by}{because}", wish.service, places.join(" and "), wish.protocol),
+        &format!("{} on {}/{}, started {by}", wish.service, places.join(" and "), wish.protocol),
         0,
         2,
         columns,
@@ -126,7 +121,7 @@ fn instead(plan: &Plan, columns: usize, text: &mut String) {
             );
             filled(&name, 0, 2, columns, text);
         }
-        (Answer::No | Answer::NotAfterRestart, None) if plan.chosen.is_none() => {
+        (Answer::No | Answer::NotAfterRestart, None) if plan.chosen.is_none() && depends_on_port(decision) => {
             text.push_str("\nInstead: no other port is free by all of these rules.\n");
         }
         (_, None) => {}
@@ -134,6 +129,13 @@ fn instead(plan: &Plan, columns: usize, text: &mut String) {
     if plan.edits_for != plan.wish.port {
         let _ = writeln!(text, "The edits below are for port {}.", plan.edits_for);
     }
+}
+
+/// Does anything stand in the way that another port would be out of?
+fn depends_on_port(decision: &Decision) -> bool {
+    const NOT: &[&str] = &["address", "family", "own_network", "own_sockets", "bind_rules", "sockets"];
+    let refuses = |reason: &&Reason| matches!(reason.weight, Weight::Refuses | Weight::RefusesLater);
+    decision.reasons.iter().filter(refuses).any(|reason| !NOT.contains(&reason.code))
 }
 
 fn write_edit(number: usize, edit: &Edit, columns: usize, text: &mut String) {

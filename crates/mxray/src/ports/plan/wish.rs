@@ -24,6 +24,8 @@ pub struct Wish {
 pub struct Starter {
     pub uid: u32,
     pub user: String,
+    /// Nobody said who starts it: as root, which mail servers do.
+    pub assumed: bool,
     /// The unit that was named, in full.
     pub unit: Option<String>,
     /// May it bind a port below the first unprivileged one?
@@ -99,7 +101,7 @@ impl Wish {
 }
 
 /// `postfix.service` starts `postfix@-.service` (Debian, and every multi-instance manager): one software.
-fn same_unit(own: &str, other: &str) -> bool {
+pub fn same_unit(own: &str, other: &str) -> bool {
     own == other || same_unit_name(stem(own), other)
 }
 

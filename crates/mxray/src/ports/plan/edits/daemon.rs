@@ -202,8 +202,10 @@ fn dovecot(wish: &Wish, role: Role, server: Option<&Server>) -> Edit {
         edit.lines.push("    ssl = yes".to_owned());
     }
     edit.lines.extend(["  }".to_owned(), "}".to_owned()]);
-    let directory = directory(server, "/etc/dovecot");
-    edit.file = Some(format!("{directory}/conf.d/10-master.conf or {directory}/local.conf"));
+    let placed = server.into_iter().flat_map(|server| server.wanted.values());
+    let placed = placed.into_iter().find(|wanted| wanted.command == service).map(|wanted| wanted.at.file.clone());
+    // Where the others of the service stand, else in the file that packages leave to the administrator.
+    edit.file = Some(placed.unwrap_or_else(|| format!("{}/local.conf", directory(server, "/etc/dovecot"))));
     edit.commands = vec!["doveconf -n".to_owned(), "systemctl restart dovecot".to_owned()];
     edit
 }
@@ -246,14 +248,17 @@ fn exim(wish: &Wish, role: Role, server: Option<&Server>) -> Edit {
         edit.lines.push(format!("tls_on_connect_ports = {list}"));
     }
     let directory = directory(server, "/etc/exim4");
+    let is_debian = matches!(directory, "/etc/exim4" | "/var/lib/exim4");
     edit.file = Some(match setting(name).and_then(|set| set.at.as_ref()) {
         Some(at) => at.file.clone(),
-        None if directory == "/etc/exim4" || directory == "/var/lib/exim4" => {
-            "/etc/exim4/exim4.conf.localmacros or the template".to_owned()
-        }
+        None if is_debian => "/etc/exim4/exim4.conf.template".to_owned(),
         None => format!("{directory}/exim.conf"),
     });
-    edit.commands = vec!["exim -bV".to_owned(), "systemctl restart exim4".to_owned()];
+    if is_debian {
+        edit.text = format!("{} (Debian, with the configuration split: in /etc/exim4/conf.d/main.)", edit.text);
+        edit.commands.push("update-exim4.conf".to_owned());
+    }
+    edit.commands.extend(["exim -bV".to_owned(), "systemctl restart exim4".to_owned()]);
     edit
 }
 

@@ -51,7 +51,7 @@ pub fn edit(wish: &Wish, role: Role, file: Option<&str>, range: Option<PortRange
     if let Some(unit) = &wish.starter.unit {
         owner.push(format!("unit = {}", quoted(unit)));
     }
-    if !wish.starter.user.is_empty() {
+    if !wish.starter.user.is_empty() && !wish.starter.assumed {
         owner.push(format!("user = {}", quoted(&wish.starter.user)));
     }
     if !owner.is_empty() {

@@ -2,7 +2,7 @@
 //! next reload. Pure.
 
 use super::{Edit, Part, plain};
-use crate::ports::plan::decide::exposure_words;
+use crate::ports::plan::decide::{exposure_words, rule_words};
 use crate::ports::plan::wish::Wish;
 use mxray_host::filter_managers::Installed;
 use mxray_model::Prefix;
@@ -113,7 +113,7 @@ pub fn edit(wish: &Wish, manager: &Manager, firewall: &Seen<Firewall>) -> Edit {
     let mut edit = rule(wish, manager);
     if let Some(stopped) = answers.iter().find(|answer| answer.verdict.stops()) {
         let by = match &stopped.by {
-            Some(rule) => format!("the rule `{}` of chain {} ({})", rule.text, rule.chain, rule.table),
+            Some(rule) => rule_words(rule),
             None => "a chain's policy".to_owned(),
         };
         edit.text = format!(
@@ -144,7 +144,7 @@ fn rule(wish: &Wish, manager: &Manager) -> Edit {
             let to = format!("{}/{}", wish.port, wish.protocol);
             let from = if sources.is_empty() { "anywhere".to_owned() } else { words(&sources) };
             let needs = blind.needs();
-            let needs = if needs.is_empty() { needs } else { format!("; run this as {needs} to get the command") };
+            let needs = if needs.is_empty() { needs } else { format!("; with {needs} the command stands here") };
             let text =
                 format!("Let {to} in from {from}. What filters here could not be seen ({}){needs}.", blind.why());
             Edit::new(Part::Firewall, "", text)
