@@ -4,6 +4,7 @@
 //! leave: only what a key's public half says. Start reading at [`pair`] for files, and at [`chain`] for what a server presents.
 #![deny(clippy::disallowed_methods, clippy::disallowed_macros)]
 
+pub mod ask;
 mod certificate;
 mod chain;
 mod der;
@@ -12,6 +13,7 @@ mod pair;
 mod pem;
 mod public;
 mod signature;
+pub mod spf;
 mod trust;
 
 #[cfg(test)]

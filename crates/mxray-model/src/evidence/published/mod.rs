@@ -1,0 +1,8 @@
+//! What a domain publishes for mail (SPF, DKIM, DMARC, MTA-STS, TLS-RPT, TLSA, BIMI), and what evaluating it comes to.
+//!
+//! `mxray-auth` fills these from lookups. What must not live here: the lookups themselves (`outside/dns.rs`), and whether a
+//! result matters (rules). Text of records has gone through [`crate::text::untrusted`].
+
+mod spf;
+
+pub use spf::{SpfEffect, SpfFlaw, SpfNode, SpfProblem, SpfResult, SpfStep, SpfSurvey, SpfVerdict};
