@@ -8,12 +8,14 @@ pub mod ask;
 mod certificate;
 mod chain;
 mod der;
+pub mod dkim;
 mod key;
 mod pair;
 mod pem;
 mod public;
 mod signature;
 pub mod spf;
+mod tags;
 mod trust;
 
 #[cfg(test)]

@@ -12,6 +12,8 @@ mod survey;
 mod tests;
 
 pub use eval::Spf;
+pub(crate) use eval::text;
+pub(crate) use names::{askable, is_within};
 pub use survey::SpfSurveyor;
 
 /// RFC 7208 section 4.6.4: terms that ask.

@@ -1,5 +1,6 @@
 //! The OpenSPF suite for RFC 7208, from pyspf's source package, over a zone as the suite describes it.
 
+use super::packages;
 use mxray_auth::ask::{Kind, Machine, Step, Want, answered, unanswered};
 use mxray_auth::spf::Spf;
 use mxray_model::evidence::published::{SpfResult, SpfVerdict};
@@ -223,5 +224,3 @@ fn openspf_suite() {
     }
     super::score("spf", passed, all, &failures);
 }
-
-use super::packages;

@@ -3,6 +3,10 @@
 //! `mxray-auth` fills these from lookups. What must not live here: the lookups themselves (`outside/dns.rs`), and whether a
 //! result matters (rules). Text of records has gone through [`crate::text::untrusted`].
 
+mod dkim;
 mod spf;
 
+pub use dkim::{
+    ArcReason, ArcResult, ArcSet, ArcVerdict, DkimKey, DkimKeyProblem, DkimNote, DkimReason, DkimResult, DkimVerdict,
+};
 pub use spf::{SpfEffect, SpfFlaw, SpfNode, SpfProblem, SpfResult, SpfStep, SpfSurvey, SpfVerdict};
