@@ -9,6 +9,7 @@ mod certificate;
 mod chain;
 mod der;
 pub mod dkim;
+pub mod dmarc;
 mod key;
 mod pair;
 mod pem;
@@ -16,6 +17,7 @@ mod public;
 mod signature;
 pub mod spf;
 mod tags;
+pub mod transport;
 mod trust;
 
 #[cfg(test)]

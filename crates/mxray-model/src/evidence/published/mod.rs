@@ -4,9 +4,19 @@
 //! result matters (rules). Text of records has gone through [`crate::text::untrusted`].
 
 mod dkim;
+mod dmarc;
 mod spf;
+mod transport;
 
 pub use dkim::{
     ArcReason, ArcResult, ArcSet, ArcVerdict, DkimKey, DkimKeyProblem, DkimNote, DkimReason, DkimResult, DkimVerdict,
 };
+pub use dmarc::{
+    DmarcAnswer, DmarcDiscovery, DmarcFound, DmarcInputs, DmarcMode, DmarcPolicy, DmarcProblem, DmarcPsd, DmarcRecord,
+    DmarcResult, DmarcRow, DmarcStep, DmarcTarget, DmarcUri, DmarcVerdict,
+};
 pub use spf::{SpfEffect, SpfFlaw, SpfNode, SpfProblem, SpfResult, SpfStep, SpfSurvey, SpfVerdict};
+pub use transport::{
+    BimiRecord, DaneResult, DaneVerdict, StsMode, StsPolicy, StsProblem, StsRecord, StsState, TlsReportRecord, TlsaMatch,
+    TlsaProblem,
+};
