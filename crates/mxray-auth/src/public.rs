@@ -120,3 +120,26 @@ pub(crate) fn oid_text(oid: &[u8]) -> String {
     let oid = Oid::new(oid.into());
     untrusted(oid.to_id_string().as_bytes())
 }
+
+/// An RSA key as DKIM records have it: a SubjectPublicKeyInfo, or the bare RSAPublicKey (RFC 6376 erratum 3017).
+pub(crate) fn rsa_record(der: &[u8]) -> Option<Public> {
+    match of_spki(der) {
+        Some(public @ Public::Rsa { .. }) => Some(public),
+        Some(_) => None,
+        None => rsa(der).filter(|public| matches!(public, Public::Rsa { modulus, .. } if !modulus.is_empty())),
+    }
+}
+
+/// What kind of key a SubjectPublicKeyInfo holds.
+pub(crate) fn spki_kind(der: &[u8]) -> Option<String> {
+    of_spki(der).map(|public| public.kind().0)
+}
+
+fn of_spki(der: &[u8]) -> Option<Public> {
+    let mut parts = Elements::of_sequence(der)?;
+    let mut identifier = parts.sequence()?;
+    let algorithm = identifier.oid()?;
+    let curve = identifier.oid();
+    let key = parts.bits()?;
+    Some(Public::from_parts(algorithm, curve, key))
+}

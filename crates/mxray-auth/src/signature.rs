@@ -128,7 +128,7 @@ pub fn handshake_signature(certificate: &[u8], scheme: u16, message: &[u8], sign
     }
 }
 
-fn check(public: &Public, scheme: Scheme, message: &[u8], signature: &[u8]) -> Signature {
+pub(crate) fn check(public: &Public, scheme: Scheme, message: &[u8], signature: &[u8]) -> Signature {
     let answer = |good: bool| if good { Signature::Good } else { Signature::Bad };
     match (public, scheme) {
         (Public::Rsa { modulus, exponent }, Scheme::Pkcs1(_) | Scheme::Pss(_)) => {

@@ -13,6 +13,7 @@ mod namespace;
 mod outside;
 mod ports;
 mod process;
+pub mod published;
 mod routing;
 mod server;
 mod signer;
