@@ -5,9 +5,31 @@ use crate::event::{Event, Peer, Severity};
 
 /// Services that log under their own name. A user's session is `imap(user)<pid><session>`.
 const SERVICES: [&[u8]; 25] = [
-    b"imap-login", b"pop3-login", b"submission-login", b"managesieve-login", b"imap", b"pop3", b"lmtp", b"lda", b"submission",
-    b"managesieve", b"auth", b"auth-worker", b"master", b"anvil", b"config", b"log", b"indexer", b"indexer-worker", b"stats",
-    b"director", b"doveadm", b"dict", b"replicator", b"aggregator", b"imap-hibernate",
+    b"imap-login",
+    b"pop3-login",
+    b"submission-login",
+    b"managesieve-login",
+    b"imap",
+    b"pop3",
+    b"lmtp",
+    b"lda",
+    b"submission",
+    b"managesieve",
+    b"auth",
+    b"auth-worker",
+    b"master",
+    b"anvil",
+    b"config",
+    b"log",
+    b"indexer",
+    b"indexer-worker",
+    b"stats",
+    b"director",
+    b"doveadm",
+    b"dict",
+    b"replicator",
+    b"aggregator",
+    b"imap-hibernate",
 ];
 
 /// Whether a tag of a file without host names a service of Dovecot.
@@ -36,7 +58,9 @@ pub fn read<'a>(tag: &[u8], text: &'a [u8]) -> Option<Event<'a>> {
     }
     let end = service.iter().position(|byte| matches!(byte, b'(' | b'<')).unwrap_or(service.len());
     match &service[..end] {
-        b"imap-login" | b"pop3-login" | b"submission-login" | b"managesieve-login" => login(rest).or(Some(Event::Remark)),
+        b"imap-login" | b"pop3-login" | b"submission-login" | b"managesieve-login" => {
+            login(rest).or(Some(Event::Remark))
+        }
         b"lmtp" | b"lda" => Some(delivery(rest)),
         b"auth" | b"auth-worker" => Some(auth(rest)),
         b"master" if rest.starts_with(b"Dovecot v") && has(rest, b"starting up") => Some(Event::Started),
@@ -91,7 +115,8 @@ fn login(text: &[u8]) -> Option<Event<'_>> {
     if text.starts_with(b"Login: ") || text.starts_with(b"Logged in") {
         return Some(Event::Login { account, client, granted: true });
     }
-    let failed = has(text, b"auth failed") || has(text, b"Authentication failed") || has(text, b"authentication failed");
+    let failed =
+        has(text, b"auth failed") || has(text, b"Authentication failed") || has(text, b"authentication failed");
     if failed && address.is_some() {
         return Some(Event::Login { account, client, granted: false });
     }
@@ -112,12 +137,18 @@ fn delivery(text: &[u8]) -> Event<'_> {
         && starts_with_any(action, &[b"saved mail", b"stored mail", b"Saved mail", b"copied mail"])
     {
         let mailbox = mailbox.strip_prefix(b"'").unwrap_or(mailbox);
-        return Event::Stored { message_id: bare(message_id), mailbox: mailbox.strip_suffix(b"'").unwrap_or(mailbox), kept: true };
+        return Event::Stored {
+            message_id: bare(message_id),
+            mailbox: mailbox.strip_suffix(b"'").unwrap_or(mailbox),
+            kept: true,
+        };
     }
     if has(action, b"discard") {
         return Event::Stored { message_id: bare(message_id), mailbox: b"", kept: false };
     }
-    if starts_with_any(action, &[b"save failed", b"failed to store", b"saving failed"]) || has(action, b"failed to store") {
+    if starts_with_any(action, &[b"save failed", b"failed to store", b"saving failed"])
+        || has(action, b"failed to store")
+    {
         return Event::Trouble { severity: Severity::Error, text: action };
     }
     Event::Remark
@@ -138,8 +169,13 @@ mod tests {
 
     #[test]
     fn logins_of_both_versions() {
-        let granted = said("imap-login: Login: user=<a@b.example>, method=PLAIN, rip=192.0.2.1, lip=192.0.2.2, mpid=18, TLS, session=<x>");
-        assert_eq!(granted, Event::Login { account: b"a@b.example", client: Peer { name: b"", address: b"192.0.2.1" }, granted: true });
+        let granted = said(
+            "imap-login: Login: user=<a@b.example>, method=PLAIN, rip=192.0.2.1, lip=192.0.2.2, mpid=18, TLS, session=<x>",
+        );
+        assert_eq!(
+            granted,
+            Event::Login { account: b"a@b.example", client: Peer { name: b"", address: b"192.0.2.1" }, granted: true }
+        );
         for text in [
             "pop3-login: Info: Disconnected: Connection closed (auth failed, 2 attempts in 30 secs): user=<a@b.example>, method=PLAIN, rip=192.0.2.1, lip=192.0.2.2, TLS: Connection closed, session=<x>",
             "imap-login: Login aborted: Connection closed (auth failed, 1 attempts in 2 secs) (auth_failed): user=<a@b.example>, rip=192.0.2.1, lip=192.0.2.2",
@@ -147,7 +183,10 @@ mod tests {
             let Event::Login { account, client, granted: false } = said(text) else { panic!("{text}") };
             assert_eq!((account, client.address), (&b"a@b.example"[..], &b"192.0.2.1"[..]), "{text}");
         }
-        assert_eq!(said("imap-login: Disconnected (no auth attempts in 0 secs): user=<>, rip=192.0.2.1, lip=192.0.2.2"), Event::Remark);
+        assert_eq!(
+            said("imap-login: Disconnected (no auth attempts in 0 secs): user=<>, rip=192.0.2.1, lip=192.0.2.2"),
+            Event::Remark
+        );
     }
 
     #[test]
@@ -162,7 +201,10 @@ mod tests {
 
     #[test]
     fn trouble_has_its_weight() {
-        assert!(matches!(said("lmtp(a)<1><y>: Error: open() failed"), Event::Trouble { severity: Severity::Error, .. }));
+        assert!(matches!(
+            said("lmtp(a)<1><y>: Error: open() failed"),
+            Event::Trouble { severity: Severity::Error, .. }
+        ));
         assert!(matches!(said("imap: Panic: file x.c: line 1"), Event::Trouble { severity: Severity::Panic, .. }));
         assert_eq!(read(b"dovecot", b"free text that is none"), None);
         assert_eq!(own_file(b"imap-login: Info: x"), Some((&b"imap-login"[..], &b"Info: x"[..])));

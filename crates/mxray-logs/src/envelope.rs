@@ -44,7 +44,8 @@ pub fn without_prefix(line: &[u8]) -> &[u8] {
     let head = &line[..line.len().min(PREFIX_BYTES_MAX)];
     let Some(bar) = memchr::memchr(b'|', head) else { return line };
     let name = head[..bar].trim_ascii_end();
-    let is_name = !name.is_empty() && name.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'));
+    let is_name =
+        !name.is_empty() && name.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'));
     if is_name && head.get(bar + 1) == Some(&b' ') { &line[bar + 2..] } else { line }
 }
 
@@ -314,7 +315,12 @@ fn journal<'a>(line: &[u8], years: &mut Years, scratch: &'a mut Scratch, local_o
     Some(finished(stamp, host, tag, pid, text))
 }
 
-fn container<'a>(entry: &Entry<'_>, years: &mut Years, scratch: &'a mut Scratch, local_offset: i64) -> Option<Line<'a>> {
+fn container<'a>(
+    entry: &Entry<'_>,
+    years: &mut Years,
+    scratch: &'a mut Scratch,
+    local_offset: i64,
+) -> Option<Line<'a>> {
     let log = entry.log.bytes().trim_ascii_end();
     let outer = dated(entry.time.bytes(), local_offset).map(|(stamp, _)| stamp);
     let [log, ..] = copied(scratch, [log, b"", b""]);
@@ -413,7 +419,9 @@ mod tests {
     #[test]
     fn journal_messages_as_bytes_null_and_repeated() {
         let entry = |message: &str| {
-            format!(r#"{{"__REALTIME_TIMESTAMP":"1746093600000000","_COMM":"dovecot","UNKNOWN":[{{"a":1}}],"MESSAGE":{message}}}"#)
+            format!(
+                r#"{{"__REALTIME_TIMESTAMP":"1746093600000000","_COMM":"dovecot","UNKNOWN":[{{"a":1}}],"MESSAGE":{message}}}"#
+            )
         };
         let text = |message: &str| parts(entry(message).as_bytes()).map(|parts| parts.4);
         assert_eq!(text("[104,228,105]"), Some("h\u{fffd}i".into()));
@@ -427,7 +435,10 @@ mod tests {
         let exim = "2025-05-01 10:00:00 1jmFYj-00039V-QX Completed";
         assert_eq!(parts(exim.as_bytes()), own("2025-05-01T10:00:00Z", "", "", None, "1jmFYj-00039V-QX Completed"));
         let dovecot = "May 01 10:00:00 imap-login: Info: Login: user=<a>";
-        assert_eq!(parts(dovecot.as_bytes()), own("2025-05-01T10:00:00Z", "", "imap-login", None, "Info: Login: user=<a>"));
+        assert_eq!(
+            parts(dovecot.as_bytes()),
+            own("2025-05-01T10:00:00Z", "", "imap-login", None, "Info: Login: user=<a>")
+        );
         let repeated = "May  1 10:00:00 mx postfix/smtpd[1]: message repeated 3 times: [ warning: x]";
         assert_eq!(parts(repeated.as_bytes()).map(|parts| (parts.4, parts.5)), Some(("warning: x".into(), 3)));
         assert_eq!(parts(b"\0\0\0"), None);

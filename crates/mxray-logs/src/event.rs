@@ -14,7 +14,9 @@ pub struct Peer<'a> {
 impl Peer<'_> {
     /// This machine itself.
     pub fn is_loopback(&self) -> bool {
-        self.address.starts_with(b"127.") || self.address == b"::1" || (self.address.is_empty() && self.name == b"localhost")
+        self.address.starts_with(b"127.")
+            || self.address == b"::1"
+            || (self.address.is_empty() && self.name == b"localhost")
     }
 }
 
@@ -108,40 +110,104 @@ pub enum Notice {
 /// What one line says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Event<'a> {
-    Connect { client: Peer<'a> },
-    Disconnect { client: Peer<'a> },
+    Connect {
+        client: Peer<'a>,
+    },
+    Disconnect {
+        client: Peer<'a>,
+    },
     /// A client was accepted, a local program handed something in, or a message told its sender.
-    Arrival { id: &'a [u8], arrival: Arrival<'a>, begins: bool },
-    MessageId { id: &'a [u8], message_id: &'a [u8], resent: bool },
+    Arrival {
+        id: &'a [u8],
+        arrival: Arrival<'a>,
+        begins: bool,
+    },
+    MessageId {
+        id: &'a [u8],
+        message_id: &'a [u8],
+        resent: bool,
+    },
     /// Each time that a message is taken up: sender, size, number of recipients.
-    Queued { id: &'a [u8], sender: &'a [u8], size: Option<u64>, recipients: Option<u32> },
-    Attempt { id: &'a [u8], attempt: Attempt<'a> },
+    Queued {
+        id: &'a [u8],
+        sender: &'a [u8],
+        size: Option<u64>,
+        recipients: Option<u32>,
+    },
+    Attempt {
+        id: &'a [u8],
+        attempt: Attempt<'a>,
+    },
     /// No more attempts: what is not delivered goes back.
-    Expired { id: &'a [u8] },
-    Removed { id: &'a [u8] },
+    Expired {
+        id: &'a [u8],
+    },
+    Removed {
+        id: &'a [u8],
+    },
     /// The transaction was given up before it became a message.
-    Canceled { id: &'a [u8] },
+    Canceled {
+        id: &'a [u8],
+    },
     /// By an operator or a filter: nothing more is tried until it is released.
-    Held { id: &'a [u8] },
+    Held {
+        id: &'a [u8],
+    },
     /// Silently thrown away by a rule of ours.
-    Discarded { id: &'a [u8] },
-    Notice { id: &'a [u8], notice_id: &'a [u8], kind: Notice },
-    Refusal { id: Option<&'a [u8]>, refusal: Refusal<'a> },
-    Login { account: &'a [u8], client: Peer<'a>, granted: bool },
+    Discarded {
+        id: &'a [u8],
+    },
+    Notice {
+        id: &'a [u8],
+        notice_id: &'a [u8],
+        kind: Notice,
+    },
+    Refusal {
+        id: Option<&'a [u8]>,
+        refusal: Refusal<'a>,
+    },
+    Login {
+        account: &'a [u8],
+        client: Peer<'a>,
+        granted: bool,
+    },
     /// A session with TLS; `towards`: we are the client.
-    Tls { peer: Peer<'a>, towards: bool },
-    TlsFailed { peer: Peer<'a>, towards: bool, reason: &'a [u8] },
+    Tls {
+        peer: Peer<'a>,
+        towards: bool,
+    },
+    TlsFailed {
+        peer: Peer<'a>,
+        towards: bool,
+        reason: &'a [u8],
+    },
     /// A host that was tried before the one that the attempt names.
-    Skipped { id: Option<&'a [u8]>, host: Peer<'a>, text: &'a [u8] },
+    Skipped {
+        id: Option<&'a [u8]>,
+        host: Peer<'a>,
+        text: &'a [u8],
+    },
     /// What a server behind the queue did with the message: Dovecot's `saved mail`, a sieve's `discarded`.
-    Stored { message_id: &'a [u8], mailbox: &'a [u8], kept: bool },
+    Stored {
+        message_id: &'a [u8],
+        mailbox: &'a [u8],
+        kept: bool,
+    },
     /// A sign or verdict of a filter that names the message.
-    Filtered { id: &'a [u8], text: &'a [u8] },
+    Filtered {
+        id: &'a [u8],
+        text: &'a [u8],
+    },
     Started,
     Stopped,
     /// The supervisor says that a process ended badly: what follows a fatal error, one incident with it.
-    ProcessEnded { text: &'a [u8] },
-    Trouble { severity: Severity, text: &'a [u8] },
+    ProcessEnded {
+        text: &'a [u8],
+    },
+    Trouble {
+        severity: Severity,
+        text: &'a [u8],
+    },
     /// Understood, and nothing to count.
     Remark,
 }

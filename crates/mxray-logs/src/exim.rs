@@ -181,8 +181,15 @@ fn exim_next(text: &[u8]) -> Option<&[u8]> {
 /// What stands behind the fields: `…: SMTP error from remote mail server after RCPT TO:<…>: 550 …`, `defer (110): Connection
 /// timed out`.
 fn reason(tail: &[u8]) -> &[u8] {
-    let known: [&[u8]; 7] =
-        [b"SMTP error from remote", b" defer (", b": retry timeout", b": Unrouteable", b": LMTP error", b": host ", b": all hosts"];
+    let known: [&[u8]; 7] = [
+        b"SMTP error from remote",
+        b" defer (",
+        b": retry timeout",
+        b": Unrouteable",
+        b": LMTP error",
+        b": host ",
+        b": all hosts",
+    ];
     let at = known.iter().filter_map(|head| find(tail, head)).min();
     let text = match at {
         Some(at) => &tail[at..],
@@ -262,7 +269,8 @@ fn without_id(text: &[u8]) -> Option<Event<'_>> {
     if let Some(rest) = text.strip_prefix(b"Failed to ").or_else(|| text.strip_prefix(b"failed to ")) {
         return Some(Event::Trouble { severity: Severity::Error, text: rest });
     }
-    let grave = has(text, b"configuration error") || has(text, b"Exim configuration error") || text.starts_with(b"Cannot ");
+    let grave =
+        has(text, b"configuration error") || has(text, b"Exim configuration error") || text.starts_with(b"Cannot ");
     if grave || starts_with_any(text, &[b"socket bind() to port", b"Memory allocation failed"]) {
         return Some(Event::Trouble { severity: Severity::Fatal, text });
     }
@@ -350,7 +358,8 @@ mod tests {
             Some(Event::Attempt { attempt, .. }) => String::from_utf8_lossy(attempt.text).into_owned(),
             other => panic!("{other:?}"),
         };
-        let timed_out = b"1jmFYj-00039V-QX == bob@null.example R=dnslookup T=remote_smtp defer (110): Connection timed out";
+        let timed_out =
+            b"1jmFYj-00039V-QX == bob@null.example R=dnslookup T=remote_smtp defer (110): Connection timed out";
         assert_eq!(text(timed_out), "Connection timed out");
         let said = b"1jmFYj-00039V-QX ** a@b.example R=r T=t H=mx.b.example [192.0.2.1]: SMTP error from remote mail server after RCPT TO:<a@b.example>: 550 5.1.1 no";
         assert!(text(said).starts_with("SMTP error from remote mail server"));

@@ -76,7 +76,10 @@ impl Grammars {
                 }
                 return Some(Program::Postfix);
             }
-            if known || (postfix::queue_id(line.text).is_some() && postfix::read(program, line.text).is_some_and(|event| matches!(event, Event::Attempt { .. }))) {
+            if known
+                || (postfix::queue_id(line.text).is_some()
+                    && postfix::read(program, line.text).is_some_and(|event| matches!(event, Event::Attempt { .. })))
+            {
                 return Some(Program::Postfix);
             }
         }
@@ -96,8 +99,8 @@ fn by_name(tag: &[u8]) -> Option<Program> {
         b"dovecot" => Some(Program::Dovecot),
         b"smtpd" => Some(Program::OpenSmtpd),
         b"sendmail" | b"sm" => Some(Program::Sendmail),
-        b"opendkim" | b"opendmarc" | b"rspamd" | b"amavis" | b"amavisd" | b"postgrey" | b"policyd" | b"dkim" | b"spamd" | b"clamav"
-        | b"milter" | b"spamass" | b"openarc" => Some(Program::Filter),
+        b"opendkim" | b"opendmarc" | b"rspamd" | b"amavis" | b"amavisd" | b"postgrey" | b"policyd" | b"dkim"
+        | b"spamd" | b"clamav" | b"milter" | b"spamass" | b"openarc" => Some(Program::Filter),
         // Dovecot's own files: the tag is the service.
         _ => dovecot::is_service(tag).then_some(Program::Dovecot),
     }

@@ -29,7 +29,9 @@ pub fn read(text: &[u8]) -> Option<Event<'_>> {
         (b"smtp", b"tls") => Some(Event::Tls { peer: client(fields), towards: false }),
         (b"mta", b"tls") => Some(Event::Tls { peer: client(fields), towards: true }),
         (b"mta" | b"mda", b"delivery") => delivery(fields),
-        (b"mta", b"error") => Some(Event::Skipped { id: None, host: client(fields), text: field(fields, b"reason").unwrap_or(fields) }),
+        (b"mta", b"error") => {
+            Some(Event::Skipped { id: None, host: client(fields), text: field(fields, b"reason").unwrap_or(fields) })
+        }
         (b"smtp" | b"mta" | b"mda" | b"bounce" | b"filter" | b"queue" | b"scheduler", _) => Some(Event::Remark),
         _ => None,
     }
@@ -185,7 +187,10 @@ mod tests {
     fn a_session() {
         let line = |text: &str| format!("0123456789abcdef smtp {text}");
         let connected = line("connected address=192.0.2.7 host=a.example");
-        assert_eq!(read(connected.as_bytes()), Some(Event::Connect { client: Peer { name: b"a.example", address: b"192.0.2.7" } }));
+        assert_eq!(
+            read(connected.as_bytes()),
+            Some(Event::Connect { client: Peer { name: b"a.example", address: b"192.0.2.7" } })
+        );
         let login = line("authentication user=bob result=permfail");
         assert!(matches!(read(login.as_bytes()), Some(Event::Login { account: b"bob", granted: false, .. })));
         assert_eq!(read(b"something else"), None);

@@ -109,7 +109,8 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const LOG: &[u8] = b"May  1 10:00:00 mx postfix/smtpd[12]: connect from a[192.0.2.1]\n\nnonsense\nMay  1 10:00:01 mx a: b";
+    const LOG: &[u8] =
+        b"May  1 10:00:00 mx postfix/smtpd[12]: connect from a[192.0.2.1]\n\nnonsense\nMay  1 10:00:01 mx a: b";
 
     fn lines(pieces: impl Iterator<Item = Vec<u8>>) -> Vec<String> {
         let mut reader = Reader::new(Origin { first_year: 2025, local_offset: 0 });

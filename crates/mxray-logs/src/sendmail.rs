@@ -9,7 +9,8 @@ use crate::event::{Arrival, Attempt, Event, Notice, Peer, Refusal, Severity, Sta
 /// Twelve to fourteen characters that encode the date: `s1P819mk027713`.
 fn queue_id(text: &[u8]) -> Option<(&[u8], &[u8])> {
     let (id, rest) = split(text, b": ")?;
-    let shape = (12..=16).contains(&id.len()) && id.iter().all(u8::is_ascii_alphanumeric) && id.iter().any(u8::is_ascii_digit);
+    let shape =
+        (12..=16).contains(&id.len()) && id.iter().all(u8::is_ascii_alphanumeric) && id.iter().any(u8::is_ascii_digit);
     shape.then_some((id, rest))
 }
 
@@ -31,8 +32,15 @@ pub fn read(text: &[u8]) -> Option<Event<'_>> {
         return Some(starttls(text));
     }
     let known: [&[u8]; 9] = [
-        b"NOQUEUE: ", b"alias database ", b"started as", b"rejecting connections", b"accepting connections", b"restarting ", b"AUTH=",
-        b"Millisecond ", b"gethostbyaddr",
+        b"NOQUEUE: ",
+        b"alias database ",
+        b"started as",
+        b"rejecting connections",
+        b"accepting connections",
+        b"restarting ",
+        b"AUTH=",
+        b"Millisecond ",
+        b"gethostbyaddr",
     ];
     starts_with_any(text, &known).then_some(Event::Remark)
 }
@@ -60,12 +68,26 @@ fn with_id<'a>(id: &'a [u8], rest: &'a [u8]) -> Option<Event<'a>> {
     }
     // `ID: NEWID: DSN: User unknown`
     if let Some((notice_id, words)) = queue_id(rest) {
-        let kind = if starts_with_any(words, &[b"DSN: Warning", b"sender notify: Warning"]) { Notice::Delay } else { Notice::NonDelivery };
+        let kind = if starts_with_any(words, &[b"DSN: Warning", b"sender notify: Warning"]) {
+            Notice::Delay
+        } else {
+            Notice::NonDelivery
+        };
         return Some(Event::Notice { id, notice_id, kind });
     }
     let known: [&[u8]; 12] = [
-        b"clone", b"owner=", b"<", b"lost input channel", b"Milter", b"milter", b"STARTTLS", b"AUTH=", b"AUTH ", b"timeout waiting",
-        b"collect: ", b"[",
+        b"clone",
+        b"owner=",
+        b"<",
+        b"lost input channel",
+        b"Milter",
+        b"milter",
+        b"STARTTLS",
+        b"AUTH=",
+        b"AUTH ",
+        b"timeout waiting",
+        b"collect: ",
+        b"[",
     ];
     (starts_with_any(rest, &known) || has(rest, b" did not issue ")).then_some(Event::Remark)
 }
@@ -132,7 +154,11 @@ fn attempt<'a>(id: &'a [u8], rest: &'a [u8]) -> Option<Event<'a>> {
         status,
         text,
         next_id: if status == Status::Sent { crate::postfix::next_id(text) } else { None },
-        speaker: if has(text, b"reply: ") || text.first().is_some_and(u8::is_ascii_digit) { Speaker::Theirs } else { Speaker::Ours },
+        speaker: if has(text, b"reply: ") || text.first().is_some_and(u8::is_ascii_digit) {
+            Speaker::Theirs
+        } else {
+            Speaker::Ours
+        },
     };
     Some(Event::Attempt { id, attempt })
 }

@@ -178,6 +178,26 @@ fn offset_at(line: &[u8], at: usize) -> (Option<i64>, usize) {
 /// eleven months.
 const MONTHS_BACK_MIN: u32 = 6;
 
+/// What the month of a line says of its year.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Step {
+    SameYear,
+    NewYear,
+    /// From the old year, behind the first lines of the new one.
+    Straggler,
+}
+
+fn step(last: Option<Yearless>, now: Yearless) -> Step {
+    let Some(last) = last else { return Step::SameYear };
+    if last.month >= now.month + MONTHS_BACK_MIN {
+        Step::NewYear
+    } else if last.month == 1 && last.day <= 2 && now.month == 12 && now.day >= 30 {
+        Step::Straggler
+    } else {
+        Step::SameYear
+    }
+}
+
 /// The years of a file without years, found before it is read: its New Years are counted once, and the last line lies at or
 /// before the reference.
 #[derive(Debug, Clone, Default)]
@@ -219,10 +239,10 @@ impl YearScan {
     fn line(&mut self, line: &[u8]) {
         let line = crate::envelope::without_prefix(line);
         let Some((now, _)) = yearless(line) else { return };
-        if let Some(last) = self.last
-            && last.month >= now.month + MONTHS_BACK_MIN
-        {
-            self.rollovers += 1;
+        match step(self.last, now) {
+            Step::NewYear => self.rollovers += 1,
+            Step::SameYear => {}
+            Step::Straggler => return,
         }
         if now.month == 2 && now.day == 29 && self.leap_after.is_none() {
             self.leap_after = Some(self.rollovers);
@@ -258,7 +278,7 @@ impl YearScan {
 #[derive(Debug, Clone)]
 pub struct Years {
     year: i32,
-    month: u32,
+    last: Option<Yearless>,
     local_offset: i64,
     cached: ([u8; 15], Stamp),
 }
@@ -266,7 +286,7 @@ pub struct Years {
 impl Years {
     /// Begins in the year of the first line; `local_offset` in seconds east of UTC is that of the writer.
     pub fn starting(first_year: i32, local_offset: i64) -> Years {
-        Years { year: first_year, month: 0, local_offset, cached: ([0; 15], Stamp(0)) }
+        Years { year: first_year, last: None, local_offset, cached: ([0; 15], Stamp(0)) }
     }
 
     /// The moment at the head of a line, and how many bytes it took.
@@ -279,16 +299,15 @@ impl Years {
             return Some((self.cached.1, 15));
         }
         let (found, used) = yearless(line)?;
-        if self.month >= found.month + MONTHS_BACK_MIN {
-            self.year += 1;
-            self.month = found.month;
-        } else if found.month >= self.month + MONTHS_BACK_MIN && self.month != 0 {
-            // A straggler from December behind the first lines of January: last year's, and no step.
-            let stamp = Stamp::from_civil(self.year - 1, found.month, found.day, found.second - self.local_offset);
-            return Some((stamp, used));
-        } else {
-            self.month = found.month;
+        match step(self.last, found) {
+            Step::NewYear => self.year += 1,
+            Step::SameYear => {}
+            Step::Straggler => {
+                let second = found.second - self.local_offset;
+                return Some((Stamp::from_civil(self.year - 1, found.month, found.day, second), used));
+            }
         }
+        self.last = Some(found);
         let stamp = Stamp::from_civil(self.year, found.month, found.day, found.second - self.local_offset);
         if let (Some(head), 15) = (head, used) {
             self.cached = (*head, stamp);
@@ -303,7 +322,9 @@ mod tests {
 
     #[test]
     fn dates_go_both_ways() {
-        for (year, month, day) in [(1970, 1, 1), (1999, 12, 31), (2000, 2, 29), (2024, 2, 29), (2026, 3, 1), (2100, 3, 1)] {
+        for (year, month, day) in
+            [(1970, 1, 1), (1999, 12, 31), (2000, 2, 29), (2024, 2, 29), (2026, 3, 1), (2100, 3, 1)]
+        {
             assert_eq!(date_of(days(year, month, day)), (year, month, day));
         }
         assert_eq!(days(2000, 1, 1), 10_957);
@@ -336,8 +357,14 @@ mod tests {
         assert_eq!(scanned(&["Nov 30", "Dec 31", "Jan  1", "Feb  2"]).first_year(reference), Some(2020));
         assert_eq!(scanned(&["Nov 30", "Dec 31"]).first_year(reference), Some(2020), "an archive of last year");
         assert_eq!(scanned(&["Feb 27", "Feb 29"]).first_year(reference), Some(2020), "29 February pins the year");
-        assert_eq!(scanned(&["Mar 10", "Mar  9", "Mar 10"]).first_year(reference), Some(2020), "no new year, a clock set back");
-        assert_eq!(scanned(&["Dec 31", "Jan  1", "Dec 31", "Jan  1"]).first_year(reference), Some(2019));
+        assert_eq!(
+            scanned(&["Mar 10", "Mar  9", "Mar 10"]).first_year(reference),
+            Some(2020),
+            "no new year, a clock set back"
+        );
+        assert_eq!(scanned(&["Dec 31", "Jan  1", "Dec 31", "Jan  1"]).first_year(reference), Some(2020), "a straggler");
+        assert_eq!(scanned(&["Dec 31", "Jan  1", "Jun  1", "Jan  1"]).first_year(reference), Some(2020));
+        assert_eq!(scanned(&["Dec 31", "Jan  1", "Jul  1", "Jan  1"]).first_year(reference), Some(2019));
         assert_eq!(YearScan::default().first_year(reference), None);
     }
 

@@ -26,7 +26,11 @@ fn table(path: &Path) -> Vec<BTreeMap<String, String>> {
     let text = String::from_utf8_lossy(&std::fs::read(path).unwrap()).into_owned();
     let mut lines = text.lines();
     let head: Vec<&str> = lines.next().unwrap_or_default().split('\t').collect();
-    lines.map(|line| head.iter().zip(line.split('\t')).map(|(key, value)| ((*key).to_owned(), value.to_owned())).collect()).collect()
+    lines
+        .map(|line| {
+            head.iter().zip(line.split('\t')).map(|(key, value)| ((*key).to_owned(), value.to_owned())).collect()
+        })
+        .collect()
 }
 
 /// Class of a corpus to the causes that agree with it.
@@ -74,7 +78,7 @@ impl Score {
 }
 
 /// What a bounce says of recipient number `index`, for scoring only: its Diagnostic-Code, else the text before the original.
-fn said_of(raw: &[u8], index: usize, recipient: &str) -> String {
+fn said_of(raw: &[u8], index: usize, recipient: &str, alone: bool) -> String {
     let text = String::from_utf8_lossy(raw).replace("\r\n", "\n").replace("=\n", "");
     let lower = text.to_ascii_lowercase();
     let mut codes = Vec::new();
@@ -93,16 +97,34 @@ fn said_of(raw: &[u8], index: usize, recipient: &str) -> String {
         from = start;
     }
     let body = lower.find("\n\n").map_or(&text[..], |at| &text[at..]);
-    let ends = ["original message", "copy of the message", "below this line is", "message headers follow", "unsent message follows", "\nreceived:", "header of the original", "content-type: message/rfc822", "content-type: text/rfc822"];
+    let ends = [
+        "original message -",
+        "original message follows",
+        "--- original message",
+        "copy of the message",
+        "copy of the original",
+        "copy of your message",
+        "below this line is",
+        "message headers follow",
+        "unsent message follows",
+        "\nreceived:",
+        "\nreturn-path:",
+        "header of the original",
+        "content-type: message/rfc822",
+        "content-type: text/rfc822",
+        "content-type: message/delivery-status",
+    ];
     let end = ends.iter().filter_map(|end| body.to_ascii_lowercase().find(end)).min().unwrap_or(body.len().min(4000));
     let body = &body[..body.char_indices().map(|(at, _)| at).take_while(|at| *at <= end).last().unwrap_or(0)];
     match codes.get(index).or(codes.first()) {
         // Some put no more than a number or the name of a type there.
         Some(code) if code.trim().len() > 12 => code.clone(),
-        _ => match recipient.is_empty() {
-            false => body.find(recipient).map_or(body, |at| &body[at..]).to_owned(),
-            true => body.to_owned(),
-        },
+        // Several recipients: each has its own lines, which begin with its address.
+        _ if !alone && !recipient.is_empty() => {
+            let start = body.find(recipient).unwrap_or(0);
+            body[body[..start].rfind('\n').unwrap_or(0)..].lines().take(5).collect::<Vec<_>>().join("\n")
+        }
+        _ => body.to_owned(),
     }
 }
 
@@ -110,7 +132,8 @@ fn said_of(raw: &[u8], index: usize, recipient: &str) -> String {
 fn sisimai() {
     let Some(root) = corpus("sisimai") else { return };
     let (rules, classes, mut score) = (Rules::built_in(), mapping("sisimai"), Score::new("sisimai"));
-    for row in table(&root.join("expected.tsv")) {
+    let rows = table(&root.join("expected.tsv"));
+    for row in &rows {
         let class = row["class"].as_str();
         let Some(expected) = classes.get(class) else { panic!("no mapping for {class}") };
         // Complaints, deliveries and automatic answers are told by the message, not by a reply.
@@ -119,7 +142,8 @@ fn sisimai() {
         }
         let raw = std::fs::read(root.join(&row["file"])).unwrap();
         let index = row["index"].parse::<usize>().unwrap_or(1).saturating_sub(1);
-        let text = said_of(&raw, index, &row["recipient"]);
+        let alone = rows.iter().filter(|other| other["file"] == row["file"]).count() == 1;
+        let text = said_of(&raw, index, &row["recipient"], alone);
         let found = rules.judge(&Said { host: b"", text: text.as_bytes(), speaker: Speaker::Ours }).cause;
         score.row(&row["file"], class, expected, found, &text);
     }

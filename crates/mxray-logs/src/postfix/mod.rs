@@ -16,10 +16,44 @@ pub(crate) use delivery::next_id;
 
 /// Programs of Postfix itself: any of them names its instance as one of Postfix's.
 const PROGRAMS: [&[u8]; 38] = [
-    b"smtpd", b"smtp", b"qmgr", b"cleanup", b"pickup", b"local", b"lmtp", b"pipe", b"virtual", b"error", b"retry", b"discard",
-    b"bounce", b"defer", b"trace", b"postscreen", b"dnsblog", b"tlsproxy", b"tlsmgr", b"anvil", b"scache", b"verify",
-    b"proxymap", b"proxywrite", b"trivial-rewrite", b"master", b"postfix-script", b"postsuper", b"postqueue", b"postdrop",
-    b"sendmail", b"postmap", b"postalias", b"postlogd", b"showq", b"flush", b"oqmgr", b"spawn",
+    b"smtpd",
+    b"smtp",
+    b"qmgr",
+    b"cleanup",
+    b"pickup",
+    b"local",
+    b"lmtp",
+    b"pipe",
+    b"virtual",
+    b"error",
+    b"retry",
+    b"discard",
+    b"bounce",
+    b"defer",
+    b"trace",
+    b"postscreen",
+    b"dnsblog",
+    b"tlsproxy",
+    b"tlsmgr",
+    b"anvil",
+    b"scache",
+    b"verify",
+    b"proxymap",
+    b"proxywrite",
+    b"trivial-rewrite",
+    b"master",
+    b"postfix-script",
+    b"postsuper",
+    b"postqueue",
+    b"postdrop",
+    b"sendmail",
+    b"postmap",
+    b"postalias",
+    b"postlogd",
+    b"showq",
+    b"flush",
+    b"oqmgr",
+    b"spawn",
 ];
 
 /// The program that a tag ends in is one of Postfix's.
@@ -63,7 +97,8 @@ pub fn is_queue_id(id: &[u8]) -> bool {
 /// One line of Postfix. `None`: not understood.
 pub fn read<'a>(program: &[u8], text: &'a [u8]) -> Option<Event<'a>> {
     if let Some((id, rest)) = queue_id(text) {
-        return with_id(id, rest).or_else(|| severity_of(rest).map(|(severity, text)| Event::Trouble { severity, text }));
+        return with_id(id, rest)
+            .or_else(|| severity_of(rest).map(|(severity, text)| Event::Trouble { severity, text }));
     }
     if let Some(rest) = text.strip_prefix(b"NOQUEUE: ") {
         return session::refused(None, rest).or_else(|| session::ended(rest));
@@ -247,7 +282,8 @@ fn housekeeping(text: &[u8]) -> Option<Event<'_>> {
     let (head, tail) = split(text, b": ")?;
     let (count, unit) = word(tail);
     let sum = is_digits(count) && starts_with_any(unit, &[b"message"]);
-    let kind: [&[u8]; 6] = [b"Deleted", b"Requeued", b"Placed on hold", b"Released from hold", b"Force-expired", b"Expired"];
+    let kind: [&[u8]; 6] =
+        [b"Deleted", b"Requeued", b"Placed on hold", b"Released from hold", b"Force-expired", b"Expired"];
     if sum && kind.contains(&head) {
         return Some(Event::Remark);
     }

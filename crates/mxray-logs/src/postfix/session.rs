@@ -69,11 +69,12 @@ pub(super) fn refused<'a>(id: Option<&'a [u8]>, rest: &'a [u8]) -> Option<Event<
         b"reject" | b"milter-reject" => {}
         b"hold" | b"milter-hold" => return Some(id.map_or(Event::Remark, |id| Event::Held { id })),
         b"discard" | b"milter-discard" => return Some(id.map_or(Event::Remark, |id| Event::Discarded { id })),
-        b"reject_warning" | b"filter" | b"redirect" | b"warn" | b"info" | b"prepend" | b"bcc" | b"permit" | b"defer"
-        | b"warning" | b"replace" | b"strip" | b"delay" | b"milter-quarantine" | b"quarantine" | b"defer_if_permit"
-        | b"defer_if_reject" | b"dunno" | b"pass" | b"header" => {
+        b"reject_warning" | b"filter" | b"redirect" | b"warn" | b"info" | b"prepend" | b"bcc" | b"permit"
+        | b"defer" | b"warning" | b"replace" | b"strip" | b"delay" | b"milter-quarantine" | b"quarantine"
+        | b"defer_if_permit" | b"defer_if_reject" | b"dunno" | b"pass" | b"header" => {
             // `QID: warning: …` without a stage is a warning of the program itself, which the caller reads.
-            let staged = has(body, b" from ") || starts_with_any(body, &[b"header ", b"body ", b"milter ", b"envfrom "]);
+            let staged =
+                has(body, b" from ") || starts_with_any(body, &[b"header ", b"body ", b"milter ", b"envfrom "]);
             return (staged || action != b"warning").then_some(Event::Remark);
         }
         _ => return None,

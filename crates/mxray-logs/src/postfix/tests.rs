@@ -22,7 +22,10 @@ fn an_attempt_with_all_that_3_11_adds() {
     let Event::Attempt { id: b"7EE668039", attempt } = said(text) else { panic!() };
     assert_eq!((attempt.to, attempt.original_to), (&b"a@b.example"[..], &b"c@b.example"[..]));
     assert_eq!(attempt.relay, Peer { name: b"mx.b.example", address: b"192.0.2.1" });
-    assert_eq!(attempt.delays, Some(Delays { before_queue: 200_000, in_queue: 20_000, connecting: 40_000, sending: 3_300_000 }));
+    assert_eq!(
+        attempt.delays,
+        Some(Delays { before_queue: 200_000, in_queue: 20_000, connecting: 40_000, sending: 3_300_000 })
+    );
     assert_eq!((attempt.tls, attempt.next_id), (&b"dane/!requiretls:nostarttls"[..], Some(&b"153053D"[..])));
 }
 
@@ -51,7 +54,10 @@ fn lives_begin_and_end() {
     assert_eq!((arrival.account, arrival.client.address), (Some(&b"a@b.example"[..]), &b"192.0.2.1"[..]));
     let Event::Arrival { arrival, .. } = said("D2FAE20586: uid=0 from=<root> orig_id=D2FAE20587") else { panic!() };
     assert_eq!((arrival.sender, arrival.earlier_id), (Some(&b"root"[..]), Some(&b"D2FAE20587"[..])));
-    assert_eq!(said("D2FAE20586: message-id=<>"), Event::MessageId { id: b"D2FAE20586", message_id: b"", resent: false });
+    assert_eq!(
+        said("D2FAE20586: message-id=<>"),
+        Event::MessageId { id: b"D2FAE20586", message_id: b"", resent: false }
+    );
     let queued = said("0F5383D: from=<a>, size=5360, nrcpt=12 (queue active)");
     assert_eq!(queued, Event::Queued { id: b"0F5383D", sender: b"a", size: Some(5360), recipients: Some(12) });
     assert_eq!(said("0F5383D: from=<a>, status=expired, returned to sender"), Event::Expired { id: b"0F5383D" });
@@ -71,7 +77,11 @@ fn refusals_in_all_places() {
     ];
     for text in texts {
         let Event::Refusal { refusal, .. } = said(text) else { panic!("{text}") };
-        assert_eq!((refusal.client.address, refusal.from, refusal.to), (&b"192.0.2.7"[..], &b"a@b"[..], &b"c@d"[..]), "{text}");
+        assert_eq!(
+            (refusal.client.address, refusal.from, refusal.to),
+            (&b"192.0.2.7"[..], &b"a@b"[..], &b"c@d"[..]),
+            "{text}"
+        );
         assert_eq!(refusal.reply, b"550 5.1.1 <c@d>: User unknown", "{text}");
     }
     let milter = "0F5383D: milter-reject: END-OF-MESSAGE from h[192.0.2.7]: 5.7.1 Spam; from=<a@b> to=<c@d> proto=ESMTP helo=<x>";
@@ -85,9 +95,16 @@ fn refusals_in_all_places() {
 #[test]
 fn logins_and_incidents() {
     let text = "warning: unknown[192.0.2.7]: SASL LOGIN authentication failed: (reason unavailable), sasl_username=a@b.example";
-    let failed = Event::Login { account: b"a@b.example", client: Peer { name: b"unknown", address: b"192.0.2.7" }, granted: false };
+    let failed = Event::Login {
+        account: b"a@b.example",
+        client: Peer { name: b"unknown", address: b"192.0.2.7" },
+        granted: false,
+    };
     assert_eq!(said(text), failed);
-    assert!(matches!(said("fatal: no SASL authentication mechanisms"), Event::Trouble { severity: Severity::Fatal, .. }));
+    assert!(matches!(
+        said("fatal: no SASL authentication mechanisms"),
+        Event::Trouble { severity: Severity::Fatal, .. }
+    ));
     let ended = read(b"master", b"warning: process /usr/libexec/postfix/smtpd pid 12 exit status 1");
     assert!(matches!(ended, Some(Event::ProcessEnded { .. })));
     assert_eq!(said("daemon started -- version 3.11.0, configuration /etc/postfix"), Event::Started);

@@ -160,9 +160,14 @@ impl Rules {
         let mut users = 0;
         for text in files.iter().chain([&BUILT_IN]) {
             users = all.rule.len();
-            let file: File = toml::from_str(text).map_err(|error| RuleError::Form { what: error.message().to_owned() })?;
+            let file: File =
+                toml::from_str(text).map_err(|error| RuleError::Form { what: error.message().to_owned() })?;
             for rule in &file.rule {
-                if !file.source.get(&rule.source).is_some_and(|source| !source.about.is_empty() && !source.date.is_empty()) {
+                if !file
+                    .source
+                    .get(&rule.source)
+                    .is_some_and(|source| !source.about.is_empty() && !source.date.is_empty())
+                {
                     return Err(RuleError::NoSource { id: rule.id.clone(), name: rule.source.clone() });
                 }
             }
@@ -218,8 +223,16 @@ impl Rules {
                 wordless.push(at);
             }
         }
-        let words = AhoCorasick::builder().match_kind(MatchKind::Standard).build(&words).map_err(|_| RuleError::TooMany)?;
-        Ok(Rules { receivers: file.receiver.clone(), rules, words, rules_of_word, wordless, sources: file.source.len() })
+        let words =
+            AhoCorasick::builder().match_kind(MatchKind::Standard).build(&words).map_err(|_| RuleError::TooMany)?;
+        Ok(Rules {
+            receivers: file.receiver.clone(),
+            rules,
+            words,
+            rules_of_word,
+            wordless,
+            sources: file.source.len(),
+        })
     }
 
     fn check_samples(&self, rules: &[Rule]) -> Result<(), RuleError> {
@@ -227,7 +240,8 @@ impl Rules {
         let wrong: Vec<_> = rules.iter().filter_map(|rule| Some((rule, self.sample_of(rule)?))).collect();
         let Some((first, found)) = wrong.first() else { return Ok(()) };
         let others: Vec<_> = wrong.iter().skip(1).map(|(rule, found)| format!("{}: {found}", rule.id)).collect();
-        let others = if others.is_empty() { String::new() } else { format!("; others are wrong too: {}", others.join(", ")) };
+        let others =
+            if others.is_empty() { String::new() } else { format!("; others are wrong too: {}", others.join(", ")) };
         Err(RuleError::Sample { id: first.id.clone(), found: format!("{found}{others}") })
     }
 
@@ -285,7 +299,8 @@ impl Rules {
             verdict.finality = Cause::Echo.finality();
             return verdict;
         }
-        let rule = SCRATCH.with_borrow_mut(|scratch| self.first(found.words, found.codes, number, said.speaker, scratch));
+        let rule =
+            SCRATCH.with_borrow_mut(|scratch| self.first(found.words, found.codes, number, said.speaker, scratch));
         if let Some(rule) = rule {
             verdict.cause = rule.cause;
             verdict.finality = rule.finality;
@@ -300,7 +315,14 @@ impl Rules {
         verdict
     }
 
-    fn first(&self, words: &[u8], codes: Codes, receiver: Option<usize>, speaker: Speaker, scratch: &mut Scratch) -> Option<&Compiled> {
+    fn first(
+        &self,
+        words: &[u8],
+        codes: Codes,
+        receiver: Option<usize>,
+        speaker: Speaker,
+        scratch: &mut Scratch,
+    ) -> Option<&Compiled> {
         normal_form(words, &mut scratch.words);
         scratch.found.clear();
         for found in self.words.find_overlapping_iter(&scratch.words) {
@@ -326,8 +348,12 @@ impl Compiled {
         let here = |number: usize| self.receivers.iter().any(|own| usize::from(*own) == number);
         (speaker == Speaker::Ours || !self.ours)
             && (self.receivers.is_empty() || receiver.is_some_and(here))
-            && (self.reply.is_empty() || codes.reply.is_some_and(|code| self.reply.iter().any(|head| code.to_string().starts_with(head.as_str()))))
-            && (self.enhanced.is_empty() || codes.enhanced.is_some_and(|code| self.enhanced.iter().any(|own| own.is(code))))
+            && (self.reply.is_empty()
+                || codes
+                    .reply
+                    .is_some_and(|code| self.reply.iter().any(|head| code.to_string().starts_with(head.as_str()))))
+            && (self.enhanced.is_empty()
+                || codes.enhanced.is_some_and(|code| self.enhanced.iter().any(|own| own.is(code))))
             && (self.any.is_empty() || self.any.iter().any(has))
             && self.all.iter().all(has)
             && !self.not.iter().any(has)
@@ -356,7 +382,8 @@ fn enhanced_of(rule: &Rule, code: &str) -> Result<Enhanced, RuleError> {
 fn receivers_of(rule: &Rule, receivers: &[Receiver]) -> Result<Vec<u16>, RuleError> {
     let number = |name: &String| {
         let at = receivers.iter().position(|receiver| receiver.name == *name);
-        at.and_then(|at| u16::try_from(at).ok()).ok_or_else(|| RuleError::NoReceiver { id: rule.id.clone(), name: name.clone() })
+        at.and_then(|at| u16::try_from(at).ok())
+            .ok_or_else(|| RuleError::NoReceiver { id: rule.id.clone(), name: name.clone() })
     };
     rule.receiver.iter().map(number).collect()
 }

@@ -61,7 +61,9 @@ pub fn codes(text: &[u8]) -> Codes {
         let Some(digit) = text[at..].iter().position(|byte| matches!(byte, b'2' | b'4' | b'5')) else { break };
         at += digit;
         let before = at.checked_sub(1).map(|at| text[at]);
-        if !before.is_none_or(|byte| matches!(byte, b' ' | b'\n' | b'\t' | b'\'' | b'"' | b'(' | b'#' | b';' | b':' | b'<' | b'>' | b'-')) {
+        if !before.is_none_or(|byte| {
+            matches!(byte, b' ' | b'\n' | b'\t' | b'\'' | b'"' | b'(' | b'#' | b';' | b':' | b'<' | b'>' | b'-')
+        }) {
             at += 1;
             continue;
         }
@@ -85,7 +87,11 @@ pub fn codes(text: &[u8]) -> Codes {
 
 fn reply_code(text: &[u8], before: Option<u8>) -> Option<u16> {
     let [a, b @ b'0'..=b'7', c @ b'0'..=b'9'] = *text.first_chunk::<3>()? else { return None };
-    if before == Some(b'-') || !text.get(3).is_none_or(|byte| matches!(byte, b' ' | b'-' | b'\n' | b'\r' | b':' | b'\'' | b')' | b'>' | b'#')) {
+    if before == Some(b'-')
+        || !text
+            .get(3)
+            .is_none_or(|byte| matches!(byte, b' ' | b'-' | b'\n' | b'\r' | b':' | b'\'' | b')' | b'>' | b'#'))
+    {
         return None;
     }
     let code = u16::from(a - b'0') * 100 + u16::from(b - b'0') * 10 + u16::from(c - b'0');
@@ -130,7 +136,8 @@ pub fn normal_form(words: &[u8], out: &mut Vec<u8>) {
         if word.is_empty() {
             continue;
         }
-        let is_code = word.len() >= 3 && word[..3].iter().all(u8::is_ascii_digit) && (word.len() == 3 || word[3] == b'-');
+        let is_code =
+            word.len() >= 3 && word[..3].iter().all(u8::is_ascii_digit) && (word.len() == 3 || word[3] == b'-');
         let is_enhanced = enhanced(word).is_some() && word.iter().all(|byte| byte.is_ascii_digit() || *byte == b'.');
         if is_code && matches!(word[0], b'2' | b'4' | b'5') {
             after_code = true;
@@ -157,7 +164,11 @@ fn push(out: &mut Vec<u8>, word: &[u8]) {
     }
     // `shown to <a@b>:` keeps its marks, so that what stands around an address can be told.
     if word.contains(&b'@') && !word.contains(&b'/') {
-        out.extend_from_slice(b"@");
+        // `found:a@example.org`: what is glued in front is text.
+        let at = memchr::memchr(b'@', word).unwrap_or(0);
+        let glued = word[..at].iter().rposition(|byte| matches!(byte, b':' | b'(' | b'=')).map_or(0, |mark| mark + 1);
+        out.extend(word[..glued].iter().map(u8::to_ascii_lowercase));
+        out.push(b'@');
         if let Some(last @ (b':' | b',' | b'.' | b';')) = word.last() {
             out.push(*last);
         }

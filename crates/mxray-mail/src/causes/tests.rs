@@ -19,7 +19,8 @@ const NOT_BY_REPLY: [Cause; 5] =
 fn every_cause_has_a_rule_and_a_name() {
     let rules = Rules::built_in();
     let covered: Vec<Cause> = rules.causes().collect();
-    let missing: Vec<_> = Cause::ALL.iter().filter(|cause| !covered.contains(cause) && !NOT_BY_REPLY.contains(cause)).collect();
+    let missing: Vec<_> =
+        Cause::ALL.iter().filter(|cause| !covered.contains(cause) && !NOT_BY_REPLY.contains(cause)).collect();
     assert!(missing.is_empty(), "{missing:?}");
     assert!(Cause::ALL.len() >= 56);
     for cause in Cause::ALL {
@@ -46,7 +47,9 @@ fn the_same_code_means_different_things() {
 fn names_of_people_are_no_evidence() {
     let rules = Rules::built_in();
     for local in ["quota", "spamhaus.org", "virus", "greylist", "mailbox-full"] {
-        let text = format!("host spamhaus.example.org[192.0.2.1] said: 550 5.1.1 <{local}@example.org>: User unknown (in reply to RCPT TO command)");
+        let text = format!(
+            "host spamhaus.example.org[192.0.2.1] said: 550 5.1.1 <{local}@example.org>: User unknown (in reply to RCPT TO command)"
+        );
         assert_eq!(judge(&rules, "", &text), Cause::RcptUnknown, "{text}");
     }
 }
@@ -76,7 +79,8 @@ fn the_first_digit_decides_about_the_next_attempt() {
 #[test]
 fn users_rules_come_first_and_are_checked() {
     let own = |rule: &str| format!("rule = [{rule}]\n[source.me]\nabout = \"seen here\"\ndate = \"2026-01-01\"\n");
-    let good = r#"{ id = "mine", cause = "greylist", any = ["user unknown"], source = "me", sample = "550 user unknown" }"#;
+    let good =
+        r#"{ id = "mine", cause = "greylist", any = ["user unknown"], source = "me", sample = "550 user unknown" }"#;
     let rules = Rules::with(&[&own(good)]).expect("a good file");
     assert_eq!(judge(&rules, "", "550 5.1.1 User unknown"), Cause::Greylist);
     let error = |rule: &str| Rules::with(&[&own(rule)]).expect_err("a bad file");
