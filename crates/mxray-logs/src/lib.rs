@@ -12,14 +12,17 @@ mod event;
 mod exim;
 mod filters;
 mod grammar;
+mod join;
 mod opensmtpd;
 mod postfix;
 mod reader;
 mod sendmail;
+pub mod sketch;
 mod stamp;
 
 pub use envelope::{Line, Scratch, frame};
 pub use event::{Arrival, Attempt, Delays, Event, Meaning, Notice, Peer, Refusal, Severity, Status};
 pub use grammar::{Grammars, Program};
+pub use join::{Analysis, COUNTED, Lines, Options, Selection, Story, Summary};
 pub use reader::{LINE_BYTES_MAX, Origin, Read, Reader};
 pub use stamp::{SECOND, Stamp, YearScan, Years};
