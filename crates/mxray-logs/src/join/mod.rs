@@ -8,8 +8,8 @@
 mod life;
 mod receiver;
 mod steps;
-mod sums;
 mod summary;
+mod sums;
 mod table;
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
@@ -24,8 +24,8 @@ use crate::reader::Read;
 use crate::sketch::{Heavy, Minutes, Percentiles};
 use crate::stamp::Stamp;
 use life::{Key, Life};
-use sums::{AccountSums, CauseSums, Incident, ReceiverSums, SenderSums, Totals};
 pub use summary::Summary;
+use sums::{AccountSums, CauseSums, Incident, ReceiverSums, SenderSums, Totals};
 use table::{OTHERS, Table};
 
 /// What is looked for.
@@ -173,7 +173,8 @@ impl Analysis {
             Read::Unframed(text) => return self.unframed(text),
         };
         if let Some(stamp) = line.stamp {
-            let outside = self.options.since.is_some_and(|since| stamp < since) || self.options.until.is_some_and(|until| stamp > until);
+            let outside = self.options.since.is_some_and(|since| stamp < since)
+                || self.options.until.is_some_and(|until| stamp > until);
             if outside {
                 self.lines.outside_window += 1;
                 return;
@@ -267,7 +268,8 @@ impl Analysis {
     }
 
     fn story(&self, key: Key, life: &Life) -> Story {
-        let (host, instance) = self.origins.get(usize::from(key.origin)).map_or((&[][..], &[][..]), |(host, name)| (host, name));
+        let (host, instance) =
+            self.origins.get(usize::from(key.origin)).map_or((&[][..], &[][..]), |(host, name)| (host, name));
         Story {
             queue_id: untrusted(key.id()),
             host: untrusted(host),

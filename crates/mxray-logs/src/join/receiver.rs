@@ -53,7 +53,9 @@ const SECOND_LEVEL: [&[u8]; 12] =
 /// sending domain too.
 pub fn operator_of(host: &[u8]) -> Vec<u8> {
     let host = host.strip_suffix(b".").unwrap_or(host).to_ascii_lowercase();
-    if host.iter().all(|byte| byte.is_ascii_hexdigit() || matches!(byte, b'.' | b':')) && host.iter().any(u8::is_ascii_digit) {
+    if host.iter().all(|byte| byte.is_ascii_hexdigit() || matches!(byte, b'.' | b':'))
+        && host.iter().any(u8::is_ascii_digit)
+    {
         return host;
     }
     let labels: Vec<&[u8]> = host.split(|byte| *byte == b'.').collect();

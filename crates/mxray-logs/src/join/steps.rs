@@ -25,7 +25,9 @@ impl Analysis {
         let kept = told.is_some_and(|key| before && self.keep_line(key, line.stamp, raw));
         match event {
             Event::Arrival { id, arrival, begins } => self.arrival(Key::new(origin, id), stamp, &arrival, begins),
-            Event::MessageId { id, message_id, resent } => self.message_id(Key::new(origin, id), stamp, message_id, resent),
+            Event::MessageId { id, message_id, resent } => {
+                self.message_id(Key::new(origin, id), stamp, message_id, resent)
+            }
             Event::Queued { id, sender, recipients, .. } => {
                 let life = self.life(Key::new(origin, id), stamp);
                 life.queued = true;
@@ -63,7 +65,12 @@ impl Analysis {
             Event::Stored { .. } => self.totals.discarded_by_sieve += 1,
             Event::Trouble { severity, text } => self.trouble(origin, stamp, severity, text),
             Event::ProcessEnded { text } => self.incident(origin, stamp, text, false, false),
-            Event::Tls { .. } | Event::Disconnect { .. } | Event::Skipped { .. } | Event::Filtered { .. } | Event::Stopped | Event::Remark => {}
+            Event::Tls { .. }
+            | Event::Disconnect { .. }
+            | Event::Skipped { .. }
+            | Event::Filtered { .. }
+            | Event::Stopped
+            | Event::Remark => {}
         }
         if let Some(key) = told
             && !kept
@@ -84,7 +91,8 @@ impl Analysis {
 
     /// Forgets what never was queued and is a day old, then the oldest, until a quarter is free.
     fn make_room(&mut self, now: Stamp) {
-        let mut ages: Vec<(bool, Stamp, Key)> = self.lives.iter().map(|(key, life)| (life.queued, life.last, *key)).collect();
+        let mut ages: Vec<(bool, Stamp, Key)> =
+            self.lives.iter().map(|(key, life)| (life.queued, life.last, *key)).collect();
         ages.sort_unstable();
         let spare = self.options.lives_max / 4;
         let stale = |queued: bool, last: Stamp| !queued && last.0 + 86_400 * SECOND < now.0;
@@ -99,7 +107,12 @@ impl Analysis {
 
     fn arrival(&mut self, key: Key, stamp: Stamp, arrival: &Arrival<'_>, begins: bool) {
         // An id that already had its client belongs to another message now.
-        if begins && self.lives.get(&key).is_some_and(|life| life.birth != Birth::Before || life.queued || life.has_message_id) {
+        if begins
+            && self
+                .lives
+                .get(&key)
+                .is_some_and(|life| life.birth != Birth::Before || life.queued || life.has_message_id)
+        {
             self.finish(key, End::Reused);
         }
         let parent = arrival.earlier_id.and_then(|earlier| self.find_elsewhere(earlier, key, stamp));
@@ -124,7 +137,8 @@ impl Analysis {
             life.has_message_id = true;
         }
         // Exim, Sendmail and OpenSMTPD tell the sender when the message is accepted; Postfix when the queue takes it up.
-        life.queued |= begins && arrival.sender.is_some() && arrival.earlier_id.is_none() && !arrival_is_pickup(arrival);
+        life.queued |=
+            begins && arrival.sender.is_some() && arrival.earlier_id.is_none() && !arrival_is_pickup(arrival);
         life.announced = life.announced.max(arrival.recipients.unwrap_or(0));
         if let Some((account, client)) = inherited {
             life.continued = true;
@@ -186,7 +200,8 @@ impl Analysis {
 
     /// Postfix before 3.11 names a notice after its first lines, 3.11 before them.
     fn notice(&mut self, key: Key, stamp: Stamp) {
-        let stale = |life: &Life| life.birth == Birth::Accepted || (life.notice && life.queued) || !life.recipients.is_empty();
+        let stale =
+            |life: &Life| life.birth == Birth::Accepted || (life.notice && life.queued) || !life.recipients.is_empty();
         if self.lives.get(&key).is_some_and(stale) {
             self.finish(key, End::Reused);
         }
@@ -203,8 +218,8 @@ impl Analysis {
         let receiver = self.receiver_number(attempt);
         let cause = self.judged(receiver, stamp, attempt);
         let goes_on = attempt.relay.is_loopback() && self.lives.get(&key).is_some_and(|life| life.goes_on);
-        let handed_on =
-            attempt.status == Status::Sent && (attempt.next_id.is_some_and(|next| self.continued_as(key, next, stamp)) || goes_on);
+        let handed_on = attempt.status == Status::Sent
+            && (attempt.next_id.is_some_and(|next| self.continued_as(key, next, stamp)) || goes_on);
         self.count_attempt(key, receiver, stamp, pid, attempt);
         let selected = matches!(&self.options.selection, Some(Selection::To(to))
             if attempt.to.eq_ignore_ascii_case(to) || attempt.original_to.eq_ignore_ascii_case(to));
@@ -213,7 +228,13 @@ impl Analysis {
         life.wanted |= selected;
         let hash = hashed(attempt.to) ^ hashed(attempt.original_to).rotate_left(17);
         let at = life.recipients.iter().position(|recipient| recipient.hash == hash).unwrap_or_else(|| {
-            life.recipients.push(Recipient { hash, receiver, state: State::Pending, deferred: false, cause: Cause::Unknown });
+            life.recipients.push(Recipient {
+                hash,
+                receiver,
+                state: State::Pending,
+                deferred: false,
+                cause: Cause::Unknown,
+            });
             life.recipients.len() - 1
         });
         let recipient = &mut life.recipients[at];
@@ -240,16 +261,23 @@ impl Analysis {
         };
         *count += 1;
         self.minutes.add(stamp.minute(), kind, 1);
-        let delays = attempt.delays.map(|delays| [delays.before_queue, delays.in_queue, delays.connecting, delays.sending]);
+        let delays =
+            attempt.delays.map(|delays| [delays.before_queue, delays.in_queue, delays.connecting, delays.sending]);
         if attempt.status == Status::Sent {
             let phases = [attempt.delay].into_iter().chain(delays.into_iter().flatten().map(Some));
-            self.delays.iter_mut().zip(phases).for_each(|(sum, phase)| phase.into_iter().for_each(|phase| sum.add(phase)));
+            self.delays
+                .iter_mut()
+                .zip(phases)
+                .for_each(|(sum, phase)| phase.into_iter().for_each(|phase| sum.add(phase)));
         }
-        let remote = !attempt.relay.address.is_empty() && !attempt.relay.is_loopback() && !attempt.relay.address.contains(&b'/');
+        let remote =
+            !attempt.relay.address.is_empty() && !attempt.relay.is_loopback() && !attempt.relay.address.contains(&b'/');
         let tls = if attempt.tls.is_empty() {
             pid.and_then(|pid| self.tls_peers.get(&(key.origin, pid))) == Some(&hashed(attempt.relay.address))
         } else {
-            !attempt.tls.starts_with(b"none") && !crate::cut::has(attempt.tls, b":none") && !crate::cut::has(attempt.tls, b"nostarttls")
+            !attempt.tls.starts_with(b"none")
+                && !crate::cut::has(attempt.tls, b":none")
+                && !crate::cut::has(attempt.tls, b"nostarttls")
         };
         let sums = self.receivers.row(receiver);
         sums.attempts += 1;
@@ -336,7 +364,11 @@ impl Analysis {
                 sums.last = sums.last.max(stamp);
             }
             None => {
-                let retry = if verdict.retry == Retry::Unsaid && attempt.status == Status::Bounced { Retry::No } else { verdict.retry };
+                let retry = if verdict.retry == Retry::Unsaid && attempt.status == Status::Bounced {
+                    Retry::No
+                } else {
+                    verdict.retry
+                };
                 let sums = CauseSums {
                     attempts: 1,
                     recipients: 0,
@@ -356,7 +388,8 @@ impl Analysis {
     /// Whether the next id is a life of these logs: then this one goes on there.
     fn continued_as(&mut self, key: Key, next: &[u8], stamp: Stamp) -> bool {
         let Some(child) = self.find_elsewhere(next, key, stamp) else { return false };
-        let parent = self.lives.get(&key).map(|life| (life.first, life.account.clone(), life.client.clone(), life.wanted));
+        let parent =
+            self.lives.get(&key).map(|life| (life.first, life.account.clone(), life.client.clone(), life.wanted));
         if let Some(life) = self.lives.get_mut(&child) {
             // Older than what it would continue: the same letters, another message.
             if parent.as_ref().is_some_and(|(first, ..)| life.first < *first) {
@@ -442,10 +475,13 @@ impl Analysis {
     }
 
     fn incident(&mut self, origin: u16, stamp: Stamp, text: &[u8], panic: bool, tells: bool) {
-        let near = |incident: &&mut Incident| incident.origin == origin && (stamp.0 - incident.last.0).abs() <= INCIDENT_GAP;
+        let near =
+            |incident: &&mut Incident| incident.origin == origin && (stamp.0 - incident.last.0).abs() <= INCIDENT_GAP;
         let text = untrusted(&text[..text.len().min(300)]);
         // A second fatal line with other words is another incident; the supervisor's line is part of the one before.
-        if let Some(incident) = self.incidents.iter_mut().rev().take(8).find(|incident| near(incident) && (!tells || incident.text == text)) {
+        if let Some(incident) =
+            self.incidents.iter_mut().rev().take(8).find(|incident| near(incident) && (!tells || incident.text == text))
+        {
             incident.last = incident.last.max(stamp);
             incident.lines += 1;
             return;
@@ -521,8 +557,13 @@ impl Analysis {
             self.minutes.add(life.first.minute(), 4, 1);
         }
         let domain = memchr::memrchr(b'@', &life.sender).map_or(&b""[..], |at| &life.sender[at + 1..]);
-        let instance = self.origins.get(usize::from(key.origin)).map_or(Vec::new(), |(host, name)| [host, &b" "[..], name].concat());
-        for (table, name) in [(&mut self.senders, domain), (&mut self.clients, &*life.client), (&mut self.instances, &instance)] {
+        let instance = self
+            .origins
+            .get(usize::from(key.origin))
+            .map_or(Vec::new(), |(host, name)| [host, &b" "[..], name].concat());
+        for (table, name) in
+            [(&mut self.senders, domain), (&mut self.clients, &*life.client), (&mut self.instances, &instance)]
+        {
             if !name.is_empty() {
                 let sums = table.named(name);
                 sums.messages += message;
@@ -542,7 +583,10 @@ impl Analysis {
 
 /// pickup tells the user before cleanup has accepted anything.
 fn arrival_is_pickup(arrival: &Arrival<'_>) -> bool {
-    arrival.client.address.is_empty() && arrival.message_id.is_none() && arrival.size.is_none() && arrival.recipients.is_none()
+    arrival.client.address.is_empty()
+        && arrival.message_id.is_none()
+        && arrival.size.is_none()
+        && arrival.recipients.is_none()
 }
 
 trait Contains {
@@ -568,7 +612,8 @@ impl Fold {
     /// `end` says what becomes of those that are not final.
     pub fn of(life: &Life, end: End) -> Fold {
         let received = life.is_message() && !life.notice && !life.continued && life.birth != Birth::Before;
-        let mut fold = Fold { received, recipients: Recipients::default(), rows: Vec::with_capacity(life.recipients.len()) };
+        let mut fold =
+            Fold { received, recipients: Recipients::default(), rows: Vec::with_capacity(life.recipients.len()) };
         for recipient in &life.recipients {
             let mut part = Recipients { deferred_ever: u64::from(recipient.deferred), ..Recipients::default() };
             match recipient.state {

@@ -16,6 +16,8 @@ use crate::sketch::Percentiles;
 pub const SCHEMA: &str = "mxray/logs/1";
 /// Rows of each table.
 const ROWS_MAX: usize = 100;
+/// Causes have a row for each receiver.
+const CAUSE_ROWS_MAX: usize = 1_000;
 /// Under so many final recipients a rate says nothing.
 pub const RATE_RECIPIENTS_MIN: u64 = 100;
 
@@ -283,7 +285,10 @@ impl Analysis {
         let totals = &self.totals;
         Summary {
             schema: SCHEMA,
-            window: Window { first: self.first.map(|stamp| stamp.rfc3339()), last: self.last.map(|stamp| stamp.rfc3339()) },
+            window: Window {
+                first: self.first.map(|stamp| stamp.rfc3339()),
+                last: self.last.map(|stamp| stamp.rfc3339()),
+            },
             lines: LinesOut {
                 read: self.lines.read,
                 understood: self.lines.understood,
@@ -305,7 +310,12 @@ impl Analysis {
                 discarded: totals.discarded,
                 probes: totals.probes,
             },
-            attempts: Attempts { sent: totals.sent, deferred: totals.deferred, bounced: totals.bounced, echoes: totals.echoes },
+            attempts: Attempts {
+                sent: totals.sent,
+                deferred: totals.deferred,
+                bounced: totals.bounced,
+                echoes: totals.echoes,
+            },
             recipients: recipients_out(&totals.recipients),
             rejects: Rejects { total: totals.refusals, by_code: totals.refusals_by_code.clone() },
             rates: rates(&totals.recipients),
@@ -402,13 +412,16 @@ impl Analysis {
             })
             .collect();
         let key = |cause: &CauseOut| (std::cmp::Reverse(cause.recipients), std::cmp::Reverse(cause.attempts));
-        causes.sort_by(|one, other| key(one).cmp(&key(other)).then_with(|| (one.cause, &one.receiver).cmp(&(other.cause, &other.receiver))));
-        causes.truncate(ROWS_MAX);
+        causes.sort_by(|one, other| {
+            key(one).cmp(&key(other)).then_with(|| (one.cause, &one.receiver).cmp(&(other.cause, &other.receiver)))
+        });
+        causes.truncate(CAUSE_ROWS_MAX);
         causes
     }
 
     fn incidents_out(&self) -> Vec<IncidentOut> {
-        let origin = |number: u16| self.origins.get(usize::from(number)).map_or((&[][..], &[][..]), |(host, name)| (host, name));
+        let origin =
+            |number: u16| self.origins.get(usize::from(number)).map_or((&[][..], &[][..]), |(host, name)| (host, name));
         self.incidents
             .iter()
             .map(|incident| IncidentOut {
@@ -439,10 +452,18 @@ impl Analysis {
             unseen.push(Unseen { what: what.to_owned(), why, needs: needs.to_owned() });
         };
         if self.lines.not_understood > 0 {
-            say("lines not understood", format!("{} of {}", self.lines.not_understood, self.lines.read), "a look at the samples");
+            say(
+                "lines not understood",
+                format!("{} of {}", self.lines.not_understood, self.lines.read),
+                "a look at the samples",
+            );
         }
         if self.totals.forgotten > 0 {
-            say("messages on their way", format!("{} were forgotten to stay within the memory's bound", self.totals.forgotten), "a shorter window");
+            say(
+                "messages on their way",
+                format!("{} were forgotten to stay within the memory's bound", self.totals.forgotten),
+                "a shorter window",
+            );
         }
         let moved = [self.receivers.moved, self.senders.moved, self.accounts.moved, self.clients.moved];
         if moved.iter().any(|moved| *moved > 0) {
@@ -450,7 +471,11 @@ impl Analysis {
             say("rows of rare names", why, "a shorter window");
         }
         if self.stories_left_out > 0 {
-            say("further lives", format!("{} more match what is looked for", self.stories_left_out), "a narrower question");
+            say(
+                "further lives",
+                format!("{} more match what is looked for", self.stories_left_out),
+                "a narrower question",
+            );
         }
         unseen
     }
@@ -461,7 +486,13 @@ fn name_of(name: &[u8], others: bool) -> String {
 }
 
 fn rows<R: Row, O>(table: &Table<R>, out: impl Fn(&[u8], &R) -> O) -> Vec<O> {
-    table.sorted().into_iter().filter(|(_, row)| row.weight() > 0).take(ROWS_MAX).map(|(name, row)| out(name, row)).collect()
+    table
+        .sorted()
+        .into_iter()
+        .filter(|(_, row)| row.weight() > 0)
+        .take(ROWS_MAX)
+        .map(|(name, row)| out(name, row))
+        .collect()
 }
 
 fn recipients_out(recipients: &Recipients) -> RecipientsOut {
@@ -476,7 +507,8 @@ fn recipients_out(recipients: &Recipients) -> RecipientsOut {
 }
 
 fn rate(numerator: u64, denominator: u64) -> Rate {
-    let percent = (denominator >= RATE_RECIPIENTS_MIN).then(|| (numerator as f64 / denominator as f64 * 10_000.0).round() / 100.0);
+    let percent = (denominator >= RATE_RECIPIENTS_MIN)
+        .then(|| (numerator as f64 / denominator as f64 * 10_000.0).round() / 100.0);
     Rate { numerator, denominator, percent }
 }
 

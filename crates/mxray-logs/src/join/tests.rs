@@ -49,9 +49,19 @@ fn a_message_with_several_recipients() {
          10:10:00 postfix/error AAAAAA1: to=<d@e.example>, relay=none, delay=600, delays=600/0/0/0, dsn=4.4.1, status=deferred (delivery temporarily suspended: connect to mx.e.example[192.0.2.3]:25: Connection refused)",
     );
     assert_eq!(recipients(&summary), [1, 1, 0, 1, 0], "the notice is not counted");
-    assert_eq!((summary.messages.received, summary.messages.notices, summary.messages.alive, summary.messages.removed), (1, 1, 1, 1));
-    assert_eq!((summary.attempts.sent, summary.attempts.deferred, summary.attempts.bounced, summary.attempts.echoes), (2, 2, 1, 1));
-    let causes: Vec<_> = summary.causes.iter().map(|cause| (cause.cause, cause.receiver.as_str(), cause.attempts, cause.recipients)).collect();
+    assert_eq!(
+        (summary.messages.received, summary.messages.notices, summary.messages.alive, summary.messages.removed),
+        (1, 1, 1, 1)
+    );
+    assert_eq!(
+        (summary.attempts.sent, summary.attempts.deferred, summary.attempts.bounced, summary.attempts.echoes),
+        (2, 2, 1, 1)
+    );
+    let causes: Vec<_> = summary
+        .causes
+        .iter()
+        .map(|cause| (cause.cause, cause.receiver.as_str(), cause.attempts, cause.recipients))
+        .collect();
     assert_eq!(causes, [("rcpt-unknown", "b.example", 1, 1), ("refused", "e.example", 1, 1)]);
     assert_eq!(summary.rates.bounce, Rate { numerator: 1, denominator: 2, percent: None });
     assert_eq!((summary.accounts[0].name.as_str(), summary.accounts[0].messages), ("bob", 1));

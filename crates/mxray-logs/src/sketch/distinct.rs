@@ -64,7 +64,8 @@ impl Distinct {
         let empty = self.registers.iter().filter(|rank| **rank == 0).count();
         let estimate = 0.7213 / (1.0 + 1.079 / count) * count * count / sum;
         // Few: the share of empty registers says more (linear counting).
-        let estimate = if estimate <= 2.5 * count && empty > 0 { count * (count / empty as f64).ln() } else { estimate };
+        let estimate =
+            if estimate <= 2.5 * count && empty > 0 { count * (count / empty as f64).ln() } else { estimate };
         estimate.round() as u64
     }
 

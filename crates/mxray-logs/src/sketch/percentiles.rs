@@ -81,7 +81,10 @@ impl Percentiles {
         while !bytes.is_empty() {
             let empty = usize::try_from(take(&mut bytes)?).map_err(|_| NotASketch)?;
             let count = take(&mut bytes)?;
-            if empty > BUCKETS_MAX - read.buckets.len().min(BUCKETS_MAX) || read.buckets.len() >= BUCKETS_MAX || count == 0 {
+            if empty > BUCKETS_MAX - read.buckets.len().min(BUCKETS_MAX)
+                || read.buckets.len() >= BUCKETS_MAX
+                || count == 0
+            {
                 return Err(NotASketch);
             }
             read.buckets.resize(read.buckets.len() + empty, 0);
