@@ -68,6 +68,11 @@ pub fn frame<'a>(line: &'a [u8], years: &mut Years, scratch: &'a mut Scratch, lo
 
 /// `host tag[pid]: text`, or without the host.
 fn syslog(rest: &[u8], stamp: Option<Stamp>) -> Option<Line<'_>> {
+    // Some templates put the facility in front of the host: `<mail.notice> mx sm-mta[1]: …`.
+    let rest = match rest.first() {
+        Some(b'<') => &rest[memchr::memchr(b' ', rest)? + 1..],
+        _ => rest,
+    };
     let space = memchr::memchr(b' ', rest)?;
     let first = &rest[..space];
     // A file that Dovecot writes itself: `imap-login: Info: …` without host; tags of syslog end in a colon, hosts do not.

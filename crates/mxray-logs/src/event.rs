@@ -218,6 +218,8 @@ pub enum Meaning<'a> {
     Understood(Event<'a>),
     /// Of a program that is no mail server.
     Foreign,
+    /// In a mail server's log, in no form of its own: administrators write there too (Exim's `logwrite`).
+    FreeText,
     /// Of a mail server, and we do not know the form.
     NotUnderstood,
 }

@@ -269,6 +269,11 @@ fn without_id(text: &[u8]) -> Option<Event<'_>> {
     if let Some(rest) = text.strip_prefix(b"Failed to ").or_else(|| text.strip_prefix(b"failed to ")) {
         return Some(Event::Trouble { severity: Severity::Error, text: rest });
     }
+    if starts_with_any(text, &[b"expansion of ", b"WARNING: ", b"(SSL_", b"(gnutls_"])
+        || has(text, b" verb not allowed in ")
+    {
+        return Some(Event::Trouble { severity: Severity::Error, text });
+    }
     let grave =
         has(text, b"configuration error") || has(text, b"Exim configuration error") || text.starts_with(b"Cannot ");
     if grave || starts_with_any(text, &[b"socket bind() to port", b"Memory allocation failed"]) {
@@ -283,7 +288,17 @@ fn host_in(text: &[u8]) -> Peer<'_> {
 }
 
 fn is_known_remark(text: &[u8]) -> bool {
-    let known: [&[u8]; 42] = [
+    let known: [&[u8]; 52] = [
+        b"rejected ",
+        b"VRFY failed ",
+        b"EXPN ",
+        b"ETRN ",
+        b"exec of ",
+        b"timed out while ",
+        b"invalid ",
+        b"ignoring AUTH=",
+        b"ACL for ",
+        b"Connections=",
         b"Start queue run: pid=",
         b"End queue run: pid=",
         b"cwd=",

@@ -29,13 +29,15 @@ pub struct Grammars {
     instances: Vec<Vec<u8>>,
     /// Answers for tags, the one that was asked for last in front: a log has few of them in a row.
     tags: Vec<(Vec<u8>, Option<Program>)>,
+    /// A line without a tag proved to be Exim's: the file is its log.
+    exim: bool,
 }
 
 impl Grammars {
     /// What a line says, and who wrote it.
     pub fn read<'a>(&mut self, line: &Line<'a>) -> (Option<Program>, Meaning<'a>) {
         if line.tag.is_empty() {
-            return untagged(line.text);
+            return self.untagged(line.text);
         }
         let program = self.program(line);
         let event = match program {
@@ -85,6 +87,30 @@ impl Grammars {
         }
         by_name(tag)
     }
+
+    /// A file that a server writes itself.
+    fn untagged<'a>(&mut self, text: &'a [u8]) -> (Option<Program>, Meaning<'a>) {
+        if text.first() == Some(&b'#') {
+            let meaning = filters::read(b"rspamd", text).map_or(Meaning::NotUnderstood, Meaning::Understood);
+            return (Some(Program::Filter), meaning);
+        }
+        if let Some((service, rest)) = dovecot::own_file(text) {
+            let meaning = dovecot::read(service, rest).map_or(Meaning::NotUnderstood, Meaning::Understood);
+            return (Some(Program::Dovecot), meaning);
+        }
+        // syslog's own, without a tag.
+        if text.starts_with(b"last message repeated ") || text.starts_with(b"--- last message repeated ") {
+            return (None, Meaning::Foreign);
+        }
+        match exim::read(text) {
+            Some(event) => {
+                self.exim |= !matches!(event, Event::Trouble { .. });
+                (Some(Program::Exim), Meaning::Understood(event))
+            }
+            None if self.exim => (Some(Program::Exim), Meaning::FreeText),
+            None => (None, Meaning::NotUnderstood),
+        }
+    }
 }
 
 fn last_part(tag: &[u8]) -> &[u8] {
@@ -103,25 +129,5 @@ fn by_name(tag: &[u8]) -> Option<Program> {
         | b"spamd" | b"clamav" | b"milter" | b"spamass" | b"openarc" => Some(Program::Filter),
         // Dovecot's own files: the tag is the service.
         _ => dovecot::is_service(tag).then_some(Program::Dovecot),
-    }
-}
-
-/// A file that a server writes itself.
-fn untagged(text: &[u8]) -> (Option<Program>, Meaning<'_>) {
-    if text.first() == Some(&b'#') {
-        let meaning = filters::read(b"rspamd", text).map_or(Meaning::NotUnderstood, Meaning::Understood);
-        return (Some(Program::Filter), meaning);
-    }
-    if let Some((service, rest)) = dovecot::own_file(text) {
-        let meaning = dovecot::read(service, rest).map_or(Meaning::NotUnderstood, Meaning::Understood);
-        return (Some(Program::Dovecot), meaning);
-    }
-    // syslog's own, without a tag.
-    if text.starts_with(b"last message repeated ") || text.starts_with(b"--- last message repeated ") {
-        return (None, Meaning::Foreign);
-    }
-    match exim::read(text) {
-        Some(event) => (Some(Program::Exim), Meaning::Understood(event)),
-        None => (None, Meaning::NotUnderstood),
     }
 }

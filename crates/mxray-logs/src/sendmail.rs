@@ -89,7 +89,10 @@ fn with_id<'a>(id: &'a [u8], rest: &'a [u8]) -> Option<Event<'a>> {
         b"collect: ",
         b"[",
     ];
-    (starts_with_any(rest, &known) || has(rest, b" did not issue ")).then_some(Event::Remark)
+    let session = has(rest, b" did not issue ")
+        || rest.ends_with(b"[rejected]")
+        || starts_with_any(rest, &[b"rejecting commands from"]);
+    (starts_with_any(rest, &known) || session).then_some(Event::Remark)
 }
 
 /// `key=value, `; a value ends where `, key=` follows, for recipients are a list with commas.

@@ -84,9 +84,11 @@ pub struct Lines {
     pub read: u64,
     pub understood: u64,
     pub foreign: u64,
+    /// Of the foreign ones, those that stand in a mail server's own file: what administrators let it write.
+    pub free_text: u64,
     pub not_understood: u64,
     pub outside_window: u64,
-    /// Of those not understood, some: one of each beginning.
+    /// Of those not understood and of the free texts, some: one of each beginning.
     pub samples: Vec<String>,
 }
 
@@ -186,6 +188,11 @@ impl Analysis {
         self.continuation = matches!(program, Some(Program::Exim | Program::Dovecot));
         match meaning {
             Meaning::Foreign => self.lines.foreign += 1,
+            Meaning::FreeText => {
+                self.lines.foreign += 1;
+                self.lines.free_text += 1;
+                self.sample(raw, line.text);
+            }
             Meaning::NotUnderstood => self.not_understood(raw, line.text),
             Meaning::Understood(event) => {
                 self.lines.understood += 1;
@@ -209,6 +216,10 @@ impl Analysis {
 
     fn not_understood(&mut self, raw: &[u8], text: &[u8]) {
         self.lines.not_understood += 1;
+        self.sample(raw, text);
+    }
+
+    fn sample(&mut self, raw: &[u8], text: &[u8]) {
         // Words without digits: a hundred lines that differ in their numbers are one sample.
         let head: Vec<u8> = text.iter().filter(|byte| !byte.is_ascii_digit()).take(24).copied().collect();
         if self.lines.samples.len() < SAMPLES_MAX && self.sample_heads.insert(head) {

@@ -60,6 +60,8 @@ pub struct LinesOut {
     pub read: u64,
     pub understood: u64,
     pub foreign: u64,
+    /// Of the foreign, those in a mail server's own file: what administrators let it write.
+    pub free_text: u64,
     pub not_understood: u64,
     pub outside_window: u64,
     pub samples: Vec<String>,
@@ -293,6 +295,7 @@ impl Analysis {
                 read: self.lines.read,
                 understood: self.lines.understood,
                 foreign: self.lines.foreign,
+                free_text: self.lines.free_text,
                 not_understood: self.lines.not_understood,
                 outside_window: self.lines.outside_window,
                 samples: self.lines.samples.clone(),
