@@ -21,14 +21,17 @@ pub enum Program {
 
 /// Most tags that are remembered. A tag is a service of this host: a few dozen.
 const TAGS_MAX: usize = 4096;
+const SLOTS: usize = 256;
 
 /// What has been learned of names so far.
 #[derive(Debug, Clone, Default)]
 pub struct Grammars {
     /// First parts of tags that proved to be Postfix's.
     instances: Vec<Vec<u8>>,
-    /// Answers for tags, the one that was asked for last in front: a log has few of them in a row.
+    /// Answers for tags.
     tags: Vec<(Vec<u8>, Option<Program>)>,
+    /// Where to look first in `tags`.
+    slots: Vec<u16>,
     /// A line without a tag proved to be Exim's: the file is its log.
     exim: bool,
 }
@@ -53,17 +56,29 @@ impl Grammars {
     }
 
     fn program(&mut self, line: &Line<'_>) -> Option<Program> {
-        if let Some(at) = self.tags.iter().position(|(tag, _)| tag == line.tag) {
-            if at > 8 {
-                self.tags.swap(at, 0);
-                return self.tags[0].1;
-            }
-            return self.tags[at].1;
+        let tag = line.tag;
+        // Length and two letters tell the tags of a host apart nearly always.
+        let letter = |at: usize| usize::from(tag.get(at).copied().unwrap_or(0));
+        let slot = (tag.len() * 31 + letter(tag.len().saturating_sub(1)) * 7 + letter(tag.len() / 2)) % SLOTS;
+        let guess = self.slots.get(slot).copied().unwrap_or(0);
+        if let Some((known, program)) = self.tags.get(usize::from(guess))
+            && known == tag
+        {
+            return *program;
         }
-        let program = self.learned(line);
+        let at = self.tags.iter().position(|(known, _)| known == tag);
+        let program = match at {
+            Some(at) => self.tags[at].1,
+            None => self.learned(line),
+        };
         // An unknown label may prove to be Postfix's later: what is foreign is not remembered until it is so by shape.
-        if (program.is_some() || !line.tag.contains(&b'/')) && self.tags.len() < TAGS_MAX {
-            self.tags.push((line.tag.to_vec(), program));
+        let keep = at.is_some() || ((program.is_some() || !tag.contains(&b'/')) && self.tags.len() < TAGS_MAX);
+        if keep {
+            if at.is_none() {
+                self.tags.push((tag.to_vec(), program));
+            }
+            self.slots.resize(SLOTS, 0);
+            self.slots[slot] = u16::try_from(at.unwrap_or(self.tags.len() - 1)).unwrap_or(0);
         }
         program
     }

@@ -5,7 +5,7 @@ use mxray_mail::causes::Cause;
 use crate::stamp::Stamp;
 
 /// Instance and queue id: what lines of one message share.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Key {
     pub origin: u16,
     length: u8,
@@ -27,6 +27,33 @@ impl Key {
         &self.id[..usize::from(self.length)]
     }
 }
+
+/// Queue ids are chosen by our own server, not by strangers, and are looked up for each line: a quick hash is enough.
+impl std::hash::Hash for Key {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        state.write_u64(crate::sketch::hashed(self.id()) ^ u64::from(self.origin).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    }
+}
+
+/// Passes on the hash that a [`Key`] made.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Passing(u64);
+
+impl std::hash::Hasher for Passing {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        self.0 = crate::sketch::hashed(bytes);
+    }
+
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
+    }
+}
+
+pub type ByKey<V> = std::collections::HashMap<Key, V, std::hash::BuildHasherDefault<Passing>>;
 
 /// Where one recipient stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

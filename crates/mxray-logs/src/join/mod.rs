@@ -23,7 +23,7 @@ use crate::grammar::{Grammars, Program};
 use crate::reader::Read;
 use crate::sketch::{Heavy, Minutes, Percentiles};
 use crate::stamp::Stamp;
-use life::{Key, Life};
+use life::{ByKey, Key, Life};
 pub use summary::Summary;
 use sums::{AccountSums, CauseSums, Incident, ReceiverSums, SenderSums, Totals};
 use table::{OTHERS, Table};
@@ -78,6 +78,24 @@ pub struct Story {
     pub lines: Vec<(Option<Stamp>, String)>,
 }
 
+/// A server: which host, which instance.
+#[derive(Debug, Clone)]
+struct OriginName {
+    host: Box<[u8]>,
+    instance: Box<[u8]>,
+    both: Box<[u8]>,
+}
+
+/// A life that ended lately.
+#[derive(Debug, Clone, Copy)]
+struct Ended {
+    /// It was counted as received.
+    counted: bool,
+    first: Stamp,
+    /// Number of this end: a used id may end twice.
+    number: u64,
+}
+
 /// How many lines were what.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Lines {
@@ -105,12 +123,12 @@ pub struct Analysis {
     sample_heads: HashSet<Vec<u8>>,
     first: Option<Stamp>,
     last: Option<Stamp>,
-    origins: Vec<(Box<[u8]>, Box<[u8]>)>,
+    origins: Vec<OriginName>,
     origin_last: u16,
-    lives: HashMap<Key, Life>,
-    /// Whether it was counted as received, and when it began.
-    ended: HashMap<Key, (bool, Stamp)>,
-    ended_order: VecDeque<Key>,
+    lives: ByKey<Life>,
+    ended: ByKey<Ended>,
+    ended_order: VecDeque<(Key, u64)>,
+    ends: u64,
     receivers: Table<ReceiverSums>,
     /// Host names whose receiver is known already.
     receiver_of: HashMap<Box<[u8]>, u32>,
@@ -144,9 +162,10 @@ impl Analysis {
             last: None,
             origins: Vec::new(),
             origin_last: 0,
-            lives: HashMap::new(),
-            ended: HashMap::new(),
+            lives: ByKey::default(),
+            ended: ByKey::default(),
             ended_order: VecDeque::new(),
+            ends: 0,
             receivers: Table::new(RECEIVERS_MAX),
             receiver_of: HashMap::new(),
             senders: Table::new(SENDERS_MAX),
@@ -238,13 +257,14 @@ impl Analysis {
             Some(Program::Sendmail) => b"sendmail",
             None => b"",
         };
-        let is = |origin: &(Box<[u8]>, Box<[u8]>)| *origin.1 == *instance && *origin.0 == *host;
+        let is = |origin: &OriginName| *origin.instance == *instance && *origin.host == *host;
         if self.origins.get(usize::from(self.origin_last)).is_some_and(is) {
             return self.origin_last;
         }
         let at = self.origins.iter().position(is).unwrap_or_else(|| {
             if self.origins.len() < ORIGINS_MAX {
-                self.origins.push((host.into(), instance.into()));
+                let both = [host, &b" "[..], instance].concat();
+                self.origins.push(OriginName { host: host.into(), instance: instance.into(), both: both.into() });
             }
             self.origins.len() - 1
         });
@@ -254,7 +274,7 @@ impl Analysis {
 
     /// The first server seen on the same host.
     fn beside(&self, host: &[u8]) -> u16 {
-        let at = self.origins.iter().position(|origin| *origin.0 == *host && *origin.1 != *b"dovecot");
+        let at = self.origins.iter().position(|origin| *origin.host == *host && *origin.instance != *b"dovecot");
         at.and_then(|at| u16::try_from(at).ok()).unwrap_or(0)
     }
 
@@ -279,8 +299,7 @@ impl Analysis {
     }
 
     fn story(&self, key: Key, life: &Life) -> Story {
-        let (host, instance) =
-            self.origins.get(usize::from(key.origin)).map_or((&[][..], &[][..]), |(host, name)| (host, name));
+        let (host, instance) = self.origin_names(key.origin);
         Story {
             queue_id: untrusted(key.id()),
             host: untrusted(host),
@@ -289,6 +308,10 @@ impl Analysis {
             message_id: untrusted(&life.message_id),
             lines: life.lines.clone(),
         }
+    }
+
+    fn origin_names(&self, origin: u16) -> (&[u8], &[u8]) {
+        self.origins.get(usize::from(origin)).map_or((&[], &[]), |origin| (&origin.host, &origin.instance))
     }
 
     fn is_wanted(&self, key: &Key, life: &Life) -> bool {

@@ -6,7 +6,7 @@ use mxray_model::text::untrusted;
 use super::life::{Birth, End, Key, Life, Recipient, State};
 use super::receiver::{Host, host_of, operator_of};
 use super::sums::{CauseSums, Incident, Recipients};
-use super::{Analysis, CAUSES_MAX, ENDED_MAX, INCIDENTS_MAX, OTHERS, STORIES_MAX, STORY_LINES_MAX, Selection};
+use super::{Analysis, CAUSES_MAX, ENDED_MAX, Ended, INCIDENTS_MAX, OTHERS, STORIES_MAX, STORY_LINES_MAX, Selection};
 use crate::envelope::Line;
 use crate::event::{Arrival, Attempt, Event, Refusal, Severity, Status};
 use crate::sketch::hashed;
@@ -177,7 +177,9 @@ impl Analysis {
             return Some(own);
         }
         let origins = u16::try_from(self.origins.len()).unwrap_or(u16::MAX);
-        let fits = |key: &Key| known(key) && self.lives.get(key).is_none_or(|life| life.first <= now);
+        let fits = |key: &Key| {
+            key.origin != but.origin && known(key) && self.lives.get(key).is_none_or(|life| life.first <= now)
+        };
         (0..origins).map(|origin| Key::new(origin, id)).find(fits)
     }
 
@@ -403,12 +405,12 @@ impl Analysis {
                 life.client = client;
                 life.wanted |= wanted;
             }
-        } else if let Some((counted, first)) = self.ended.get_mut(&child) {
-            if parent.as_ref().is_some_and(|(parent, ..)| *first < *parent) {
+        } else if let Some(ended) = self.ended.get_mut(&child) {
+            if parent.as_ref().is_some_and(|(parent, ..)| ended.first < *parent) {
                 return false;
             }
             // It ended already, and was taken for a message of its own.
-            if std::mem::take(counted) {
+            if std::mem::take(&mut ended.counted) {
                 self.totals.received = self.totals.received.saturating_sub(1);
                 self.totals.continued += 1;
             }
@@ -526,11 +528,12 @@ impl Analysis {
                 self.fold(key, &life, &folded);
             }
         }
-        self.ended.insert(key, (counted, life.first));
-        self.ended_order.push_back(key);
+        self.ends += 1;
+        self.ended.insert(key, Ended { counted, first: life.first, number: self.ends });
+        self.ended_order.push_back((key, self.ends));
         if self.ended_order.len() > ENDED_MAX
-            && let Some(oldest) = self.ended_order.pop_front()
-            && !self.ended_order.contains_recent(&oldest)
+            && let Some((oldest, number)) = self.ended_order.pop_front()
+            && self.ended.get(&oldest).is_some_and(|ended| ended.number == number)
         {
             self.ended.remove(&oldest);
         }
@@ -557,12 +560,9 @@ impl Analysis {
             self.minutes.add(life.first.minute(), 4, 1);
         }
         let domain = memchr::memrchr(b'@', &life.sender).map_or(&b""[..], |at| &life.sender[at + 1..]);
-        let instance = self
-            .origins
-            .get(usize::from(key.origin))
-            .map_or(Vec::new(), |(host, name)| [host, &b" "[..], name].concat());
+        let instance = self.origins.get(usize::from(key.origin)).map_or(&[][..], |origin| &origin.both);
         for (table, name) in
-            [(&mut self.senders, domain), (&mut self.clients, &*life.client), (&mut self.instances, &instance)]
+            [(&mut self.senders, domain), (&mut self.clients, &*life.client), (&mut self.instances, instance)]
         {
             if !name.is_empty() {
                 let sums = table.named(name);
@@ -587,17 +587,6 @@ fn arrival_is_pickup(arrival: &Arrival<'_>) -> bool {
         && arrival.message_id.is_none()
         && arrival.size.is_none()
         && arrival.recipients.is_none()
-}
-
-trait Contains {
-    fn contains_recent(&self, key: &Key) -> bool;
-}
-
-impl Contains for std::collections::VecDeque<Key> {
-    /// An id that was used again lately stays known. Only the last few are looked at: more would cost more than it is worth.
-    fn contains_recent(&self, key: &Key) -> bool {
-        self.iter().rev().take(64).any(|other| other == key)
-    }
 }
 
 /// What one life adds to the sums.

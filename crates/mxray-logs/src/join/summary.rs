@@ -423,15 +423,13 @@ impl Analysis {
     }
 
     fn incidents_out(&self) -> Vec<IncidentOut> {
-        let origin =
-            |number: u16| self.origins.get(usize::from(number)).map_or((&[][..], &[][..]), |(host, name)| (host, name));
         self.incidents
             .iter()
             .map(|incident| IncidentOut {
                 first: incident.first.rfc3339(),
                 last: incident.last.rfc3339(),
-                host: untrusted(origin(incident.origin).0),
-                instance: untrusted(origin(incident.origin).1),
+                host: untrusted(self.origin_names(incident.origin).0),
+                instance: untrusted(self.origin_names(incident.origin).1),
                 panic: incident.panic,
                 text: incident.text.clone(),
                 lines: incident.lines,

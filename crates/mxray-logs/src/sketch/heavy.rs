@@ -31,7 +31,7 @@ impl Heavy {
     pub fn add(&mut self, name: &[u8], count: u64) {
         let name = &name[..name.len().min(NAME_BYTES_MAX)];
         if let Some(own) = self.counts.get_mut(name) {
-            *own += count;
+            *own = own.saturating_add(count);
             return;
         }
         self.counts.insert(name.into(), count);
@@ -56,14 +56,15 @@ impl Heavy {
             *count = count.saturating_sub(cut);
             *count > 0
         });
-        self.error += cut;
+        self.error = self.error.saturating_add(cut);
     }
 
     pub fn merge(&mut self, other: &Heavy) {
         for (name, count) in &other.counts {
-            *self.counts.entry(name.clone()).or_default() += count;
+            let own = self.counts.entry(name.clone()).or_default();
+            *own = own.saturating_add(*count);
         }
-        self.error += other.error;
+        self.error = self.error.saturating_add(other.error);
         self.shrink();
     }
 

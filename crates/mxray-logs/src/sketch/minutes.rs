@@ -36,7 +36,7 @@ impl<const COUNTS: usize> Minutes<COUNTS> {
         if let Some((_, counts)) = &mut self.last
             && let Some(own) = counts.get_mut(which)
         {
-            *own += count;
+            *own = own.saturating_add(count);
         }
     }
 
@@ -50,7 +50,7 @@ impl<const COUNTS: usize> Minutes<COUNTS> {
 
     fn put_in(&mut self, key: i64, counts: &[u64; COUNTS]) {
         let own = self.counts.entry(key).or_insert([0; COUNTS]);
-        own.iter_mut().zip(counts).for_each(|(own, count)| *own += count);
+        own.iter_mut().zip(counts).for_each(|(own, count)| *own = own.saturating_add(*count));
     }
 
     fn coarsen(&mut self) {
@@ -70,7 +70,7 @@ impl<const COUNTS: usize> Minutes<COUNTS> {
     pub fn rows(&self) -> Vec<(i64, [u64; COUNTS])> {
         let mut whole = self.clone();
         whole.settle();
-        whole.counts.iter().map(|(key, counts)| (key * STEPS[whole.step], *counts)).collect()
+        whole.counts.iter().map(|(key, counts)| (key.saturating_mul(STEPS[whole.step]), *counts)).collect()
     }
 
     pub fn merge(&mut self, other: &Minutes<COUNTS>) {

@@ -38,7 +38,7 @@ impl Percentiles {
         let rank = ((share.clamp(0.0, 1.0) * self.count as f64).ceil() as u64).max(1);
         let mut seen = 0;
         for (bucket, count) in self.buckets.iter().enumerate() {
-            seen += count;
+            seen = u64::saturating_add(seen, *count);
             if seen >= rank {
                 return Some(middle_of(bucket));
             }
@@ -51,9 +51,9 @@ impl Percentiles {
             self.buckets.resize(other.buckets.len(), 0);
         }
         for (own, other) in self.buckets.iter_mut().zip(&other.buckets) {
-            *own += other;
+            *own = own.saturating_add(*other);
         }
-        self.count += other.count;
+        self.count = self.count.saturating_add(other.count);
     }
 
     pub fn to_bytes(&self) -> Vec<u8> {

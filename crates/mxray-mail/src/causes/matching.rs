@@ -4,6 +4,7 @@
 //! file: what is special to a receiver stands before what all say.
 
 use std::cell::RefCell;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use aho_corasick::{AhoCorasick, MatchKind};
 use serde::Deserialize;
@@ -128,6 +129,8 @@ pub struct Rules {
     /// Rules without words, which a receiver and a code are enough for.
     wordless: Vec<u32>,
     sources: usize,
+    /// Tells these rules from others in the cache of a thread.
+    number: u64,
 }
 
 #[derive(Default)]
@@ -135,7 +138,15 @@ struct Scratch {
     words: Vec<u8>,
     found: Vec<u32>,
     candidates: Vec<u32>,
+    /// Rules that the same words had lately, by a hash of them and of all that the answer depends on. The same reply is said
+    /// a thousand times in a row.
+    lately: Vec<(u64, u32)>,
 }
+
+const LATELY: usize = 1_024;
+const NO_RULE: u32 = u32::MAX;
+
+static NEXT: AtomicU64 = AtomicU64::new(1);
 
 thread_local! {
     static SCRATCH: RefCell<Scratch> = RefCell::default();
@@ -232,6 +243,7 @@ impl Rules {
             rules_of_word,
             wordless,
             sources: file.source.len(),
+            number: NEXT.fetch_add(1, Ordering::Relaxed),
         })
     }
 
@@ -324,6 +336,36 @@ impl Rules {
         scratch: &mut Scratch,
     ) -> Option<&Compiled> {
         normal_form(words, &mut scratch.words);
+        let hash = self.hash(&scratch.words, codes, receiver, speaker);
+        scratch.lately.resize(LATELY, (0, NO_RULE));
+        let slot = (hash % LATELY as u64) as usize;
+        if let Some((_, rule)) = scratch.lately.get(slot).filter(|(known, _)| *known == hash) {
+            return self.rules.get(*rule as usize);
+        }
+        let rule = self.searched(codes, receiver, speaker, scratch);
+        scratch.lately[slot] = (hash, rule.unwrap_or(NO_RULE));
+        self.rules.get(rule? as usize)
+    }
+
+    /// FNV-1a, eight bytes at a time, seeded with which rules these are.
+    fn hash(&self, words: &[u8], codes: Codes, receiver: Option<usize>, speaker: Speaker) -> u64 {
+        let (class, subject, detail) = codes.enhanced.unwrap_or_default();
+        let around = [
+            self.number,
+            u64::from(codes.reply.unwrap_or(0)),
+            u64::from(class) << 32 | u64::from(subject) << 16 | u64::from(detail),
+            receiver.map_or(0, |receiver| receiver as u64 + 1),
+            u64::from(speaker == Speaker::Ours) + 1,
+        ];
+        let mix = |hash: u64, value: u64| (hash ^ value).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29);
+        let hash = around.into_iter().fold(words.len() as u64, mix);
+        let chunks = words.chunks_exact(8);
+        let rest = chunks.remainder();
+        let hash = chunks.fold(hash, |hash, chunk| mix(hash, u64::from_le_bytes(chunk.try_into().unwrap_or_default())));
+        rest.iter().fold(hash, |hash, byte| mix(hash, u64::from(*byte))).max(1)
+    }
+
+    fn searched(&self, codes: Codes, receiver: Option<usize>, speaker: Speaker, scratch: &mut Scratch) -> Option<u32> {
         scratch.found.clear();
         for found in self.words.find_overlapping_iter(&scratch.words) {
             let word = found.pattern().as_u32();
@@ -337,8 +379,8 @@ impl Rules {
             scratch.candidates.extend_from_slice(&self.rules_of_word[*word as usize]);
         }
         scratch.candidates.sort_unstable();
-        let fits = |rule: &&Compiled| rule.fits(&scratch.found, codes, receiver, speaker);
-        scratch.candidates.iter().map(|rule| &self.rules[*rule as usize]).find(fits)
+        let fits = |rule: &u32| self.rules[*rule as usize].fits(&scratch.found, codes, receiver, speaker);
+        scratch.candidates.iter().copied().find(fits)
     }
 }
 

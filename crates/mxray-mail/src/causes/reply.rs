@@ -2,6 +2,10 @@
 //!
 //! What must not live here: what a reply means.
 
+use std::sync::LazyLock;
+
+use memchr::memmem::Finder;
+
 /// The codes of a reply and where its words begin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Codes {
@@ -24,16 +28,18 @@ pub struct Unwrapped<'a> {
 /// Longest text that is looked at. A reply is at most a few lines (RFC 5321 section 4.5.3.1.5); a bounce's body may be more.
 pub const TEXT_BYTES_MAX: usize = 8192;
 
-fn find(text: &[u8], what: &[u8]) -> Option<usize> {
-    memchr::memmem::find(text, what)
-}
+/// Built once: a reply is short, and to prepare a search would take longer than the search.
+static HOST: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("host "));
+static SAID: LazyLock<[Finder<'static>; 3]> =
+    LazyLock::new(|| [" said: ", "said:\n", "refused to talk to me: "].map(Finder::new));
+static IN_REPLY: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("(in reply to "));
 
 /// Takes a reply out of what others wrapped around it, innermost last: `host X said: …` (Postfix), `SMTP error from remote
 /// mail server after …: host X: …` (Exim), `smtp; …` (RFC 3464), `Remote host said: …` (qmail).
 pub fn unwrap(text: &[u8]) -> Unwrapped<'_> {
     let text = &text[..text.len().min(TEXT_BYTES_MAX)];
     let mut found = Unwrapped { host: None, codes: Codes::default(), words: text };
-    if let Some(at) = find(text, b"host ") {
+    if let Some(at) = HOST.find(text) {
         let named = &text[at + 5..];
         let end = named.iter().position(|byte| matches!(byte, b'[' | b' ' | b':' | b'\n')).unwrap_or(0);
         // `Remote host said` names none.
@@ -41,12 +47,12 @@ pub fn unwrap(text: &[u8]) -> Unwrapped<'_> {
             found.host = Some(&named[..end]);
         }
     }
-    for wrap in [&b" said: "[..], b"said:\n", b"refused to talk to me: "] {
-        if let Some(at) = find(found.words, wrap) {
-            found.words = &found.words[at + wrap.len()..];
+    for wrap in &*SAID {
+        if let Some(at) = wrap.find(found.words) {
+            found.words = &found.words[at + wrap.needle().len()..];
         }
     }
-    if let Some(at) = find(found.words, b"(in reply to ") {
+    if let Some(at) = IN_REPLY.find(found.words) {
         found.words = found.words[..at].trim_ascii_end();
     }
     found.codes = codes(found.words);
