@@ -56,7 +56,9 @@ impl Default for Options {
 }
 
 /// Ids of lives that ended lately, so that a link that is told late finds them.
-const ENDED_MAX: usize = 65_536;
+const ENDED_MAX: usize = 16_384;
+/// Names that are remembered to find something quickly; forgotten as a whole when there are more.
+const REMEMBERED_MAX: usize = 65_536;
 const RECEIVERS_MAX: usize = 2_048;
 const SENDERS_MAX: usize = 8_192;
 const CAUSES_MAX: usize = 10_000;

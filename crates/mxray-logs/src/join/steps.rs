@@ -6,7 +6,10 @@ use mxray_model::text::untrusted;
 use super::life::{Birth, End, Key, Life, Recipient, State};
 use super::receiver::{Host, host_of, operator_of};
 use super::sums::{CauseSums, Incident, Recipients};
-use super::{Analysis, CAUSES_MAX, ENDED_MAX, Ended, INCIDENTS_MAX, OTHERS, STORIES_MAX, STORY_LINES_MAX, Selection};
+use super::{
+    Analysis, CAUSES_MAX, ENDED_MAX, Ended, INCIDENTS_MAX, OTHERS, REMEMBERED_MAX, STORIES_MAX, STORY_LINES_MAX,
+    Selection,
+};
 use crate::envelope::Line;
 use crate::event::{Arrival, Attempt, Event, Refusal, Severity, Status};
 use crate::sketch::hashed;
@@ -51,7 +54,7 @@ impl Analysis {
             Event::Login { account, client, granted } => self.login(stamp, account, client.address, granted),
             Event::Tls { peer, towards: true } => {
                 if let Some(pid) = line.pid {
-                    if self.tls_peers.len() > ENDED_MAX {
+                    if self.tls_peers.len() > REMEMBERED_MAX {
                         self.tls_peers.clear();
                     }
                     self.tls_peers.insert((origin, pid), hashed(peer.address));
@@ -310,7 +313,7 @@ impl Analysis {
         };
         let number = self.receivers.number(&name);
         // Forgotten as a whole when it is full: it is found again.
-        if self.receiver_of.len() > ENDED_MAX {
+        if self.receiver_of.len() > REMEMBERED_MAX {
             self.receiver_of.clear();
         }
         self.receiver_of.insert(host.into(), number);

@@ -15,13 +15,15 @@ pub struct Minutes<const COUNTS: usize> {
     /// Index into [`STEPS`].
     step: usize,
     counts: BTreeMap<i64, [u64; COUNTS]>,
-    /// The one that was counted last: lines come in order.
-    last: Option<(i64, [u64; COUNTS])>,
+    /// The steps that were counted last, by their lowest bits: lines come nearly in order.
+    lately: Vec<Option<(i64, [u64; COUNTS])>>,
 }
+
+const LATELY: i64 = 64;
 
 impl<const COUNTS: usize> Default for Minutes<COUNTS> {
     fn default() -> Self {
-        Minutes { step: 0, counts: BTreeMap::new(), last: None }
+        Minutes { step: 0, counts: BTreeMap::new(), lately: Vec::new() }
     }
 }
 
@@ -29,20 +31,25 @@ impl<const COUNTS: usize> Minutes<COUNTS> {
     /// Counts one of kind `which` in a minute since 1970.
     pub fn add(&mut self, minute: i64, which: usize, count: u64) {
         let key = minute.div_euclid(STEPS[self.step]);
-        if self.last.as_ref().is_none_or(|(last, _)| *last != key) {
-            self.settle();
-            self.last = Some((key, [0; COUNTS]));
-        }
-        if let Some((_, counts)) = &mut self.last
-            && let Some(own) = counts.get_mut(which)
-        {
+        self.lately.resize(LATELY as usize, None);
+        let Some(slot) = self.lately.get_mut(key.rem_euclid(LATELY) as usize) else { return };
+        let settled = slot.take_if(|(known, _)| *known != key);
+        let (_, counts) = slot.get_or_insert((key, [0; COUNTS]));
+        if let Some(own) = counts.get_mut(which) {
             *own = own.saturating_add(count);
+        }
+        if let Some((key, counts)) = settled {
+            self.put_in(key, &counts);
+            if self.counts.len() > STEPS_MAX {
+                self.settle();
+            }
         }
     }
 
     fn settle(&mut self) {
-        let Some((key, counts)) = self.last.take() else { return };
-        self.put_in(key, &counts);
+        for (key, counts) in std::mem::take(&mut self.lately).into_iter().flatten() {
+            self.put_in(key, &counts);
+        }
         while self.counts.len() > STEPS_MAX && self.step + 1 < STEPS.len() {
             self.coarsen();
         }

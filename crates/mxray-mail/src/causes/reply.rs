@@ -138,7 +138,7 @@ fn enhanced(text: &[u8]) -> Option<(u8, u16, u16)> {
 pub fn normal_form(words: &[u8], out: &mut Vec<u8>) {
     out.clear();
     let mut after_code = false;
-    for word in words.split(|byte| byte.is_ascii_whitespace()) {
+    for word in words.split(u8::is_ascii_whitespace) {
         if word.is_empty() {
             continue;
         }
