@@ -109,7 +109,7 @@ fn has_login(text: &[u8]) -> bool {
 ///
 /// Which elements stand there is configurable (`login_log_format_elements`): each is looked for by its name.
 fn login(text: &[u8]) -> Option<Event<'_>> {
-    let address = value(text, b"rip=", b",").map(|address| address.trim_ascii_end());
+    let address = value(text, b"rip=", b",").map(<[u8]>::trim_ascii_end);
     let client = Peer { name: b"", address: address.unwrap_or_default() };
     let account = value(text, b"user=<", b">").unwrap_or_default();
     if text.starts_with(b"Login: ") || text.starts_with(b"Logged in") {

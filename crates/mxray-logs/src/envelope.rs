@@ -226,7 +226,7 @@ impl Field<'_> {
 
 impl<'de: 'a, 'a> Deserialize<'de> for Field<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(FieldVisitor).map(|field| field)
+        deserializer.deserialize_any(FieldVisitor)
     }
 }
 

@@ -214,6 +214,7 @@ pub enum Event<'a> {
 
 /// What a line is to us.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "it lives for one line, on the stack")]
 pub enum Meaning<'a> {
     Understood(Event<'a>),
     /// Of a program that is no mail server.

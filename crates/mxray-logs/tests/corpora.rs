@@ -1,6 +1,7 @@
 //! The grammars against logs that others have collected: how many lines are understood.
 //!
 //! The collections lie beside the repository (`../shared/corpus`, or where MXRAY_CORPUS says) and are not part of it.
+#![expect(clippy::unwrap_used, reason = "a test says what it expects by panicking")]
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

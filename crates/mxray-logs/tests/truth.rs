@@ -1,4 +1,5 @@
 //! Generated logs whose truth is known: the counts have to be equal, in every form.
+#![expect(clippy::unwrap_used, reason = "a test says what it expects by panicking")]
 
 #[path = "../../../bench/logs/lives.rs"]
 mod lives;

@@ -2,6 +2,7 @@
 //!
 //! The collections lie beside the repository (`../shared/corpus`, or where MXRAY_CORPUS says) and are not part of it. Their
 //! classes are mapped to our causes in `corpora/classes.tsv`; the share that agrees may not fall under `corpora/floor.tsv`.
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test says what it expects by panicking")]
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

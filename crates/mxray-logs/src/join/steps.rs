@@ -29,7 +29,7 @@ impl Analysis {
         match event {
             Event::Arrival { id, arrival, begins } => self.arrival(Key::new(origin, id), stamp, &arrival, begins),
             Event::MessageId { id, message_id, resent } => {
-                self.message_id(Key::new(origin, id), stamp, message_id, resent)
+                self.message_id(Key::new(origin, id), stamp, message_id, resent);
             }
             Event::Queued { id, sender, recipients, .. } => {
                 let life = self.life(Key::new(origin, id), stamp);

@@ -12,6 +12,7 @@ use super::sums::{AccountSums, ReceiverSums, Recipients, SenderSums};
 use super::table::{OTHERS, Row, Table};
 use super::{Analysis, COUNTED};
 use crate::sketch::Percentiles;
+use crate::stamp::Stamp;
 
 pub const SCHEMA: &str = "mxray/logs/1";
 /// Rows of each table.
@@ -287,10 +288,7 @@ impl Analysis {
         let totals = &self.totals;
         Summary {
             schema: SCHEMA,
-            window: Window {
-                first: self.first.map(|stamp| stamp.rfc3339()),
-                last: self.last.map(|stamp| stamp.rfc3339()),
-            },
+            window: Window { first: self.first.map(Stamp::rfc3339), last: self.last.map(Stamp::rfc3339) },
             lines: LinesOut {
                 read: self.lines.read,
                 understood: self.lines.understood,
@@ -439,7 +437,7 @@ impl Analysis {
 
     fn timeline_out(&self) -> Timeline {
         let rows = self.minutes.rows();
-        let at = |minute: i64| crate::stamp::Stamp(minute * 60 * crate::stamp::SECOND).rfc3339();
+        let at = |minute: i64| Stamp(minute * 60 * crate::stamp::SECOND).rfc3339();
         Timeline {
             step_minutes: self.minutes.step_minutes(),
             kinds: COUNTED,
@@ -563,9 +561,9 @@ fn account_out(name: &[u8], sums: &AccountSums) -> AccountOut {
         logins: sums.logins,
         failures: sums.failures,
         clients: sums.clients(),
-        first: sums.first.map(|stamp| stamp.rfc3339()),
-        last: sums.last.map(|stamp| stamp.rfc3339()),
-        busiest_hour: hour.map(|hour| crate::stamp::Stamp(hour * 3600 * crate::stamp::SECOND).rfc3339()),
+        first: sums.first.map(Stamp::rfc3339),
+        last: sums.last.map(Stamp::rfc3339),
+        busiest_hour: hour.map(|hour| Stamp(hour * 3600 * crate::stamp::SECOND).rfc3339()),
         busiest_hour_messages: most,
         usual_hour_messages: if others == 0 { 0.0 } else { (rest as f64 / others as f64 * 10.0).round() / 10.0 },
     }

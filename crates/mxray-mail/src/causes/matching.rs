@@ -141,10 +141,34 @@ struct Scratch {
     /// Rules that the same words had lately, by a hash of them and of all that the answer depends on. The same reply is said
     /// a thousand times in a row.
     lately: Vec<(u64, u32)>,
+    /// The same, by what was said word for word.
+    judged: Vec<Option<(u64, Judged)>>,
 }
 
 const LATELY: usize = 1_024;
 const NO_RULE: u32 = u32::MAX;
+
+/// What a reply means, in numbers.
+#[derive(Debug, Clone, Copy)]
+struct Judged {
+    cause: Cause,
+    finality: Finality,
+    retry: Retry,
+    codes: Codes,
+    rule: Option<u32>,
+    receiver: Option<usize>,
+}
+
+fn mix(hash: u64, value: u64) -> u64 {
+    (hash ^ value).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29)
+}
+
+fn mixed(hash: u64, bytes: &[u8]) -> u64 {
+    let chunks = bytes.chunks_exact(8);
+    let rest = chunks.remainder();
+    let hash = chunks.fold(hash, |hash, chunk| mix(hash, u64::from_le_bytes(chunk.try_into().unwrap_or_default())));
+    rest.iter().fold(hash, |hash, byte| mix(hash, u64::from(*byte)))
+}
 
 static NEXT: AtomicU64 = AtomicU64::new(1);
 
@@ -295,15 +319,48 @@ impl Rules {
 
     /// What a reply means.
     pub fn judge(&self, said: &Said<'_>) -> Verdict<'_> {
+        // Word for word the same reply is judged once: most servers repeat themselves.
+        let around = [self.number, said.host.len() as u64, u64::from(said.speaker == Speaker::Ours)];
+        let hash = mixed(mixed(around.into_iter().fold(said.text.len() as u64, mix), said.host), said.text).max(1);
+        let slot = (hash % LATELY as u64) as usize;
+        let known = SCRATCH.with_borrow(|scratch| scratch.judged.get(slot).copied().flatten());
+        if let Some((known, judged)) = known
+            && known == hash
+        {
+            return self.verdict(judged);
+        }
+        let judged = self.judged(said);
+        SCRATCH.with_borrow_mut(|scratch| {
+            scratch.judged.resize(LATELY, None);
+            scratch.judged[slot] = Some((hash, judged));
+        });
+        self.verdict(judged)
+    }
+
+    fn verdict(&self, judged: Judged) -> Verdict<'_> {
+        Verdict {
+            cause: judged.cause,
+            finality: judged.finality,
+            retry: judged.retry,
+            codes: judged.codes,
+            rule: judged.rule.and_then(|rule| self.rules.get(rule as usize)).map(|rule| rule.id.as_str()),
+            receiver: judged
+                .receiver
+                .and_then(|number| self.receivers.get(number))
+                .map(|receiver| receiver.name.as_str()),
+        }
+    }
+
+    fn judged(&self, said: &Said<'_>) -> Judged {
         let found = unwrap(said.text);
         let number = self.receiver_number(said.host).or_else(|| found.host.and_then(|host| self.receiver_number(host)));
-        let mut verdict = Verdict {
+        let mut verdict = Judged {
             cause: Cause::Unknown,
             finality: Cause::Unknown.finality(),
             retry: retry(found.codes),
             codes: found.codes,
             rule: None,
-            receiver: number.map(|number| self.receivers[number].name.as_str()),
+            receiver: number,
         };
         // What Postfix repeats because it did not try again: no evidence, whatever it repeats.
         if said.text.starts_with(b"delivery temporarily suspended") {
@@ -313,10 +370,10 @@ impl Rules {
         }
         let rule =
             SCRATCH.with_borrow_mut(|scratch| self.first(found.words, found.codes, number, said.speaker, scratch));
-        if let Some(rule) = rule {
+        if let Some((at, rule)) = rule.and_then(|at| Some((at, self.rules.get(at as usize)?))) {
             verdict.cause = rule.cause;
             verdict.finality = rule.finality;
-            verdict.rule = Some(&rule.id);
+            verdict.rule = Some(at);
         }
         // A reply that says "later" is not final, whatever its words; one that says "never" does not wait.
         verdict.finality = match (verdict.retry, verdict.finality) {
@@ -334,20 +391,20 @@ impl Rules {
         receiver: Option<usize>,
         speaker: Speaker,
         scratch: &mut Scratch,
-    ) -> Option<&Compiled> {
+    ) -> Option<u32> {
         normal_form(words, &mut scratch.words);
         let hash = self.hash(&scratch.words, codes, receiver, speaker);
         scratch.lately.resize(LATELY, (0, NO_RULE));
         let slot = (hash % LATELY as u64) as usize;
         if let Some((_, rule)) = scratch.lately.get(slot).filter(|(known, _)| *known == hash) {
-            return self.rules.get(*rule as usize);
+            return (*rule != NO_RULE).then_some(*rule);
         }
         let rule = self.searched(codes, receiver, speaker, scratch);
         scratch.lately[slot] = (hash, rule.unwrap_or(NO_RULE));
-        self.rules.get(rule? as usize)
+        rule
     }
 
-    /// FNV-1a, eight bytes at a time, seeded with which rules these are.
+    /// A hash of the words and of all else that the answer depends on.
     fn hash(&self, words: &[u8], codes: Codes, receiver: Option<usize>, speaker: Speaker) -> u64 {
         let (class, subject, detail) = codes.enhanced.unwrap_or_default();
         let around = [
@@ -357,12 +414,8 @@ impl Rules {
             receiver.map_or(0, |receiver| receiver as u64 + 1),
             u64::from(speaker == Speaker::Ours) + 1,
         ];
-        let mix = |hash: u64, value: u64| (hash ^ value).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29);
         let hash = around.into_iter().fold(words.len() as u64, mix);
-        let chunks = words.chunks_exact(8);
-        let rest = chunks.remainder();
-        let hash = chunks.fold(hash, |hash, chunk| mix(hash, u64::from_le_bytes(chunk.try_into().unwrap_or_default())));
-        rest.iter().fold(hash, |hash, byte| mix(hash, u64::from(*byte))).max(1)
+        mixed(hash, words).max(1)
     }
 
     fn searched(&self, codes: Codes, receiver: Option<usize>, speaker: Speaker, scratch: &mut Scratch) -> Option<u32> {

@@ -187,7 +187,9 @@ fn push(out: &mut Vec<u8>, word: &[u8]) {
 mod tests {
     use super::*;
 
-    fn read(text: &str) -> (Option<String>, Option<u16>, Option<(u8, u16, u16)>, String) {
+    type Found = (Option<String>, Option<u16>, Option<(u8, u16, u16)>, String);
+
+    fn read(text: &str) -> Found {
         let found = unwrap(text.as_bytes());
         let mut words = Vec::new();
         normal_form(found.words, &mut words);
