@@ -1,0 +1,33 @@
+//! Filters beside the queue: opendkim, opendmarc, rspamd, amavis, policy servers.
+
+use crate::cut::{starts_with_any, value};
+use crate::event::{Event, Severity};
+use crate::postfix::{is_queue_id, queue_id};
+
+/// One line. `None`: not understood.
+pub fn read<'a>(tag: &[u8], text: &'a [u8]) -> Option<Event<'a>> {
+    // A filter that names the message begins with its queue id.
+    if let Some((id, rest)) = queue_id(text) {
+        return Some(Event::Filtered { id, text: rest });
+    }
+    if tag.starts_with(b"rspamd") || text.first() == Some(&b'#') {
+        return rspamd(text);
+    }
+    if tag.starts_with(b"amavis") {
+        let id = value(text, b"Queue-ID: ", b",").filter(|id| is_queue_id(id));
+        return Some(id.map_or(Event::Remark, |id| Event::Filtered { id, text }));
+    }
+    // Short lines of small daemons: an error by its word, else a remark.
+    let error = starts_with_any(text, &[b"error", b"can't ", b"cannot ", b"unable to "]);
+    Some(if error { Event::Trouble { severity: Severity::Error, text } } else { Event::Remark })
+}
+
+/// Its own file: `#123(normal) <task>; task; rspamd_task_write_log: id: <…>, qid: <…>, …`; under syslog without the number.
+fn rspamd(text: &[u8]) -> Option<Event<'_>> {
+    if let Some(id) = value(text, b"qid: <", b">").filter(|id| is_queue_id(id)) {
+        return Some(Event::Filtered { id, text });
+    }
+    // `<task>; module; function: text`
+    let shape = text.contains(&b';') && text.contains(&b'<');
+    shape.then_some(Event::Remark)
+}

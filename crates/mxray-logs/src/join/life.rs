@@ -1,0 +1,143 @@
+//! One message while it is on its way: what its lines told, until it ends.
+
+use mxray_mail::causes::Cause;
+
+use crate::stamp::Stamp;
+
+/// Instance and queue id: what lines of one message share.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Key {
+    pub origin: u16,
+    length: u8,
+    id: [u8; ID_BYTES_MAX],
+}
+
+/// Postfix's long ids have at most 20 characters, Exim's 23.
+const ID_BYTES_MAX: usize = 29;
+
+impl Key {
+    pub fn new(origin: u16, id: &[u8]) -> Key {
+        let length = id.len().min(ID_BYTES_MAX);
+        let mut key = Key { origin, length: length as u8, id: [0; ID_BYTES_MAX] };
+        key.id[..length].copy_from_slice(&id[..length]);
+        key
+    }
+
+    pub fn id(&self) -> &[u8] {
+        &self.id[..usize::from(self.length)]
+    }
+}
+
+/// Queue ids are chosen by our own server, not by strangers, and are looked up for each line: a quick hash is enough.
+impl std::hash::Hash for Key {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        state.write_u64(crate::sketch::hashed(self.id()) ^ u64::from(self.origin).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    }
+}
+
+/// Passes on the hash that a [`Key`] made.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Passing(u64);
+
+impl std::hash::Hasher for Passing {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        self.0 = crate::sketch::hashed(bytes);
+    }
+
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
+    }
+}
+
+pub type ByKey<V> = std::collections::HashMap<Key, V, std::hash::BuildHasherDefault<Passing>>;
+
+/// Where one recipient stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    Pending,
+    Delivered,
+    Bounced,
+    /// The message lives on under another id: behind a content filter, at the next hop, as a forwarded one.
+    HandedOn,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub struct Recipient {
+    /// Of the address and the one it came from.
+    pub hash: u64,
+    /// Number in the table of receivers.
+    pub receiver: u32,
+    pub state: State,
+    pub deferred: bool,
+    /// The last that was said of it.
+    pub cause: Cause,
+}
+
+/// How a message came to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Birth {
+    /// Its first line is missing: it began before the log does.
+    #[default]
+    Before,
+    /// A client or a local program handed it in.
+    Accepted,
+    /// Made here: a notice, or a forwarded message.
+    Made,
+}
+
+#[derive(Debug, Clone, Default)]
+pub struct Life {
+    pub birth: Birth,
+    pub first: Stamp,
+    pub last: Stamp,
+    pub sender: Box<[u8]>,
+    pub account: Box<[u8]>,
+    pub client: Box<[u8]>,
+    pub message_id: Box<[u8]>,
+    pub has_message_id: bool,
+    pub announced: u32,
+    pub recipients: Vec<Recipient>,
+    /// It was taken up by the queue at least once: before that it may still come to nothing.
+    pub queued: bool,
+    pub notice: bool,
+    /// The continuation of another life.
+    pub continued: bool,
+    /// Another life named it as the one before: what is sent to ourselves goes on there.
+    pub goes_on: bool,
+    pub probe: bool,
+    pub expired: bool,
+    pub held: bool,
+    pub discarded: bool,
+    /// Kept only while something is looked for.
+    pub lines: Vec<(Option<Stamp>, String)>,
+    pub wanted: bool,
+}
+
+/// Why a life is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    Removed,
+    /// Its transaction was given up, or refused as a whole: it never was a message.
+    NeverWas,
+    /// The id belongs to another message now, and nobody said what became of this one.
+    Reused,
+    /// Goes on under another id.
+    Requeued,
+    /// It was forgotten to stay within the bound.
+    Forgotten,
+}
+
+impl Life {
+    pub fn is_message(&self) -> bool {
+        self.queued && !self.probe && !self.discarded
+    }
+
+    /// Recipients that the queue announced and of which no line spoke.
+    pub fn unseen(&self) -> u64 {
+        u64::from(self.announced).saturating_sub(self.recipients.len() as u64)
+    }
+}

@@ -1,0 +1,188 @@
+use super::*;
+use crate::reader::{Origin, Reader};
+
+/// Reads lines `hh:mm:ss tag text` of one day on one host.
+fn read(lines: &str, options: Options) -> Analysis {
+    let mut analysis = Analysis::new(Arc::new(Rules::built_in()), options);
+    let mut reader = Reader::new(Origin::default());
+    let text: String = lines
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty())
+        .map(|line| {
+            let (time, rest) = line.split_once(' ').unwrap();
+            let (tag, text) = rest.split_once(' ').unwrap();
+            format!("2026-05-01T{time}Z mx {tag}[7]: {text}\n")
+        })
+        .collect();
+    let mut sink = |raw: &[u8], read: Read<'_>| analysis.line(raw, read);
+    reader.feed(text.as_bytes(), &mut sink);
+    reader.finish(&mut sink);
+    analysis
+}
+
+fn summary(lines: &str) -> Summary {
+    let summary = read(lines, Options::default()).into_summary();
+    assert_eq!(summary.lines.not_understood, 0, "{:?}", summary.lines.samples);
+    summary
+}
+
+fn recipients(summary: &Summary) -> [u64; 5] {
+    let recipients = summary.recipients;
+    [recipients.delivered, recipients.bounced, recipients.expired, recipients.pending, recipients.unknown]
+}
+
+#[test]
+fn a_message_with_several_recipients() {
+    let summary = summary(
+        "10:00:00 postfix/smtpd AAAAAA1: client=h[192.0.2.1], sasl_method=PLAIN, sasl_username=bob
+         10:00:00 postfix/cleanup AAAAAA1: message-id=<1@x>
+         10:00:00 postfix/qmgr AAAAAA1: from=<bob@x.example>, size=100, nrcpt=3 (queue active)
+         10:00:01 postfix/smtp AAAAAA1: to=<a@b.example>, relay=mx.b.example[192.0.2.2]:25, delay=1, delays=1/0/0/0, dsn=2.0.0, status=sent (250 ok)
+         10:00:01 postfix/smtp AAAAAA1: to=<c@b.example>, relay=mx.b.example[192.0.2.2]:25, delay=1, delays=1/0/0/0, dsn=5.1.1, status=bounced (host mx.b.example[192.0.2.2] said: 550 5.1.1 User unknown (in reply to RCPT TO command))
+         10:00:01 postfix/smtp AAAAAA1: to=<d@e.example>, relay=none, delay=1, delays=1/0/0/0, dsn=4.4.1, status=deferred (connect to mx.e.example[192.0.2.3]:25: Connection refused)
+         10:00:01 postfix/bounce AAAAAA1: sender non-delivery notification: AAAAAA2
+         10:00:01 postfix/cleanup AAAAAA2: message-id=<2@x>
+         10:00:01 postfix/qmgr AAAAAA2: from=<>, size=100, nrcpt=1 (queue active)
+         10:00:02 postfix/local AAAAAA2: to=<bob@x.example>, relay=local, delay=1, delays=1/0/0/0, dsn=2.0.0, status=sent (delivered to mailbox)
+         10:00:02 postfix/qmgr AAAAAA2: removed
+         10:10:00 postfix/error AAAAAA1: to=<d@e.example>, relay=none, delay=600, delays=600/0/0/0, dsn=4.4.1, status=deferred (delivery temporarily suspended: connect to mx.e.example[192.0.2.3]:25: Connection refused)",
+    );
+    assert_eq!(recipients(&summary), [1, 1, 0, 1, 0], "the notice is not counted");
+    assert_eq!(
+        (summary.messages.received, summary.messages.notices, summary.messages.alive, summary.messages.removed),
+        (1, 1, 1, 1)
+    );
+    assert_eq!(
+        (summary.attempts.sent, summary.attempts.deferred, summary.attempts.bounced, summary.attempts.echoes),
+        (2, 2, 1, 1)
+    );
+    let causes: Vec<_> = summary
+        .causes
+        .iter()
+        .map(|cause| (cause.cause, cause.receiver.as_str(), cause.attempts, cause.recipients))
+        .collect();
+    assert_eq!(causes, [("rcpt-unknown", "b.example", 1, 1), ("refused", "e.example", 1, 1)]);
+    assert_eq!(summary.rates.bounce, Rate { numerator: 1, denominator: 2, percent: None });
+    assert_eq!((summary.accounts[0].name.as_str(), summary.accounts[0].messages), ("bob", 1));
+}
+
+use summary::Rate;
+
+#[test]
+fn behind_a_filter_a_message_is_counted_once() {
+    let summary = summary(
+        "10:00:00 postfix/smtpd AAAAAA1: client=h[192.0.2.1]
+         10:00:00 postfix/qmgr AAAAAA1: from=<a@x.example>, size=100, nrcpt=1 (queue active)
+         10:00:00 postfix/smtpd AAAAAA2: client=localhost[127.0.0.1]
+         10:00:00 postfix/qmgr AAAAAA2: from=<a@x.example>, size=100, nrcpt=1 (queue active)
+         10:00:00 postfix/smtp AAAAAA2: to=<b@y.example>, relay=mx.y.example[192.0.2.2]:25, delay=1, delays=1/0/0/0, dsn=2.0.0, status=sent (250 ok)
+         10:00:00 postfix/qmgr AAAAAA2: removed
+         10:00:01 postfix/smtp AAAAAA1: to=<b@y.example>, relay=127.0.0.1[127.0.0.1]:10024, delay=1, delays=1/0/0/0, dsn=2.0.0, status=sent (250 2.0.0 from MTA(smtp:[127.0.0.1]:10025): 250 2.0.0 Ok: queued as AAAAAA2)
+         10:00:01 postfix/qmgr AAAAAA1: removed",
+    );
+    assert_eq!((summary.messages.received, summary.messages.continued, summary.messages.removed), (1, 1, 2));
+    assert_eq!(recipients(&summary), [1, 0, 0, 0, 0]);
+}
+
+#[test]
+fn ids_are_used_again_and_lines_are_missing() {
+    let summary = summary(
+        "10:00:00 postfix/qmgr AAAAAA9: from=<a@x.example>, size=100, nrcpt=2 (queue active)
+         10:00:00 postfix/qmgr AAAAAA9: removed
+         10:00:00 postfix/smtpd AAAAAA1: client=h[192.0.2.1]
+         10:00:00 postfix/qmgr AAAAAA1: from=<a@x.example>, size=100, nrcpt=1 (queue active)
+         10:00:05 postfix/smtpd AAAAAA1: client=h[192.0.2.1]
+         10:00:05 postfix/qmgr AAAAAA1: from=<b@x.example>, size=100, nrcpt=1 (queue active)
+         10:00:06 postfix/virtual AAAAAA1: to=<b@y.example>, relay=virtual, delay=1, delays=1/0/0/0, dsn=2.0.0, status=sent (delivered to maildir)
+         10:00:06 postfix/qmgr AAAAAA1: removed
+         10:00:07 postfix/smtpd AAAAAA3: client=h[192.0.2.1]
+         10:00:07 postfix/cleanup AAAAAA3: milter-reject: END-OF-MESSAGE from h[192.0.2.1]: 5.7.1 Spam; from=<a@x> to=<b@y> proto=ESMTP helo=<h>
+         10:00:08 postfix/smtpd AAAAAA4: client=h[192.0.2.1]",
+    );
+    assert_eq!((summary.messages.received, summary.messages.began_before, summary.messages.ended_unseen), (2, 1, 1));
+    assert_eq!((summary.messages.never_queued, summary.messages.alive), (1, 0), "what was not taken up is no message");
+    assert_eq!(recipients(&summary), [1, 0, 0, 0, 3]);
+    assert_eq!(summary.rejects.by_code.get("5xx"), Some(&1));
+}
+
+#[test]
+fn what_expires_takes_its_open_recipients_along() {
+    let summary = summary(
+        "10:00:00 postfix/pickup AAAAAA1: uid=0 from=<root>
+         10:00:00 postfix/qmgr AAAAAA1: from=<root@x.example>, size=100, nrcpt=3 (queue active)
+         10:00:01 postfix/smtp AAAAAA1: to=<a@b.example>, relay=none, delay=1, delays=1/0/0/0, dsn=4.4.1, status=deferred (connect to mx.b.example[192.0.2.3]:25: Connection timed out)
+         10:00:01 postfix/local AAAAAA1: to=<c@x.example>, relay=local, delay=1, delays=1/0/0/0, dsn=2.0.0, status=sent (delivered to mailbox)
+         23:00:00 postfix/qmgr AAAAAA1: from=<root@x.example>, status=expired, returned to sender
+         23:00:00 postfix/qmgr AAAAAA1: removed",
+    );
+    assert_eq!(recipients(&summary), [1, 0, 2, 0, 0]);
+    assert_eq!(summary.messages.received, 1);
+}
+
+#[test]
+fn instances_have_their_own_ids() {
+    let summary = summary(
+        "10:00:00 postfix-in/smtpd AAAAAA1: client=h[192.0.2.1]
+         10:00:00 postfix-in/qmgr AAAAAA1: from=<a@x.example>, size=100, nrcpt=1 (queue active)
+         10:00:00 mta/out/smtpd AAAAAA1: client=h[192.0.2.1]
+         10:00:00 mta/qmgr AAAAAA1: from=<a@x.example>, size=100, nrcpt=1 (queue active)
+         10:00:01 mta/fancy-label AAAAAA1: to=<a@b.example>, relay=mx[192.0.2.2]:25, delay=1, delays=1/0/0/0, dsn=2.0.0, status=sent (250 ok)
+         10:00:01 mta/qmgr AAAAAA1: removed",
+    );
+    assert_eq!((summary.messages.received, summary.messages.alive), (2, 1));
+    assert_eq!(recipients(&summary), [1, 0, 0, 1, 0]);
+    assert_eq!(summary.instances.len(), 2);
+}
+
+#[test]
+fn a_life_is_told() {
+    let lines = "10:00:00 postfix/smtpd AAAAAA1: client=h[192.0.2.1]
+         10:00:00 postfix/cleanup AAAAAA1: message-id=<1@x>
+         10:00:00 postfix/smtpd AAAAAA2: client=h[192.0.2.1]
+         10:00:00 postfix/qmgr AAAAAA1: from=<a@x.example>, size=100, nrcpt=1 (queue active)
+         10:00:01 postfix/smtp AAAAAA1: to=<B@y.example>, relay=none, delay=1, delays=1/0/0/0, dsn=4.4.1, status=deferred (connect to mx.b.example[192.0.2.3]:25: Connection timed out)
+         10:00:01 postfix/qmgr AAAAAA1: removed";
+    let asked = [
+        Selection::MessageId(b"<1@x>".to_vec()),
+        Selection::To(b"b@y.example".to_vec()),
+        Selection::From(b"A@x.example".to_vec()),
+        Selection::QueueId(b"AAAAAA1".to_vec()),
+    ];
+    for selection in asked {
+        let options = Options { selection: Some(selection.clone()), ..Options::default() };
+        let (stories, left_out) = read(lines, options).stories();
+        assert_eq!((stories.len(), left_out), (1, 0), "{selection:?}");
+        assert_eq!((stories[0].queue_id.as_str(), stories[0].lines.len()), ("AAAAAA1", 5), "{selection:?}");
+    }
+}
+
+#[test]
+fn one_incident_not_three() {
+    let summary = summary(
+        "10:00:00 postfix/smtpd fatal: no SASL authentication mechanisms
+         10:00:01 postfix/master warning: process /usr/lib/postfix/smtpd pid 12 exit status 1
+         10:00:01 postfix/master warning: /usr/lib/postfix/smtpd: bad command startup -- throttling
+         11:00:01 postfix/smtpd fatal: no SASL authentication mechanisms",
+    );
+    let lines: Vec<_> = summary.incidents.iter().map(|incident| incident.lines).collect();
+    assert_eq!(lines, [3, 1]);
+}
+
+#[test]
+fn memory_is_bounded_whatever_comes() {
+    let mut analysis = Analysis::new(Arc::new(Rules::built_in()), Options { lives_max: 100, ..Options::default() });
+    let mut reader = Reader::new(Origin::default());
+    let mut sink = |raw: &[u8], read: Read<'_>| analysis.line(raw, read);
+    for turn in 0..20_000u32 {
+        let line = format!(
+            "2026-05-01T10:00:00Z mx postfix/qmgr[1]: {turn:08X}: from=<a{turn}@x{turn}.example>, size=1, nrcpt=1 (queue active)\n2026-05-01T10:00:00Z mx postfix/smtp[1]: {turn:08X}: to=<a{turn}@y{turn}.example>, relay=none, delay=1, delays=1/0/0/0, dsn=4.4.1, status=deferred (connect to mx.y{turn}.example[192.0.2.3]:25: Connection timed out)\n"
+        );
+        reader.feed(line.as_bytes(), &mut sink);
+    }
+    assert!(analysis.lives.len() <= 100);
+    assert!(analysis.ended.len() <= ENDED_MAX && analysis.receivers.sorted().len() <= RECEIVERS_MAX + 1);
+    let summary = analysis.into_summary();
+    assert_eq!(summary.recipients.pending, 20_000, "what was forgotten is counted, and said");
+    assert!(summary.unseen.iter().any(|unseen| unseen.what == "messages on their way"));
+}

@@ -1,0 +1,28 @@
+//! Logs of mail servers: lines into facts, facts into the lives of messages, lives into answers.
+//!
+//! Bytes go in, values come out; the same bytes give the same values. Start reading at [`Reader`] (bytes into lines), then
+//! [`grammar`](Grammars) (a line into an [`Event`]), then [`Analysis`] (events into lives and sums). What must not live here:
+//! files, clocks, waiting, decompression, and what a reply means (`mxray-mail`'s causes).
+#![deny(clippy::disallowed_methods, clippy::disallowed_macros)]
+
+mod cut;
+mod dovecot;
+mod envelope;
+mod event;
+mod exim;
+mod filters;
+mod grammar;
+mod join;
+mod opensmtpd;
+mod postfix;
+mod reader;
+mod sendmail;
+pub mod sketch;
+mod stamp;
+
+pub use envelope::{Line, Scratch, frame};
+pub use event::{Arrival, Attempt, Delays, Event, Meaning, Notice, Peer, Refusal, Severity, Status};
+pub use grammar::{Grammars, Program};
+pub use join::{Analysis, COUNTED, Lines, Options, Selection, Story, Summary};
+pub use reader::{LINE_BYTES_MAX, Origin, Read, Reader};
+pub use stamp::{SECOND, Stamp, YearScan, Years};

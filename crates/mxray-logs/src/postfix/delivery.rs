@@ -1,0 +1,159 @@
+//! What Postfix's delivery agents say: attempts, the hosts that they passed over, TLS towards others.
+
+use mxray_mail::causes::Speaker;
+
+use super::is_queue_id;
+use crate::cut::{find, has, split, starts_with_any};
+use crate::envelope::seconds;
+use crate::event::{Attempt, Delays, Event, Peer, Status};
+
+/// `name[address]`, with a port or without.
+pub fn peer(text: &[u8]) -> Peer<'_> {
+    let Some((name, rest)) = split(text, b"[") else { return Peer { name: text, address: b"" } };
+    let address = split(rest, b"]").map_or(rest, |(address, _)| address);
+    Peer { name, address }
+}
+
+/// `to=<…>[, orig_to=<…>], relay=…[, conn_use=N], delay=T, delays=a/b/c/d[, tls=…], dsn=x.y.z, status=… (text)`.
+///
+/// An address may hold blanks, commas and `=` within quotes: it ends where `>, ` and the name of a field follow.
+pub(super) fn attempt<'a>(id: &'a [u8], line: &'a [u8]) -> Option<Event<'a>> {
+    let (to, mut rest) = address(&line[b"to=".len()..])?;
+    let mut found = Attempt {
+        to,
+        original_to: b"",
+        relay: Peer::default(),
+        delay: None,
+        delays: None,
+        tls: b"",
+        dsn: b"",
+        status: Status::Sent,
+        text: b"",
+        next_id: None,
+        speaker: Speaker::Ours,
+    };
+    if let Some(original) = rest.strip_prefix(b"orig_to=") {
+        (found.original_to, rest) = address(original)?;
+    }
+    let status = loop {
+        let (key, behind) = split(rest, b"=")?;
+        if key == b"status" {
+            break behind;
+        }
+        let (value, next) = split(behind, b", ")?;
+        match key {
+            b"relay" if value != b"none" => found.relay = peer(value),
+            b"delay" => found.delay = seconds(value),
+            b"delays" => found.delays = delays(value),
+            b"tls" => found.tls = value,
+            b"dsn" => found.dsn = value,
+            _ => {}
+        }
+        rest = next;
+    };
+    let (word, text) = split(status, b" (").unwrap_or((status, b""));
+    found.status = match word {
+        b"sent" => Status::Sent,
+        b"deferred" => Status::Deferred,
+        b"bounced" => Status::Bounced,
+        _ if starts_with_any(word, &[b"deliverable", b"undeliverable"]) => Status::Probed,
+        _ => return None,
+    };
+    // A line that syslog cut has no closing parenthesis; what is there counts.
+    found.text = text.strip_suffix(b")").unwrap_or(text);
+    found.speaker = speaker(found.text);
+    if found.status == Status::Sent {
+        found.next_id = next_id(found.text);
+    }
+    Some(Event::Attempt { id, attempt: found })
+}
+
+/// An address and what follows `, ` behind it.
+fn address(text: &[u8]) -> Option<(&[u8], &[u8])> {
+    if text.first() != Some(&b'<') {
+        return split(text, b", ");
+    }
+    let mut from = 0;
+    loop {
+        let at = from + find(&text[from..], b">, ")?;
+        let behind = &text[at + 3..];
+        if starts_with_any(behind, &[b"relay=", b"orig_to="]) {
+            return Some((&text[1..at], behind));
+        }
+        from = at + 1;
+    }
+}
+
+fn delays(text: &[u8]) -> Option<Delays> {
+    let mut parts = text.split(|byte| *byte == b'/').map(seconds);
+    let mut part = || parts.next().flatten();
+    Some(Delays { before_queue: part()?, in_queue: part()?, connecting: part()?, sending: part()? })
+}
+
+/// Whose words a text holds: `host … said: …` and what stands behind `status=sent (` are the other server's.
+fn speaker(text: &[u8]) -> Speaker {
+    if has(text, b" said: ") || has(text, b" refused to talk to me: ") { Speaker::Theirs } else { Speaker::Ours }
+}
+
+/// The queue id which the next server gave: `250 2.0.0 Ok: queued as ID`, local(8)'s `forwarded as ID`.
+pub(crate) fn next_id(text: &[u8]) -> Option<&[u8]> {
+    let (_, behind) = match split(text, b"queued as ") {
+        Some(found) => found,
+        None => split(text, b"forwarded as ")?,
+    };
+    // amavis repeats the words of the server behind it: the last one is the one that has the message.
+    if let Some(deeper) = next_id(behind) {
+        return Some(deeper);
+    }
+    let end = behind.iter().position(|byte| !byte.is_ascii_alphanumeric() && *byte != b'-').unwrap_or(behind.len());
+    let id = &behind[..end];
+    (is_queue_id(id) || crate::exim::is_message_id(id)).then_some(id)
+}
+
+/// `QID: host X said: …`, `QID: lost connection with …`: of a host that was passed over.
+pub(super) fn with_host<'a>(id: &'a [u8], rest: &'a [u8]) -> Option<Event<'a>> {
+    let skipped = |host: &'a [u8]| Event::Skipped { id: Some(id), host: peer(host), text: rest };
+    if let Some(tail) = rest.strip_prefix(b"host ") {
+        let (host, _) = split(tail, b" said: ").or_else(|| split(tail, b" refused to talk to me: "))?;
+        return Some(skipped(host));
+    }
+    if let Some(tail) = rest.strip_prefix(b"lost connection with ") {
+        return Some(skipped(tail));
+    }
+    if starts_with_any(rest, &[b"connect to ", b"Server certificate "]) {
+        return Some(skipped(rest));
+    }
+    None
+}
+
+/// What delivery agents say without a queue id: connections and TLS. It belongs to the next attempt of the same process.
+pub(super) fn without_id(text: &[u8]) -> Option<Event<'_>> {
+    if let Some((trust, rest)) = split(text, b" TLS connection ") {
+        let known: [&[u8]; 5] = [b"Trusted", b"Verified", b"Untrusted", b"Anonymous", b"Fingerprint"];
+        if !known.contains(&trust) {
+            return None;
+        }
+        let towards = has(rest, b"ed to ");
+        let (_, behind) = split(rest, if towards { b" to " } else { b" from " })?;
+        return Some(Event::Tls { peer: peer(behind), towards });
+    }
+    if let Some(rest) = text.strip_prefix(b"connect to ") {
+        return Some(Event::Skipped { id: None, host: peer(rest), text });
+    }
+    if let Some(rest) = text.strip_prefix(b"SSL_connect error to ") {
+        return Some(Event::TlsFailed { peer: peer(rest), towards: true, reason: rest });
+    }
+    if let Some(rest) = text.strip_prefix(b"certificate verification failed for ") {
+        return Some(Event::TlsFailed { peer: peer(rest), towards: true, reason: rest });
+    }
+    let known: [&[u8]; 7] = [
+        b"Host offered STARTTLS",
+        b"server certificate verification failed",
+        b"certificate peer name verification failed",
+        b"Server certificate",
+        b"Peer certificate",
+        b"TLS SNI ",
+        b"Peer TLSA ",
+    ];
+    starts_with_any(text, &known).then_some(Event::Remark)
+}

@@ -1,0 +1,231 @@
+//! Sendmail 8.
+
+use mxray_mail::causes::Speaker;
+
+use crate::cut::{bare, has, split, starts_with_any, word};
+use crate::envelope::number;
+use crate::event::{Arrival, Attempt, Event, Notice, Peer, Refusal, Severity, Status};
+
+/// Twelve to fourteen characters that encode the date: `s1P819mk027713`.
+fn queue_id(text: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (id, rest) = split(text, b": ")?;
+    let shape =
+        (12..=16).contains(&id.len()) && id.iter().all(u8::is_ascii_alphanumeric) && id.iter().any(u8::is_ascii_digit);
+    shape.then_some((id, rest))
+}
+
+/// One line. `None`: not understood.
+pub fn read(text: &[u8]) -> Option<Event<'_>> {
+    if let Some((id, rest)) = queue_id(text) {
+        return with_id(id, rest);
+    }
+    if text.starts_with(b"ruleset=") {
+        return refusal(None, text);
+    }
+    if text.starts_with(b"starting daemon") {
+        return Some(Event::Started);
+    }
+    if starts_with_any(text, &[b"SYSERR", b"NOQUEUE: SYSERR"]) {
+        return Some(Event::Trouble { severity: Severity::Error, text });
+    }
+    if text.starts_with(b"STARTTLS=") {
+        return Some(starttls(text));
+    }
+    let known: [&[u8]; 9] = [
+        b"NOQUEUE: ",
+        b"alias database ",
+        b"started as",
+        b"rejecting connections",
+        b"accepting connections",
+        b"restarting ",
+        b"AUTH=",
+        b"Millisecond ",
+        b"gethostbyaddr",
+    ];
+    starts_with_any(text, &known).then_some(Event::Remark)
+}
+
+fn with_id<'a>(id: &'a [u8], rest: &'a [u8]) -> Option<Event<'a>> {
+    if rest.starts_with(b"from=") {
+        let arrival = Arrival {
+            client: field(rest, b"relay").map(peer).unwrap_or_default(),
+            sender: field(rest, b"from").map(bare),
+            size: field(rest, b"size").and_then(number).map(u64::from),
+            recipients: field(rest, b"nrcpts").and_then(number),
+            message_id: field(rest, b"msgid").map(bare),
+            ..Arrival::default()
+        };
+        return Some(Event::Arrival { id, arrival, begins: true });
+    }
+    if rest.starts_with(b"to=") {
+        return attempt(id, rest);
+    }
+    if rest.starts_with(b"ruleset=") {
+        return refusal(Some(id), rest);
+    }
+    if rest.starts_with(b"SYSERR") {
+        return Some(Event::Trouble { severity: Severity::Error, text: rest });
+    }
+    // `ID: NEWID: DSN: User unknown`
+    if let Some((notice_id, words)) = queue_id(rest) {
+        let kind = if starts_with_any(words, &[b"DSN: Warning", b"sender notify: Warning"]) {
+            Notice::Delay
+        } else {
+            Notice::NonDelivery
+        };
+        return Some(Event::Notice { id, notice_id, kind });
+    }
+    let known: [&[u8]; 12] = [
+        b"clone",
+        b"owner=",
+        b"<",
+        b"lost input channel",
+        b"Milter",
+        b"milter",
+        b"STARTTLS",
+        b"AUTH=",
+        b"AUTH ",
+        b"timeout waiting",
+        b"collect: ",
+        b"[",
+    ];
+    let session = has(rest, b" did not issue ")
+        || rest.ends_with(b"[rejected]")
+        || starts_with_any(rest, &[b"rejecting commands from"]);
+    (starts_with_any(rest, &known) || session).then_some(Event::Remark)
+}
+
+/// `key=value, `; a value ends where `, key=` follows, for recipients are a list with commas.
+fn field<'a>(text: &'a [u8], key: &[u8]) -> Option<&'a [u8]> {
+    let mut rest = text;
+    loop {
+        let (name, behind) = split(rest, b"=")?;
+        // `stat` and `reject` are free text to the end.
+        if name == key && (key == b"stat" || key == b"reject") {
+            return Some(behind);
+        }
+        let end = value_end(behind);
+        if name == key {
+            return Some(&behind[..end]);
+        }
+        rest = behind.get(end + 2..)?;
+    }
+}
+
+fn value_end(text: &[u8]) -> usize {
+    let mut from = 0;
+    while let Some(at) = crate::cut::find(&text[from..], b", ") {
+        let at = from + at;
+        let name = text[at + 2..].iter().take_while(|byte| byte.is_ascii_alphanumeric()).count();
+        if name > 0 && text.get(at + 2 + name) == Some(&b'=') {
+            return at;
+        }
+        from = at + 2;
+    }
+    text.len()
+}
+
+fn peer(text: &[u8]) -> Peer<'_> {
+    let Some((name, rest)) = split(text, b"[") else { return Peer { name: text, address: b"" } };
+    let name = name.trim_ascii_end();
+    let name = name.strip_suffix(b".").unwrap_or(name);
+    Peer { name, address: split(rest, b"]").map_or(rest, |(address, _)| address) }
+}
+
+fn attempt<'a>(id: &'a [u8], rest: &'a [u8]) -> Option<Event<'a>> {
+    let stat = field(rest, b"stat")?;
+    let (first, tail) = word(stat);
+    let status = match first {
+        b"Sent" => Status::Sent,
+        b"Deferred" | b"Deferred:" | b"queued" => Status::Deferred,
+        _ => Status::Bounced,
+    };
+    let text = match status {
+        Status::Sent => tail.strip_prefix(b"(").unwrap_or(tail),
+        Status::Deferred => tail,
+        _ => stat,
+    };
+    let text = text.strip_suffix(b")").unwrap_or(text);
+    let attempt = Attempt {
+        to: field(rest, b"to").map(bare)?,
+        original_to: b"",
+        relay: field(rest, b"relay").map(peer).unwrap_or_default(),
+        delay: field(rest, b"delay").and_then(clock),
+        delays: None,
+        tls: b"",
+        dsn: field(rest, b"dsn").unwrap_or_default(),
+        status,
+        text,
+        next_id: if status == Status::Sent { crate::postfix::next_id(text) } else { None },
+        speaker: if has(text, b"reply: ") || text.first().is_some_and(u8::is_ascii_digit) {
+            Speaker::Theirs
+        } else {
+            Speaker::Ours
+        },
+    };
+    Some(Event::Attempt { id, attempt })
+}
+
+/// `dd+hh:mm:ss`
+fn clock(text: &[u8]) -> Option<i64> {
+    let (days, time) = split(text, b"+").map_or((0, text), |(days, time)| (number(days).unwrap_or(0), time));
+    let mut total = i64::from(days) * 86_400;
+    let mut unit = 3600;
+    for part in time.split(|byte| *byte == b':') {
+        total += i64::from(number(part)?) * unit;
+        unit /= 60;
+    }
+    Some(total * crate::stamp::SECOND)
+}
+
+fn refusal<'a>(id: Option<&'a [u8]>, text: &'a [u8]) -> Option<Event<'a>> {
+    let Some(reply) = field(text, b"reject") else { return Some(Event::Remark) };
+    let refusal = Refusal {
+        stage: field(text, b"ruleset").unwrap_or_default(),
+        client: field(text, b"relay").map(peer).unwrap_or_default(),
+        reply,
+        from: b"",
+        to: field(text, b"arg1").map(bare).unwrap_or_default(),
+        account: None,
+        ends_message: false,
+    };
+    Some(Event::Refusal { id, refusal })
+}
+
+fn starttls(text: &[u8]) -> Event<'_> {
+    let towards = text.starts_with(b"STARTTLS=client");
+    let peer = field(text, b"relay").map(peer).unwrap_or_default();
+    if field(text, b"cipher").is_some() {
+        Event::Tls { peer, towards }
+    } else if has(text, b"failed") || has(text, b"error") {
+        Event::TlsFailed { peer, towards, reason: text }
+    } else {
+        Event::Remark
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_attempt_with_a_list_of_recipients() {
+        let line = b"s1P819mk027713: to=<a@b.example>,<c@b.example>, ctladdr=<x@y.example> (0/0), delay=1+02:03:04, xdelay=00:00:02, mailer=esmtp, pri=121030, relay=mx.b.example. [192.0.2.1], dsn=5.1.1, stat=User unknown";
+        let Some(Event::Attempt { attempt, .. }) = read(line) else { panic!("no attempt") };
+        assert_eq!(attempt.status, Status::Bounced);
+        assert_eq!((attempt.relay.name, attempt.relay.address), (&b"mx.b.example"[..], &b"192.0.2.1"[..]));
+        assert_eq!(attempt.delay, Some((86_400 + 7_384) * 1_000_000));
+        let sent = b"s1P819mk027713: to=<a@b.example>, delay=00:00:01, relay=mx [192.0.2.1], dsn=2.0.0, stat=Sent (ok 12345 queued as 4F2A1C0042)";
+        let Some(Event::Attempt { attempt, .. }) = read(sent) else { panic!("no attempt") };
+        assert_eq!((attempt.status, attempt.next_id), (Status::Sent, Some(&b"4F2A1C0042"[..])));
+    }
+
+    #[test]
+    fn a_refusal_and_a_notice() {
+        let line = b"ruleset=check_relay, arg1=[192.0.2.3], arg2=192.0.2.3, relay=[192.0.2.3], reject=421 4.3.2 Connection rate limit exceeded.";
+        let Some(Event::Refusal { refusal, .. }) = read(line) else { panic!("no refusal") };
+        assert_eq!(refusal.reply, b"421 4.3.2 Connection rate limit exceeded.");
+        let notice = b"s1P819mk027713: s1P819mk027799: DSN: User unknown";
+        assert!(matches!(read(notice), Some(Event::Notice { kind: Notice::NonDelivery, .. })));
+    }
+}
