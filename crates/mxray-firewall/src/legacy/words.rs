@@ -306,6 +306,23 @@ fn module(section: &Section<'_>, v6: bool) -> Option<Match> {
             Some(Match::ConnLimit { limit, above })
         }
         "iprange" => ranges(section, v6),
+        "rpfilter" => {
+            let has = |name: &str| section.settings.iter().any(|setting| setting.name == name);
+            let known = ["--loose", "--validmark", "--accept-local", "--invert"];
+            let all_known = section.settings.iter().all(|setting| known.contains(&setting.name));
+            all_known.then(|| Match::ReversePath { loose: has("--loose"), inverted: has("--invert") })
+        }
+        "recent" => {
+            let get = |name: &str| section.settings.iter().find(|setting| setting.name == name);
+            let hits = get("--hitcount").and_then(|setting| setting.value()?.parse().ok()).unwrap_or(0);
+            let inverted = section.settings.iter().any(|setting| setting.inverted);
+            let check = get("--update").is_some() || get("--rcheck").is_some();
+            if get("--remove").is_some() {
+                None
+            } else {
+                crate::xt::recent(get("--set").is_some(), check, hits, inverted)
+            }
+        }
         "pkttype" => {
             let [setting] = section.settings.as_slice() else { return None };
             let kind = match setting.value()? {
