@@ -306,6 +306,22 @@ fn module(section: &Section<'_>, v6: bool) -> Option<Match> {
             Some(Match::ConnLimit { limit, above })
         }
         "iprange" => ranges(section, v6),
+        "physdev" => {
+            Some(Match::PhysDev { matches_unbridged: section.settings.iter().all(|setting| setting.inverted) })
+        }
+        "comment" => section
+            .settings
+            .first()
+            .and_then(Setting::value)
+            .map(|text| Match::Comment(mxray_model::text::untrusted(text.as_bytes()))),
+        "addrtype" => address_type(section),
+        "nfacct" => Some(Match::Always { name: section.name.to_owned() }),
+        _ => rarer(section),
+    }
+}
+
+fn rarer(section: &Section<'_>) -> Option<Match> {
+    match section.name {
         "rpfilter" => {
             let has = |name: &str| section.settings.iter().any(|setting| setting.name == name);
             let known = ["--loose", "--validmark", "--accept-local", "--invert"];
@@ -333,15 +349,6 @@ fn module(section: &Section<'_>, v6: bool) -> Option<Match> {
             };
             Some(Match::PacketType { kind, inverted: setting.inverted })
         }
-        "physdev" => {
-            Some(Match::PhysDev { matches_unbridged: section.settings.iter().all(|setting| setting.inverted) })
-        }
-        "comment" => section
-            .settings
-            .first()
-            .and_then(Setting::value)
-            .map(|text| Match::Comment(mxray_model::text::untrusted(text.as_bytes()))),
-        "addrtype" => address_type(section),
         "cgroup" => {
             let [setting] = section.settings.as_slice() else { return None };
             let value = setting.value()?;
@@ -351,7 +358,6 @@ fn module(section: &Section<'_>, v6: bool) -> Option<Match> {
                 _ => None,
             }
         }
-        "nfacct" => Some(Match::Always { name: section.name.to_owned() }),
         _ => None,
     }
 }
