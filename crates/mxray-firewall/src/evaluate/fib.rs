@@ -117,6 +117,13 @@ fn leads(surroundings: &Surroundings, address: IpAddr, device: Option<&Device>) 
     Some(beside.then(|| wanted.clone()))
 }
 
+/// `rpfilter`: whether a route leads back to the source, by the interface that it came by unless that does not matter.
+pub fn returns(view: &View, surroundings: &Surroundings, loose: bool) -> Truth {
+    let device = if loose && view.device_in != Device::Named("lo".to_owned()) { None } else { Some(&view.device_in) };
+    let Some(address) = view::bits_address(&view.source()) else { return Truth::Maybe };
+    Truth::of_option(leads(surroundings, address, device).map(|found| found.is_some()))
+}
+
 /// `addrtype`: whether the kind of an address is one of these (a bit for each `RTN_*`).
 pub fn is_kind(view: &View, surroundings: &Surroundings, source: bool, kinds: u16, device: Option<&Device>) -> Truth {
     let bits = if source { view.source() } else { view.destination() };

@@ -149,9 +149,11 @@ pub struct SenderDifference {
     pub by: Option<FilterRule>,
 }
 
-/// Compares what the packet's own sender gets with what root would get.
+/// Compares what the packet's own sender gets with what root would get who tries by hand: from a shell, which is in `user.slice`
+/// where the sender's service has a cgroup.
 pub fn compare_senders(rulesets: &[Ruleset], packet: &Packet, surroundings: &Surroundings) -> SenderDifference {
-    let as_root = Packet { uid: Some(0), gid: Some(0), cgroup: None, ..packet.clone() };
+    let cgroup = packet.cgroup.as_ref().map(|_| "user.slice".to_owned());
+    let as_root = Packet { uid: Some(0), gid: Some(0), cgroup, ..packet.clone() };
     let sender = evaluate(rulesets, packet, surroundings);
     let root = evaluate(rulesets, &as_root, surroundings);
     let passes = |answer: &FilterAnswer| answer.verdict == FilterVerdict::Pass;

@@ -169,6 +169,34 @@ fn what_is_published_by_dnat_skips_input() {
 }
 
 #[test]
+fn a_translation_to_what_it_has_already_is_none() {
+    let text = "*nat\n:PREROUTING ACCEPT [0:0]\n-A PREROUTING -p tcp -j REDIRECT --to-ports 25\nCOMMIT\n\
+        *filter\n:INPUT ACCEPT [0:0]\n-A INPUT -m conntrack --ctstate DNAT -j DROP\nCOMMIT\n";
+    let answer = evaluate(&[rules(text)], &incoming(25), &around());
+    assert_eq!((answer.verdict, answer.rewritten_to), (FilterVerdict::Pass, None));
+    let answer = evaluate(&[rules(text)], &incoming(26), &around());
+    assert_eq!(answer.verdict, FilterVerdict::Drop);
+    assert_eq!(answer.rewritten_to.unwrap().port, Some(25));
+}
+
+#[test]
+fn quiet_senders_pass_what_counts_and_reverse_paths_are_followed() {
+    let counted = filter(
+        "-A INPUT -p tcp -m tcp --dport 25 -m conntrack --ctstate NEW -m recent --set --name DEFAULT --mask 255.255.255.255 --rsource\n\
+         -A INPUT -p tcp -m tcp --dport 25 -m recent --update --seconds 30 --hitcount 6 --name DEFAULT --rsource -j DROP\n",
+    );
+    assert_eq!(verdict(&counted, &incoming(25)), FilterVerdict::Pass);
+    let listed = filter("-A INPUT -m recent --rcheck --name bad --rsource -j DROP\n");
+    assert!(unknown(&verdict(&listed, &incoming(25))), "who is in a list without a count is not known");
+    let strict = rules("*raw\n:PREROUTING ACCEPT [0:0]\n-A PREROUTING -m rpfilter --invert -j DROP\nCOMMIT\n");
+    assert_eq!(verdict(&strict, &incoming(25)), FilterVerdict::Pass);
+    let wrong_side = Packet { interface_in: Some("docker0".to_owned()), ..incoming(25) };
+    assert_eq!(verdict(&strict, &wrong_side), FilterVerdict::Drop);
+    let blind = Surroundings { routes: None, ..around() };
+    assert!(unknown(&evaluate(&[strict], &incoming(25), &blind).verdict));
+}
+
+#[test]
 fn what_a_host_sends_to_itself_goes_out_and_comes_in() {
     let to_self = Packet {
         source: "127.0.0.1".parse().unwrap(),

@@ -1,6 +1,6 @@
 //! A packet as rules see it: headers, interfaces, conntrack's knowledge, the sender. What is not known is unknown bit by bit.
 
-use crate::bits::Bits;
+use crate::bits::{Bits, Truth};
 use crate::ruleset::Hook;
 use mxray_model::evidence::{Direction, Packet};
 use std::net::IpAddr;
@@ -204,6 +204,25 @@ impl View {
     pub fn redirected(&self) -> bool {
         let at = if self.v6 { (24, 16) } else { (16, 4) };
         self.destination() != self.first.0.piece(at.0, at.1)
+    }
+
+    /// Whether its destination or the port there is another than it came with: a translation to what it has already is none
+    /// (`nf_nat_setup_info` then leaves the connection's status as it is). `None`: not known.
+    pub fn translation(&self) -> Option<bool> {
+        let at = if self.v6 { (24, 16) } else { (16, 4) };
+        let pairs =
+            [(self.destination(), self.first.0.piece(at.0, at.1)), (self.destination_port(), self.first.1.piece(2, 2))];
+        let ports = if self.has_ports() { 2 } else { 1 };
+        let same = pairs.iter().take(ports).map(|(now, first)| match (now == first, first.all()) {
+            (true, _) => Truth::Yes,
+            (false, Some(bytes)) => now.equals(bytes),
+            (false, None) => Truth::Maybe,
+        });
+        match same.fold(Truth::Yes, Truth::and) {
+            Truth::Yes => Some(false),
+            Truth::No => Some(true),
+            Truth::Maybe => None,
+        }
     }
 
     pub fn put_destination(&mut self, address: &Bits) {

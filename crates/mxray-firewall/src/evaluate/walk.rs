@@ -143,7 +143,7 @@ impl<'all> Walk<'all> {
         for change in &changes {
             let mut view = after.clone();
             rewrite(&mut view, &change.to);
-            view.translated = Some(true);
+            view.translated = view.translation();
             let way = if change.to.here { Way::Here } else { self.way(&view, asked) };
             ways.push((view, way));
         }
@@ -433,7 +433,7 @@ impl<'all> Walk<'all> {
         self.tell(place, Some(rule), &words(&to));
         let before = view.clone();
         rewrite(view, &to);
-        view.translated = Some(true);
+        view.translated = view.translation();
         if !certain {
             view.join(&before);
         }
@@ -491,10 +491,16 @@ impl<'all> Walk<'all> {
         let doubtful_change = !self.done.is_empty() && !self.done.iter().any(|change| change.certain);
         let by_change = self.done.first().map(|change| change.by.clone());
         let rewritten_to =
-            self.done.iter().rev().find(|change| change.certain && !doubtful_change).map(|change| RewrittenTo {
-                address: change.to.address.as_ref().and_then(bits_address),
-                port: change.to.port.as_ref().and_then(|bits| Some(u16::from_be_bytes(bits.all()?.try_into().ok()?))),
-                by: change.by.clone(),
+            self.done.iter().rev().find(|change| change.certain && changes(&change.to, packet)).map(|change| {
+                RewrittenTo {
+                    address: change.to.address.as_ref().and_then(bits_address),
+                    port: change
+                        .to
+                        .port
+                        .as_ref()
+                        .and_then(|bits| Some(u16::from_be_bytes(bits.all()?.try_into().ok()?))),
+                    by: change.by.clone(),
+                }
             });
         let (verdict, by) = match (arrives, self.stops.is_empty()) {
             (true, true) if doubtful_change => {
@@ -551,6 +557,15 @@ fn rewrite(view: &mut View, to: &Rewrite) {
     if let (Some(port), true) = (&to.port, view.has_ports()) {
         view.transport.put(2, port);
     }
+}
+
+/// Whether the new destination is another than the packet's own.
+fn changes(to: &Rewrite, packet: &Packet) -> bool {
+    let own_address = super::view::address_bits(packet.destination);
+    let same_address = to.address.as_ref().is_none_or(|address| *address == own_address);
+    let own_port = packet.destination_port.map(u16::to_be_bytes);
+    let same_port = to.port.as_ref().is_none_or(|port| own_port.is_some_and(|own| port.all() == Some(own.as_slice())));
+    !(same_address && same_port)
 }
 
 fn words(to: &Rewrite) -> String {

@@ -62,6 +62,7 @@ pub fn matches(one: &Match, view: &View, surroundings: &Surroundings) -> Truth {
             }
             _ => Truth::Maybe,
         },
+        Match::ReversePath { loose, inverted } => fib::returns(view, surroundings, *loose).inverted(*inverted),
         Match::PhysDev { matches_unbridged } => Truth::of(*matches_unbridged),
         Match::Unknown { .. } => Truth::Maybe,
     }
@@ -76,6 +77,7 @@ pub fn why(one: &Match) -> String {
         Match::Owner { .. } | Match::Cgroup { .. } => "the sender is not known".to_owned(),
         Match::Conntrack(_) => "what conntrack knows of the connection is not known".to_owned(),
         Match::AddressType { .. } => "the kind of the address is not known".to_owned(),
+        Match::ReversePath { .. } => "whether a route leads back to the source is not known".to_owned(),
         Match::Icmp { .. } => "the ICMP type is not known".to_owned(),
         Match::Mark { .. } | Match::ConnMark { .. } => "the mark is not known".to_owned(),
         _ => "what it compares is not known of this packet".to_owned(),

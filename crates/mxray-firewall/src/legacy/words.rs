@@ -306,6 +306,39 @@ fn module(section: &Section<'_>, v6: bool) -> Option<Match> {
             Some(Match::ConnLimit { limit, above })
         }
         "iprange" => ranges(section, v6),
+        "physdev" => {
+            Some(Match::PhysDev { matches_unbridged: section.settings.iter().all(|setting| setting.inverted) })
+        }
+        "comment" => section
+            .settings
+            .first()
+            .and_then(Setting::value)
+            .map(|text| Match::Comment(mxray_model::text::untrusted(text.as_bytes()))),
+        "addrtype" => address_type(section),
+        "nfacct" => Some(Match::Always { name: section.name.to_owned() }),
+        _ => rarer(section),
+    }
+}
+
+fn rarer(section: &Section<'_>) -> Option<Match> {
+    match section.name {
+        "rpfilter" => {
+            let has = |name: &str| section.settings.iter().any(|setting| setting.name == name);
+            let known = ["--loose", "--validmark", "--accept-local", "--invert"];
+            let all_known = section.settings.iter().all(|setting| known.contains(&setting.name));
+            all_known.then(|| Match::ReversePath { loose: has("--loose"), inverted: has("--invert") })
+        }
+        "recent" => {
+            let get = |name: &str| section.settings.iter().find(|setting| setting.name == name);
+            let hits = get("--hitcount").and_then(|setting| setting.value()?.parse().ok()).unwrap_or(0);
+            let inverted = section.settings.iter().any(|setting| setting.inverted);
+            let check = get("--update").is_some() || get("--rcheck").is_some();
+            if get("--remove").is_some() {
+                None
+            } else {
+                crate::xt::recent(get("--set").is_some(), check, hits, inverted)
+            }
+        }
         "pkttype" => {
             let [setting] = section.settings.as_slice() else { return None };
             let kind = match setting.value()? {
@@ -316,15 +349,6 @@ fn module(section: &Section<'_>, v6: bool) -> Option<Match> {
             };
             Some(Match::PacketType { kind, inverted: setting.inverted })
         }
-        "physdev" => {
-            Some(Match::PhysDev { matches_unbridged: section.settings.iter().all(|setting| setting.inverted) })
-        }
-        "comment" => section
-            .settings
-            .first()
-            .and_then(Setting::value)
-            .map(|text| Match::Comment(mxray_model::text::untrusted(text.as_bytes()))),
-        "addrtype" => address_type(section),
         "cgroup" => {
             let [setting] = section.settings.as_slice() else { return None };
             let value = setting.value()?;
@@ -334,7 +358,6 @@ fn module(section: &Section<'_>, v6: bool) -> Option<Match> {
                 _ => None,
             }
         }
-        "nfacct" => Some(Match::Always { name: section.name.to_owned() }),
         _ => None,
     }
 }

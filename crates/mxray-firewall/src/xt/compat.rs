@@ -89,6 +89,14 @@ fn known_match(name: &str, revision: u32, info: Info<'_>, v6: bool) -> Option<Ma
             };
             Some(Match::IpRange { source: range(0, 1)?, destination: range(32, 2)? })
         }
+        ("rpfilter", 0) => {
+            let flags = info.u8(0)?;
+            Some(Match::ReversePath { loose: flags & 1 != 0, inverted: flags & 8 != 0 })
+        }
+        ("recent", 0 | 1) => {
+            let (hits, asked, inverted) = (info.u32(4)?, info.u8(8)?, info.u8(9)? != 0);
+            super::recent(asked & 2 != 0, asked & 5 != 0 && asked & 8 == 0, hits, inverted)
+        }
         ("pkttype", 0) => {
             Some(Match::PacketType { kind: u8::try_from(info.u32(0)?).ok()?, inverted: info.u32(4)? != 0 })
         }

@@ -87,7 +87,7 @@ pub enum Match {
         mask: u32,
         inverted: bool,
     },
-    /// `limit` and `hashlimit`; `above`: matches what exceeds the rate.
+    /// `limit`, `hashlimit` and `recent` with a count of hits; `above`: matches what exceeds the rate.
     Limit {
         name: &'static str,
         above: bool,
@@ -107,6 +107,11 @@ pub enum Match {
     /// A bridge's port: a packet that was not bridged has none, and matches where all that is asked is inverted.
     PhysDev {
         matches_unbridged: bool,
+    },
+    /// `rpfilter`: whether a route leads back to the source, by the interface that it came by unless it is loose.
+    ReversePath {
+        loose: bool,
+        inverted: bool,
     },
     /// Always true, whatever is behind it.
     Always {
@@ -193,4 +198,14 @@ pub enum ConnMark {
 /// Whether a target leaves the packet's way as it is.
 pub(crate) fn continues(name: &str) -> bool {
     compat::CONTINUES.contains(&name)
+}
+
+/// `recent`: noting a sender always matches, and one who is quiet has not the hits that are counted. Whether a sender is in a list
+/// without a count is not known.
+pub(crate) fn recent(set: bool, check: bool, hits: u32, inverted: bool) -> Option<Match> {
+    match (set, check, inverted) {
+        (true, false, false) => Some(Match::Always { name: "recent".to_owned() }),
+        (false, true, false) if hits > 1 => Some(Match::Limit { name: "recent", above: true }),
+        _ => None,
+    }
 }

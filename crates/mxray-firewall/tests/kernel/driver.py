@@ -32,21 +32,21 @@ def run(*words, stdin=""):
 
 
 class Host:
-    """A network namespace: this process's own, or a new one, held by a child that sleeps."""
+    """A network namespace: this process's own, or a new one, held by a child that ends with this process."""
 
     def __init__(self, name, new):
         self.name = name
         if new:
             check(libc.unshare(CLONE_NEWNET), "unshare")
         self.fd = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
-        self.child = subprocess.Popen(["sleep", "infinity"])
+        self.child = subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
         run("ip", "link", "set", "lo", "up")
 
     def enter(self):
         check(libc.setns(self.fd, CLONE_NEWNET), "setns")
 
     def end(self):
-        self.child.kill()
+        self.child.stdin.close()
         self.child.wait()
 
 

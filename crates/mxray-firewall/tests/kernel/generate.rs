@@ -418,6 +418,9 @@ fn iptables_rest(dice: &mut Dice, v6: bool, legacy: bool, text: &mut String) {
             if legacy { "NOTRACK" } else { "CT --notrack" }
         );
     }
+    if dice.one_in(3) {
+        let _ = writeln!(text, "-A PREROUTING -m rpfilter --invert -j DROP");
+    }
     text.push_str("COMMIT\n");
 }
 
@@ -448,6 +451,7 @@ fn iptables_match(dice: &mut Dice, chain: &str, v6: bool) -> String {
         13 if output => format!("-m owner {not}--gid-owner 8"),
         13 | 14 => format!("-m mark {not}--mark 0x5"),
         15 => format!("-m addrtype {not}--dst-type LOCAL"),
+        16 if dice.one_in(2) => "-m recent --update --seconds 30 --hitcount 20 --name DEFAULT --rsource".to_owned(),
         16 => "-m limit --limit 1000/sec --limit-burst 1000".to_owned(),
         17 if !v6 => format!("-m iprange {not}--src-range 10.9.1.1-10.9.1.9"),
         17 => format!("-m iprange {not}--src-range fd09:1::1-fd09:1::9"),

@@ -95,6 +95,7 @@ fn name(one: &Match) -> &str {
         Match::ConnLimit { .. } => "connlimit",
         Match::PacketType { .. } => "pkttype",
         Match::PhysDev { .. } => "physdev",
+        Match::ReversePath { .. } => "rpfilter",
         Match::Always { name } | Match::Unknown { name } => name,
         _ => "ip",
     }
