@@ -25,6 +25,7 @@ NOBODY6=2001:db8:51::99
 . $LAB/sendmail.sh
 . $LAB/filters.sh
 . $LAB/tls.sh
+. $LAB/neighbours.sh
 
 # until_true SECONDS COMMAND…: waits until the command succeeds.
 until_true() {
