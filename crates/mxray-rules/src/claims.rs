@@ -188,7 +188,7 @@ impl Claim<'_> {
         }
     }
 
-    /// What stands in its log when it does not get its socket. `None`: not known word by word.
+    /// What stands in its log when it does not get its socket.
     pub fn complaint(&self) -> String {
         complaint(self.software(), self.binding.address, self.binding.port, &self.service())
     }
@@ -219,7 +219,7 @@ pub fn complaint(software: &str, address: IpAddr, port: u16, service: &str) -> S
     match software {
         "postfix" => format!("fatal: bind {address} port {port}: Address already in use"),
         "exim" => format!("socket bind() to port {port} for address {address} failed: Address already in use"),
-        "dovecot" => format!("Error: bind({address}, {port}) failed: Address already in use"),
+        "dovecot" => format!("listen({address}, {port}) failed: Address already in use"),
         "opensmtpd" => "bind: Address already in use".to_owned(),
         "sendmail" => "opendaemonsocket: cannot bind: Address already in use".to_owned(),
         "systemd" => "Failed to create listening socket: Address already in use".to_owned(),

@@ -1,12 +1,12 @@
 //! PORT102: two services that will be started ask for one port.
 
-use crate::claims::{self, Claim, Start, place_text};
+use crate::claims::{self, Claim, Claimant, Start, place_text};
 use crate::place;
 use crate::rule::{Judgement, Rule, Said};
 use crate::view;
 use mxray_model::binding::{Together, together};
 use mxray_model::evidence::{Listener, Server};
-use mxray_model::{Blind, Evidence, Finding, Fix, Seen, Severity, Unseen};
+use mxray_model::{Blind, Evidence, Finding, Fix, Seen, Severity, Subject, Unseen};
 use std::collections::BTreeMap;
 
 pub const RULE: Rule = Rule {
@@ -132,6 +132,10 @@ fn conflict<'a, 'b>(
         .data("loser_at", place_text(loser.at))
         .data("log", loser.complaint())
         .reference("bind(2), EADDRINUSE");
+    // It cannot be started while the other one has the port.
+    if let (Claimant::Server { instance, .. }, true, Seen::Value(false)) = (loser.by, held.is_some(), &loser.runs) {
+        finding = finding.touches(Subject::service(instance));
+    }
     if let Some((started, _)) = since {
         finding = finding.data("holder_since_s", started);
     }
