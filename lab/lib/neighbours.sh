@@ -16,6 +16,9 @@ enable_unit() {
 forget_unit() { rm -f "/etc/systemd/system/$1.service" "/etc/systemd/system/multi-user.target.wants/$1.service"; }
 unit_is_enabled() { test -L "/etc/systemd/system/multi-user.target.wants/$1.service"; }
 
+# shares_25 PROGRAM: it has a socket on port 25 of all addresses.
+shares_25() { ss -Hltnp 'sport = :25' | grep -F '0.0.0.0:25 ' | grep -q "\"$1\""; }
+
 # The filter's file of Debian, with the port on which it listens by default.
 amavis_files() {
     mkdir -p /etc/amavis/conf.d

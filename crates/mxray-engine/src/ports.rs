@@ -4,8 +4,8 @@
 //! these.
 
 use crate::collect::{
-    self, Options, attach, flat, join_servers, join_sessions, start_owners, start_readers, start_sessions, start_signers, summarise,
-    wait_for_servers,
+    self, Options, attach, flat, join_servers, join_sessions, start_owners, start_readers, start_sessions,
+    start_signers, summarise, wait_for_servers,
 };
 use crate::judge::verdict;
 use crate::parts::{Parts, Progress};

@@ -6,8 +6,8 @@
 //! escaped here, once. What must not live here: any judgement (`mxray-rules`), any connection to another machine.
 
 pub mod baseline;
-pub mod certificates;
 pub mod bystanders;
+pub mod certificates;
 mod cgroup;
 pub mod clock;
 pub mod files;

@@ -16,8 +16,8 @@ mod sendmail;
 
 pub use helpers::join_helpers;
 pub use machine::{addresses, hosts_file};
-pub use others::{others, software_of};
 pub(crate) use others::names;
+pub use others::{others, software_of};
 
 use crate::processes::Table;
 use crate::programs::Programs;

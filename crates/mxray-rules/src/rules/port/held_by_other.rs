@@ -50,6 +50,10 @@ fn check(evidence: &Evidence) -> Said {
                     Holder::Other { owner: Some(owner), .. } if serves_instead(evidence, server, &owner) => {
                         clean = false;
                     }
+                    // Both get connections: that nobody cannot bind, and who gets which, is another rule's.
+                    Holder::Other { .. } if claims::shares(evidence, server, wanted, listener) => {
+                        clean = false;
+                    }
                     other => {
                         clean = false;
                         let finding = held(evidence, instance, server, (key, wanted), (listener_key, listener), &other);
