@@ -320,8 +320,7 @@ fn sockets(evidence: &Evidence) -> Vec<Claim<'_>> {
     for (name, unit) in units.filter_map(|(name, unit)| Some((name, unit.value()?))) {
         let held = evidence.sockets.value().into_iter().flat_map(|sockets| sockets.listeners.values());
         for (index, listen) in unit.listens.iter().enumerate().filter(|(_, listen)| listen.protocol == "tcp") {
-            let both = listen.addresses.iter().any(|address| address.is_ipv6())
-                && listen.addresses.iter().any(IpAddr::is_ipv4);
+            let both = listen.addresses.iter().any(IpAddr::is_ipv6) && listen.addresses.iter().any(IpAddr::is_ipv4);
             let addresses = listen.addresses.iter().filter(|address| !both || address.is_ipv6());
             for address in addresses {
                 let v6_only = address.is_ipv6() && !both;

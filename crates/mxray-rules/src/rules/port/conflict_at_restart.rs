@@ -152,14 +152,7 @@ fn conflict<'a, 'b>(
     if let Some((started, _)) = since {
         finding = finding.data("holder_since_s", started);
     }
-    let mut told: Vec<&Claim<'_>> = Vec::new();
-    for claim in pairs.iter().flat_map(|(one, other)| [*one, *other]) {
-        let is_new = !told.iter().any(|known| known.pointer == claim.pointer);
-        if is_new && told.len() < CLAIMANTS_MAX {
-            told.push(claim);
-            finding = finding.because(asks(claim), place_text(claim.at), claim.pointer.clone());
-        }
-    }
+    finding = told(finding, pairs);
     if let Some((key, listener)) = held {
         let socket = std::net::SocketAddr::new(listener.address, listener.port);
         finding = finding.because(format!("{first} listens on {socket}."), "sock_diag", view::listener_pointer(key));
@@ -173,6 +166,20 @@ fn conflict<'a, 'b>(
         Fix::here("Only one of the two is to be done: the other service keeps the port.")
             .verify(view::look_again(port)),
     )
+}
+
+/// Everybody who asks, each once.
+fn told(finding: Finding, pairs: &[(&Claim<'_>, &Claim<'_>)]) -> Finding {
+    let mut finding = finding;
+    let mut known: Vec<&Claim<'_>> = Vec::new();
+    for claim in pairs.iter().flat_map(|(one, other)| [*one, *other]) {
+        let is_new = !known.iter().any(|other| other.pointer == claim.pointer);
+        if is_new && known.len() < CLAIMANTS_MAX {
+            known.push(claim);
+            finding = finding.because(asks(claim), place_text(claim.at), claim.pointer.clone());
+        }
+    }
+    finding
 }
 
 /// `haproxy asks for 0.0.0.0:25 (frontend smtp); it runs.`
