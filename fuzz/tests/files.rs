@@ -3,6 +3,7 @@
 use bolero::check;
 use data_encoding::BASE64;
 use mxray_auth::{Stores, chain, chain_file, key_file};
+use mxray_host::bystanders;
 use mxray_mail::{Stamp, complete, is_message};
 
 /// A chain that is right, so that mutations reach what is behind the outer layers.
@@ -64,5 +65,29 @@ fn given_message() {
         let line = if input.starts_with(b"From ") { input.iter().position(|b| *b == b'\n').map_or(input.len(), |at| at + 1) } else { 0 };
         let given = &input[line..];
         assert!(completed.bytes.windows(given.len().max(1)).any(|piece| piece == given) || given.is_empty());
+    });
+}
+
+/// What the readers look for, so that inputs come past the first line.
+const PIECES: &[&str] = &[
+    "frontend x\n", " bind :25-30,[::]:25 v4v6\n", ".if x\n", "mail {\n server { listen ", "stream { include x; ", "_by_lua_block {", "}\n", ";\n",
+    "$inet_socket_port = [", "10024", "@listen_sockets = qw(", "=pod\n", "=cut\n", "smtp-listener 0/0:25\n", "kumo.start_esmtp_listener {", "listen = '",
+    "--[[", "]]", "smtp stream tcp nowait root /x x\n", "service x\n{\n port = 25\n", "services:\n  a:\n    ports:\n      - ", "\"${A:-25}:25\"\n",
+    "&a [*a, ", "<<: *a\n", "[Container]\nPublishPort=", "127.0.0.1:25:25/udp\n", "HTTP/1.1 200 OK\r\n", "Transfer-Encoding: chunked\r\n\r\n", "5\r\n",
+    "[{\"Id\":\"a\",\"Ports\":[{\"PublicPort\":25}]}]", "A=\"${B}\"\n", "if x; then\n", "'", "\"", "\\\n", "#",
+];
+
+#[test]
+fn bystanders_files() {
+    check!().for_each(|input: &[u8]| {
+        let mut text = Vec::new();
+        for byte in input {
+            // Each byte from 0xb0 on stands for a piece.
+            match usize::from(*byte).checked_sub(0xb0).and_then(|index| PIECES.get(index)) {
+                Some(piece) => text.extend(piece.bytes()),
+                None => text.push(*byte),
+            }
+        }
+        bystanders::understand(&text);
     });
 }

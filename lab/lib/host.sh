@@ -26,6 +26,7 @@ NOBODY6=2001:db8:51::99
 . $LAB/filters.sh
 . $LAB/packetfilter.sh
 . $LAB/tls.sh
+. $LAB/neighbours.sh
 
 # until_true SECONDS COMMAND…: waits until the command succeeds.
 until_true() {

@@ -16,8 +16,8 @@ use mxray_host::programs::Programs;
 use mxray_host::sockets::Sample;
 use mxray_host::{certificates, files, kernel, mta, processes, routes, signers, sockets, sockstat, software, vantage};
 use mxray_model::evidence::{
-    Assignments, Baseline, Bystanders, CertificatePair, Declared, Evidence, FileSystem, Namespaces, Owner, Processes, Routing,
-    Server, Signer, Sockets, TcpMemory, Units,
+    Assignments, Baseline, Bystanders, CertificatePair, Declared, Evidence, FileSystem, Namespaces, Owner, Processes,
+    Routing, Server, Signer, Sockets, TcpMemory, Units,
 };
 use mxray_model::{Blind, Seen};
 use std::collections::{BTreeMap, BTreeSet};
@@ -292,7 +292,10 @@ fn start_certificates(parts: &mut Parts<'_>, servers: &Servers) -> (certificates
     (wanted, pending)
 }
 
-pub(crate) fn start_signers(parts: &mut Parts<'_>, table: &Arc<Seen<Table>>) -> Pending<Seen<BTreeMap<String, Signer>>> {
+pub(crate) fn start_signers(
+    parts: &mut Parts<'_>,
+    table: &Arc<Seen<Table>>,
+) -> Pending<Seen<BTreeMap<String, Signer>>> {
     let table = Arc::clone(table);
     parts.start("signers", move || signers::look(&table))
 }

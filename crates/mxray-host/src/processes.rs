@@ -132,7 +132,9 @@ fn boot_s() -> Seen<i64> {
     let line = content.bytes.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(b"btime "));
     match line.and_then(|digits| number(digits.trim_ascii())) {
         Some(boot_s) => Seen::Value(boot_s),
-        None => Seen::Unknown(Blind::NotUnderstood { what: "/proc/stat".to_owned(), text: "no line \"btime\"".to_owned() }),
+        None => {
+            Seen::Unknown(Blind::NotUnderstood { what: "/proc/stat".to_owned(), text: "no line \"btime\"".to_owned() })
+        }
     }
 }
 

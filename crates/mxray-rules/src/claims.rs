@@ -2,7 +2,7 @@
 //! now; and what the one says that does not get it. No judgement lives here.
 
 use crate::service_units;
-use crate::support::date_of;
+use crate::support::{date_of, numbers};
 use crate::view;
 use mxray_model::binding::{Binding, Together, together};
 use mxray_model::evidence::{AskedListener, FileLine, Listener, Process, Server, SocketUnit, WantedListener};
@@ -71,7 +71,9 @@ impl Claim<'_> {
     /// The unit that systemd knows it by; empty where none is known.
     fn unit(&self) -> &str {
         match self.by {
-            Claimant::Server { server, .. } => service_units::main_units(&server.software).first().copied().unwrap_or_default(),
+            Claimant::Server { server, .. } => {
+                service_units::main_units(&server.software).first().copied().unwrap_or_default()
+            }
             Claimant::Socket { name, .. } => name,
             Claimant::Other(asked) => &asked.unit,
         }
@@ -117,11 +119,14 @@ impl Claim<'_> {
         }
     }
 
-    /// Is this socket its own?
+    /// Is this socket its own, and one that it asks for?
     pub fn holds(&self, evidence: &Evidence, listener: &Listener) -> bool {
-        if together(&self.binding, &Binding { reuse_port: false, ..Binding::of(listener) }) == Together::Apart {
-            return false;
-        }
+        let listening = Binding { reuse_port: false, ..Binding::of(listener) };
+        together(&self.binding, &listening) != Together::Apart && self.owns(evidence, listener)
+    }
+
+    /// Is it a socket of its processes, whatever its configuration says by now?
+    fn owns(&self, evidence: &Evidence, listener: &Listener) -> bool {
         let processes = evidence.processes.value();
         let owners = listener.owners.value().into_iter().flatten();
         let unit = listener.unit.value().map(String::as_str).unwrap_or_default();
@@ -164,31 +169,41 @@ impl Claim<'_> {
                 ))
                 .command(format!("{engine} update --restart=no {name}"))
                 .undo(format!("{engine} update --restart=always {name}"));
-                if line.is_some() { fix.config(self.at.file.clone(), line, format!("another port than {port}")) } else { fix }
-            }
-            Claimant::Other(asked) if matches!(asked.software.as_str(), "inetd" | "xinetd") => {
-                let text = if asked.software == "inetd" { "#<off># …" } else { "disable = yes" };
-                Fix::here(format!("If {who} is the one to give way, switch the line off and have it read its file again."))
-                    .config(self.at.file.clone(), line, text)
-                    .command(format!("systemctl reload {unit}"))
-            }
-            Claimant::Other(_) => {
-                let fix = Fix::here(format!("If {who} is the one to give way, give it another port, or do not start it."))
-                    .config(self.at.file.clone(), line, format!("another port than {port}"));
-                if unit.ends_with(".service") {
-                    fix.command(format!("systemctl disable --now {unit}")).undo(format!("systemctl enable --now {unit}"))
+                if line.is_some() {
+                    fix.config(self.at.file.clone(), line, format!("another port than {port}"))
                 } else {
                     fix
                 }
             }
-            Claimant::Server { .. } => Fix::here(format!("If {who} is the one to give way, take the service out, or do not start it."))
-                .config(self.at.file.clone(), line, format!("# {}", self.service()))
-                .command(format!("systemctl disable --now {unit}"))
-                .undo(format!("systemctl enable --now {unit}")),
+            Claimant::Other(asked) if matches!(asked.software.as_str(), "inetd" | "xinetd") => {
+                let text = if asked.software == "inetd" { "#<off># …" } else { "disable = yes" };
+                Fix::here(format!(
+                    "If {who} is the one to give way, switch the line off and have it read its file again."
+                ))
+                .config(self.at.file.clone(), line, text)
+                .command(format!("systemctl reload {unit}"))
+            }
+            Claimant::Other(_) => {
+                let fix =
+                    Fix::here(format!("If {who} is the one to give way, give it another port, or do not start it."))
+                        .config(self.at.file.clone(), line, format!("another port than {port}"));
+                if unit.ends_with(".service") {
+                    fix.command(format!("systemctl disable --now {unit}"))
+                        .undo(format!("systemctl enable --now {unit}"))
+                } else {
+                    fix
+                }
+            }
+            Claimant::Server { .. } => {
+                Fix::here(format!("If {who} is the one to give way, take the service out, or do not start it."))
+                    .config(self.at.file.clone(), line, format!("# {}", self.service()))
+                    .command(format!("systemctl disable --now {unit}"))
+                    .undo(format!("systemctl enable --now {unit}"))
+            }
         }
     }
 
-    /// What stands in its log when it does not get its socket. `None`: not known word by word.
+    /// What stands in its log when it does not get its socket.
     pub fn complaint(&self) -> String {
         complaint(self.software(), self.binding.address, self.binding.port, &self.service())
     }
@@ -219,7 +234,7 @@ pub fn complaint(software: &str, address: IpAddr, port: u16, service: &str) -> S
     match software {
         "postfix" => format!("fatal: bind {address} port {port}: Address already in use"),
         "exim" => format!("socket bind() to port {port} for address {address} failed: Address already in use"),
-        "dovecot" => format!("Error: bind({address}, {port}) failed: Address already in use"),
+        "dovecot" => format!("listen({address}, {port}) failed: Address already in use"),
         "opensmtpd" => "bind: Address already in use".to_owned(),
         "sendmail" => "opendaemonsocket: cannot bind: Address already in use".to_owned(),
         "systemd" => "Failed to create listening socket: Address already in use".to_owned(),
@@ -227,7 +242,9 @@ pub fn complaint(software: &str, address: IpAddr, port: u16, service: &str) -> S
         "nginx" => format!("bind() to {socket} failed (98: Address already in use)"),
         // Net::Server's own words.
         "amavis" | "postgrey" => format!("Can't connect to TCP port {port} on {address} [Address already in use]"),
-        "spamassassin" => format!("could not create IO::Socket::IP socket on [{address}]:{port}: Address already in use"),
+        "spamassassin" => {
+            format!("could not create IO::Socket::IP socket on [{address}]:{port}: Address already in use")
+        }
         "docker" | "podman" => format!("listen tcp {socket}: bind: address already in use"),
         "inetd" => format!("{}/tcp: bind: Address already in use", service.trim_start_matches("line ")),
         _ => "Address already in use".to_owned(),
@@ -265,7 +282,22 @@ pub fn all<'a>(evidence: &'a Evidence, servers: &[(&'a String, &'a Server)]) -> 
 fn of_server(server: &Server, wanted: &WantedListener, address: IpAddr) -> Binding {
     let both = wanted.addresses.iter().any(IpAddr::is_ipv4);
     let v6_only = address.is_ipv6() && (server.software != "sendmail" || both);
-    Binding { v6_only, ..Binding::new("tcp", address, wanted.port) }
+    Binding { v6_only, reuse_port: reuses_port(server), ..Binding::new("tcp", address, wanted.port) }
+}
+
+/// Postfix sets SO_REUSEPORT on all that it listens on since 3.6 (its HISTORY, 20200425). Of an unknown version the current
+/// ways are assumed.
+fn reuses_port(server: &Server) -> bool {
+    server.software == "postfix" && server.version.value().is_none_or(|version| numbers(version) >= vec![3, 6])
+}
+
+/// Does the holder of a listener share it with this service, by what both set before they bind?
+pub fn shares(evidence: &Evidence, server: &Server, wanted: &WantedListener, listener: &Listener) -> bool {
+    // It may listen where its file says so no more: what it sets before a bind is the same.
+    let mut claims = others(evidence).into_iter().filter(|claim| claim.binding.port == listener.port);
+    let Some(claim) = claims.find(|claim| claim.owns(evidence, listener)) else { return false };
+    let held = Binding { reuse_port: claim.binding.reuse_port, ..Binding::of(listener) };
+    wanted.addresses.iter().all(|address| together(&of_server(server, wanted, *address), &held) != Together::Refused)
 }
 
 fn server_start(evidence: &Evidence, server: &Server) -> Start {
@@ -275,7 +307,9 @@ fn server_start(evidence: &Evidence, server: &Server) -> Start {
         (Seen::Value(master), _) => Start::Yes(format!("it runs (process {})", master.pid)),
         (Seen::Absent, Some(Seen::Absent)) => Start::No,
         (Seen::Unknown(blind), Some(Seen::Absent)) | (_, Some(Seen::Unknown(blind))) => Start::Unknown(blind.clone()),
-        (_, None) => Start::Unknown(Blind::NotAttempted { why: format!("what starts {} is not known", server.software) }),
+        (_, None) => {
+            Start::Unknown(Blind::NotAttempted { why: format!("what starts {} is not known", server.software) })
+        }
     }
 }
 
@@ -286,8 +320,7 @@ fn sockets(evidence: &Evidence) -> Vec<Claim<'_>> {
     for (name, unit) in units.filter_map(|(name, unit)| Some((name, unit.value()?))) {
         let held = evidence.sockets.value().into_iter().flat_map(|sockets| sockets.listeners.values());
         for (index, listen) in unit.listens.iter().enumerate().filter(|(_, listen)| listen.protocol == "tcp") {
-            let both = listen.addresses.iter().any(|address| address.is_ipv6())
-                && listen.addresses.iter().any(IpAddr::is_ipv4);
+            let both = listen.addresses.iter().any(IpAddr::is_ipv6) && listen.addresses.iter().any(IpAddr::is_ipv4);
             let addresses = listen.addresses.iter().filter(|address| !both || address.is_ipv6());
             for address in addresses {
                 let v6_only = address.is_ipv6() && !both;
@@ -300,12 +333,21 @@ fn sockets(evidence: &Evidence) -> Vec<Claim<'_>> {
                 let by = Claimant::Socket { name, unit };
                 let is_open = |listener: &Listener| {
                     let by_unit = listener.unit.value() == Some(name);
-                    let by_pid = listener.owners.value().is_some_and(|owners| owners.iter().any(|owner| owner.pid == 1));
+                    let by_pid =
+                        listener.owners.value().is_some_and(|owners| owners.iter().any(|owner| owner.pid == 1));
                     listener.port == listen.port && listener.address == *address && (by_unit || by_pid)
                 };
                 let open = held.clone().any(is_open);
-                let pointer = view::pointer(["units", "value", "sockets", name, "value", "listens", &index.to_string()]);
-                claims.push(Claim { by, binding, at: &listen.at, pointer, start: socket_start(unit, open), runs: Seen::Value(open) });
+                let pointer =
+                    view::pointer(["units", "value", "sockets", name, "value", "listens", &index.to_string()]);
+                claims.push(Claim {
+                    by,
+                    binding,
+                    at: &listen.at,
+                    pointer,
+                    start: socket_start(unit, open),
+                    runs: Seen::Value(open),
+                });
             }
         }
     }

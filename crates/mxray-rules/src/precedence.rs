@@ -145,6 +145,8 @@ pub const LINKS: &[(&str, &str, Link)] = &[
     ("PORT109", "SOCK101", Link::SharedScope),
     // Who has the port now and who would have it after a restart.
     ("PORT101", "PORT102", Link::SharedScope),
+    // A mail server that is enabled beside the one that has the port.
+    ("PORT102", "SOCK112", Link::SharedScope),
     ("PORT101", "SOCK112", Link::SharedScope),
     ("PORT101", "SOCK101", Link::SharedScope),
     ("PORT101", "SOCK102", Link::SharedScope),

@@ -109,7 +109,10 @@ impl CommandLine {
         let mut found = Vec::new();
         let mut words = self.words.iter().skip(1).peekable();
         while let Some(word) = words.next() {
-            let bare = word.text.strip_prefix("--").map(|rest| rest.split_once('=').map_or((rest, None), |(n, v)| (n, Some(v))));
+            let bare = word
+                .text
+                .strip_prefix("--")
+                .map(|rest| rest.split_once('=').map_or((rest, None), |(n, v)| (n, Some(v))));
             let value = match bare {
                 Some((name, value)) if long.contains(&name) => Some(value.map(str::to_owned)),
                 Some(_) => None,

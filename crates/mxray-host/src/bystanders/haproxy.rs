@@ -96,8 +96,25 @@ fn keep(found: &mut Found, own: &mut Vec<super::found::Asked>, off: bool) {
 
 fn is_section(word: &str) -> bool {
     const SECTIONS: &[&str] = &[
-        "global", "defaults", "frontend", "listen", "backend", "peers", "resolvers", "mailers", "userlist", "program",
-        "ring", "log-forward", "cache", "http-errors", "fcgi-app", "crt-store", "traces", "acme", "log-profile",
+        "global",
+        "defaults",
+        "frontend",
+        "listen",
+        "backend",
+        "peers",
+        "resolvers",
+        "mailers",
+        "userlist",
+        "program",
+        "ring",
+        "log-forward",
+        "cache",
+        "http-errors",
+        "fcgi-app",
+        "crt-store",
+        "traces",
+        "acme",
+        "log-profile",
     ];
     SECTIONS.contains(&word)
 }

@@ -41,8 +41,8 @@ use std::path::Path;
 
 /// Ports on which filters, policy services and their like stand by default.
 pub const FILTER_PORTS: &[u16] = &[
-    783, 3310, 7357, 8552, 8891, 8892, 8893, 8894, 10001, 10002, 10003, 10023, 10024, 10025, 10026, 10027, 10031, 10040, 11332,
-    11333, 11334, 12301, 12345, 12525,
+    783, 3310, 7357, 8552, 8891, 8892, 8893, 8894, 10001, 10002, 10003, 10023, 10024, 10025, 10026, 10027, 10031,
+    10040, 11332, 11333, 11334, 12301, 12345, 12525,
 ];
 
 /// One software, how it is found, and what reads its files.
@@ -74,7 +74,13 @@ const READERS: &[Reader] = &[
         &["/usr/sbin/amavisd", "/usr/sbin/amavisd-new", "/usr/bin/amavisd", "/usr/local/sbin/amavisd"],
         |place, _| amavis::read(place),
     ),
-    reader("spamassassin", spamd::UNITS, &["spamd"], &["/usr/sbin/spamd", "/usr/bin/spamd", "/usr/local/bin/spamd"], spamd::read),
+    reader(
+        "spamassassin",
+        spamd::UNITS,
+        &["spamd"],
+        &["/usr/sbin/spamd", "/usr/bin/spamd", "/usr/local/bin/spamd"],
+        spamd::read,
+    ),
     reader(
         "clamav",
         &["clamav-daemon.service", "clamd@scan.service", "clamd.service"],
@@ -82,8 +88,20 @@ const READERS: &[Reader] = &[
         &["/usr/sbin/clamd", "/usr/local/sbin/clamd"],
         clamav::read_clamd,
     ),
-    reader("clamav-milter", &["clamav-milter.service"], &["clamav-milter"], &["/usr/sbin/clamav-milter"], clamav::read_milter),
-    reader("postsrsd", &["postsrsd.service"], &["postsrsd"], &["/usr/sbin/postsrsd", "/usr/local/sbin/postsrsd"], postsrsd::read),
+    reader(
+        "clamav-milter",
+        &["clamav-milter.service"],
+        &["clamav-milter"],
+        &["/usr/sbin/clamav-milter"],
+        clamav::read_milter,
+    ),
+    reader(
+        "postsrsd",
+        &["postsrsd.service"],
+        &["postsrsd"],
+        &["/usr/sbin/postsrsd", "/usr/local/sbin/postsrsd"],
+        postsrsd::read,
+    ),
     reader("postgrey", &["postgrey.service"], &["postgrey"], &["/usr/sbin/postgrey"], policy::postgrey),
     reader(
         "policyd-rate-limit",
@@ -92,8 +110,20 @@ const READERS: &[Reader] = &[
         &["/usr/bin/policyd-rate-limit"],
         policy::rate_limit,
     ),
-    reader("policyd-weight", &["policyd-weight.service"], &["policyd-weight"], &["/usr/sbin/policyd-weight"], policy::weight),
-    reader("postfwd", &["postfwd.service"], &["postfwd", "postfwd2", "postfwd3"], &["/usr/sbin/postfwd"], policy::postfwd),
+    reader(
+        "policyd-weight",
+        &["policyd-weight.service"],
+        &["policyd-weight"],
+        &["/usr/sbin/policyd-weight"],
+        policy::weight,
+    ),
+    reader(
+        "postfwd",
+        &["postfwd.service"],
+        &["postfwd", "postfwd2", "postfwd3"],
+        &["/usr/sbin/postfwd"],
+        policy::postfwd,
+    ),
     reader("spampd", &["spampd.service"], &["spampd"], &["/usr/sbin/spampd"], policy::spampd),
     reader("clamsmtp", &["clamsmtp.service"], &["clamsmtpd"], &["/usr/sbin/clamsmtpd"], policy::clamsmtp),
     Reader {
@@ -104,7 +134,13 @@ const READERS: &[Reader] = &[
         from_documentation: true,
         read: policy::cluebringer,
     },
-    reader("haproxy", &["haproxy.service"], &["haproxy"], &["/usr/sbin/haproxy", "/usr/local/sbin/haproxy"], haproxy::read),
+    reader(
+        "haproxy",
+        &["haproxy.service"],
+        &["haproxy"],
+        &["/usr/sbin/haproxy", "/usr/local/sbin/haproxy"],
+        haproxy::read,
+    ),
     reader("nginx", &["nginx.service"], &["nginx"], &["/usr/sbin/nginx", "/usr/local/sbin/nginx"], nginx::read),
     reader(
         "inetd",
@@ -227,7 +263,8 @@ fn insert(out: &mut Bystanders, asked: AskedListener) {
 /// The first under the software's own name, the others with their line.
 fn unread(out: &mut Bystanders, software: &str, problems: Vec<Problem>) {
     for problem in problems {
-        let key = if out.unread.contains_key(software) { format!("{software} {}", problem.at) } else { software.to_owned() };
+        let key =
+            if out.unread.contains_key(software) { format!("{software} {}", problem.at) } else { software.to_owned() };
         out.unread.entry(key).or_insert(problem);
     }
 }
@@ -254,9 +291,8 @@ fn running(table: &Seen<Table>, what: &Running<'_>) -> Seen<bool> {
     };
     let is_it = |row: &crate::processes::Row| {
         let by_unit = row.unit.value().is_some_and(|unit| what.units.contains(&unit.as_str()));
-        let by_name = || {
-            names(row).iter().any(|name| what.processes.contains(&name.as_str())) && !is_elsewhere(row, table)
-        };
+        let by_name =
+            || names(row).iter().any(|name| what.processes.contains(&name.as_str())) && !is_elsewhere(row, table);
         let says = |word: &&str| row.command.iter().any(|own| own == word);
         !matches!(row.state, 'Z' | 'X') && (by_unit || by_name()) && what.words.iter().all(says)
     };
@@ -274,7 +310,8 @@ fn bears_on_mail(port: u16) -> bool {
 
 /// A name that services(5) has for a port of mail.
 fn bears_on_mail_name(name: &str) -> bool {
-    ["smtp", "smtps", "ssmtp", "submission", "submissions", "lmtp", "imap", "imap2", "imaps", "pop3", "pop3s", "sieve"].contains(&name)
+    ["smtp", "smtps", "ssmtp", "submission", "submissions", "lmtp", "imap", "imap2", "imaps", "pop3", "pop3s", "sieve"]
+        .contains(&name)
 }
 
 /// Every parser of this module on the same text, for fuzzing: how much came of it.

@@ -150,7 +150,8 @@ fn listen(place: &Place, line: Line<'_>, words: &[(String, u32)], found: &mut Fo
             if let Some(asked) = found.ask(line, address, port) {
                 asked.udp = says("udp");
                 asked.reuse_port = says("reuseport");
-                asked.v6_only = address.is_ipv6() && !(address == IpAddr::V6(Ipv6Addr::UNSPECIFIED) && says("ipv6only=off"));
+                asked.v6_only =
+                    address.is_ipv6() && !(address == IpAddr::V6(Ipv6Addr::UNSPECIFIED) && says("ipv6only=off"));
             }
         }
     }

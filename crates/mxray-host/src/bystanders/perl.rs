@@ -83,7 +83,8 @@ fn begins_assignment(head: &str, name: &str) -> bool {
 
 /// The variable itself, not one whose name goes on.
 fn mentions(line: &str, name: &str) -> bool {
-    line.match_indices(name).any(|(at, name)| !line.get(at + name.len()..).is_some_and(|rest| rest.starts_with(is_word)))
+    line.match_indices(name)
+        .any(|(at, name)| !line.get(at + name.len()..).is_some_and(|rest| rest.starts_with(is_word)))
 }
 
 /// A line up to a `#` that stands outside quotes and behind a blank or at the beginning.
@@ -216,7 +217,10 @@ mod tests {
     #[test]
     fn numbers_texts_and_lists() {
         assert_eq!(items("$port = 10024;   # default\n", "$port").unwrap(), ["10024"]);
-        assert_eq!(items("# $port = 1;\n$port = [10024,\n  10026, # second\n];\n", "$port").unwrap(), ["10024", "10026"]);
+        assert_eq!(
+            items("# $port = 1;\n$port = [10024,\n  10026, # second\n];\n", "$port").unwrap(),
+            ["10024", "10026"]
+        );
         assert_eq!(items("@listen = ('inet:a#b:1', \"c\");", "@listen").unwrap(), ["inet:a#b:1", "c"]);
         assert_eq!(items("@listen = qw( a b );", "@listen").unwrap(), ["a", "b"]);
         assert_eq!(items("$port = undef;", "$port").unwrap(), [""; 0]);

@@ -3,8 +3,8 @@
 
 use crate::mta::machine::Machine;
 use crate::read;
-use mxray_model::text::untrusted;
 use mxray_model::Seen;
+use mxray_model::text::untrusted;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 

@@ -160,7 +160,8 @@ mod tests {
 
     #[test]
     fn what_only_a_shell_knows_is_not_guessed() {
-        let found = of("PORT=25\nif [ -x /a ]; then\n PORT=26\nfi\nHOST=`hostname`\nADDR=$(ip a)\n[ -n x ] && LATE=1\n");
+        let found =
+            of("PORT=25\nif [ -x /a ]; then\n PORT=26\nfi\nHOST=`hostname`\nADDR=$(ip a)\n[ -n x ] && LATE=1\n");
         for name in ["PORT", "HOST", "ADDR", "LATE"] {
             assert_eq!(found[name].0, None, "{name}");
         }

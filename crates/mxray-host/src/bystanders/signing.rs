@@ -1,10 +1,10 @@
 //! The sockets of signers and rspamd's workers, which `signers` has read already, in the form of all the others.
 
+use super::found::Line;
 use super::{Found, Start, insert, listener, unread};
 use crate::signers::rspamd_endpoint;
 use mxray_model::evidence::{Bystanders, Endpoint, FileLine, Signer};
 use mxray_model::{Blind, Seen};
-use super::found::Line;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 

@@ -86,7 +86,8 @@ fn one(
         return found.puzzled(line, &format!("the addresses of {host} are not known from files"));
     };
     let (four, six) = (command.has("-4"), command.has("-6"));
-    for address in addresses.into_iter().filter(|address| !(four && address.is_ipv6()) && !(six && address.is_ipv4())) {
+    let is_left_out = |address: &std::net::IpAddr| if address.is_ipv6() { four } else { six };
+    for address in addresses.into_iter().filter(|address| !is_left_out(address)) {
         found.ask(line, address, port);
     }
 }

@@ -74,18 +74,33 @@ impl Drop for Scratch {
 fn amavis_as_debian_ships_it_and_as_people_change_it() {
     let scratch = Scratch::new("amavis");
     scratch.unit("amavis.service", "[Service]\nExecStart=/usr/sbin/amavisd foreground\n", true);
-    scratch.write("etc/amavis/conf.d/20-debian_defaults", "use strict;\n\n$inet_socket_port = 10024;   # default listening socket\n1;\n");
+    scratch.write(
+        "etc/amavis/conf.d/20-debian_defaults",
+        "use strict;\n\n$inet_socket_port = 10024;   # default listening socket\n1;\n",
+    );
     scratch.write("etc/amavis/conf.d/25-amavis_helpers", "$unix_socketname = \"/var/lib/amavis/amavisd.sock\";\n");
     let file = "/etc/amavis/conf.d/20-debian_defaults:3";
-    assert_eq!(scratch.told(&[]), [format!("amavis tcp/127.0.0.1:10024 {file}"), format!("amavis tcp/[::1]:10024 {file}")]);
+    assert_eq!(
+        scratch.told(&[]),
+        [format!("amavis tcp/127.0.0.1:10024 {file}"), format!("amavis tcp/[::1]:10024 {file}")]
+    );
     let seen = scratch.look(&["amavisd-new"]);
     let asked = &seen.listeners["amavis tcp/127.0.0.1:10024"];
-    assert_eq!((asked.unit.as_str(), &asked.running, asked.from_documentation), ("amavis.service", &Seen::Value(true), false));
+    assert_eq!(
+        (asked.unit.as_str(), &asked.running, asked.from_documentation),
+        ("amavis.service", &Seen::Value(true), false)
+    );
     assert!(asked.at_boot.value().unwrap().ends_with("multi-user.target.wants/amavis.service"));
-    scratch.write("etc/amavis/conf.d/50-user", "$inet_socket_port = [10024,\n 10026];\n$inet_socket_bind = '192.0.2.1';\n");
+    scratch.write(
+        "etc/amavis/conf.d/50-user",
+        "$inet_socket_port = [10024,\n 10026];\n$inet_socket_bind = '192.0.2.1';\n",
+    );
     scratch.write("etc/amavis/conf.d/50-user.dpkg-old", "$inet_socket_port = 1;\n");
     let user = "/etc/amavis/conf.d/50-user:1";
-    assert_eq!(scratch.told(&[]), [format!("amavis tcp/192.0.2.1:10024 {user}"), format!("amavis tcp/192.0.2.1:10026 {user}")]);
+    assert_eq!(
+        scratch.told(&[]),
+        [format!("amavis tcp/192.0.2.1:10024 {user}"), format!("amavis tcp/192.0.2.1:10026 {user}")]
+    );
     scratch.write("etc/amavis/conf.d/50-user", "if ($x) {\n  $inet_socket_port = 10028;\n}\n1;\n");
     let seen = scratch.look(&[]);
     assert!(seen.listeners.is_empty());
@@ -95,18 +110,25 @@ fn amavis_as_debian_ships_it_and_as_people_change_it() {
 #[test]
 fn spamd_by_its_unit_and_its_options() {
     let scratch = Scratch::new("spamd");
-    let unit = "[Service]\nEnvironmentFile=-/etc/default/spamd\nExecStart=/usr/sbin/spamd --pidfile=/run/spamd.pid $OPTIONS\n";
+    let unit =
+        "[Service]\nEnvironmentFile=-/etc/default/spamd\nExecStart=/usr/sbin/spamd --pidfile=/run/spamd.pid $OPTIONS\n";
     scratch.unit("spamd.service", unit, false);
     scratch.write("etc/default/spamd", "OPTIONS=\"--create-prefs --max-children 5 --helper-home-dir\"\n");
     scratch.write("etc/default/spamassassin", "ENABLED=0\nOPTIONS=\"-i 192.0.2.9 -p 99\"\n");
     let seen = scratch.look(&[]);
-    assert_eq!(seen.listeners.keys().collect::<Vec<_>>(), ["spamassassin tcp/127.0.0.1:783", "spamassassin tcp/[::1]:783"]);
+    assert_eq!(
+        seen.listeners.keys().collect::<Vec<_>>(),
+        ["spamassassin tcp/127.0.0.1:783", "spamassassin tcp/[::1]:783"]
+    );
     let asked = &seen.listeners["spamassassin tcp/127.0.0.1:783"];
     assert!(asked.at_boot.is_absent() && asked.running == Seen::Value(false));
     for (options, wanted) in [
         ("-i", &["spamassassin tcp/0.0.0.0:783", "spamassassin tcp/[::]:783"][..]),
         ("-d -i 192.0.2.1 -p 784", &["spamassassin tcp/192.0.2.1:784"]),
-        ("--listen=192.0.2.1:785 --listen [::1]:786 -u 783", &["spamassassin tcp/192.0.2.1:785", "spamassassin tcp/[::1]:786"]),
+        (
+            "--listen=192.0.2.1:785 --listen [::1]:786 -u 783",
+            &["spamassassin tcp/192.0.2.1:785", "spamassassin tcp/[::1]:786"],
+        ),
         ("--socketpath=/run/spamd.sock", &[]),
         ("-4 -A 10.0.0.0/8 -p783", &["spamassassin tcp/127.0.0.1:783"]),
     ] {
@@ -122,9 +144,13 @@ fn spamd_by_its_unit_and_its_options() {
 fn filters_and_policy_services_by_their_packages_defaults() {
     let scratch = Scratch::new("filters");
     scratch.unit("clamav-daemon.service", "[Service]\nExecStart=/usr/sbin/clamd --foreground=true\n", true);
-    scratch.write("etc/clamav/clamd.conf", "#TCPSocket 1\nLocalSocket /run/clamav/clamd.ctl\nTCPSocket 3310\nTCPAddr 127.0.0.1\n");
+    scratch.write(
+        "etc/clamav/clamd.conf",
+        "#TCPSocket 1\nLocalSocket /run/clamav/clamd.ctl\nTCPSocket 3310\nTCPAddr 127.0.0.1\n",
+    );
     scratch.unit("clamav-milter.service", "[Service]\n", true);
-    scratch.write("etc/clamav/clamav-milter.conf", "MilterSocket inet:7357@localhost\nClamdSocket tcp:127.0.0.1:3310\n");
+    scratch
+        .write("etc/clamav/clamav-milter.conf", "MilterSocket inet:7357@localhost\nClamdSocket tcp:127.0.0.1:3310\n");
     scratch.unit("postgrey.service", "[Service]\nEnvironmentFile=-/etc/default/postgrey\nExecStart=/usr/sbin/postgrey \\\n $POSTGREY_OPTS \\\n --greylist-text=\"${POSTGREY_TEXT}\"\n", true);
     scratch.write("etc/default/postgrey", "POSTGREY_OPTS=\"--inet=10023\"\n");
     scratch.unit("postsrsd.service", "[Service]\nExecStart=/usr/share/postsrsd/postsrsd-systemd-launcher\n", true);
@@ -132,10 +158,16 @@ fn filters_and_policy_services_by_their_packages_defaults() {
     scratch.write("usr/share/postsrsd/postsrsd-systemd-launcher", launcher);
     scratch.write("etc/default/postsrsd", "SRS_SEPARATOR==\nSRS_FORWARD_PORT=10024\n");
     scratch.unit("policyd-rate-limit.service", "[Service]\n", true);
-    scratch.write("etc/policyd-rate-limit.yaml", "backend: 0\n# SOCKET: [\"127.0.0.1\", 1]\nSOCKET: [\"127.0.0.1\", 8552]\n");
+    scratch.write(
+        "etc/policyd-rate-limit.yaml",
+        "backend: 0\n# SOCKET: [\"127.0.0.1\", 1]\nSOCKET: [\"127.0.0.1\", 8552]\n",
+    );
     scratch.write("usr/sbin/policyd-weight", "#!/usr/bin/perl\n");
     scratch.unit("postfwd.service", "[Service]\nEnvironmentFile=-/etc/default/postfwd\nExecStart=/usr/sbin/postfwd $ARGS --interface $INET --port $PORT --user $RUNAS\n", true);
-    scratch.write("etc/default/postfwd", "INET=127.0.0.1\nPORT=10040\nRUNAS=\"postfw\"\nARGS=\"--summary=600 --cache=600\"\n");
+    scratch.write(
+        "etc/default/postfwd",
+        "INET=127.0.0.1\nPORT=10040\nRUNAS=\"postfw\"\nARGS=\"--summary=600 --cache=600\"\n",
+    );
     scratch.unit("spampd.service", "[Service]\nEnvironmentFile=-/var/run/spampd/spampd.arguments\nExecStart=/usr/sbin/spampd --setsid $SPAMPD_ARGS\n", true);
     scratch.write("etc/default/spampd", "LISTENHOST=127.0.0.1\nLISTENPORT=10025\nDESTPORT=10026\nADDOPTS=\"\"\n");
     scratch.unit("clamsmtp.service", "[Service]\n", true);
@@ -222,8 +254,16 @@ fn haproxy_in_all_the_ways_that_its_manual_has() {
     assert_eq!(
         keys,
         [
-            "tcp/0.0.0.0:587", "tcp/127.0.0.1:10030", "tcp/127.0.0.1:10031", "tcp/127.0.0.1:10032", "tcp/127.0.0.1:9999",
-            "tcp/203.0.113.25:25", "tcp/203.0.113.26:25", "tcp/[::]:25", "tcp/[::]:465", "udp/127.0.0.1:1514",
+            "tcp/0.0.0.0:587",
+            "tcp/127.0.0.1:10030",
+            "tcp/127.0.0.1:10031",
+            "tcp/127.0.0.1:10032",
+            "tcp/127.0.0.1:9999",
+            "tcp/203.0.113.25:25",
+            "tcp/203.0.113.26:25",
+            "tcp/[::]:25",
+            "tcp/[::]:465",
+            "udp/127.0.0.1:1514",
         ]
     );
     let six = |key: &str| seen.listeners[&format!("haproxy {key}")].v6_only.clone();
@@ -233,8 +273,14 @@ fn haproxy_in_all_the_ways_that_its_manual_has() {
     assert_eq!(lines, [18, 25, 26, 28], "{:?}", seen.unread);
     // A directory instead of a file.
     scratch.write("etc/default/haproxy", "CONFIG=/etc/haproxy/conf.d\n");
-    scratch.write("etc/haproxy/conf.d/b.cfg", "frontend b\n bind :26\n").write("etc/haproxy/conf.d/b.cfg.bak", "frontend c\n bind :27\n");
-    scratch.unit("haproxy.service", "[Service]\nEnvironmentFile=-/etc/default/haproxy\nExecStart=/usr/sbin/haproxy -Ws -f $CONFIG\n", true);
+    scratch
+        .write("etc/haproxy/conf.d/b.cfg", "frontend b\n bind :26\n")
+        .write("etc/haproxy/conf.d/b.cfg.bak", "frontend c\n bind :27\n");
+    scratch.unit(
+        "haproxy.service",
+        "[Service]\nEnvironmentFile=-/etc/default/haproxy\nExecStart=/usr/sbin/haproxy -Ws -f $CONFIG\n",
+        true,
+    );
     assert_eq!(scratch.told(&[]), ["haproxy tcp/0.0.0.0:26 /etc/haproxy/conf.d/b.cfg:2"]);
 }
 
@@ -275,7 +321,10 @@ fn super_servers() {
     scratch.unit("xinetd.service", "[Service]\n", false);
     scratch.write("etc/xinetd.conf", "defaults\n{\n}\nincludedir /etc/xinetd.d\n");
     scratch.write("etc/xinetd.d/smtp", "service smtp\n{\n\tdisable = no\n\tsocket_type = stream\n\tbind = 192.0.2.7\n\tserver = /usr/sbin/sendmail\n}\n");
-    scratch.write("etc/xinetd.d/off", "service off {\n disable = yes\n port = 587\n}\nservice on {\n port = 588\n type = UNLISTED\n}\n");
+    scratch.write(
+        "etc/xinetd.d/off",
+        "service off {\n disable = yes\n port = 587\n}\nservice on {\n port = 588\n type = UNLISTED\n}\n",
+    );
     scratch.write("etc/xinetd.d/smtp.bak", "service smtp\n{\n}\n");
     let mut place = scratch.place();
     place.machine.ports = [("imaps", 993), ("pop3", 110)].map(|(name, port)| (name.to_owned(), port)).into();
@@ -283,7 +332,14 @@ fn super_servers() {
     let told: Vec<String> = seen.listeners.iter().map(|(key, asked)| format!("{key} {}", asked.at.line)).collect();
     assert_eq!(
         told,
-        ["inetd tcp/0.0.0.0:25 3", "inetd tcp/192.0.2.1:993 5", "inetd tcp/[::]:110 6", "inetd tcp/[::]:25 3", "xinetd tcp/192.0.2.7:25 1", "xinetd tcp/[::]:588 6"]
+        [
+            "inetd tcp/0.0.0.0:25 3",
+            "inetd tcp/192.0.2.1:993 5",
+            "inetd tcp/[::]:110 6",
+            "inetd tcp/[::]:25 3",
+            "xinetd tcp/192.0.2.7:25 1",
+            "xinetd tcp/[::]:588 6"
+        ]
     );
 }
 
@@ -301,7 +357,13 @@ fn sending_platforms_are_read_from_their_documentation_and_say_so() {
     let told: Vec<String> = seen.listeners.iter().map(|(key, asked)| format!("{key} {}", asked.at.line)).collect();
     assert_eq!(
         told,
-        ["kumomta tcp/0.0.0.0:2525 7", "kumomta tcp/127.0.0.1:8000 12", "powermta tcp/0.0.0.0:25 2", "powermta tcp/0.0.0.0:8080 3", "powermta tcp/192.0.2.1:587 4"]
+        [
+            "kumomta tcp/0.0.0.0:2525 7",
+            "kumomta tcp/127.0.0.1:8000 12",
+            "powermta tcp/0.0.0.0:25 2",
+            "powermta tcp/0.0.0.0:8080 3",
+            "powermta tcp/192.0.2.1:587 4"
+        ]
     );
     assert!(seen.listeners.values().all(|asked| asked.from_documentation));
     assert_eq!((seen.unread["kumomta"].at.line, seen.unread["powermta"].at.line), (10, 1));
@@ -310,9 +372,15 @@ fn sending_platforms_are_read_from_their_documentation_and_say_so() {
 #[test]
 fn containers_of_files_alone_start_nothing_where_no_engine_is() {
     let scratch = Scratch::new("compose");
-    scratch.write("opt/mail/docker-compose.yml", "services:\n  postfix:\n    restart: always\n    ports: [\"${SMTP_PORT:-25}:25\"]\n");
+    scratch.write(
+        "opt/mail/docker-compose.yml",
+        "services:\n  postfix:\n    restart: always\n    ports: [\"${SMTP_PORT:-25}:25\"]\n",
+    );
     scratch.write("opt/mail/.env", "SMTP_PORT=127.0.0.1:26\n");
-    scratch.write("etc/containers/systemd/mail.container", "[Container]\nImage=x\nPublishPort=25:25\nPublishPort=%h:1:1\n[Install]\nWantedBy=multi-user.target\n");
+    scratch.write(
+        "etc/containers/systemd/mail.container",
+        "[Container]\nImage=x\nPublishPort=25:25\nPublishPort=%h:1:1\n[Install]\nWantedBy=multi-user.target\n",
+    );
     let seen = scratch.look(&[]);
     let compose = &seen.listeners["docker tcp/127.0.0.1:26"];
     assert_eq!((&compose.at_boot, &compose.running, compose.by_dnat), (&Seen::Absent, &Seen::Value(false), true));
@@ -321,7 +389,10 @@ fn containers_of_files_alone_start_nothing_where_no_engine_is() {
     assert_eq!(quadlet.at_boot, Seen::Value("/etc/containers/systemd/mail.container".to_owned()));
     assert_eq!(seen.unread["containers"].at.line, 4);
     // A user's starts with the machine where the user lingers.
-    scratch.write("home/ann/.config/containers/systemd/imap.container", "[Container]\nPublishPort=127.0.0.1:1143:143\n[Install]\nWantedBy=default.target\n");
+    scratch.write(
+        "home/ann/.config/containers/systemd/imap.container",
+        "[Container]\nPublishPort=127.0.0.1:1143:143\n[Install]\nWantedBy=default.target\n",
+    );
     scratch.write("etc/passwd", "root:x:0:0::/root:/bin/sh\nann:x:1000:1000::/home/ann:/bin/sh\n");
     assert!(!scratch.look(&[]).listeners.contains_key("podman tcp/127.0.0.1:1143"));
     scratch.write("var/lib/systemd/linger/ann", "");

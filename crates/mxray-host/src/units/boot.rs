@@ -93,7 +93,8 @@ impl Boot {
     fn of_init(&self, services: &[&str]) -> (String, Seen<String>) {
         let mut any_level = false;
         let mut blind: Option<Blind> = None;
-        let stems: Vec<&str> = services.iter().map(|service| service.split(['.', '@']).next().unwrap_or(service)).collect();
+        let stems: Vec<&str> =
+            services.iter().map(|service| service.split(['.', '@']).next().unwrap_or(service)).collect();
         for level in ["rc2.d", "rc3.d", "rc4.d", "rc5.d", "runlevels/default"] {
             let directory = self.root.join("etc").join(level);
             let entries = match std::fs::read_dir(&directory) {

@@ -121,7 +121,8 @@ fn listed(body: &[u8]) -> Result<Vec<Listed>, Blind> {
 
 fn container(one: &Listed) -> Container {
     let name = one.names.iter().flatten().next().map_or(one.id.as_str(), |name| name.trim_start_matches('/'));
-    let label = |name: &str| one.labels.as_ref().and_then(|labels| labels.get(name)).map(|text| untrusted(text.as_bytes()));
+    let label =
+        |name: &str| one.labels.as_ref().and_then(|labels| labels.get(name)).map(|text| untrusted(text.as_bytes()));
     let compose = label("com.docker.compose.service").map(|service| {
         let files = label("com.docker.compose.project.config_files").unwrap_or_default();
         (files.split(',').filter(|file| file.starts_with('/')).take(16).map(str::to_owned).collect(), service)
@@ -149,8 +150,10 @@ fn inspected(body: &[u8], container: &mut Container) {
         Ok(inspected) => inspected,
         Err(error) => {
             let text = untrusted(error.to_string().as_bytes());
-            container.restart =
-                Seen::Unknown(Blind::NotUnderstood { what: format!("the engine's answer about {}", container.name), text });
+            container.restart = Seen::Unknown(Blind::NotUnderstood {
+                what: format!("the engine's answer about {}", container.name),
+                text,
+            });
             return;
         }
     };

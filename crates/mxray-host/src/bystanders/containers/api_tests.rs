@@ -45,7 +45,10 @@ impl Drop for Engine {
 }
 
 fn ok(body: &str) -> Option<Vec<u8>> {
-    let head = format!("HTTP/1.1 200 OK\r\nApi-Version: 1.43\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n", body.len());
+    let head = format!(
+        "HTTP/1.1 200 OK\r\nApi-Version: 1.43\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    );
     Some([head.as_bytes(), body.as_bytes()].concat())
 }
 

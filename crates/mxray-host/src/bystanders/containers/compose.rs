@@ -9,8 +9,7 @@ use mxray_model::Seen;
 use std::rc::Rc;
 
 /// Where people keep them. What runs is found by its labels besides.
-const PLACES: &[&str] =
-    &["/opt", "/opt/*", "/srv", "/srv/*", "/root", "/root/*", "/etc/docker/compose/*", "/docker/*"];
+const PLACES: &[&str] = &["/opt", "/opt/*", "/srv", "/srv/*", "/root", "/root/*", "/etc/docker/compose/*", "/docker/*"];
 /// In the order in which compose looks for them.
 const NAMES: &[&str] = &["compose.yaml", "compose.yml", "docker-compose.yaml", "docker-compose.yml"];
 /// Most files that are read.
@@ -37,7 +36,9 @@ pub(super) fn files(place: &Place) -> Vec<String> {
     }
     // Of several in one directory compose takes the first by name.
     let mut directories = std::collections::BTreeSet::new();
-    found.retain(|file: &String| directories.insert(file.rsplit_once('/').map_or("", |(directory, _)| directory).to_owned()));
+    found.retain(|file: &String| {
+        directories.insert(file.rsplit_once('/').map_or("", |(directory, _)| directory).to_owned())
+    });
     found.truncate(FILES_MAX);
     found
 }

@@ -63,7 +63,8 @@ fn wait(stream: &UnixStream, flags: PollFlags, until: Instant) -> io::Result<()>
 
 /// `Connection: close`: the end of the stream ends the answer.
 fn exchange(mut stream: UnixStream, target: &str, until: Instant) -> io::Result<Vec<u8>> {
-    let request = format!("GET {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nAccept: application/json\r\n\r\n");
+    let request =
+        format!("GET {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nAccept: application/json\r\n\r\n");
     let mut rest = request.as_bytes();
     while !rest.is_empty() {
         wait(&stream, PollFlags::OUT, until)?;

@@ -89,7 +89,8 @@ pub(super) fn look(place: &Place, boot: &Boot, table: &Seen<Table>, found: &mut 
             if quadlets.iter().any(|quadlet| quadlet.container == container.name) {
                 continue;
             }
-            let own: Vec<usize> = (0..services.len()).filter(|index| services.get(*index).is_some_and(|s| is_of(s, container))).collect();
+            let own: Vec<usize> =
+                (0..services.len()).filter(|index| services.get(*index).is_some_and(|s| is_of(s, container))).collect();
             for index in &own {
                 if let Some(made) = made.get_mut(*index) {
                     *made = true;
@@ -204,9 +205,10 @@ fn restarts(asked: &Asked, container: &Container) -> Seen<String> {
         ("always", _) | ("unless-stopped" | "on-failure", true) => {
             asked.at_boot.clone().map(|link| format!("{link}, restart policy {policy}"))
         }
-        ("unless-stopped" | "on-failure", false) => {
-            Seen::not_attempted(&format!("{} does not run; whether its restart policy ({policy}) brings it back is not told", container.name))
-        }
+        ("unless-stopped" | "on-failure", false) => Seen::not_attempted(&format!(
+            "{} does not run; whether its restart policy ({policy}) brings it back is not told",
+            container.name
+        )),
         _ => Seen::Absent,
     }
 }

@@ -66,7 +66,10 @@ mod tests {
         assert_eq!(of("25:25"), Published { address: None, ports: vec![25], udp: false });
         assert_eq!(of("127.0.0.1:2525:25/tcp").address, Some("127.0.0.1".parse().unwrap()));
         assert_eq!(of("[::1]:25:25").address, Some("::1".parse().unwrap()));
-        assert_eq!(of("8000-8002:9000-9002/udp"), Published { address: None, ports: vec![8000, 8001, 8002], udp: true });
+        assert_eq!(
+            of("8000-8002:9000-9002/udp"),
+            Published { address: None, ports: vec![8000, 8001, 8002], udp: true }
+        );
         assert_eq!(of("1-65535:1-65535").ports.first(), Some(&24));
         for chosen in ["25", "127.0.0.1::25", "0:25", "3000-3005"] {
             assert_eq!(parse(chosen), Ok(None), "{chosen}");

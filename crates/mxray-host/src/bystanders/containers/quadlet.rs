@@ -62,7 +62,9 @@ fn lingering(place: &Place) -> Vec<(String, String)> {
 
 fn one(place: &Place, file: &str, user: Option<String>, found: &mut Found) -> Option<Quadlet> {
     let mut texts = Vec::new();
-    for path in std::iter::once(file.to_owned()).chain(place.matching(&format!("{}.d/*.conf", glob::Pattern::escape(file)))) {
+    for path in
+        std::iter::once(file.to_owned()).chain(place.matching(&format!("{}.d/*.conf", glob::Pattern::escape(file))))
+    {
         match place.text(&path) {
             Seen::Value(text) => texts.push((path, text.into_bytes())),
             Seen::Absent => {}
@@ -76,12 +78,7 @@ fn one(place: &Place, file: &str, user: Option<String>, found: &mut Found) -> Op
     (!quadlet.published.is_empty()).then_some(quadlet)
 }
 
-pub(super) fn parse(
-    texts: &[(String, Vec<u8>)],
-    file: &str,
-    user: Option<String>,
-    found: &mut Found,
-) -> Quadlet {
+pub(super) fn parse(texts: &[(String, Vec<u8>)], file: &str, user: Option<String>, found: &mut Found) -> Quadlet {
     let name = file.rsplit('/').next().unwrap_or(file);
     let (stem, kind) = name.rsplit_once('.').unwrap_or((name, "container"));
     let unit = if kind == "pod" { format!("{stem}-pod.service") } else { format!("{stem}.service") };

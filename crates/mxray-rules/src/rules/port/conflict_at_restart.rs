@@ -1,12 +1,12 @@
 //! PORT102: two services that will be started ask for one port.
 
-use crate::claims::{self, Claim, Start, place_text};
+use crate::claims::{self, Claim, Claimant, Start, place_text};
 use crate::place;
 use crate::rule::{Judgement, Rule, Said};
 use crate::view;
 use mxray_model::binding::{Together, together};
 use mxray_model::evidence::{Listener, Server};
-use mxray_model::{Blind, Evidence, Finding, Fix, Seen, Severity, Unseen};
+use mxray_model::{Blind, Evidence, Finding, Fix, Seen, Severity, Subject, Unseen};
 use std::collections::BTreeMap;
 
 pub const RULE: Rule = Rule {
@@ -58,8 +58,9 @@ fn conflicts<'a, 'b>(claims: &[&'b Claim<'a>]) -> (Vec<(&'b Claim<'a>, &'b Claim
     let (mut sure, mut open) = (Vec::new(), None);
     for (index, one) in claims.iter().enumerate() {
         for other in claims.iter().skip(index + 1) {
-            let meet = together(&one.binding, &other.binding) == Together::Refused && !one.is_one_with(other);
-            if !meet || !(one.bears_on_mail() || other.bears_on_mail()) {
+            // Divided sockets each have addresses of their own: a front end on the public one is meant so.
+            let meet = matches!(together(&one.binding, &other.binding), Together::Refused | Together::Shared);
+            if !meet || one.is_one_with(other) || !(one.bears_on_mail() || other.bears_on_mail()) {
                 continue;
             }
             match (&one.start, &other.start) {
@@ -121,6 +122,17 @@ fn conflict<'a, 'b>(
             place_text(loser.at)
         )
     };
+    let shared = pairs.iter().all(|(one, other)| together(&one.binding, &other.binding) == Together::Shared);
+    let summary = if shared {
+        format!(
+            "{first} ({}) and {second} ({}) both ask for port {port} with SO_REUSEPORT: neither fails, and once both run each gets a \
+             part of the connections.",
+            place_text(holder.at),
+            place_text(loser.at)
+        )
+    } else {
+        summary
+    };
     let unsure = holder.is_unsure() || loser.is_unsure();
     let mut finding = RULE
         .finding(view::port_scope(port), summary)
@@ -130,32 +142,44 @@ fn conflict<'a, 'b>(
         .data("holder_at", place_text(holder.at))
         .data("loser", if known { second.clone() } else { String::new() })
         .data("loser_at", place_text(loser.at))
-        .data("log", loser.complaint())
+        .data("shared", shared)
+        .data("log", if shared { String::new() } else { loser.complaint() })
         .reference("bind(2), EADDRINUSE");
+    // It cannot be started while the other one has the port.
+    if let (Claimant::Server { instance, .. }, true, Seen::Value(false)) = (loser.by, held.is_some(), &loser.runs) {
+        finding = finding.touches(Subject::service(instance));
+    }
     if let Some((started, _)) = since {
         finding = finding.data("holder_since_s", started);
     }
-    let mut told: Vec<&Claim<'_>> = Vec::new();
-    for claim in pairs.iter().flat_map(|(one, other)| [*one, *other]) {
-        let is_new = !told.iter().any(|known| known.pointer == claim.pointer);
-        if is_new && told.len() < CLAIMANTS_MAX {
-            told.push(claim);
-            finding = finding.because(asks(claim), place_text(claim.at), claim.pointer.clone());
-        }
-    }
+    finding = told(finding, pairs);
     if let Some((key, listener)) = held {
         let socket = std::net::SocketAddr::new(listener.address, listener.port);
         finding = finding.because(format!("{first} listens on {socket}."), "sock_diag", view::listener_pointer(key));
     }
-    let log = loser.complaint();
+    let verify = if shared {
+        view::look_again(port)
+    } else {
+        format!("{}; the log of {second} no longer says: {}", view::look_again(port), loser.complaint())
+    };
+    finding.fix(loser.withdraw().verify(verify)).fix(holder.withdraw()).fix(
+        Fix::here("Only one of the two is to be done: the other service keeps the port.")
+            .verify(view::look_again(port)),
+    )
+}
+
+/// Everybody who asks, each once.
+fn told(finding: Finding, pairs: &[(&Claim<'_>, &Claim<'_>)]) -> Finding {
+    let mut finding = finding;
+    let mut known: Vec<&Claim<'_>> = Vec::new();
+    for claim in pairs.iter().flat_map(|(one, other)| [*one, *other]) {
+        let is_new = !known.iter().any(|other| other.pointer == claim.pointer);
+        if is_new && known.len() < CLAIMANTS_MAX {
+            known.push(claim);
+            finding = finding.because(asks(claim), place_text(claim.at), claim.pointer.clone());
+        }
+    }
     finding
-        .fix(
-            loser
-                .withdraw()
-                .verify(format!("{}; the log of {second} no longer says: {log}", view::look_again(port))),
-        )
-        .fix(holder.withdraw())
-        .fix(Fix::here("Only one of the two is to be done: the other service keeps the port.").verify(view::look_again(port)))
 }
 
 /// `haproxy asks for 0.0.0.0:25 (frontend smtp); it runs.`

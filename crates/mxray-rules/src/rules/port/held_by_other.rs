@@ -47,6 +47,13 @@ fn check(evidence: &Evidence) -> Said {
                         clean = false;
                         judgement.blind(&RULE, &blind);
                     }
+                    Holder::Other { owner: Some(owner), .. } if serves_instead(evidence, server, &owner) => {
+                        clean = false;
+                    }
+                    // Both get connections: that nobody cannot bind, and who gets which, is another rule's.
+                    Holder::Other { .. } if claims::shares(evidence, server, wanted, listener) => {
+                        clean = false;
+                    }
                     other => {
                         clean = false;
                         let finding = held(evidence, instance, server, (key, wanted), (listener_key, listener), &other);
@@ -133,6 +140,18 @@ fn instance_of<'a>(evidence: &'a Evidence, owner: &Owner) -> Option<&'a String> 
     let process = evidence.processes.value().and_then(|processes| processes.mail.get(&owner.pid));
     let mut servers = evidence.servers.value().into_iter().flatten();
     servers.find(|(_, server)| is_ours(server, owner.pid, process)).map(|(name, _)| name)
+}
+
+/// Another mail server has the port by its own configuration, and this one does not run: that nothing is broken now, and
+/// something will be at the next start, is PORT102's to say. Not where this one is meant to receive mail and the other is not.
+fn serves_instead(evidence: &Evidence, server: &Server, owner: &Owner) -> bool {
+    let Some(other) = instance_of(evidence, owner) else { return false };
+    let Some(other) = evidence.servers.value().and_then(|servers| servers.get(other)) else { return false };
+    let receives = |server: &Server| view::receives_mail(evidence, server).is_some();
+    server.master.is_absent()
+        && other.enabled
+        && other.software != server.software
+        && (receives(other) || !receives(server))
 }
 
 fn held(
