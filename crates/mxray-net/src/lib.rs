@@ -11,6 +11,7 @@ mod dial;
 mod distance;
 mod dns;
 mod drive;
+mod evaluate;
 mod examine;
 mod random;
 mod stream;
@@ -24,9 +25,10 @@ pub use dial::{DialPlan, compare, dial, dial_unix};
 pub use distance::{distance, explain};
 pub use dns::{
     Answered, BadName, DnsQuestion, Memory, Resolver, check_resolver, reads_as_answer, reverse_name, servers_of,
-    wire_name,
+    unicode_name, wire_name,
 };
 pub use drive::{Held, drive, drive_judging};
+pub use evaluate::{Evaluated, Evaluations};
 pub use examine::{Beyond, Examination, Tools, examine};
 pub use random::token;
 pub use stream::{Came, Stream};

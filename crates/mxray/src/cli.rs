@@ -4,6 +4,7 @@
 
 use crate::config::parse;
 use crate::counters::CountersArgs;
+use crate::domain::DomainArgs;
 use crate::output::ColourWish;
 use crate::probe::ProbeArgs;
 use crate::routes::RoutesArgs;
@@ -152,6 +153,8 @@ pub enum Command {
     Talk(TalkArgs),
     /// Send a message, and say what each server said of each recipient
     Send(Box<SendArgs>),
+    /// What a domain publishes for mail, as a receiver evaluates it: SPF for a client, or a whole mail
+    Domain(Box<DomainArgs>),
     /// What a finding's code means, why it matters, how to fix it and how to verify
     Explain(ExplainArgs),
     /// The configuration: check it, show what is in effect, print a sample

@@ -10,6 +10,7 @@ mod config;
 mod counters;
 mod crash;
 mod doctor;
+mod domain;
 mod environment;
 mod exit;
 mod explain;
@@ -116,6 +117,13 @@ fn dispatch(cli: &Cli, environment: &Environment, output: &mut Output) -> Result
                 environment.format(format.json, format.format, cli::ListFormat::Text).map_err(Failure::Usage)?;
             let servers = load(cli, environment)?.settings.dns.servers.clone();
             send::run(args, format, &servers, output)
+        }
+        Command::Domain(args) => {
+            let format = &args.output;
+            let format =
+                environment.format(format.json, format.format, cli::ListFormat::Text).map_err(Failure::Usage)?;
+            let servers = load(cli, environment)?.settings.dns.servers.clone();
+            domain::run(args, format, &servers, environment, output)
         }
         Command::Explain(args) => explain::run(args, &explain::pages(), environment, output),
         Command::Config(ConfigCommand::Check) => {
