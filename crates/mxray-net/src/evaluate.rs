@@ -67,7 +67,7 @@ impl Evaluations {
                 }
             }
         }
-        let lookups = side_by_side(&questions, |(name, kind)| self.lookup(name, *kind));
+        let lookups = side_by_side(&questions, SIDE_BY_SIDE, |(name, kind)| self.lookup(name, *kind));
         for ((name, kind), lookup) in questions.iter().zip(lookups) {
             machine.dns(name, *kind, lookup);
         }
@@ -97,7 +97,7 @@ impl Evaluations {
 }
 
 /// Does something for each, a bounded number at the same time; what comes of it is in the same order.
-pub(crate) fn side_by_side<T: Sync, R: Send>(all: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
+pub(crate) fn side_by_side<T: Sync, R: Send>(all: &[T], most: usize, work: impl Fn(&T) -> R + Sync) -> Vec<R> {
     let next = AtomicUsize::new(0);
     let done: Mutex<BTreeMap<usize, R>> = Mutex::default();
     let worker = || {
@@ -109,7 +109,7 @@ pub(crate) fn side_by_side<T: Sync, R: Send>(all: &[T], work: impl Fn(&T) -> R +
         }
     };
     std::thread::scope(|scope| {
-        for _ in 1..all.len().min(SIDE_BY_SIDE) {
+        for _ in 1..all.len().min(most) {
             // Where no thread can be had, the others do its work.
             let _ = std::thread::Builder::new().spawn_scoped(scope, worker);
         }
@@ -156,7 +156,7 @@ mod tests {
     #[test]
     fn everything_is_done_once_and_in_order() {
         let all: Vec<usize> = (0..100).collect();
-        assert_eq!(side_by_side(&all, |one| one * 2), all.iter().map(|one| one * 2).collect::<Vec<_>>());
-        assert_eq!(side_by_side(&[0usize; 0], |one| *one), Vec::<usize>::new());
+        assert_eq!(side_by_side(&all, 8, |one| one * 2), all.iter().map(|one| one * 2).collect::<Vec<_>>());
+        assert_eq!(side_by_side(&[0usize; 0], 8, |one| *one), Vec::<usize>::new());
     }
 }

@@ -13,6 +13,7 @@ mod dns;
 mod drive;
 mod evaluate;
 mod examine;
+mod lists;
 mod random;
 mod stream;
 #[cfg(test)]
@@ -30,6 +31,10 @@ pub use dns::{
 pub use drive::{Held, drive, drive_judging};
 pub use evaluate::{Evaluated, Evaluations};
 pub use examine::{Beyond, Examination, Tools, examine};
+pub use lists::{
+    ClosedList, CodeRange, ListAnswers, ListCatalogue, ListCode, ListHealth, ListKind, ListName, ListRow, ListState, ListZone, Listable,
+    ask_lists,
+};
 pub use random::token;
 pub use stream::{Came, Stream};
 pub use tls::{ClientIdentity, HelloTarget, Roots, TlsPlan, certificates_from, deep, hello, old_versions};

@@ -15,6 +15,7 @@ mod environment;
 mod exit;
 mod explain;
 mod generate;
+mod lists;
 mod nearest;
 mod output;
 mod outside;
@@ -124,6 +125,12 @@ fn dispatch(cli: &Cli, environment: &Environment, output: &mut Output) -> Result
                 environment.format(format.json, format.format, cli::ListFormat::Text).map_err(Failure::Usage)?;
             let servers = load(cli, environment)?.settings.dns.servers.clone();
             domain::run(args, format, &servers, environment, output)
+        }
+        Command::Lists(args) => {
+            let format = &args.output;
+            let format =
+                environment.format(format.json, format.format, cli::ListFormat::Text).map_err(Failure::Usage)?;
+            lists::run(args, format, &load(cli, environment)?, environment, output)
         }
         Command::Explain(args) => explain::run(args, &explain::pages(), environment, output),
         Command::Config(ConfigCommand::Check) => {

@@ -6,7 +6,9 @@
 
 mod config;
 mod counters;
+mod dns;
 mod doctor;
+mod domain;
 mod probe;
 mod send;
 mod talk;
@@ -25,6 +27,7 @@ const COMMANDS: &[&[&str]] = &[
     &["counters"],
     &["talk"],
     &["send"],
+    &["domain"],
     &["explain"],
     &["config", "check"],
     &["config", "show"],
