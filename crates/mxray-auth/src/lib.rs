@@ -1,7 +1,9 @@
-//! What mail's authentication rests on: private keys and certificates, read and compared.
+//! What mail's authentication rests on: keys and certificates, read and compared; what domains publish, read and evaluated.
 //!
 //! Bytes come in, values of `mxray-model` go out. No file is opened here, no clock is read, and private material does not
-//! leave: only what a key's public half says. Start reading at [`pair`] for files, and at [`chain`] for what a server presents.
+//! leave: only what a key's public half says. Evaluators ask for names through wants and explain every step; no library's
+//! verdict stands for theirs. Start reading at [`pair`] for files, at [`chain`] for what a server presents, at [`ask`] and
+//! [`spf`] for what a domain publishes.
 #![deny(clippy::disallowed_methods, clippy::disallowed_macros)]
 
 pub mod ask;
@@ -11,9 +13,13 @@ mod der;
 pub mod dkim;
 pub mod dmarc;
 mod key;
+pub mod lists;
 mod pair;
 mod pem;
+#[cfg(test)]
+mod played;
 mod public;
+pub mod route;
 mod signature;
 pub mod spf;
 mod tags;

@@ -44,7 +44,7 @@ impl<'m> ArcVerifier<'m> {
 
     /// Section 5.1.1: what the seal with this number covers: all sets up to it, the fields of each in the order results,
     /// message, seal, and itself without its signature.
-    fn sealed(&self, instance: u32) -> Vec<u8> {
+    pub(super) fn sealed(&self, instance: u32) -> Vec<u8> {
         let mut out = Vec::new();
         for set in self.sets.iter().filter(|set| set.instance <= instance) {
             for field in [&set.results, &set.message.field] {

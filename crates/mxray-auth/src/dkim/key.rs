@@ -120,9 +120,9 @@ fn public(kind: &str, encoded: &str, problems: &mut Vec<DkimKeyProblem>) -> Opti
     };
     let (_, bits) = public.kind();
     match bits {
-        ..RSA_BITS_MIN => problems.push(DkimKeyProblem::TooShort { bits }),
-        ..RSA_BITS_GOOD => problems.push(DkimKeyProblem::Short { bits }),
-        ..=RSA_BITS_MAX => {}
+        0..RSA_BITS_MIN => problems.push(DkimKeyProblem::TooShort { bits }),
+        RSA_BITS_MIN..RSA_BITS_GOOD => problems.push(DkimKeyProblem::Short { bits }),
+        RSA_BITS_GOOD..=RSA_BITS_MAX => {}
         _ => problems.push(DkimKeyProblem::TooLong { bits }),
     }
     Some(public)
@@ -159,7 +159,7 @@ fn damage(encoded: &str, position: usize) -> (usize, String) {
     if encoded.get(..unpadded).is_some_and(|inner| inner.contains('=')) {
         return (encoded.find('=').unwrap_or(position), "padding in the middle: two strings in one".to_owned());
     }
-    if encoded.len() % 4 != 0 {
+    if !encoded.len().is_multiple_of(4) {
         let why = format!("{} characters, which is no multiple of four: cut off, or a character lost", encoded.len());
         return (encoded.len(), why);
     }

@@ -88,7 +88,7 @@ impl<'a> Message<'a> {
 
     /// The values of the fields of this name, from the top, as they stand there.
     pub fn values(&self, name: &str) -> impl Iterator<Item = &'a [u8]> {
-        self.named(name).map(|field| field.value())
+        self.named(name).map(Field::value)
     }
 
     pub(crate) fn named<'s>(&'s self, name: &str) -> impl Iterator<Item = &'s Field<'a>> {

@@ -160,7 +160,7 @@ impl Signer {
         Ok(field)
     }
 
-    fn calculate(&self, data: &[u8]) -> Result<Vec<u8>, SignerError> {
+    pub(super) fn calculate(&self, data: &[u8]) -> Result<Vec<u8>, SignerError> {
         match &self.0 {
             Pair::Rsa(pair) => {
                 let mut signature = vec![0; pair.public().modulus_len()];

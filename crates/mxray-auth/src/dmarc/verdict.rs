@@ -53,10 +53,13 @@ impl Evaluator for Dmarc {
         let (result, reason) = match (&discovery.record, aligned.first()) {
             (None, _) if discovery.current.unknown.is_some() => (DmarcResult::TempError, discovery.current.why.clone()),
             (None, _) => (DmarcResult::None, discovery.current.why.clone()),
-            (Some(_), Some(row)) => (DmarcResult::Pass, format!("{} passes for {}, which is aligned", row.mechanism, row.domain)),
-            (Some(_), None) if undecided => {
-                (DmarcResult::TempError, "nothing passes and is aligned, and something could not be looked up".to_owned())
+            (Some(_), Some(row)) => {
+                (DmarcResult::Pass, format!("{} passes for {}, which is aligned", row.mechanism, row.domain))
             }
+            (Some(_), None) if undecided => (
+                DmarcResult::TempError,
+                "nothing passes and is aligned, and something could not be looked up".to_owned(),
+            ),
             (Some(_), None) => (DmarcResult::Fail, why_not(&rows, &author)),
         };
         let asked = discovery.current.policy.filter(|_| result == DmarcResult::Fail);
@@ -75,8 +78,11 @@ fn shown(result: DkimResult) -> &'static str {
 }
 
 fn why_not(rows: &[DmarcRow], author: &str) -> String {
-    let strangers: Vec<String> =
-        rows.iter().filter(|row| row.result == "pass").map(|row| format!("{} for {}", row.mechanism, row.domain)).collect();
+    let strangers: Vec<String> = rows
+        .iter()
+        .filter(|row| row.result == "pass")
+        .map(|row| format!("{} for {}", row.mechanism, row.domain))
+        .collect();
     match strangers.as_slice() {
         [] => "neither SPF nor a signature passes".to_owned(),
         strangers => format!("{} passes, and is not aligned with {author}", strangers.join(" and ")),
@@ -94,8 +100,14 @@ fn row(
     ask: &mut Asker<'_>,
 ) -> Result<DmarcRow, Pending> {
     let shown = untrusted(domain.as_bytes());
-    let mut row =
-        DmarcRow { mechanism: mechanism.to_owned(), domain: shown, result, mode, aligned: Some(false), organizational: None };
+    let mut row = DmarcRow {
+        mechanism: mechanism.to_owned(),
+        domain: shown,
+        result,
+        mode,
+        aligned: Some(false),
+        organizational: None,
+    };
     let Some(domain) = askable(domain) else { return Ok(row) };
     if domain == author {
         (row.aligned, row.organizational) = (Some(true), own.map(str::to_owned));

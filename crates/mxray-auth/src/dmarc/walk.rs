@@ -94,7 +94,7 @@ pub(super) fn organizational(start: &str, steps: &[DmarcStep]) -> Result<String,
         return Ok(one_below(start, &step.domain));
     }
     // The walk goes up: the last one has the fewest labels.
-    Ok(records().last().map_or_else(|| start.to_owned(), |(step, _)| step.domain.clone()))
+    Ok(records().next_back().map_or_else(|| start.to_owned(), |(step, _)| step.domain.clone()))
 }
 
 /// The name on the way from `start` up that has one label more than `above`.

@@ -157,7 +157,7 @@ fn expansion(rest: &str, within: Within) -> Result<(Macro, usize), String> {
     let reverse = characters.next_if(|c| c.eq_ignore_ascii_case(&'r')).is_some();
     let delimiters: String = characters.collect();
     match delimiters.chars().find(|c| !matches!(c, '.' | '-' | '+' | ',' | '/' | '_' | '=')) {
-        Some(strange) => Err(format!("{:?} is no delimiter (section 7.1)", strange)),
+        Some(strange) => Err(format!("{strange:?} is no delimiter (section 7.1)")),
         None => {
             let found = Macro { letter, url: first.is_ascii_uppercase(), digits, reverse, delimiters };
             Ok((found, inside.len() + 1))

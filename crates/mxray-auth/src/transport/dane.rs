@@ -41,7 +41,8 @@ pub fn dane(of: &Dane<'_>) -> DaneVerdict {
         records: Vec::new(),
         rollover: false,
     };
-    let mut conclude = |result: DaneResult, reason: &str| (verdict.result, verdict.reason) = (result, reason.to_owned());
+    let mut conclude =
+        |result: DaneResult, reason: &str| (verdict.result, verdict.reason) = (result, reason.to_owned());
     let found = match of.lookup.found() {
         Seen::Value(found) => found,
         Seen::Absent => {
@@ -176,7 +177,8 @@ fn hashed(selected: &[u8], matching: u8) -> Vec<u8> {
 fn authority(of: &Dane<'_>, ders: &[Vec<u8>], anchors: &[Vec<u8>], last: Option<usize>) -> Option<String> {
     let mut store = Anchors::default();
     if anchors.iter().filter(|der| store.add_certificate(der)).count() == 0 {
-        let alone = "it matches no authority in the chain: usage 2 asks the server to present it (RFC 7672 section 3.1.2)";
+        let alone =
+            "it matches no authority in the chain: usage 2 asks the server to present it (RFC 7672 section 3.1.2)";
         return Some(alone.to_owned());
     }
     let stores = Stores::from([(RootStore::System, Seen::Value(store))]);
@@ -200,9 +202,8 @@ fn authority(of: &Dane<'_>, ders: &[Vec<u8>], anchors: &[Vec<u8>], last: Option<
             CertificateProblem::BadSignature { .. } => Some("a signature in the chain does not hold".to_owned()),
             _ => None,
         });
-        if why.is_none() {
-            return None;
-        }
+        // One name is enough.
+        why.as_ref()?;
     }
     why
 }

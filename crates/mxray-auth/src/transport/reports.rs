@@ -71,7 +71,9 @@ pub fn read(text: &[u8]) -> TlsReportRecord {
                 match target(&uri) {
                     Ok(Some(_)) => targets.push(untrusted(uri.as_bytes())),
                     Ok(None) if https && uri.len() > 8 => targets.push(untrusted(uri.as_bytes())),
-                    Ok(None) => problems.push((column(tag.value_at), "reports go to mailto: or https: alone".to_owned())),
+                    Ok(None) => {
+                        problems.push((column(tag.value_at), "reports go to mailto: or https: alone".to_owned()));
+                    }
                     Err(why) => problems.push((column(tag.value_at), why.to_owned())),
                 }
             }

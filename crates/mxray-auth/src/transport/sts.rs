@@ -91,11 +91,8 @@ pub fn record(text: &[u8]) -> StsRecord {
     let shown = untrusted(text);
     let whole = String::from_utf8_lossy(text);
     let (tags, errors) = Tags::read(&whole);
-    let mut problems: Vec<StsProblem> = errors
-        .into_iter()
-        .take(8)
-        .map(|error| StsProblem::Record { column: error.column(), why: error.why })
-        .collect();
+    let mut problems: Vec<StsProblem> =
+        errors.into_iter().take(8).map(|error| StsProblem::Record { column: error.column(), why: error.why }).collect();
     if !is_record(text) {
         let why = "it does not begin with v=STSv1; and is none".to_owned();
         problems.push(StsProblem::Record { column: 1, why });
@@ -200,7 +197,9 @@ fn conclude(read: &mut StsPolicy, version: Option<bool>) {
     match version {
         None => missing("version"),
         Some(true) => {}
-        Some(false) => read.problems.push(StsProblem::Policy { line: 0, why: "version: STSv1 is the only one".to_owned() }),
+        Some(false) => {
+            read.problems.push(StsProblem::Policy { line: 0, why: "version: STSv1 is the only one".to_owned() });
+        }
     }
     let told = |key: &str, problems: &[StsProblem]| {
         problems.iter().any(|problem| match problem {

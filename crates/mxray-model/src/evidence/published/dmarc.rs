@@ -58,24 +58,45 @@ pub struct DmarcUri {
 #[serde(rename_all = "snake_case")]
 pub enum DmarcProblem {
     /// The column counts from 1.
-    Syntax { column: u32, why: String },
+    Syntax {
+        column: u32,
+        why: String,
+    },
     /// A value that its tag cannot have; the tag counts as not there (RFC 9989 section 4.8).
-    Value { tag: String, value: String, column: u32 },
+    Value {
+        tag: String,
+        value: String,
+        column: u32,
+    },
     /// RFC 9989: none; RFC 7489 receivers ignore the record.
     PolicyMissing,
     /// RFC 7489 has `p=` second; receivers of that generation may ignore the record.
     PolicyNotSecond,
     /// Ignored by all (section 4.7).
-    UnknownTag { tag: String },
+    UnknownTag {
+        tag: String,
+    },
     /// `pct=`, `rf=`, `ri=`: gone in RFC 9989, and still honoured by some.
-    RemovedTag { tag: String, value: String },
+    RemovedTag {
+        tag: String,
+        value: String,
+    },
     /// `!10m`, likewise.
-    SizeLimit { uri: String },
-    Uri { tag: String, uri: String, why: String },
+    SizeLimit {
+        uri: String,
+    },
+    Uri {
+        tag: String,
+        uri: String,
+        why: String,
+    },
     /// No aggregate reports are asked for.
     NoReports,
     /// `sp=` or `np=` is weaker than `p=`.
-    Weaker { tag: String, policy: DmarcPolicy },
+    Weaker {
+        tag: String,
+        policy: DmarcPolicy,
+    },
     /// `t=y` (section 4.7): each policy counts as the next weaker one.
     Testing,
 }
@@ -110,11 +131,18 @@ pub struct DmarcRecord {
 pub enum DmarcFound {
     Record(Box<DmarcRecord>),
     /// Looks like a record, and is none.
-    NotRecord { text: String, why: String },
+    NotRecord {
+        text: String,
+        why: String,
+    },
     Nothing,
     /// All are discarded (RFC 9989 section 4.10).
-    Several { count: u32 },
-    Unknown { why: String },
+    Several {
+        count: u32,
+    },
+    Unknown {
+        why: String,
+    },
 }
 
 /// One question of a walk.

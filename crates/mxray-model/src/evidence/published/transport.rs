@@ -19,20 +19,36 @@ pub enum StsMode {
 #[serde(rename_all = "snake_case")]
 pub enum StsProblem {
     /// In the record; the column counts from 1.
-    Record { column: u32, why: String },
+    Record {
+        column: u32,
+        why: String,
+    },
     /// More than one record: as if there were none (section 3.1).
-    SeveralRecords { count: u32 },
+    SeveralRecords {
+        count: u32,
+    },
     /// In the policy; the line counts from 1.
-    Policy { line: u32, why: String },
-    MissingKey { key: String },
+    Policy {
+        line: u32,
+        why: String,
+    },
+    MissingKey {
+        key: String,
+    },
     /// `enforce` and `testing` need at least one `mx`.
     NoMx,
     /// Section 3.2: at most 31557600.
-    MaxAge { found: String },
+    MaxAge {
+        found: String,
+    },
     /// Less than a week protects nobody who writes seldom.
-    ShortAge { seconds: u64 },
+    ShortAge {
+        seconds: u64,
+    },
     /// Section 3.3: text/plain is asked for; senders should not refuse others.
-    ContentType { found: String },
+    ContentType {
+        found: String,
+    },
 }
 
 /// The TXT record at `_mta-sts`.
@@ -94,7 +110,10 @@ pub enum TlsaProblem {
     Selector,
     MatchingType,
     /// The data is not as long as its hash.
-    Length { bytes: u32, wanted: u32 },
+    Length {
+        bytes: u32,
+        wanted: u32,
+    },
     NotHexadecimal,
 }
 
