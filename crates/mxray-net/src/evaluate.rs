@@ -137,17 +137,26 @@ mod tests {
 
     #[test]
     fn what_cannot_be_asked_is_an_answer_and_is_kept() {
-        let run = Evaluations::new(Resolver::new(Vec::new()), Instant::now() + Duration::from_secs(5), Duration::from_secs(1));
+        let run = Evaluations::new(
+            Resolver::new(Vec::new()),
+            Instant::now() + Duration::from_secs(5),
+            Duration::from_secs(1),
+        );
         let evaluated = run.run(Two).unwrap();
         assert!(matches!(evaluated.outcome, (DnsOutcome::NotAsked(_), DnsOutcome::NotAsked(_))));
         assert_eq!(evaluated.answers.lookups().count(), 2);
-        let names: Vec<String> = run.lookups().into_iter().map(|lookup| Lookup::key(&lookup.kind, &lookup.name)).collect();
+        let names: Vec<String> =
+            run.lookups().into_iter().map(|lookup| Lookup::key(&lookup.kind, &lookup.name)).collect();
         assert_eq!(names, ["A b.example", "TXT a.example"]);
     }
 
     #[test]
     fn after_the_deadline_nothing_is_asked() {
-        let run = Evaluations::new(Resolver::new(vec!["127.0.0.1:9".parse().unwrap()]), Instant::now(), Duration::from_secs(1));
+        let run = Evaluations::new(
+            Resolver::new(vec!["127.0.0.1:9".parse().unwrap()]),
+            Instant::now(),
+            Duration::from_secs(1),
+        );
         let evaluated = run.run(Two).unwrap();
         assert!(matches!(evaluated.outcome.0, DnsOutcome::NotAsked(_)), "{:?}", evaluated.outcome);
         assert!(run.lookups().iter().all(|lookup| lookup.tries.is_empty()));

@@ -32,8 +32,8 @@ pub use drive::{Held, drive, drive_judging};
 pub use evaluate::{Evaluated, Evaluations};
 pub use examine::{Beyond, Examination, Tools, examine};
 pub use lists::{
-    ClosedList, CodeRange, ListAnswers, ListCatalogue, ListCode, ListHealth, ListKind, ListName, ListRow, ListState, ListZone, Listable,
-    ask_lists,
+    ClosedList, CodeRange, ListAnswers, ListCatalogue, ListCode, ListHealth, ListKind, ListName, ListRow, ListState,
+    ListZone, Listable, ask_lists,
 };
 pub use random::token;
 pub use stream::{Came, Stream};

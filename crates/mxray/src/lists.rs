@@ -9,8 +9,8 @@ use crate::config::Config;
 use crate::config::parse::{self, FailOn, ListedZone};
 use crate::environment::Environment;
 use crate::exit::{self, Failure};
-use crate::outside::names;
 use crate::output::Output;
+use crate::outside::names;
 use mxray_model::text::untrusted;
 use mxray_model::{Severity, Unseen};
 use mxray_net::{
@@ -162,7 +162,8 @@ fn subject(text: &str) -> Result<Listable, String> {
 
 /// The lists that are asked, those that are not, and how old the catalogue is.
 fn catalogue(own: &[ListedZone]) -> Result<(Vec<ListZone>, Vec<ClosedList>, String), Failure> {
-    let mut catalogue = ListCatalogue::built_in().map_err(|error| Failure::Unanswered(format!("the catalogue: {error}")))?;
+    let mut catalogue =
+        ListCatalogue::built_in().map_err(|error| Failure::Unanswered(format!("the catalogue: {error}")))?;
     for zone in own {
         if catalogue.closed(&zone.zone).is_none() {
             catalogue.add(of_user(zone)?);
@@ -173,7 +174,8 @@ fn catalogue(own: &[ListedZone]) -> Result<(Vec<ListZone>, Vec<ClosedList>, Stri
 
 fn of_user(zone: &ListedZone) -> Result<ListZone, Failure> {
     use parse::ListKind as Kind;
-    let name = wire_name(&zone.zone).map_err(|error| Failure::Config(format!("mxray: [lists] zones: {}: {error}", zone.zone)))?;
+    let name = wire_name(&zone.zone)
+        .map_err(|error| Failure::Config(format!("mxray: [lists] zones: {}: {error}", zone.zone)))?;
     let kinds = match zone.kind {
         Kind::Ipv4 => vec![ListKind::Ipv4],
         Kind::Ipv6 => vec![ListKind::Ipv6],

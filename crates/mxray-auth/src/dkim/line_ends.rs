@@ -10,7 +10,9 @@ use ring::digest::{SHA1_FOR_LEGACY_USE_ONLY, SHA256, digest};
 
 /// Is the hash in a signature that of the body with lines that end in LF alone? Then that is all that is wrong with the body.
 pub fn hashed_with_line_feeds(verdict: &DkimVerdict, message: &[u8]) -> bool {
-    let (Some(claimed), Some(computed)) = (&verdict.body_hash_claimed, &verdict.body_hash_computed) else { return false };
+    let (Some(claimed), Some(computed)) = (&verdict.body_hash_claimed, &verdict.body_hash_computed) else {
+        return false;
+    };
     if claimed == computed {
         return false;
     }

@@ -204,7 +204,8 @@ mod tests {
         let own = ListZone { title: "own".to_owned(), kinds: vec![ListKind::Ipv4], ..zen.clone() };
         catalogue.add(own);
         let of = |kind: ListKind| {
-            let asked = catalogue.lists.iter().filter(|list| list.zone == "zen.spamhaus.org" && list.kinds.contains(&kind));
+            let asked =
+                catalogue.lists.iter().filter(|list| list.zone == "zen.spamhaus.org" && list.kinds.contains(&kind));
             asked.map(|list| list.title.as_str()).collect::<Vec<_>>()
         };
         assert_eq!((of(ListKind::Ipv4), of(ListKind::Ipv6)), (vec!["own"], vec!["Spamhaus ZEN"]));

@@ -9,11 +9,18 @@ use std::net::Ipv4Addr;
 /// Answers to one question.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Decoded {
-    Listed { meanings: Vec<String>, policy: bool },
+    Listed {
+        meanings: Vec<String>,
+        policy: bool,
+    },
     /// The list says that it does not answer us.
-    Refused { why: String },
+    Refused {
+        why: String,
+    },
     /// No answer that a list gives: a resolver that rewrites, a domain that was sold, a code that nobody has documented.
-    Odd { why: String },
+    Odd {
+        why: String,
+    },
 }
 
 /// How sure one answer is; the first that is not a listing decides.
@@ -65,8 +72,7 @@ fn one(list: &ListZone, answer: Ipv4Addr) -> One {
     if list.scheme == Some(ListScheme::Dnswl) && b == 0 {
         return One::Means { text: format!("{answer}: {}, trust: {}", category(c), trust(d)), policy: false };
     }
-    let bits: Vec<&str> =
-        list.bits.iter().filter(|bit| d & bit.bit != 0).map(|bit| bit.means.as_str()).collect();
+    let bits: Vec<&str> = list.bits.iter().filter(|bit| d & bit.bit != 0).map(|bit| bit.means.as_str()).collect();
     if !bits.is_empty() && (b, c) == (0, 0) {
         return One::Means { text: format!("{answer}: {}", bits.join(", ")), policy: false };
     }
@@ -162,7 +168,13 @@ mod tests {
 
     #[test]
     fn t32_every_documented_code_counts_and_no_other() {
-        for (code, policy) in [("127.0.0.2", false), ("127.0.0.3", false), ("127.0.0.4", false), ("127.0.0.10", true), ("127.0.0.11", true)] {
+        for (code, policy) in [
+            ("127.0.0.2", false),
+            ("127.0.0.3", false),
+            ("127.0.0.4", false),
+            ("127.0.0.10", true),
+            ("127.0.0.11", true),
+        ] {
             match of("zen.spamhaus.org", &[code]) {
                 Decoded::Listed { policy: found, .. } => assert_eq!(found, policy, "{code}"),
                 other => panic!("{code}: {other:?}"),

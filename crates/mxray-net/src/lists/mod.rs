@@ -57,7 +57,9 @@ impl Listable {
                 let bare = name.strip_suffix(".in-addr.arpa").or_else(|| name.strip_suffix(".ip6.arpa"));
                 bare.unwrap_or(&name).to_owned()
             }
-            Listable::Name(name) if list.name == ListName::Registered => registrable(name).unwrap_or_else(|| name.clone()),
+            Listable::Name(name) if list.name == ListName::Registered => {
+                registrable(name).unwrap_or_else(|| name.clone())
+            }
             Listable::Name(name) => name.clone(),
         };
         format!("{label}.{}", list.zone)
@@ -242,7 +244,8 @@ fn health(list: &ListZone, kind: ListKind, rewrites: &Seen<bool>, run: &Evaluati
     let (listed, clear) =
         (run.lookup(&listed_entry(list, kind), Kind::A), run.lookup(&clear_entry(list, kind), Kind::A));
     if rewrites.value() == Some(&true) {
-        let why = "the resolver makes up addresses for names that do not exist: it cannot be told from a listing".to_owned();
+        let why =
+            "the resolver makes up addresses for names that do not exist: it cannot be told from a listing".to_owned();
         return ListHealth::Unhealthy { why };
     }
     match addresses(&clear) {

@@ -167,7 +167,10 @@ mod tests {
         assert_eq!(identity(&["a.example", "--helo", "h.example"]), ("postmaster@h.example".into(), Scope::Helo));
         let sender = ["a.example", "--helo", "h.example", "--mail-from", "<x@b.example>"];
         assert_eq!(identity(&sender), ("x@b.example".into(), Scope::MailFrom));
-        assert_eq!(identity(&["--helo", "h.example", "--mail-from", "<>"]), ("postmaster@h.example".into(), Scope::Helo));
+        assert_eq!(
+            identity(&["--helo", "h.example", "--mail-from", "<>"]),
+            ("postmaster@h.example".into(), Scope::Helo)
+        );
         assert_eq!(identity(&["a.example", "--mail-from", ""]), ("postmaster@a.example".into(), Scope::Name));
         assert_eq!(identity(&["--mail-from", "@b.example"]), ("postmaster@b.example".into(), Scope::MailFrom));
         assert!(wanted(&["--mail-from", ""]).is_err());

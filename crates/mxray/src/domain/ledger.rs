@@ -12,7 +12,8 @@ pub fn write(verdict: &SpfVerdict, screen: &mut Screen<'_>) -> io::Result<()> {
     for step in &verdict.ledger {
         let indent = "  ".repeat(usize::try_from(step.depth.min(INDENTED_MAX)).unwrap_or_default());
         // Back from an include, the indentation says whose terms go on.
-        let entered = before.is_none_or(|(depth, domain)| step.depth > depth || (step.depth == depth && step.domain != domain));
+        let entered =
+            before.is_none_or(|(depth, domain)| step.depth > depth || (step.depth == depth && step.domain != domain));
         if entered {
             screen.prose(&indent, &[Piece::new(Style::Bold, &step.domain)])?;
         }

@@ -6,7 +6,8 @@ use super::message::{LineEnds, shown_time};
 use super::{ledger, spf};
 use mxray_model::Seen;
 use mxray_model::evidence::published::{
-    ArcReason, ArcResult, DkimNote, DkimReason, DkimResult, DkimVerdict, DmarcFound, DmarcMode, DmarcResult, DmarcVerdict,
+    ArcReason, ArcResult, DkimNote, DkimReason, DkimResult, DkimVerdict, DmarcFound, DmarcMode, DmarcResult,
+    DmarcVerdict,
 };
 use mxray_render::{Options, Piece, Screen, Style};
 use std::io::{self, Write};
@@ -43,7 +44,10 @@ fn about(told: &Told, screen: &mut Screen<'_>) -> io::Result<()> {
             }
         }
         Err(why) => {
-            screen.prose("", &[Piece::new(Style::Bold, "Mail without an author's domain:"), Piece::new(Style::Alarm, why)])?;
+            screen.prose(
+                "",
+                &[Piece::new(Style::Bold, "Mail without an author's domain:"), Piece::new(Style::Alarm, why)],
+            )?;
         }
     }
     let text = match told.line_ends {
@@ -119,7 +123,8 @@ fn arc(judged: &Judged, screen: &mut Screen<'_>) -> io::Result<()> {
     for set in &arc.sets {
         let domain = set.domain.as_deref().unwrap_or("?");
         let (seal, message) = (dkim_result(set.seal), dkim_result(set.message));
-        let text = format!("{}: sealed by {domain}: seal {seal}, message {message}; it saw {}", set.instance, set.results);
+        let text =
+            format!("{}: sealed by {domain}: seal {seal}, message {message}; it saw {}", set.instance, set.results);
         row("set", Style::Faint, &text, screen)?;
     }
     Ok(())
@@ -274,7 +279,8 @@ fn dkim_note(note: &DkimNote) -> String {
         DkimNote::SignedInFuture { seconds } => format!("it was signed {seconds} seconds later than it is judged"),
         DkimNote::FieldNotSigned { name } => format!("{name} is not signed, and can be changed"),
         DkimNote::BareLineFeeds => {
-            "verified with CRLF where the file has LF; had it been sent with LF, it would not hold for that alone".to_owned()
+            "verified with CRLF where the file has LF; had it been sent with LF, it would not hold for that alone"
+                .to_owned()
         }
         DkimNote::UnknownQuery { methods } => format!("q={methods} is not known; the key was looked up in DNS"),
     }
@@ -286,7 +292,9 @@ fn arc_reason(reason: &ArcReason) -> String {
         ArcReason::TooManySets { sets } => format!("{sets} sets, and at most 50 are allowed"),
         ArcReason::Instance { field, why } => format!("{field}: {why}"),
         ArcReason::Incomplete { instance, why } => format!("set {instance} is not whole: {why}"),
-        ArcReason::BrokenBefore { instance } => format!("the chain was broken before set {instance} was made (cv=fail)"),
+        ArcReason::BrokenBefore { instance } => {
+            format!("the chain was broken before set {instance} was made (cv=fail)")
+        }
         ArcReason::ChainValue { instance, found } => format!("set {instance} has cv={found}"),
         ArcReason::Seal { instance, reasons } => format!("the seal of set {instance}: {}", all(reasons)),
         ArcReason::Message { instance, reasons } => format!("the message of set {instance}: {}", all(reasons)),

@@ -31,7 +31,8 @@ pub enum LineEnds {
 
 /// A file of `--mail`; `-` is standard input.
 pub fn read(file: &Path) -> Result<Vec<u8>, Failure> {
-    let refuse = |why: String| Failure::Usage(format!("--mail {}: {why}", untrusted(file.as_os_str().as_encoded_bytes())));
+    let refuse =
+        |why: String| Failure::Usage(format!("--mail {}: {why}", untrusted(file.as_os_str().as_encoded_bytes())));
     let read = if file.as_os_str() == "-" {
         limited(&mut io::stdin().lock())
     } else {
@@ -122,7 +123,8 @@ fn mailboxes(text: &str) -> Vec<String> {
             ('>', Some(inner)) => {
                 // A route before the address is of no use any more (section 4.4).
                 let inner = std::mem::take(inner);
-                let address = if inner.starts_with('@') { inner.rsplit(':').next().unwrap_or_default() } else { &inner };
+                let address =
+                    if inner.starts_with('@') { inner.rsplit(':').next().unwrap_or_default() } else { &inner };
                 current = address.to_owned();
                 all.push(std::mem::take(&mut current));
                 angle = None;

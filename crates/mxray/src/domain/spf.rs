@@ -30,7 +30,12 @@ impl Answer {
 }
 
 /// Whether it was answered.
-pub fn run(wanted: &Wanted, evaluations: &Evaluations, format: ListFormat, output: &mut Output) -> Result<bool, Failure> {
+pub fn run(
+    wanted: &Wanted,
+    evaluations: &Evaluations,
+    format: ListFormat,
+    output: &mut Output,
+) -> Result<bool, Failure> {
     let answer = evaluate(wanted, evaluations)?;
     match format {
         ListFormat::Json => output.emit(|out| {

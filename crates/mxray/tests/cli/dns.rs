@@ -69,8 +69,11 @@ pub fn mx(preference: u16, exchange: &str) -> Vec<u8> {
     [preference.to_be_bytes().to_vec(), name(exchange)].concat()
 }
 
-/// Strings longer than a string can be are cut.
+/// Strings longer than a string can be are cut. A record has at least one (RFC 1035 section 3.3.14): none is an empty one.
 pub fn txt(strings: &[Vec<u8>]) -> Vec<u8> {
+    if strings.is_empty() {
+        return vec![0];
+    }
     let mut out = Vec::new();
     for string in strings {
         if string.is_empty() {

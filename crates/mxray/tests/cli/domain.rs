@@ -56,7 +56,9 @@ fn entry(kind: &str, value: &Yaml) -> Option<Entry> {
     let data = match (kind, value) {
         (_, Yaml::String(text)) if text == "TIMEOUT" => return Some(Entry::TimeoutOf(number)),
         (_, Yaml::String(text)) if text == "NONE" => return None,
-        ("TXT", Yaml::Array(parts)) => dns::txt(&parts.iter().map(|part| dns::latin1(&string(part))).collect::<Vec<_>>()),
+        ("TXT", Yaml::Array(parts)) => {
+            dns::txt(&parts.iter().map(|part| dns::latin1(&string(part))).collect::<Vec<_>>())
+        }
         ("TXT", one) => dns::txt(&[dns::latin1(&string(one))]),
         ("A", value) => dns::a(string(value).parse().unwrap()),
         ("AAAA", value) => dns::aaaa(string(value).parse().unwrap()),
@@ -73,7 +75,8 @@ impl Zone {
         let mut zone = BTreeMap::new();
         for (owner, records) in data.as_hash().unwrap() {
             let records = records.as_vec().unwrap();
-            let has_text = records.iter().filter_map(Yaml::as_hash).flatten().any(|(kind, _)| kind.as_str() == Some("TXT"));
+            let has_text =
+                records.iter().filter_map(Yaml::as_hash).flatten().any(|(kind, _)| kind.as_str() == Some("TXT"));
             let mut entries = Vec::new();
             for record in records {
                 match record {
@@ -225,9 +228,7 @@ fn openspf_suite_over_the_wire() {
 
 fn spf_zone(record: &'static str) -> Server {
     Server::new(move |name, kind| match (name, kind) {
-        ("example.org", dns::TXT) => {
-            dns::found(vec![(name.to_owned(), kind, dns::txt(&[record.as_bytes().to_vec()]))])
-        }
+        ("example.org", dns::TXT) => dns::found(vec![(name.to_owned(), kind, dns::txt(&[record.as_bytes().to_vec()]))]),
         ("dead.example.org", _) => Reply::Silence,
         ("lame.example.org", _) => dns::code(dns::SERVFAIL),
         ("shut.example.org", _) => dns::code(dns::REFUSED),
@@ -239,7 +240,10 @@ fn spf(server: &Server, words: &[&str]) -> (Option<i32>, Value) {
     let resolver = server.resolver();
     let fixed = ["domain", "--spf", "--json", "--patience=1", &resolver];
     let output = run(&[&fixed[..], words].concat());
-    (output.status.code(), serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}", text(&output.stderr))))
+    (
+        output.status.code(),
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}", text(&output.stderr))),
+    )
 }
 
 #[test]
@@ -249,7 +253,8 @@ fn an_answer_with_its_ledger() {
     assert_eq!((code, &answer["schema"], &answer["result"]), (Some(0), &"mxray/spf/1".into(), &"pass".into()));
     assert_eq!((&answer["lookups"], &answer["voids"], &answer["ip"]), (&1.into(), &1.into(), &"192.0.2.7".into()));
     assert_eq!(answer["explanation"], Value::Null);
-    let effects: Vec<&str> = answer["ledger"].as_array().unwrap().iter().map(|step| step["effect"].as_str().unwrap()).collect();
+    let effects: Vec<&str> =
+        answer["ledger"].as_array().unwrap().iter().map(|step| step["effect"].as_str().unwrap()).collect();
     assert_eq!(effects, ["not_matched", "matched", "skipped"]);
     assert_eq!((&answer["identity"], &answer["scope"]), (&"postmaster@example.org".into(), &"name".into()));
     assert_eq!(answer["unseen"], Value::Array(Vec::new()));
@@ -263,7 +268,9 @@ fn a_resolver_that_does_not_tell_is_no_answer_and_servfail_is_one() {
         let server = Server::new({
             let record = format!("v=spf1 a:{host}.example.org -all");
             move |name, kind| match (name, kind) {
-                ("example.org", dns::TXT) => dns::found(vec![(name.to_owned(), kind, dns::txt(&[record.clone().into_bytes()]))]),
+                ("example.org", dns::TXT) => {
+                    dns::found(vec![(name.to_owned(), kind, dns::txt(&[record.clone().into_bytes()]))])
+                }
                 ("dead.example.org", _) => Reply::Silence,
                 ("lame.example.org", _) => dns::code(dns::SERVFAIL),
                 _ => dns::code(dns::REFUSED),
@@ -279,12 +286,25 @@ fn a_resolver_that_does_not_tell_is_no_answer_and_servfail_is_one() {
 
 #[test]
 fn for_a_person_within_80_columns_and_escaped() {
-    let server = spf_zone("v=spf1 include:gone.example.org exists:%{i}.a-very-long-name-that-goes-on-and-on.example.org \u{1b}[31m -all");
+    let server = spf_zone(
+        "v=spf1 include:gone.example.org exists:%{i}.a-very-long-name-that-goes-on-and-on.example.org \u{1b}[31m -all",
+    );
     let resolver = server.resolver();
-    let output = mxray(&["domain", "example.org", "--spf", "--ip", "192.0.2.1", "--helo", "x\u{1b}[2J", "--mail-from", "a@example.org", &resolver])
-        .env("COLUMNS", "80")
-        .output()
-        .unwrap();
+    let output = mxray(&[
+        "domain",
+        "example.org",
+        "--spf",
+        "--ip",
+        "192.0.2.1",
+        "--helo",
+        "x\u{1b}[2J",
+        "--mail-from",
+        "a@example.org",
+        &resolver,
+    ])
+    .env("COLUMNS", "80")
+    .output()
+    .unwrap();
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     let shown = text(&output.stdout);
     assert!(shown.contains("SPF of example.org for 192.0.2.1: permerror"), "{shown}");
@@ -295,17 +315,26 @@ fn for_a_person_within_80_columns_and_escaped() {
 #[test]
 fn international_names_are_taken_and_shown() {
     let server = Server::new(|name, kind| match (name, kind) {
-        ("xn--bcher-kva.example", dns::TXT) => dns::found(vec![(name.to_owned(), kind, dns::txt(&[b"v=spf1 ip6:2001:db8::/32 -all".to_vec()]))]),
+        ("xn--bcher-kva.example", dns::TXT) => {
+            dns::found(vec![(name.to_owned(), kind, dns::txt(&[b"v=spf1 ip6:2001:db8::/32 -all".to_vec()]))])
+        }
         _ => dns::code(dns::NXDOMAIN),
     });
     let (code, answer) = spf(&server, &["b\u{fc}cher.example", "--ip", "2001:db8::1"]);
     assert_eq!((code, &answer["result"]), (Some(0), &"pass".into()));
-    assert_eq!((&answer["domain"], &answer["domain_unicode"]), (&"xn--bcher-kva.example".into(), &"b\u{fc}cher.example".into()));
+    assert_eq!(
+        (&answer["domain"], &answer["domain_unicode"]),
+        (&"xn--bcher-kva.example".into(), &"b\u{fc}cher.example".into())
+    );
 }
 
 #[test]
 fn what_is_not_asked_for_is_said_with_64() {
-    for words in [&["domain", "example.org"][..], &["domain", "--spf", "--ip", "192.0.2.1"], &["domain", "a@b", "--spf", "--ip", "192.0.2.1"]] {
+    for words in [
+        &["domain", "example.org"][..],
+        &["domain", "--spf", "--ip", "192.0.2.1"],
+        &["domain", "a@b", "--spf", "--ip", "192.0.2.1"],
+    ] {
         let output = run(words);
         assert_eq!(output.status.code(), Some(64), "{words:?}");
         assert!(output.stdout.is_empty() && !output.stderr.is_empty());

@@ -9,6 +9,8 @@ mod counters;
 mod dns;
 mod doctor;
 mod domain;
+mod lists;
+mod mail;
 mod probe;
 mod send;
 mod talk;
@@ -28,6 +30,7 @@ const COMMANDS: &[&[&str]] = &[
     &["talk"],
     &["send"],
     &["domain"],
+    &["lists"],
     &["explain"],
     &["config", "check"],
     &["config", "show"],
