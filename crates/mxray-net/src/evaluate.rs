@@ -96,6 +96,21 @@ impl Evaluations {
     }
 }
 
+/// Why a question has no answer, in the words of what was tried. `None`: it has one.
+pub fn why_no_answer(lookup: &Lookup) -> Option<String> {
+    let blind = lookup.found().blind().cloned()?;
+    let mut troubles: Vec<String> = Vec::new();
+    for one in &lookup.tries {
+        let text = one.trouble.map(|trouble| format!("{} {}", one.server, trouble.as_str()));
+        troubles.extend(text.filter(|text| !troubles.contains(text)));
+    }
+    Some(match &lookup.outcome {
+        DnsOutcome::Refused { rcode } => format!("the name servers say {rcode}"),
+        DnsOutcome::NoAnswer { .. } if !troubles.is_empty() => troubles.join(", "),
+        _ => blind.why(),
+    })
+}
+
 /// Does something for each, a bounded number at the same time; what comes of it is in the same order.
 pub(crate) fn side_by_side<T: Sync, R: Send>(all: &[T], most: usize, work: impl Fn(&T) -> R + Sync) -> Vec<R> {
     let next = AtomicUsize::new(0);

@@ -29,7 +29,7 @@ pub use dns::{
     unicode_name, wire_name,
 };
 pub use drive::{Held, drive, drive_judging};
-pub use evaluate::{Evaluated, Evaluations};
+pub use evaluate::{Evaluated, Evaluations, why_no_answer};
 pub use examine::{Beyond, Examination, Tools, examine};
 pub use lists::{
     ClosedList, CodeRange, ListAnswers, ListCatalogue, ListCode, ListHealth, ListKind, ListName, ListRow, ListState,

@@ -18,7 +18,7 @@ use crate::output::Output;
 use crate::outside::names;
 use mxray_model::Unseen;
 use mxray_model::evidence::{DnsOutcome, Lookup};
-use mxray_net::Evaluations;
+use mxray_net::{Evaluations, why_no_answer};
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -134,7 +134,7 @@ fn not_told(lookups: &[Lookup]) -> Vec<Unseen> {
         DnsOutcome::Found | DnsOutcome::NoData | DnsOutcome::NoSuchName => false,
     };
     let unseen = |lookup: &Lookup| {
-        let why = lookup.found().blind().map(mxray_model::Blind::why).unwrap_or_default();
+        let why = why_no_answer(lookup).unwrap_or_default();
         Unseen {
             what: Lookup::key(&lookup.kind, &lookup.name),
             why,

@@ -9,14 +9,14 @@ pub use catalogue::{ClosedList, CodeRange, ListCatalogue, ListCode, ListKind, Li
 pub use decode::ListHealth;
 
 use crate::dns::reverse_name;
-use crate::evaluate::{Evaluations, side_by_side};
+use crate::evaluate::{Evaluations, side_by_side, why_no_answer};
 use crate::random::token;
 use decode::{Decoded, decode};
 use mxray_auth::ask::Kind;
 use mxray_auth::dmarc::registrable;
-use mxray_model::evidence::{DnsOutcome, Lookup, RecordData};
+use mxray_model::Seen;
+use mxray_model::evidence::{Lookup, RecordData};
 use mxray_model::text::untrusted;
-use mxray_model::{Blind, Seen};
 use serde::Serialize;
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -170,7 +170,7 @@ fn row(list: &ListZone, subject: &Listable, rewrites: &Seen<bool>, run: &Evaluat
         source: list.source.clone(),
     };
     match (&found, &row.health) {
-        (Seen::Unknown(blind), _) => row.why = Some(why_not(&lookup, blind)),
+        (Seen::Unknown(_), _) => row.why = Some(why_not(&lookup)),
         // Of a list that is not well neither a yes nor a no counts.
         (_, ListHealth::Refused { why } | ListHealth::Unhealthy { why } | ListHealth::Unknown { why }) => {
             row.why = Some(why.clone());
@@ -187,11 +187,8 @@ fn row(list: &ListZone, subject: &Listable, rewrites: &Seen<bool>, run: &Evaluat
     row
 }
 
-fn why_not(lookup: &Lookup, blind: &Blind) -> String {
-    match &lookup.outcome {
-        DnsOutcome::Refused { rcode } => format!("the name servers say {rcode}"),
-        _ => blind.why(),
-    }
+fn why_not(lookup: &Lookup) -> String {
+    why_no_answer(lookup).unwrap_or_else(|| "no answer".to_owned())
 }
 
 /// An answer without an address is none.
@@ -258,7 +255,7 @@ fn health(list: &ListZone, kind: ListKind, rewrites: &Seen<bool>, run: &Evaluati
                 },
             };
         }
-        Seen::Unknown(blind) => return ListHealth::Unknown { why: why_not(&clear, &blind) },
+        Seen::Unknown(_) => return ListHealth::Unknown { why: why_not(&clear) },
         Seen::Absent => {}
     }
     match addresses(&listed) {
@@ -271,7 +268,7 @@ fn health(list: &ListZone, kind: ListKind, rewrites: &Seen<bool>, run: &Evaluati
         Seen::Absent => ListHealth::Unhealthy {
             why: format!("it does not list {}, which every list has: it is dead, or empty", listed.name),
         },
-        Seen::Unknown(blind) => ListHealth::Unknown { why: why_not(&listed, &blind) },
+        Seen::Unknown(_) => ListHealth::Unknown { why: why_not(&listed) },
     }
 }
 

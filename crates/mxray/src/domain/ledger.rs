@@ -32,7 +32,7 @@ fn line(indent: &str, step: &SpfStep, screen: &mut Screen<'_>) -> io::Result<()>
         SpfEffect::Broke => ("broken", Style::Alarm),
     };
     let first = format!("{indent}  {mark:<8}  ");
-    let column = format!("(column {}; {} lookups, {} void)", step.column, step.lookups, step.voids);
+    let column = format!("(column {}; lookups {}, void {})", step.column, step.lookups, step.voids);
     let term = if step.term.is_empty() { "(nothing)" } else { &step.term };
     let asks = match &step.target {
         Some(target) if !step.term.ends_with(target.as_str()) => format!("asks {target}"),

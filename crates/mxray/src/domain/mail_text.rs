@@ -144,7 +144,9 @@ fn dmarc(verdict: &DmarcVerdict, options: &Options, screen: &mut Screen<'_>) -> 
     if let Some(policy) = verdict.asked {
         row("asks for", Style::Plain, policy.as_str(), screen)?;
     }
-    row("policy", Style::Plain, &discovery.current.why, screen)?;
+    if discovery.current.why != verdict.reason {
+        row("policy", Style::Plain, &discovery.current.why, screen)?;
+    }
     if let Some(differ) = &discovery.differ {
         row("differ", Style::Caution, differ, screen)?;
     }

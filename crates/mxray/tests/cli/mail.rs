@@ -170,7 +170,8 @@ fn a_key_that_nobody_tells_leaves_it_open() {
     // No policy of another's can be aligned with it: DMARC is decided, and the key does not matter for it.
     assert_eq!((code, &answer["dmarc"]["result"]), (Some(0), &"fail".into()), "{answer:#}");
     let stranger = mail.replace("anna@example.org", "anna@unpublished.example");
-    let (code, answer) = json(&server(), &stranger, &["--mail-from", "x@other.example"]);
+    let (code, answer) =
+        json(&server(), &stranger, &["--mail-from", "x@other.example", "--at", "2026-11-02T09:00:00Z"]);
     assert_eq!((code, &answer["dmarc"]["result"], &answer["answered"]), (Some(2), &"none".into(), &false.into()));
     assert!(!answer["unseen"].as_array().unwrap().is_empty());
 }
