@@ -19,6 +19,7 @@ mod pem;
 #[cfg(test)]
 mod played;
 mod public;
+pub mod results;
 pub mod route;
 mod signature;
 pub mod spf;

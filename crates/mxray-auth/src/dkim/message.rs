@@ -91,6 +91,10 @@ impl<'a> Message<'a> {
         self.named(name).map(Field::value)
     }
 
+    pub(crate) fn fields(&self) -> &[Field<'a>] {
+        &self.fields
+    }
+
     pub(crate) fn named<'s>(&'s self, name: &str) -> impl Iterator<Item = &'s Field<'a>> {
         self.fields.iter().filter(move |field| field.is(name))
     }

@@ -85,7 +85,7 @@ fn t28_strings_are_joined_within_a_record_and_records_are_not() {
 #[test]
 fn t29_what_is_invalid_and_what_is_only_short() {
     let key = |record: &str| judge_key("s1._domainkey.example.org", record.as_bytes());
-    let bits = |bits: &str| key(&format!("p={}", bits));
+    let bits = |bits: &str| key(&format!("p={bits}"));
     let rsa1024 = "MIGfMA0GCSqGSIb3DQEBAQUAA4GNADCBiQKBgQDkHlOQoBTzWRiGs5V6NpP3idY6Wk08a5qhdR6wy5bdOKb2jLQiY/J16JYi0Qvx/byYzCNb3W91y3FutACDfzwQ/BC/e/8uBsCR+yz1Lxj+PL6lHvqMKrM3rG4hstT5QjvHO9PzoxZyVYLzBfO2EeC3Ip3G+2kryOTIKT+l/K4w3QIDAQAB";
     assert_eq!(bits(rsa1024).problems, [DkimKeyProblem::Short { bits: 1024 }]);
     let rsa512 = "MFwwDQYJKoZIhvcNAQEBBQADSwAwSAJBANmBe10IgY+u7h3enWTukkqtUD5PR52Tb/mPfjC0QJTocVBq6Za/PlzfV+Py92VaCak19F4WrbVTK5Gg5tW220MCAwEAAQ==";

@@ -15,6 +15,7 @@ use mxray_model::evidence::DnsOutcome;
 use mxray_model::evidence::published::{DkimNote, DkimReason, DkimResult, DkimVerdict};
 use mxray_model::{Seen, text::untrusted};
 use ring::digest::{Context, SHA1_FOR_LEGACY_USE_ONLY, SHA256, digest};
+use std::collections::BTreeMap;
 
 /// Most signatures of one message that are verified: each costs a lookup and a calculation, and its sender nothing.
 const SIGNATURES_MAX: usize = 20;
@@ -343,17 +344,17 @@ pub(super) fn signed_data(
     head: Canonicalization,
 ) -> Vec<u8> {
     let mut out = Vec::new();
-    let mut taken: std::collections::BTreeMap<String, usize> = std::collections::BTreeMap::new();
+    // From the bottom up, so that the last one is taken first. A message may have many fields, and name them all.
+    let mut left: BTreeMap<Vec<u8>, Vec<&Field<'_>>> = BTreeMap::new();
+    for field in message.fields().iter().filter(|field| field.raw.as_ptr() != own.raw.as_ptr()) {
+        left.entry(field.name().to_ascii_lowercase()).or_default().push(field);
+    }
     for name in fields {
-        let number = taken.entry(name.to_ascii_lowercase()).or_default();
         // Where there are no more of the name, nothing is hashed: so it is signed that there is none.
-        let named: Vec<&Field<'_>> =
-            message.named(name).filter(|field| field.raw.as_ptr() != own.raw.as_ptr()).collect();
-        if let Some(field) = named.len().checked_sub(*number + 1).and_then(|at| named.get(at)) {
+        if let Some(field) = left.get_mut(name.to_ascii_lowercase().as_bytes()).and_then(Vec::pop) {
             out.extend(canonical_field(field.raw, head));
             out.extend_from_slice(b"\r\n");
         }
-        *number += 1;
     }
     out.extend(canonical_field(&without_signature(own.raw), head));
     out

@@ -238,3 +238,14 @@ proptest! {
         read_record(&text);
     }
 }
+
+#[test]
+fn the_date_of_the_list_is_that_of_the_crate_in_use() {
+    // The registry's date of this version: whoever updates the crate writes the new one beside the code.
+    let lock = include_str!("../../../../Cargo.lock");
+    assert!(
+        lock.contains("name = \"psl\"\nversion = \"2.1.247\""),
+        "psl was updated: LIST_DATE is {}",
+        super::LIST_DATE
+    );
+}

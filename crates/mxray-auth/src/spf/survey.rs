@@ -19,6 +19,8 @@ use std::collections::BTreeSet;
 /// Most terms of all records together that are walked. Ten lookups end every evaluation; records that include each other
 /// twice would never end.
 const NODES_MAX: usize = 400;
+/// Most flaws that are told: the first ones are those of the domain's own record.
+const FLAWS_MAX: usize = 200;
 /// Deepest chain of includes that is walked.
 const DEPTH_MAX: u32 = 20;
 /// Section 3.4: with its name and head the answer fits into 512 bytes.
@@ -329,7 +331,9 @@ impl<'a> Walk<'a, '_> {
     /// The same flaw of the same record, reached twice, is one.
     fn flaw(&mut self, depth: u32, domain: &str, problem: SpfProblem) {
         let domain = untrusted(domain.as_bytes());
-        if !self.survey.flaws.iter().any(|flaw| flaw.domain == domain && flaw.problem == problem) {
+        if self.survey.flaws.len() < FLAWS_MAX
+            && !self.survey.flaws.iter().any(|flaw| flaw.domain == domain && flaw.problem == problem)
+        {
             self.survey.flaws.push(SpfFlaw { domain, depth, problem });
         }
     }

@@ -6,6 +6,7 @@
 mod dkim;
 mod dmarc;
 mod listed;
+mod results;
 mod route;
 mod spf;
 mod transport;
@@ -18,6 +19,7 @@ pub use dmarc::{
     DmarcResult, DmarcRow, DmarcStep, DmarcTarget, DmarcUri, DmarcVerdict,
 };
 pub use listed::{ListAnswer, ListHealth};
+pub use results::{StatedResult, StatedResults};
 pub use route::{MailHost, MailRoute, MailRouteProblem, MailRouting};
 pub use spf::{SpfEffect, SpfFlaw, SpfNode, SpfProblem, SpfResult, SpfStep, SpfSurvey, SpfVerdict};
 pub use transport::{
