@@ -5,8 +5,7 @@
 
 use crate::collect::{
     self, Options, attach, flat, join_servers, join_sessions, known, start_owners, start_readers, start_sessions,
-    start_signers, summarise,
-    wait_for_servers,
+    start_signers, summarise, wait_for_servers,
 };
 use crate::filters;
 use crate::judge::verdict;

@@ -11,7 +11,9 @@ mod dial;
 mod distance;
 mod dns;
 mod drive;
+mod evaluate;
 mod examine;
+mod lists;
 mod random;
 mod stream;
 #[cfg(test)]
@@ -24,10 +26,15 @@ pub use dial::{DialPlan, compare, dial, dial_unix};
 pub use distance::{distance, explain};
 pub use dns::{
     Answered, BadName, DnsQuestion, Memory, Resolver, check_resolver, reads_as_answer, reverse_name, servers_of,
-    wire_name,
+    unicode_name, wire_name,
 };
 pub use drive::{Held, drive, drive_judging};
+pub use evaluate::{Evaluated, Evaluations, why_no_answer};
 pub use examine::{Beyond, Examination, Tools, examine};
+pub use lists::{
+    ClosedList, CodeRange, ListAnswers, ListCatalogue, ListCode, ListHealth, ListKind, ListName, ListRow, ListState,
+    ListZone, Listable, ask_lists,
+};
 pub use random::token;
 pub use stream::{Came, Stream};
 pub use tls::{ClientIdentity, HelloTarget, Roots, TlsPlan, certificates_from, deep, hello, old_versions};

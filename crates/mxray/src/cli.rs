@@ -4,6 +4,8 @@
 
 use crate::config::parse;
 use crate::counters::CountersArgs;
+use crate::domain::DomainArgs;
+use crate::lists::ListsArgs;
 use crate::output::ColourWish;
 use crate::ports::PortsCommand;
 use crate::probe::ProbeArgs;
@@ -156,6 +158,10 @@ pub enum Command {
     /// Who has which port: an assignments file, and whether this host is as it says
     #[command(subcommand)]
     Ports(PortsCommand),
+    /// What a domain publishes for mail, as a receiver evaluates it: SPF for a client, or a whole mail
+    Domain(Box<DomainArgs>),
+    /// Is an address or a domain on a blocklist or an allow list, and is the list itself well?
+    Lists(ListsArgs),
     /// What a finding's code means, why it matters, how to fix it and how to verify
     Explain(ExplainArgs),
     /// The configuration: check it, show what is in effect, print a sample

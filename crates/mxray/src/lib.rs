@@ -10,10 +10,12 @@ mod config;
 mod counters;
 mod crash;
 mod doctor;
+mod domain;
 mod environment;
 mod exit;
 mod explain;
 mod generate;
+mod lists;
 mod nearest;
 mod output;
 mod outside;
@@ -119,6 +121,19 @@ fn dispatch(cli: &Cli, environment: &Environment, output: &mut Output) -> Result
             send::run(args, format, &servers, output)
         }
         Command::Ports(command) => ports::run(command, cli, environment, output),
+        Command::Domain(args) => {
+            let format = &args.output;
+            let format =
+                environment.format(format.json, format.format, cli::ListFormat::Text).map_err(Failure::Usage)?;
+            let servers = load(cli, environment)?.settings.dns.servers.clone();
+            domain::run(args, format, &servers, environment, output)
+        }
+        Command::Lists(args) => {
+            let format = &args.output;
+            let format =
+                environment.format(format.json, format.format, cli::ListFormat::Text).map_err(Failure::Usage)?;
+            lists::run(args, format, &load(cli, environment)?, environment, output)
+        }
         Command::Explain(args) => explain::run(args, &explain::pages(), environment, output),
         Command::Config(ConfigCommand::Check) => {
             config::command::check(cli.global.config.as_deref(), environment, output)

@@ -7,6 +7,7 @@ mod arc;
 mod canon;
 mod field;
 mod key;
+mod line_ends;
 mod message;
 mod sign;
 #[cfg(test)]
@@ -16,6 +17,7 @@ mod verify;
 pub use arc::ArcVerifier;
 pub use canon::{BodyCanonicalizer, Canonicalization, Difference, canonical_body, canonical_field, first_difference};
 pub use key::judge as judge_key;
+pub use line_ends::hashed_with_line_feeds;
 pub use message::Message;
 pub use sign::{Signer, SignerError, Signing};
 pub use verify::DkimVerifier;

@@ -16,11 +16,11 @@ mod postfix;
 mod sendmail;
 
 pub use draft::draft;
-pub use postfix::logins;
 pub use helpers::join_helpers;
 pub use machine::{addresses, hosts_file};
 pub(crate) use others::names;
 pub use others::{others, software_of};
+pub use postfix::logins;
 
 use crate::processes::Table;
 use crate::programs::Programs;

@@ -66,6 +66,12 @@ pub fn wire_name(text: &str) -> Result<String, BadName> {
     if text.is_ascii() { Ok(text.to_owned()) } else { to_ascii(text) }
 }
 
+/// How a name of A-labels is read by people. `None`: it has none, or they stand for nothing that may be shown (RFC 5891 section 5).
+pub fn unicode_name(text: &str) -> Option<String> {
+    let (unicode, valid) = idna::domain_to_unicode(text);
+    (valid.is_ok() && !unicode.eq_ignore_ascii_case(text)).then_some(unicode)
+}
+
 fn to_ascii(text: &str) -> Result<String, BadName> {
     // Underscores stand in front of service names; what is no host name is the server's business.
     let ascii = idna::domain_to_ascii_cow(text.as_bytes(), idna::AsciiDenyList::EMPTY);
@@ -153,6 +159,14 @@ mod tests {
         assert_eq!(wire_name("mail.B\u{fc}cher.example").as_deref(), Ok("mail.xn--bcher-kva.example"));
         assert_eq!(wire_name("MAIL_1.example").as_deref(), Ok("MAIL_1.example"));
         assert_eq!(wire_name("\u{202e}x.example"), Err(BadName::International));
+    }
+
+    #[test]
+    fn a_labels_are_shown_as_what_they_stand_for() {
+        assert_eq!(unicode_name("mail.xn--bcher-kva.example").as_deref(), Some("mail.b\u{fc}cher.example"));
+        assert_eq!(unicode_name("Mail.example.org"), None);
+        assert_eq!(unicode_name("xn--\u{202e}.example"), None);
+        assert_eq!(unicode_name("xn--zzzzzzzzzz-.example"), None);
     }
 
     #[test]

@@ -6,7 +6,11 @@
 
 mod config;
 mod counters;
+mod dns;
 mod doctor;
+mod domain;
+mod lists;
+mod mail;
 mod ports;
 mod ports_plan;
 mod probe;
@@ -33,6 +37,8 @@ const COMMANDS: &[&[&str]] = &[
     &["ports", "free"],
     &["ports", "doc"],
     &["ports", "diff"],
+    &["domain"],
+    &["lists"],
     &["explain"],
     &["config", "check"],
     &["config", "show"],

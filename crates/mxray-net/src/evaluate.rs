@@ -1,0 +1,186 @@
+//! Drives `mxray-auth`'s evaluators: what they want to know is asked for side by side, within one deadline.
+//!
+//! A question is asked once in a run, whatever became of it, and every lookup is kept as evidence. What must not live here:
+//! what an answer means (`mxray-auth`), how a question is asked ([`Resolver`]).
+
+use crate::dns::Resolver;
+use mxray_auth::ask::{Answers, Evaluator, Fetched, Kind, Machine, Step, Want, unanswered};
+use mxray_model::Blind;
+use mxray_model::evidence::{DnsOutcome, Lookup};
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Questions on their way at the same time: resolvers limit what one client has open.
+const SIDE_BY_SIDE: usize = 16;
+/// Rounds of one evaluation. Each answers at least one of at most 512 wants.
+const ROUNDS_MAX: usize = 600;
+
+/// What a driver shares among the evaluations of one run.
+#[derive(Debug)]
+pub struct Evaluations {
+    resolver: Resolver,
+    /// When all has to be over.
+    until: Instant,
+    /// How long one question is waited for, so that one dead name does not take the time of all others.
+    patience: Duration,
+    known: Mutex<BTreeMap<String, Lookup>>,
+}
+
+/// What an evaluation came to, and the answers that it rests on.
+#[derive(Debug, Clone)]
+pub struct Evaluated<T> {
+    pub outcome: T,
+    pub answers: Answers,
+}
+
+impl Evaluations {
+    pub fn new(resolver: Resolver, until: Instant, patience: Duration) -> Self {
+        Evaluations { resolver, until, patience, known: Mutex::default() }
+    }
+
+    /// Evaluates to the end. What could not be asked in time is an answer, too: unknown.
+    ///
+    /// # Errors
+    /// The evaluation goes on wanting; this is not expected of any evaluator.
+    pub fn run<E: Evaluator>(&self, evaluator: E) -> Result<Evaluated<E::Outcome>, Blind> {
+        let mut machine = Machine::new(evaluator);
+        for _ in 0..ROUNDS_MAX {
+            match machine.step() {
+                Step::Done(outcome) => return Ok(Evaluated { outcome, answers: machine.into_answers() }),
+                Step::Wants(wants) => self.answer(&mut machine, wants),
+            }
+        }
+        let error = format!("it has not ended after {ROUNDS_MAX} rounds");
+        Err(Blind::Failed { step: "evaluating".to_owned(), error })
+    }
+
+    fn answer<E: Evaluator>(&self, machine: &mut Machine<E>, wants: Vec<Want>) {
+        let mut questions = Vec::new();
+        for want in wants {
+            match want {
+                Want::Dns { name, kind } => questions.push((name, kind)),
+                Want::StsPolicy { domain } => {
+                    let why = "policies are not fetched here".to_owned();
+                    machine.policy(&domain, Fetched::Unknown(Blind::NotAttempted { why }));
+                }
+            }
+        }
+        let lookups = side_by_side(&questions, SIDE_BY_SIDE, |(name, kind)| self.lookup(name, *kind));
+        for ((name, kind), lookup) in questions.iter().zip(lookups) {
+            machine.dns(name, *kind, lookup);
+        }
+    }
+
+    /// One question, once in a run.
+    pub fn lookup(&self, name: &str, kind: Kind) -> Lookup {
+        let key = Lookup::key(kind.as_str(), name);
+        if let Some(known) = self.known.lock().unwrap_or_else(PoisonError::into_inner).get(&key) {
+            return known.clone();
+        }
+        let now = Instant::now();
+        let lookup = if now >= self.until {
+            let why = "the time was over before it was asked".to_owned();
+            unanswered(name, kind, DnsOutcome::NotAsked(Blind::NotAttempted { why }))
+        } else {
+            self.resolver.lookup(kind.as_str(), name, self.until.min(now + self.patience))
+        };
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(key, lookup.clone());
+        lookup
+    }
+
+    /// Every question of the run with its answer, in the order of their keys.
+    pub fn lookups(&self) -> Vec<Lookup> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+}
+
+/// Why a question has no answer, in the words of what was tried. `None`: it has one.
+pub fn why_no_answer(lookup: &Lookup) -> Option<String> {
+    let blind = lookup.found().blind().cloned()?;
+    let mut troubles: Vec<String> = Vec::new();
+    for one in &lookup.tries {
+        let text = one.trouble.map(|trouble| format!("{} {}", one.server, trouble.as_str()));
+        troubles.extend(text.filter(|text| !troubles.contains(text)));
+    }
+    Some(match &lookup.outcome {
+        DnsOutcome::Refused { rcode } => format!("the name servers say {rcode}"),
+        DnsOutcome::NoAnswer { .. } if !troubles.is_empty() => troubles.join(", "),
+        _ => blind.why(),
+    })
+}
+
+/// Does something for each, a bounded number at the same time; what comes of it is in the same order.
+pub(crate) fn side_by_side<T: Sync, R: Send>(all: &[T], most: usize, work: impl Fn(&T) -> R + Sync) -> Vec<R> {
+    let next = AtomicUsize::new(0);
+    let done: Mutex<BTreeMap<usize, R>> = Mutex::default();
+    let worker = || {
+        loop {
+            let place = next.fetch_add(1, Ordering::Relaxed);
+            let Some(one) = all.get(place) else { return };
+            let result = work(one);
+            done.lock().unwrap_or_else(PoisonError::into_inner).insert(place, result);
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 1..all.len().min(most) {
+            // Where no thread can be had, the others do its work.
+            let _ = std::thread::Builder::new().spawn_scoped(scope, worker);
+        }
+        worker();
+    });
+    done.into_inner().unwrap_or_else(PoisonError::into_inner).into_values().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use mxray_auth::ask::{Asker, Pending};
+
+    struct Two;
+
+    impl Evaluator for Two {
+        type Outcome = (DnsOutcome, DnsOutcome);
+
+        fn evaluate(&self, ask: &mut Asker<'_>) -> Result<Self::Outcome, Pending> {
+            ask.ahead("b.example", Kind::A);
+            let one = ask.dns("a.example", Kind::Txt)?.outcome.clone();
+            Ok((one, ask.dns("b.example", Kind::A)?.outcome.clone()))
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_asked_is_an_answer_and_is_kept() {
+        let run = Evaluations::new(
+            Resolver::new(Vec::new()),
+            Instant::now() + Duration::from_secs(5),
+            Duration::from_secs(1),
+        );
+        let evaluated = run.run(Two).unwrap();
+        assert!(matches!(evaluated.outcome, (DnsOutcome::NotAsked(_), DnsOutcome::NotAsked(_))));
+        assert_eq!(evaluated.answers.lookups().count(), 2);
+        let names: Vec<String> =
+            run.lookups().into_iter().map(|lookup| Lookup::key(&lookup.kind, &lookup.name)).collect();
+        assert_eq!(names, ["A b.example", "TXT a.example"]);
+    }
+
+    #[test]
+    fn after_the_deadline_nothing_is_asked() {
+        let run = Evaluations::new(
+            Resolver::new(vec!["127.0.0.1:9".parse().unwrap()]),
+            Instant::now(),
+            Duration::from_secs(1),
+        );
+        let evaluated = run.run(Two).unwrap();
+        assert!(matches!(evaluated.outcome.0, DnsOutcome::NotAsked(_)), "{:?}", evaluated.outcome);
+        assert!(run.lookups().iter().all(|lookup| lookup.tries.is_empty()));
+    }
+
+    #[test]
+    fn everything_is_done_once_and_in_order() {
+        let all: Vec<usize> = (0..100).collect();
+        assert_eq!(side_by_side(&all, 8, |one| one * 2), all.iter().map(|one| one * 2).collect::<Vec<_>>());
+        assert_eq!(side_by_side(&[0usize; 0], 8, |one| *one), Vec::<usize>::new());
+    }
+}
