@@ -114,24 +114,18 @@ fn dispatch(cli: &Cli, environment: &Environment, output: &mut Output) -> Result
         }
         Command::Talk(args) => talk::run(args, &load(cli, environment)?, environment, output),
         Command::Send(args) => {
-            let format = &args.output;
-            let format =
-                environment.format(format.json, format.format, cli::ListFormat::Text).map_err(Failure::Usage)?;
+            let format = list_format(args.output.json, args.output.format, environment)?;
             let servers = load(cli, environment)?.settings.dns.servers.clone();
             send::run(args, format, &servers, output)
         }
         Command::Ports(command) => ports::run(command, cli, environment, output),
         Command::Domain(args) => {
-            let format = &args.output;
-            let format =
-                environment.format(format.json, format.format, cli::ListFormat::Text).map_err(Failure::Usage)?;
+            let format = list_format(args.output.json, args.output.format, environment)?;
             let servers = load(cli, environment)?.settings.dns.servers.clone();
             domain::run(args, format, &servers, environment, output)
         }
         Command::Lists(args) => {
-            let format = &args.output;
-            let format =
-                environment.format(format.json, format.format, cli::ListFormat::Text).map_err(Failure::Usage)?;
+            let format = list_format(args.output.json, args.output.format, environment)?;
             lists::run(args, format, &load(cli, environment)?, environment, output)
         }
         Command::Explain(args) => explain::run(args, &explain::pages(), environment, output),
@@ -145,6 +139,14 @@ fn dispatch(cli: &Cli, environment: &Environment, output: &mut Output) -> Result
         Command::Completions(args) => generate::completions(args, output),
         Command::Man(args) => generate::man(args, output),
     }
+}
+
+fn list_format(
+    json: bool,
+    format: Option<cli::ListFormat>,
+    environment: &Environment,
+) -> Result<cli::ListFormat, Failure> {
+    environment.format(json, format, cli::ListFormat::Text).map_err(Failure::Usage)
 }
 
 fn load(cli: &Cli, environment: &Environment) -> Result<Config, Failure> {

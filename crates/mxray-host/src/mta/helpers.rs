@@ -458,6 +458,7 @@ mod tests {
             owners: Seen::Value(vec![Owner { pid: 5, name: "opendkim".into() }]),
             queue: queue(),
             drops: Seen::Absent,
+            interface: 0,
         };
         let sockets =
             Sockets { listeners: BTreeMap::from([("tcp/127.0.0.1:8891".to_owned(), listener)]), ..Sockets::default() };

@@ -337,6 +337,7 @@ mod tests {
             owners: Seen::Value(vec![Owner { pid: uid + 100, name: "master".to_owned() }]),
             queue: Seen::Absent,
             drops: Seen::Absent,
+            interface: 0,
         };
         (format!("tcp/{address}:{port}"), listener)
     }

@@ -297,6 +297,7 @@ reason = "plaintext"
             owners: Seen::Value(vec![Owner { pid, name: "`evil`<b>\u{202e}".to_owned() }]),
             queue: Seen::Absent,
             drops: Seen::Absent,
+            interface: 0,
         }
     }
 
