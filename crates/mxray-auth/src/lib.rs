@@ -13,7 +13,6 @@ mod der;
 pub mod dkim;
 pub mod dmarc;
 mod key;
-pub mod lists;
 mod pair;
 mod pem;
 #[cfg(test)]
