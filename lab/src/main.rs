@@ -17,7 +17,7 @@ usage: lab all | share | changed | FAULT… | host:NAME…   run faults and heal
        lab shell FAULT                                a shell on a host with this fault in place
 options: --unprivileged      examine as uid 65534
          --without-netlink   examine where no netlink socket can be opened
-         --jobs N            hosts side by side (default 2)
+         --jobs N            hosts side by side (default 3)
          --results FILE      write the table there (`all` writes bench/results/lab.md without being told)
 The program under test is $MXRAY_BIN, else target/release/mxray, else target/debug/mxray.";
 
@@ -32,7 +32,7 @@ struct Asked {
 }
 
 fn asked() -> Result<Asked, String> {
-    let mut asked = Asked { jobs: 2, ..Asked::default() };
+    let mut asked = Asked { jobs: 3, ..Asked::default() };
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
         match argument.as_str() {

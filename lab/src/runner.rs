@@ -79,7 +79,7 @@ pub fn share() -> io::Result<Plan> {
 pub fn everything() -> io::Result<Plan> {
     let mut healthy = host::all()?;
     healthy.retain(|_, host| host.healthy);
-    Ok(Plan { faults: fault::all()?, healthy, circumstances: Circumstances::default(), jobs: 2 })
+    Ok(Plan { faults: fault::all()?, healthy, circumstances: Circumstances::default(), jobs: 3 })
 }
 
 /// One host to bring up, and what to do on it.
