@@ -96,13 +96,15 @@ fn inside(evidence: &Evidence, listener: &Listener) -> Option<Inside> {
     configured(evidence, listener).or_else(|| asked(evidence, listener)).or_else(|| known(evidence, listener))
 }
 
+/// Bound to all addresses, as it is where nobody thought of them. Who writes an address that others reach has another host in mind,
+/// which takes or hands over the mail there.
 fn configured(evidence: &Evidence, listener: &Listener) -> Option<Inside> {
     let servers = evidence.servers.value()?;
     view::enabled(servers).find_map(|(instance, server)| {
         let (key, wanted) = server.wanted.iter().find(|(_, wanted)| {
             wanted.port == listener.port
                 && wanted.purpose == Purpose::Internal
-                && wanted.addresses.iter().any(|address| view::overlaps(*address, listener))
+                && wanted.addresses.iter().any(|own| own.is_unspecified() && view::overlaps(*own, listener))
         })?;
         Some(Inside {
             what: format!("{instance}'s {} ({})", wanted.service, wanted.purpose.as_str()),
