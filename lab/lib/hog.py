@@ -20,20 +20,13 @@ def take(size):
     return taken
 
 
-def killed_first(score):
-    """How gladly the kernel kills this process (proc(5), oom_score_adj): 1000 before all others, -1000 never."""
-    with open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:
-        file.write(str(score))
-
-
-# While a child is being killed the kernel may look for another one.
-killed_first(-1000)
 held = take(int(sys.argv[1]))
 said = False
 while not select.select([sys.stdin], [], [], 0)[0]:
     child = os.fork()
     if child == 0:
-        killed_first(1000)
+        with open("/proc/self/oom_score_adj", "w", encoding="ascii") as score:
+            score.write("1000")
         more = take(int(sys.argv[2]))
         os._exit(0)
     _, status = os.waitpid(child, 0)
