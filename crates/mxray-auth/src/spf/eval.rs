@@ -8,10 +8,10 @@ use super::names::{askable, evaluable, is_within};
 use super::record::{self, Lengths, Mechanism, Qualifier, Record, Term, What};
 use super::{LOOKUPS_MAX, NAMES_MAX, VOIDS_MAX};
 use crate::ask::{Asker, Evaluator, Kind, Pending};
-use mxray_model::Seen;
 use mxray_model::evidence::published::{SpfEffect, SpfResult, SpfStep, SpfVerdict};
 use mxray_model::evidence::{DnsRecord, Lookup, RecordData};
 use mxray_model::text::untrusted;
+use mxray_model::{Blind, Seen};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// What a receiver knows when it evaluates.
@@ -45,6 +45,12 @@ type Flow<T> = Result<T, Stop>;
 
 fn permanent<T>(why: String) -> Flow<T> {
     Err(Stop::Error(SpfResult::PermError, why))
+}
+
+/// Why a question has no answer; most reasons name the question themselves.
+fn unanswered(kind: Kind, name: &str, blind: &Blind) -> String {
+    let (question, why) = (format!("{} {name}", kind.as_str()), blind.why());
+    if why.contains(&question) { why } else { format!("{question}: {why}") }
 }
 
 fn temporary<T>(why: String) -> Flow<T> {
@@ -146,7 +152,7 @@ impl<'a> Run<'_, 'a, '_> {
                 records.into_iter().filter_map(text).filter(|text| record::is_record(text)).collect()
             }
             Seen::Absent => return Ok(None),
-            Seen::Unknown(blind) => return temporary(format!("TXT {name}: {}", blind.why())),
+            Seen::Unknown(blind) => return temporary(unanswered(Kind::Txt, name, &blind)),
         };
         match texts.len() {
             0 | 1 => Ok(texts.into_iter().next()),
@@ -343,7 +349,7 @@ impl<'a> Run<'_, 'a, '_> {
         match lookup.addresses() {
             Seen::Value(addresses) => Ok(addresses),
             Seen::Absent => self.void(step, name, kind).map(|()| Vec::new()),
-            Seen::Unknown(blind) => temporary(format!("{} {name}: {}", kind.as_str(), blind.why())),
+            Seen::Unknown(blind) => temporary(unanswered(kind, name, &blind)),
         }
     }
 
@@ -353,7 +359,7 @@ impl<'a> Run<'_, 'a, '_> {
         match lookup.found() {
             Seen::Value(records) => Ok(records),
             Seen::Absent => self.void(step, &name, kind).map(|()| Vec::new()),
-            Seen::Unknown(blind) => temporary(format!("{} {name}: {}", kind.as_str(), blind.why())),
+            Seen::Unknown(blind) => temporary(unanswered(kind, &name, &blind)),
         }
     }
 
