@@ -3,6 +3,7 @@
 //! The collections lie beside the repository (`../shared/corpus`, or where MXRAY_CORPUS says) and are not part of it.
 #![expect(clippy::unwrap_used, reason = "a test says what it expects by panicking")]
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -14,10 +15,8 @@ fn corpus(name: &str) -> Option<PathBuf> {
     let roots = [std::env::var_os("MXRAY_CORPUS").map(PathBuf::from), Some(beside)];
     let found = roots.into_iter().flatten().map(|root| root.join(name)).find(|path| path.is_dir());
     if found.is_none() {
-        #[expect(clippy::print_stderr, reason = "a skipped test says why")]
-        {
-            eprintln!("skipped: the corpus {name} is not here (MXRAY_CORPUS)");
-        }
+        // Past the capture of the test harness: a skip is counted.
+        let _ = writeln!(std::io::stderr(), "skipped: the corpus {name} is not here (MXRAY_CORPUS)");
     }
     found
 }
