@@ -7,6 +7,7 @@ use crate::outline::{Consequence, Outline};
 use crate::screen::{Piece, Screen, Style};
 use crate::{Options, dump, unseen};
 use mxray_model::{Finding, Fix, Mover, Report, Row, Severity, Verdict};
+use std::collections::BTreeSet;
 use std::io;
 
 /// Consequences shown under one cause; `-v` shows all. A dead host may explain thousands.
@@ -272,7 +273,8 @@ fn healthy(screen: &mut Screen<'_>, report: &Report, options: &Options) -> io::R
     screen.prose("", &[Piece::new(Style::Calm, "Healthy:"), Piece::plain(&text)])
 }
 
-/// What is well: all of it, or of each rule the first line and how many more there are like it.
+/// What is well: all of it, or of each rule the first line and how many more there are like it; what several rules say in the
+/// same words is said once.
 fn well(report: &Report, options: &Options) -> Vec<String> {
     let text = |row: &Row| row.text.trim_end_matches('.').to_owned();
     if options.verbose {
@@ -285,6 +287,8 @@ fn well(report: &Report, options: &Options) -> Vec<String> {
             None => folded.push((row, 0)),
         }
     }
+    let mut said = BTreeSet::new();
+    folded.retain(|(row, more)| said.insert((row.text.as_str(), *more)));
     let line = |(row, more): &(&Row, usize)| match more {
         0 => text(row),
         more => format!("{} (and {more} more like it)", text(row)),
