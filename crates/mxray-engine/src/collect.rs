@@ -100,10 +100,7 @@ fn everything(options: &Options, progress: Progress<'_>) -> Evidence {
     let window_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
     let last = parts.start("sockets again", || (sockets::sample(), kernel::counters(), sockstat::tcp_memory()));
 
-    let owners = owners.map_or_else(Owners::new, |(inodes, pending)| {
-        let nobody = |blind: Blind| inodes.into_iter().map(|inode| (inode, Seen::Unknown(blind.clone()))).collect();
-        parts.wait(pending).unwrap_or_else(nobody)
-    });
+    let owners = wait_for_owners(&mut parts, owners);
     let (last, counters_last, tcp_last) = second_look(parts.wait(last));
     let (kernel_settings, counters_first) = match parts.wait(settings) {
         Ok(both) => both,
@@ -141,6 +138,14 @@ fn everything(options: &Options, progress: Progress<'_>) -> Evidence {
     evidence.resolver_checks = name_servers.and_then(|started| parts.wait(started).ok()).unwrap_or_default();
     evidence.parts = parts.finish();
     evidence
+}
+
+/// A part that did not come back leaves every owner unknown.
+pub(crate) fn wait_for_owners(parts: &mut Parts<'_>, owners: Option<(BTreeSet<u64>, Pending<Owners>)>) -> Owners {
+    owners.map_or_else(Owners::new, |(inodes, pending)| {
+        let nobody = |blind: Blind| inodes.into_iter().map(|inode| (inode, Seen::Unknown(blind.clone()))).collect();
+        parts.wait(pending).unwrap_or_else(nobody)
+    })
 }
 
 pub(crate) fn start_readers(parts: &mut Parts<'_>, programs: &Programs) -> Vec<(&'static str, Pending<Servers>)> {

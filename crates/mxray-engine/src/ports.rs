@@ -4,8 +4,8 @@
 //! these.
 
 use crate::collect::{
-    self, Options, attach, flat, join_servers, join_sessions, known, start_owners, start_readers, start_sessions,
-    start_signers, summarise, wait_for_servers,
+    Options, attach, flat, join_servers, join_sessions, known, start_owners, start_readers, start_sessions,
+    start_signers, summarise, wait_for_owners, wait_for_servers,
 };
 use crate::filters;
 use crate::judge::verdict;
@@ -44,10 +44,7 @@ pub(crate) fn collect(options: &Options, progress: Progress<'_>) -> Evidence {
     let units = surroundings::start_units(&mut parts, &table, &servers);
     let bystanders = surroundings::start_bystanders(&mut parts, &table);
     let signers = start_signers(&mut parts, &table);
-    let owners = owners.map_or_else(collect::Owners::new, |(inodes, pending)| {
-        let nobody = |blind: Blind| inodes.into_iter().map(|inode| (inode, Seen::Unknown(blind.clone()))).collect();
-        parts.wait(pending).unwrap_or_else(nobody)
-    });
+    let owners = wait_for_owners(&mut parts, owners);
     let mut evidence = Evidence {
         vantage: parts.wait(vantage).unwrap_or_else(|blind| vantage::without_files(&blind)),
         declared: options.declared.clone(),

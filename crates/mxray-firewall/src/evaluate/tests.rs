@@ -1,3 +1,5 @@
+//! Walks of single packets through small rulesets, and the bounds of a walk.
+
 use super::*;
 use crate::legacy;
 use crate::ruleset::Family;

@@ -1,3 +1,5 @@
+//! What iptables-save writes, read; its bounds.
+
 use super::*;
 use crate::ruleset::Verdict;
 use crate::xt::{Conntrack, PortSide, Target};

@@ -1,3 +1,5 @@
+//! Datagrams that a kernel sent, as they are, cut off and changed.
+
 use super::*;
 use crate::evaluate;
 use crate::surroundings::Surroundings;

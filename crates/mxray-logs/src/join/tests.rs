@@ -1,3 +1,5 @@
+//! Lives of messages, each from a few lines.
+
 use super::*;
 use crate::reader::{Origin, Reader};
 

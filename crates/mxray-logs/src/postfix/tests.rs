@@ -1,3 +1,5 @@
+//! Lines of Postfix of several versions.
+
 use super::*;
 use crate::event::{Delays, Peer, Status};
 use mxray_mail::causes::Speaker;

@@ -1,3 +1,5 @@
+//! Merged halves equal the whole, within the error that each sketch states.
+
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;

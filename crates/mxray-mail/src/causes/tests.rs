@@ -1,3 +1,5 @@
+//! Each rule's own sample, and what may never decide.
+
 use super::*;
 use crate::causes::matching::RuleError;
 

@@ -107,32 +107,9 @@ fn conflict<'a, 'b>(
     let known = held.is_some() || (holder.runs == Seen::Value(true) && loser.runs == Seen::Value(false));
     let (first, second) = (holder.who(), loser.who());
     let since = held.and_then(|(_, listener)| claims::since(evidence, listener));
-    let summary = if known {
-        let since = since.as_ref().map_or_else(String::new, |(_, text)| format!(" since {text}"));
-        format!(
-            "{second} ({}) and {first} ({}) both ask for port {port}. {first} has it{since}: {second} fails when it is started, and at \
-             the next start of the machine the one that is started second does.",
-            place_text(loser.at),
-            place_text(holder.at)
-        )
-    } else {
-        format!(
-            "{first} ({}) and {second} ({}) both ask for port {port}: the one that is started second fails.",
-            place_text(holder.at),
-            place_text(loser.at)
-        )
-    };
     let shared = pairs.iter().all(|(one, other)| together(&one.binding, &other.binding) == Together::Shared);
-    let summary = if shared {
-        format!(
-            "{first} ({}) and {second} ({}) both ask for port {port} with SO_REUSEPORT: neither fails, and once both run each gets a \
-             part of the connections.",
-            place_text(holder.at),
-            place_text(loser.at)
-        )
-    } else {
-        summary
-    };
+    let since_text = since.as_ref().map(|(_, text)| text.as_str());
+    let summary = summary(port, (holder, loser), (known, shared), since_text);
     let unsure = holder.is_unsure() || loser.is_unsure();
     let mut finding = RULE
         .finding(view::port_scope(port), summary)
@@ -165,6 +142,33 @@ fn conflict<'a, 'b>(
     finding.fix(loser.withdraw().verify(verify)).fix(holder.withdraw()).fix(
         Fix::here("Only one of the two is to be done: the other service keeps the port.")
             .verify(view::look_again(port)),
+    )
+}
+
+/// Who asks, who has it where that is known, and what comes of it.
+fn summary(
+    port: u16,
+    (holder, loser): (&Claim<'_>, &Claim<'_>),
+    (known, shared): (bool, bool),
+    since: Option<&str>,
+) -> String {
+    let (first, second) = (holder.who(), loser.who());
+    let (at, loser_at) = (place_text(holder.at), place_text(loser.at));
+    if shared {
+        return format!(
+            "{first} ({at}) and {second} ({loser_at}) both ask for port {port} with SO_REUSEPORT: neither fails, and once both run \
+             each gets a part of the connections."
+        );
+    }
+    if !known {
+        return format!(
+            "{first} ({at}) and {second} ({loser_at}) both ask for port {port}: the one that is started second fails."
+        );
+    }
+    let since = since.map_or_else(String::new, |text| format!(" since {text}"));
+    format!(
+        "{second} ({loser_at}) and {first} ({at}) both ask for port {port}. {first} has it{since}: {second} fails when it is started, \
+         and at the next start of the machine the one that is started second does."
     )
 }
 
