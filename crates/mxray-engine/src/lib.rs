@@ -9,6 +9,7 @@ mod cut_short;
 mod filters;
 mod judge;
 mod machine;
+mod names;
 mod outside;
 mod parts;
 mod ports;

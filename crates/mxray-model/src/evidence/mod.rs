@@ -109,6 +109,8 @@ pub struct Evidence {
     pub endpoints: BTreeMap<String, ExaminedEndpoint>,
     /// Questions that were asked of name servers, by `TYPE name`.
     pub lookups: BTreeMap<String, Lookup>,
+    /// What names say that bears on mail: domains, addresses that mail leaves from, lists.
+    pub names: published::Names,
     /// This host's name servers, each asked directly, by address.
     pub resolver_checks: BTreeMap<String, ResolverCheck>,
     /// How each part of the examination went, by its name.
