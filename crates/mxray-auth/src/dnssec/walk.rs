@@ -96,7 +96,14 @@ impl<'a> Walk<'a> {
         ask: &mut Asker<'_>,
     ) -> Result<Told<Option<Name>>, Pending> {
         let signed = ask.signed(&name.to_string(), kind);
-        let (reached, links) = self.reach(name, kind, ask)?;
+        // Where the records are signed by a zone above, nobody has to prove that none begins between.
+        let message = signed.as_ref().ok().and_then(|signed| signed.message.as_ref());
+        let signer = message.and_then(|message| signer(message, name, kind.number()));
+        let end = match kind {
+            Kind::Ds => name.parent().unwrap_or_default(),
+            _ => name.clone(),
+        };
+        let (reached, links) = self.reach(&signer.unwrap_or(end), ask)?;
         for link in links {
             if !chain.links.iter().any(|known| known.zone == link.zone) {
                 chain.links.push(link);
@@ -117,9 +124,8 @@ impl<'a> Walk<'a> {
     }
 
     /// Goes down to the zone that the name lies in.
-    fn reach(&mut self, name: &Name, kind: Kind, ask: &mut Asker<'_>) -> Result<(Reached, Vec<SecurityLink>), Pending> {
+    fn reach(&mut self, end: &Name, ask: &mut Asker<'_>) -> Result<(Reached, Vec<SecurityLink>), Pending> {
         let top = self.anchors.zone.clone();
-        let end = if kind == Kind::Ds { name.parent().unwrap_or_default() } else { name.clone() };
         if !end.is_in(&top) {
             let why = format!("the keys that are trusted are those of {top}");
             let reason = SecurityReason::AnchorDiffers { zone: end.to_string(), why };
@@ -384,14 +390,12 @@ impl Judge<'_, '_, '_> {
 
     /// Records whose signature holds; where it was made for a wildcard, that nothing stands nearer (RFC 4035 section 5.3.4).
     fn expanded(&mut self, records: &Set<'_>, signatures: &mut Vec<ZoneSignature>) -> Told<()> {
-        let labels = usize::from(self.verified(records, signatures)?);
-        let own = records.owner.labels();
-        // The wildcard itself may be asked for.
-        if labels >= own.len() || (labels + 1 == own.len() && own.first().is_some_and(|label| label == b"*")) {
+        let labels = self.verified(records, signatures)?;
+        if is_as_signed(records.owner, labels) {
             return Ok(());
         }
         let what = what(records.owner, records.kind);
-        let proven = self.proofs(&what)?.no_nearer(records.owner, labels);
+        let proven = self.proofs(&what)?.no_nearer(records.owner, usize::from(labels));
         match proven {
             None => Err(SecurityReason::NoProof { what: format!("nearer name than the wildcard of {what}") }),
             Some(proven) if proven.opt_out => Err(SecurityReason::Unsigned {
@@ -482,7 +486,7 @@ impl Judge<'_, '_, '_> {
             let Some(records) = set(&message.authorities, &record.owner, record.kind) else { continue };
             match self.verified(&records, &mut Vec::new()) {
                 // A proof that was made from a wildcard proves nothing.
-                Ok(labels) if usize::from(labels) == record.owner.labels().len() => {
+                Ok(labels) if is_as_signed(&record.owner, labels) => {
                     let _ = proofs.add(&record.owner, record.kind, &record.data);
                 }
                 Ok(_) => {}
@@ -521,6 +525,20 @@ fn keys_in(message: Option<&Message>, zone: &Name) -> Vec<Key> {
     let records = message.map(|message| message.answers.as_slice()).unwrap_or_default();
     let of = records.iter().filter(|record| record.kind == DNSKEY && record.owner == *zone);
     of.take(KEYS_MAX).filter_map(|record| Key::read(&record.data)).collect()
+}
+
+/// The signature was made for this name, and not for a wildcard that stands for it. Of a wildcard's own name, the asterisk does
+/// not count (RFC 4034 section 3.1.3).
+fn is_as_signed(owner: &Name, labels: u8) -> bool {
+    let own = owner.labels();
+    let asterisk = own.first().is_some_and(|label| label == b"*");
+    usize::from(labels) == own.len() || (asterisk && usize::from(labels) + 1 == own.len())
+}
+
+/// In whose name the records are signed that answer, or the alias that does.
+fn signer(message: &Message, name: &Name, kind: u16) -> Option<Name> {
+    let records = set(&message.answers, name, kind).or_else(|| set(&message.answers, name, CNAME))?;
+    records.signatures.into_iter().map(|one| one.signer).find(|signer| name.is_in(signer))
 }
 
 /// `TYPE name`.
