@@ -50,4 +50,6 @@ pub struct Names {
     pub listings: BTreeMap<String, Listing>,
     /// The resolver makes up addresses for names that do not exist.
     pub rewrites: Seen<bool>,
+    /// Domains and addresses of this host that nobody asked about, and why.
+    pub left_out: BTreeMap<String, String>,
 }
