@@ -12,7 +12,7 @@ mod transport;
 mod zone;
 
 use mxray_model::evidence::Evidence;
-use mxray_net::Evaluations;
+use mxray_net::{Evaluations, ListZone};
 
 /// What every part of it needs.
 pub(crate) struct Context<'a> {
@@ -21,4 +21,6 @@ pub(crate) struct Context<'a> {
     pub evidence: &'a Evidence,
     /// Selectors that the operator named.
     pub selectors: &'a [String],
+    /// Lists that are asked about sending addresses and domains. Empty: none is.
+    pub lists: &'a [ListZone],
 }
