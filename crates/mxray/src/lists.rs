@@ -237,6 +237,7 @@ mod tests {
             meanings: Vec::new(),
             texts: Vec::new(),
             why: None,
+            refused: false,
             asked: String::new(),
             answers: Vec::new(),
             health: ListHealth::Healthy,
