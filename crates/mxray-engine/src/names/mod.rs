@@ -128,6 +128,7 @@ type Look = for<'a, 'b> fn(&str, &mut Domain, &'a Context<'b>);
 enum Piece {
     Domain { name: String, seed: Box<Domain>, found: Box<Domain> },
     Sender { address: IpAddr, found: Box<SenderAddress> },
+    Spare { address: IpAddr, found: Box<SenderAddress> },
     Listings(BTreeMap<String, Listing>),
     Rewrites(Seen<bool>),
 }
@@ -146,14 +147,11 @@ impl Work {
     /// Carries the plan out.
     pub fn carry_out(mut self) -> Found {
         let run = self.evaluations();
-        // Answers of lists are told with the lists: one that is silent is no fault of a name that mail needs.
-        let of_lists = self.evaluations();
         self.leave_out_the_unknown(&run);
         let context = self.context(&run);
-        let listing = self.context(&of_lists);
         let mut found = Found { names: self.begun(), ..Found::default() };
         let skeleton = found.names.clone();
-        let tasks = self.tasks(&context, &listing, &skeleton);
+        let tasks = self.tasks(&context, &skeleton);
         for (name, piece) in side_by_side(&tasks) {
             match piece {
                 Ok(piece) => found.take(piece),
@@ -216,7 +214,7 @@ impl Work {
         }
     }
 
-    fn tasks<'a>(&'a self, context: &'a Context<'a>, listing: &'a Context<'a>, begun: &'a Names) -> Vec<Task<'a>> {
+    fn tasks<'a>(&'a self, context: &'a Context<'a>, begun: &'a Names) -> Vec<Task<'a>> {
         let mut tasks = Vec::new();
         for (name, planned) in &self.plan.domains {
             for (what, look) in looks(planned) {
@@ -237,10 +235,18 @@ impl Work {
             };
             tasks.push(Task { name: format!("names of {address}"), work: Box::new(work) });
         }
+        for address in identity::spares(begun, &self.known) {
+            let work = move || {
+                let mut found = SenderAddress::default();
+                identity::look(address, &mut found, &self.written_for(), context);
+                Piece::Spare { address, found: Box::new(found) }
+            };
+            tasks.push(Task { name: format!("names of {address}"), work: Box::new(work) });
+        }
         if !self.wish.lists.is_empty() && !(begun.domains.is_empty() && begun.senders.is_empty()) {
             let work = move || {
                 let mut names = begun.clone();
-                listings::look(&mut names, listing);
+                listings::look(&mut names, context);
                 Piece::Listings(names.listings)
             };
             tasks.push(Task { name: "lists".to_owned(), work: Box::new(work) });
@@ -316,6 +322,7 @@ impl Found {
                 }
             }
             Piece::Sender { address, found } => _ = self.names.senders.insert(address.to_string(), *found),
+            Piece::Spare { address, found } => _ = self.names.spares.insert(address.to_string(), *found),
             Piece::Listings(listings) => self.names.listings = listings,
             Piece::Rewrites(rewrites) => self.names.rewrites = rewrites,
         }

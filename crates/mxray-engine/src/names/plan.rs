@@ -4,11 +4,11 @@
 //! names without a dot or of a private tree, and addresses that no receiver sees. What must not live here: questions.
 
 use super::NamesWish;
+use mxray_model::Seen;
 use mxray_model::evidence::published::{DomainWhy, Selector, SelectorFrom, SenderWhy};
 use mxray_model::evidence::{
     DomainKind, Evidence, Purpose, RouteAnswer, RouteOutcome, RoutePurpose, Server, Signer, SignerMode,
 };
-use mxray_model::{Prefix, Seen, special};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
@@ -207,7 +207,7 @@ fn own_senders(evidence: &Evidence, plan: &mut Plan) {
         }
     }
     for (address, why) in found {
-        if !is_public(evidence, address) {
+        if !evidence.declared.is_public(address) {
             let why = "mail leaves from it, and it is private: which public address a router puts in its place is not \
                        visible here";
             plan.left_out.insert(address.to_string(), why.to_owned());
@@ -225,18 +225,13 @@ fn source(evidence: &Evidence, answer: &RouteAnswer) -> Option<IpAddr> {
     use RoutePurpose::{Connected, Mentioned, Sample, Smarthost, Target, Transport};
     let to_the_world = match answer.purpose {
         Sample | Mentioned => true,
-        Connected | Target => is_public(evidence, answer.destination),
+        Connected | Target => evidence.declared.is_public(answer.destination),
         Smarthost | Transport => false,
     };
     match answer.outcome.value() {
         Some(RouteOutcome::Sent(taken)) if to_the_world => taken.source.map(|source| source.to_canonical()),
         _ => None,
     }
-}
-
-pub(crate) fn is_public(evidence: &Evidence, address: IpAddr) -> bool {
-    let declared = evidence.declared.public_prefixes.iter().filter_map(|text| text.parse::<Prefix>().ok());
-    !special::is_special(address) || declared.into_iter().any(|prefix| prefix.contains(address))
 }
 
 /// Selectors are never guessed: signers name theirs, the operator others, and signatures of a mail.
