@@ -13,6 +13,7 @@ mod der;
 pub mod dkim;
 pub mod dmarc;
 pub mod dnssec;
+pub mod identity;
 mod key;
 mod pair;
 mod pem;

@@ -45,6 +45,12 @@ impl Evaluations {
         Evaluations { resolver, until, patience, known: Mutex::default(), signed: Mutex::default() }
     }
 
+    /// The same name servers for questions of their own: they are over sooner, and are no part of this run's lookups.
+    #[must_use]
+    pub fn apart(&self, budget: Duration, patience: Duration) -> Evaluations {
+        Evaluations::new(self.resolver.clone(), self.until.min(Instant::now() + budget), patience.min(self.patience))
+    }
+
     /// Evaluates to the end. What could not be asked in time is an answer, too: unknown.
     ///
     /// # Errors

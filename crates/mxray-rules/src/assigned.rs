@@ -263,12 +263,6 @@ fn package(assignments: &Assignments, declared: &str, listener: &Listener, owned
     });
 }
 
-/// An address of the Internet, by the registries or by the operator's word.
-pub fn is_public(evidence: &Evidence, address: IpAddr) -> bool {
-    let mut declared = evidence.declared.public_prefixes.iter().filter_map(|prefix| prefix.parse::<Prefix>().ok());
-    declared.any(|prefix| prefix.contains(address)) || !is_special(address.to_canonical())
-}
-
 /// Where others may find a socket, by its address.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Bound {
@@ -284,10 +278,10 @@ pub fn bound(evidence: &Evidence, listener: &Listener) -> Bound {
         return Bound::Loopback;
     }
     if !listener.is_wildcard() {
-        return if is_public(evidence, listener.address) { Bound::Public } else { Bound::Private };
+        return if evidence.declared.is_public(listener.address) { Bound::Public } else { Bound::Private };
     }
     match &evidence.addresses {
-        Seen::Value(own) => match own.iter().any(|own| listener.covers(*own) && is_public(evidence, *own)) {
+        Seen::Value(own) => match own.iter().any(|own| listener.covers(*own) && evidence.declared.is_public(*own)) {
             true => Bound::Public,
             false if own.iter().all(IpAddr::is_loopback) => Bound::Loopback,
             false => Bound::Private,

@@ -502,7 +502,7 @@ fn same6(left: Ipv6Addr, right: Ipv6Addr, length: u8) -> bool {
 }
 
 /// The name under which an address's own names stand (RFC 1035 section 3.5, RFC 3596 section 2.5).
-fn reverse(ip: IpAddr) -> String {
+pub(crate) fn reverse(ip: IpAddr) -> String {
     match ip {
         IpAddr::V4(address) => {
             let [a, b, c, d] = address.octets();

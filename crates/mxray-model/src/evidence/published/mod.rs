@@ -48,8 +48,12 @@ pub struct Names {
     pub domains: BTreeMap<String, Domain>,
     /// Addresses that mail leaves from.
     pub senders: BTreeMap<String, SenderAddress>,
+    /// Other public addresses of this host: mail could leave from them and does not.
+    pub spares: BTreeMap<String, SenderAddress>,
     /// By `SUBJECT ZONE`.
     pub listings: BTreeMap<String, Listing>,
     /// The resolver makes up addresses for names that do not exist.
     pub rewrites: Seen<bool>,
+    /// Domains and addresses of this host that nobody asked about, and why.
+    pub left_out: BTreeMap<String, String>,
 }
