@@ -47,6 +47,8 @@ pub struct NamesWish {
     pub lists: Vec<ListZone>,
     /// The keys that DNSSEC begins with, as DS or DNSKEY records in a file's text. `None`: the root's own.
     pub anchors: Option<String>,
+    /// Servers are connected to for what they publish (MTA-STS policies), not only name servers.
+    pub connect: bool,
     /// For all of it, from its beginning.
     pub budget: Duration,
     /// For one question.
@@ -72,6 +74,8 @@ pub(crate) struct Context<'a> {
     pub lists: &'a [ListZone],
     /// The keys that DNSSEC begins with, as a file's text. `None`: the root's own.
     pub anchors: Option<&'a str>,
+    /// Servers are connected to for what they publish (MTA-STS policies), not only name servers.
+    pub connect: bool,
 }
 
 /// What a run needs, taken out of the evidence so that the rest can go on with it.
@@ -177,6 +181,7 @@ impl Work {
             selectors: &self.wish.selectors,
             lists: &self.wish.lists,
             anchors: self.wish.anchors.as_deref(),
+            connect: self.wish.connect,
         }
     }
 
@@ -298,6 +303,7 @@ pub(crate) fn dane(
         selectors: &wish.selectors,
         lists: &wish.lists,
         anchors: wish.anchors.as_deref(),
+        connect: wish.connect,
     };
     let mut found = Found::default();
     let held = |(name, domain): &(String, Domain)| {
