@@ -13,6 +13,7 @@ mod der;
 pub mod dkim;
 pub mod dmarc;
 pub mod identity;
+pub mod dnssec;
 mod key;
 mod pair;
 mod pem;

@@ -31,7 +31,9 @@ pub use transport::{
     BimiRecord, DaneResult, DaneVerdict, StsMode, StsPolicy, StsProblem, StsRecord, StsState, TlsReportRecord,
     TlsaMatch, TlsaProblem,
 };
-pub use zone::{SecurityChain, SecurityLink, Zone, ZoneServer};
+pub use zone::{
+    DelegationSigner, SecurityChain, SecurityLink, SecurityReason, SecurityState, Zone, ZoneKey, ZoneServer, ZoneSignature,
+};
 
 use crate::Seen;
 use serde::{Deserialize, Serialize};
