@@ -7,6 +7,7 @@ mod discovery;
 mod dkim;
 mod dmarc;
 mod domain;
+mod mail;
 mod results;
 mod route;
 mod sender;
@@ -23,6 +24,7 @@ pub use dmarc::{
     DmarcResult, DmarcRow, DmarcStep, DmarcTarget, DmarcUri, DmarcVerdict,
 };
 pub use domain::{Domain, DomainWhy, Selector, SelectorFrom};
+pub use mail::ExaminedMail;
 pub use results::{StatedResult, StatedResults};
 pub use route::{MailHost, MailRoute, MailRouteProblem, MailRouting};
 pub use sender::{HelloName, Listing, SenderAddress, SenderWhy};
