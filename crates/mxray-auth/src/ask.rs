@@ -22,6 +22,7 @@ pub enum Kind {
     Ptr,
     Txt,
     Tlsa,
+    Srv,
 }
 
 impl Kind {
@@ -34,6 +35,7 @@ impl Kind {
             Kind::Ptr => "PTR",
             Kind::Txt => "TXT",
             Kind::Tlsa => "TLSA",
+            Kind::Srv => "SRV",
         }
     }
 }
@@ -63,6 +65,8 @@ pub enum Fetched {
     TooLarge,
     /// The host's name does not exist, its port is closed: a peer that says no.
     NoServer(String),
+    /// What it answers is no HTTP, or not whole.
+    Malformed(String),
     /// Refused by us: a private address.
     NotAllowed(String),
     Unknown(Blind),

@@ -192,9 +192,12 @@ fn data(record: &Record) -> RecordData {
             let times = [soa.refresh, soa.retry, soa.expire].map(|time| time.to_string()).join(" ");
             other(record, format!("{names} {} {times} {}", soa.serial, soa.minimum))
         }
-        RData::SRV(srv) => {
-            other(record, format!("{} {} {} {}", srv.priority, srv.weight, srv.port, names::shown(&srv.target)))
-        }
+        RData::SRV(srv) => RecordData::Srv {
+            priority: srv.priority,
+            weight: srv.weight,
+            port: srv.port,
+            target: if srv.target.is_root() { String::new() } else { names::shown(&srv.target) },
+        },
         rest => other(record, unknown(rest)),
     }
 }

@@ -139,6 +139,13 @@ pub enum RecordData {
         matching: u8,
         data: String,
     },
+    /// RFC 2782. The target is empty for `.`: the service is decidedly not offered.
+    Srv {
+        priority: u16,
+        weight: u16,
+        port: u16,
+        target: String,
+    },
     Other {
         kind: String,
         text: String,
@@ -156,6 +163,7 @@ impl RecordData {
             RecordData::Ptr { .. } => "PTR",
             RecordData::Txt { .. } => "TXT",
             RecordData::Tlsa { .. } => "TLSA",
+            RecordData::Srv { .. } => "SRV",
             RecordData::Other { kind, .. } => kind,
         }
     }
