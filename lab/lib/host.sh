@@ -27,6 +27,7 @@ NOBODY6=2001:db8:51::99
 . $LAB/packetfilter.sh
 . $LAB/tls.sh
 . $LAB/neighbours.sh
+. $LAB/zones.sh
 
 # until_true SECONDS COMMAND…: waits until the command succeeds.
 until_true() {

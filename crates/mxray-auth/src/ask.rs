@@ -22,7 +22,12 @@ pub enum Kind {
     Ptr,
     Txt,
     Tlsa,
+    Cname,
+    Ns,
+    Soa,
     Srv,
+    Ds,
+    Dnskey,
 }
 
 impl Kind {
@@ -35,7 +40,30 @@ impl Kind {
             Kind::Ptr => "PTR",
             Kind::Txt => "TXT",
             Kind::Tlsa => "TLSA",
+            Kind::Cname => "CNAME",
+            Kind::Ns => "NS",
+            Kind::Soa => "SOA",
             Kind::Srv => "SRV",
+            Kind::Ds => "DS",
+            Kind::Dnskey => "DNSKEY",
+        }
+    }
+
+    /// Its number on the wire (RFC 1035 section 3.2.2 and later ones).
+    pub fn number(self) -> u16 {
+        match self {
+            Kind::A => 1,
+            Kind::Ns => 2,
+            Kind::Cname => 5,
+            Kind::Soa => 6,
+            Kind::Ptr => 12,
+            Kind::Mx => 15,
+            Kind::Txt => 16,
+            Kind::Aaaa => 28,
+            Kind::Srv => 33,
+            Kind::Ds => 43,
+            Kind::Dnskey => 48,
+            Kind::Tlsa => 52,
         }
     }
 }
