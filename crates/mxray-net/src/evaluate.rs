@@ -4,7 +4,7 @@
 //! what an answer means (`mxray-auth`), how a question is asked ([`Resolver`]).
 
 use crate::dns::Resolver;
-use crate::fetch::{Fetching, Get, Page};
+use crate::fetch::{Fetching, Get, Page, Reach};
 use mxray_auth::ask::{Answers, Evaluator, Fetched, Kind, Machine, Step, Want, unanswered};
 use mxray_auth::transport::POLICY_BYTES_MAX;
 use mxray_model::{Blind, Seen};
@@ -138,6 +138,25 @@ impl Evaluations {
         fetching.get(Get { host, path, addresses: &addresses, body_max: POLICY_BYTES_MAX, until })
     }
 
+    /// Connects to a service, at its addresses one behind the other until one takes it, and closes again. Where TLS is there
+    /// from the first byte, one handshake is made: what a program that checks would say against it. Absent: all addresses
+    /// refuse.
+    pub fn reach(&self, host: &str, port: u16, addresses: &[IpAddr], implicit: bool) -> Seen<Seen<String>> {
+        let until = self.until.min(Instant::now() + FETCH_PATIENCE);
+        match &self.fetching {
+            Some(fetching) => fetching.reach(Reach { host, port, addresses, implicit, until }),
+            None => Seen::not_attempted("nothing is connected to here"),
+        }
+    }
+
+    /// What a program that checks would say against a chain, for a name. Absent: nothing.
+    pub fn chain_trouble(&self, ders: &[Vec<u8>], name: &str) -> Seen<String> {
+        match &self.fetching {
+            Some(fetching) => fetching.chain_trouble(ders, name),
+            None => Seen::not_attempted("no roots to hold it against"),
+        }
+    }
+
     /// The addresses of a name, of both families. Absent: it has none.
     pub fn addresses(&self, host: &str) -> Seen<Vec<IpAddr>> {
         let both = side_by_side(&[Kind::A, Kind::Aaaa], 2, |kind| self.lookup(host, *kind).addresses());
@@ -184,7 +203,7 @@ pub fn why_no_answer(lookup: &Lookup) -> Option<String> {
 }
 
 /// Does something for each, a bounded number at the same time; what comes of it is in the same order.
-pub(crate) fn side_by_side<T: Sync, R: Send>(all: &[T], most: usize, work: impl Fn(&T) -> R + Sync) -> Vec<R> {
+pub fn side_by_side<T: Sync, R: Send>(all: &[T], most: usize, work: impl Fn(&T) -> R + Sync) -> Vec<R> {
     let next = AtomicUsize::new(0);
     let done: Mutex<BTreeMap<usize, R>> = Mutex::default();
     let worker = || {

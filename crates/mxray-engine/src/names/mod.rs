@@ -5,6 +5,7 @@
 //! means (`mxray-auth`), how a question is asked (`mxray-net`), and whether an answer is well (rules).
 
 mod authentication;
+mod dane;
 mod identity;
 mod listings;
 mod route;

@@ -12,11 +12,12 @@ use crate::dial::{DialPlan, dial};
 use crate::stream::{Came, Stream};
 use crate::tls::{Roots, TlsPlan};
 use mxray_auth::ask::Fetched;
-use mxray_model::evidence::{CertificateProblem, Dial, DialOutcome, TlsEnding, TlsFacts};
+use mxray_model::evidence::{CertificateProblem, Dial, DialOutcome, RootStore, TlsEnding, TlsFacts};
 use mxray_model::special::is_special;
 use mxray_model::text::untrusted;
 use mxray_model::{Blind, Prefix, Seen};
 use response::{Response, Trouble};
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -50,6 +51,17 @@ pub(crate) struct Get<'a> {
     pub until: Instant,
 }
 
+/// A service to connect to.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Reach<'a> {
+    pub host: &'a str,
+    pub port: u16,
+    pub addresses: &'a [IpAddr],
+    /// TLS is there from the first byte.
+    pub implicit: bool,
+    pub until: Instant,
+}
+
 /// An answer, whatever its status.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Page {
@@ -70,42 +82,76 @@ impl Fetching {
     /// # Errors
     /// Why there is no answer; never [`Fetched::Body`] or [`Fetched::Status`].
     pub(crate) fn get(&self, get: Get<'_>) -> Result<Page, Fetched> {
-        let (allowed, inner): (Vec<IpAddr>, Vec<IpAddr>) =
-            get.addresses.iter().partition(|address| self.allows(**address));
-        if let ([], Some(address)) = (allowed.as_slice(), inner.first()) {
-            let why = format!("{} is at {address}, which is no public address; nothing is fetched from there", get.host);
-            return Err(Fetched::NotAllowed(why));
-        }
-        let mut stream = self.connect(get, &allowed)?;
-        let name = Some(get.host.to_owned());
-        let plan = TlsPlan {
-            server_name: name.clone(),
-            reference_name: name,
-            roots: Arc::clone(&self.roots),
-            ..TlsPlan::default()
-        };
-        let (facts, _) = stream.start_tls(&plan, get.until);
+        let (host, port) = (get.host, self.port.unwrap_or(HTTPS));
+        let target = Reach { host, port, addresses: get.addresses, implicit: true, until: get.until };
+        let mut stream = self.connect(target)?;
+        let (facts, _) = stream.start_tls(&self.plan(host), get.until);
         believed(get.host, &facts)?;
         let page = ask(&mut stream, get);
         stream.close();
         page
     }
 
+    /// As [`crate::Evaluations::reach`] says.
+    pub(crate) fn reach(&self, target: Reach<'_>) -> Seen<Seen<String>> {
+        let mut stream = match self.connect(target) {
+            Ok(stream) => stream,
+            Err(Fetched::NoServer(_)) => return Seen::Absent,
+            Err(Fetched::NotAllowed(why)) => return Seen::Unknown(Blind::NotAttempted { why }),
+            Err(Fetched::Unknown(blind)) => return Seen::Unknown(blind),
+            Err(_) => return Seen::not_attempted("it was not reached"),
+        };
+        if !target.implicit {
+            stream.close();
+            return Seen::Value(Seen::not_attempted("TLS begins behind a command there"));
+        }
+        let (facts, _) = stream.start_tls(&self.plan(target.host), target.until);
+        stream.close();
+        Seen::Value(match believed(target.host, &facts) {
+            Ok(()) => Seen::Absent,
+            Err(Fetched::NotTrusted(why)) => Seen::Value(why),
+            Err(Fetched::Unknown(blind)) => Seen::Unknown(blind),
+            Err(_) => Seen::not_attempted("the handshake came to nothing"),
+        })
+    }
+
+    /// As [`crate::Evaluations::chain_trouble`] says.
+    pub(crate) fn chain_trouble(&self, ders: &[Vec<u8>], name: &str) -> Seen<String> {
+        let examined = self.roots.examine(ders, Some(name));
+        match refused(&examined.problems, &examined.trusted) {
+            None => Seen::Absent,
+            Some(Refused::By(why)) => Seen::Value(why),
+            Some(Refused::Unseen(blind)) => Seen::Unknown(blind),
+        }
+    }
+
+    fn plan(&self, host: &str) -> TlsPlan {
+        let name = Some(host.to_owned());
+        let roots = Arc::clone(&self.roots);
+        TlsPlan { server_name: name.clone(), reference_name: name, roots, ..TlsPlan::default() }
+    }
+
     /// The first address that takes the connection. Those that say no are passed over, as by everybody who fetches.
-    fn connect(&self, get: Get<'_>, addresses: &[IpAddr]) -> Result<Stream, Fetched> {
-        let port = self.port.unwrap_or(HTTPS);
+    fn connect(&self, target: Reach<'_>) -> Result<Stream, Fetched> {
+        let Reach { host, port, addresses, until: latest, .. } = target;
+        let (allowed, inner): (Vec<IpAddr>, Vec<IpAddr>) =
+            addresses.iter().partition(|address| self.allows(**address));
+        if let ([], Some(address)) = (allowed.as_slice(), inner.first()) {
+            let why = format!("{host} is at {address}, which is no public address; nothing is asked there");
+            return Err(Fetched::NotAllowed(why));
+        }
         let mut seen: Vec<Dial> = Vec::new();
-        let tried = addresses.len().min(ADDRESSES_MAX);
-        for (place, address) in addresses.iter().take(tried).enumerate() {
+        let tried = allowed.len().min(ADDRESSES_MAX);
+        for (place, address) in allowed.iter().take(tried).enumerate() {
             let is_last = place + 1 == tried;
-            let until = if is_last { get.until } else { get.until.min(Instant::now() + CONNECT_PATIENCE) };
+            let until = if is_last { latest } else { latest.min(Instant::now() + CONNECT_PATIENCE) };
             let (dial, stream) = dial(DialPlan { peer: SocketAddr::new(*address, port), source: None }, until);
             if let Some(stream) = stream {
                 return Ok(stream);
             }
             seen.push(dial);
         }
-        Err(unreached(get.host, port, &seen))
+        Err(unreached(host, port, &seen))
     }
 }
 
@@ -139,7 +185,7 @@ fn believed(host: &str, facts: &TlsFacts) -> Result<(), Fetched> {
         }
         ending => return Err(Fetched::NotTrusted(format!("no TLS with {host}: {}", ending.words()))),
     }
-    refused(facts).map_or(Ok(()), |why| {
+    refused(&facts.problems, &facts.trusted).map_or(Ok(()), |why| {
         Err(match why {
             Refused::By(why) => Fetched::NotTrusted(format!("the certificate of {host} does not hold: {why}")),
             Refused::Unseen(blind) => Fetched::Unknown(blind),
@@ -148,23 +194,23 @@ fn believed(host: &str, facts: &TlsFacts) -> Result<(), Fetched> {
 }
 
 /// Why a chain is not believed.
-pub(crate) enum Refused {
+enum Refused {
     By(String),
     /// Nobody could tell.
     Unseen(Blind),
 }
 
 /// What somebody who checks makes of a chain. `None`: nothing is wrong with it.
-pub(crate) fn refused(facts: &TlsFacts) -> Option<Refused> {
+fn refused(problems: &[CertificateProblem], trusted: &BTreeMap<RootStore, Seen<bool>>) -> Option<Refused> {
     let bad: Vec<String> =
-        facts.problems.iter().filter(|problem| problem.is_refused()).map(CertificateProblem::words).collect();
+        problems.iter().filter(|problem| problem.is_refused()).map(CertificateProblem::words).collect();
     if !bad.is_empty() {
         return Some(Refused::By(bad.join("; ")));
     }
-    if facts.trusted.values().any(|trusted| *trusted == Seen::Value(true)) {
+    if trusted.values().any(|trusted| *trusted == Seen::Value(true)) {
         return None;
     }
-    Some(match facts.trusted.values().find_map(Seen::blind) {
+    Some(match trusted.values().find_map(Seen::blind) {
         Some(blind) => Refused::Unseen(blind.clone()),
         None => Refused::By("its chain leads to no root that is known".to_owned()),
     })
