@@ -5,6 +5,7 @@
 //! (`mxray-net`), and whether an answer is well (rules).
 
 mod authentication;
+mod dane;
 mod identity;
 mod listings;
 mod plan;

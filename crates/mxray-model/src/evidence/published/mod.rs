@@ -15,7 +15,7 @@ mod spf;
 mod transport;
 mod zone;
 
-pub use discovery::{Discovery, ServiceRecord};
+pub use discovery::{Discovery, DiscoveryPage, ServiceReached, ServiceRecord, ServiceTls};
 pub use dkim::{
     ArcReason, ArcResult, ArcSet, ArcVerdict, DkimKey, DkimKeyProblem, DkimNote, DkimReason, DkimResult, DkimVerdict,
 };
