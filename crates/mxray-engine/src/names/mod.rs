@@ -16,7 +16,7 @@ mod zone;
 use mxray_model::evidence::published::{Domain, DomainWhy, Listing, Names, SenderAddress};
 use mxray_model::evidence::{DnsOutcome, Evidence, Lookup, Part, PartOutcome};
 use mxray_model::{Blind, Seen, Unseen};
-use mxray_net::{Evaluations, ListZone, Resolver, unicode_name};
+use mxray_net::{Evaluations, Fetching, ListZone, Resolver, unicode_name};
 use plan::{Plan, Planned};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -172,7 +172,12 @@ impl Work {
     }
 
     fn evaluations(&self) -> Evaluations {
-        Evaluations::new(self.resolver.clone(), self.until, self.wish.patience)
+        let run = Evaluations::new(self.resolver.clone(), self.until, self.wish.patience);
+        if !self.wish.connect {
+            return run;
+        }
+        let public = self.known.declared.public_prefixes.iter().filter_map(|text| text.parse().ok()).collect();
+        run.with_fetching(Fetching { public, ..Fetching::default() })
     }
 
     fn context<'a>(&'a self, run: &'a Evaluations) -> Context<'a> {
@@ -353,6 +358,10 @@ fn merge(domain: &mut Domain, seed: Domain, found: Domain) {
         why,
         zone,
         security,
+        secured,
+        dangling,
+        damaged,
+        unchecked,
         route,
         spf,
         selectors,
@@ -368,6 +377,10 @@ fn merge(domain: &mut Domain, seed: Domain, found: Domain) {
     change(&mut domain.why, &seed.why, why);
     change(&mut domain.zone, &seed.zone, zone);
     change(&mut domain.security, &seed.security, security);
+    change(&mut domain.secured, &seed.secured, secured);
+    change(&mut domain.dangling, &seed.dangling, dangling);
+    change(&mut domain.damaged, &seed.damaged, damaged);
+    change(&mut domain.unchecked, &seed.unchecked, unchecked);
     change(&mut domain.route, &seed.route, route);
     change(&mut domain.spf, &seed.spf, spf);
     change(&mut domain.selectors, &seed.selectors, selectors);

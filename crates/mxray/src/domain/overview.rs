@@ -4,7 +4,8 @@
 
 use mxray_model::evidence::Evidence;
 use mxray_model::evidence::published::{
-    DaneResult, DkimKey, DmarcDiscovery, Domain, Listing, MailHost, MailRoute, SecurityChain, SenderAddress, StsState,
+    DaneResult, DkimKey, DmarcDiscovery, Domain, Listing, MailHost, MailRoute, SecurityChain, SecurityState,
+    SenderAddress, StsState, ZoneSignature,
 };
 use mxray_model::{Blind, Seen};
 use mxray_render::{Options, Piece, Screen, Style};
@@ -48,11 +49,14 @@ fn of_domain(name: &str, domain: &Domain, evidence: &Evidence) -> Vec<(&'static 
     if !is_untried(&domain.security) {
         all.push(("DNSSEC", seen(&domain.security, "not signed", security)));
     }
-    all.push(("SPF", seen(&domain.spf, "no record", |survey| {
-        let exact = if survey.exact { "" } else { "at least " };
-        let record = survey.record.as_deref().unwrap_or("no usable record");
-        (Style::Plain, format!("{record} ({exact}{} of 10 lookups)", survey.lookups))
-    })));
+    all.push((
+        "SPF",
+        seen(&domain.spf, "no record", |survey| {
+            let exact = if survey.exact { "" } else { "at least " };
+            let record = survey.record.as_deref().unwrap_or("no usable record");
+            (Style::Plain, format!("{record} ({exact}{} of 10 lookups)", survey.lookups))
+        }),
+    ));
     for (address, sender) in &evidence.names.senders {
         if let Some(verdict) = sender.spf.get(name) {
             let text = format!("{} for {address}: {}", verdict.result.as_str(), verdict.reason);
@@ -60,7 +64,9 @@ fn of_domain(name: &str, domain: &Domain, evidence: &Evidence) -> Vec<(&'static 
         }
     }
     for (selector, known) in &domain.selectors {
-        let told = seen(&known.keys, "no key published", |keys| (Style::Plain, keys.iter().map(key).collect::<Vec<_>>().join("; ")));
+        let told = seen(&known.keys, "no key published", |keys| {
+            (Style::Plain, keys.iter().map(key).collect::<Vec<_>>().join("; "))
+        });
         all.push(("DKIM", (told.0, format!("{selector}: {}", told.1))));
     }
     if domain.selectors.is_empty() {
@@ -83,9 +89,12 @@ fn of_domain(name: &str, domain: &Domain, evidence: &Evidence) -> Vec<(&'static 
 
 fn of_sender(address: &str, sender: &SenderAddress, evidence: &Evidence) -> Vec<(&'static str, Told)> {
     let mut all = vec![("PTR", seen(&sender.pointers, "none", |names| (Style::Plain, names.join(", "))))];
-    all.push(("", seen(&sender.confirmed, "none of these names leads back to the address", |names| {
-        (Style::Calm, format!("confirmed: {}", names.join(", ")))
-    })));
+    all.push((
+        "",
+        seen(&sender.confirmed, "none of these names leads back to the address", |names| {
+            (Style::Calm, format!("confirmed: {}", names.join(", ")))
+        }),
+    ));
     for (name, hello) in &sender.hello {
         let told = seen(&hello.addresses, "no address", |addresses| {
             (Style::Plain, addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))
@@ -137,8 +146,72 @@ fn addresses(host: &MailHost) -> String {
 }
 
 fn security(chain: &SecurityChain) -> Told {
+    let why = chain.reason.as_ref().map_or_else(String::new, |reason| format!(": {reason}"));
     let zones: Vec<&str> = chain.links.iter().map(|link| link.zone.as_str()).collect();
-    (Style::Plain, format!("looked at from the root down: {}", zones.join(" > ")))
+    let way = if zones.is_empty() { String::new() } else { format!(" ({})", zones.join(" > ")) };
+    (state_style(chain.state), format!("{}{way}{why}", chain.state.as_str()))
+}
+
+fn state_style(state: SecurityState) -> Style {
+    match state {
+        SecurityState::Secure => Style::Calm,
+        SecurityState::Insecure => Style::Plain,
+        SecurityState::Bogus => Style::Alarm,
+        SecurityState::Indeterminate => Style::Faint,
+    }
+}
+
+/// A line of a tree.
+pub struct Line {
+    pub depth: usize,
+    pub style: Style,
+    pub text: String,
+}
+
+/// The zones from the trust anchor down, what each parent says of the next one's keys, and what vouches for the answer.
+pub fn chain_lines(chain: &SecurityChain) -> Vec<Line> {
+    let mut lines = Vec::new();
+    for (depth, link) in chain.links.iter().enumerate() {
+        let mut line = |down: usize, style: Style, text: String| lines.push(Line { depth: depth + down, style, text });
+        let why = link.reason.as_ref().map_or_else(String::new, |reason| format!(": {reason}"));
+        line(0, state_style(link.state), format!("{} {}{why}", link.zone, link.state.as_str()));
+        for signer in &link.delegated {
+            let (style, matches) =
+                if signer.matches { (Style::Plain, "its key") } else { (Style::Caution, "no key of it") };
+            let (tag, algorithm, digest) = (signer.tag, signer.algorithm, signer.digest_type);
+            line(1, style, format!("DS {tag} (algorithm {algorithm}, digest {digest}): {matches}"));
+        }
+        for key in &link.keys {
+            let role = if key.flags & 1 == 1 { "key-signing key" } else { "zone-signing key" };
+            line(1, Style::Plain, format!("DNSKEY {} (algorithm {}), {role}", key.tag, key.algorithm));
+        }
+        for signature in &link.signatures {
+            let (style, text) = signature_line(signature);
+            line(1, style, text);
+        }
+    }
+    let depth = chain.links.len();
+    lines.push(Line {
+        depth,
+        style: state_style(chain.state),
+        text: format!("{} {}", chain.question, chain.state.as_str()),
+    });
+    for signature in &chain.signatures {
+        let (style, text) = signature_line(signature);
+        lines.push(Line { depth: depth + 1, style, text });
+    }
+    if let Some(denial) = &chain.denial {
+        lines.push(Line { depth: depth + 1, style: Style::Plain, text: denial.clone() });
+    }
+    lines
+}
+
+fn signature_line(signature: &ZoneSignature) -> Told {
+    let span = format!("{} to {}", signature.inception, signature.expiration);
+    match &signature.reason {
+        None => (Style::Plain, format!("RRSIG of {} by {}: holds, {span}", signature.of, signature.tag)),
+        Some(reason) => (Style::Caution, format!("RRSIG of {} by {}: {reason} ({span})", signature.of, signature.tag)),
+    }
 }
 
 fn key(key: &DkimKey) -> String {
@@ -208,7 +281,8 @@ fn services(domain: &Domain) -> Option<Told> {
 }
 
 fn listed(subject: &str, evidence: &Evidence) -> Option<Told> {
-    let all: Vec<&Listing> = evidence.names.listings.values().filter(|listing| listing.subject == subject && !listing.allow).collect();
+    let all: Vec<&Listing> =
+        evidence.names.listings.values().filter(|listing| listing.subject == subject && !listing.allow).collect();
     if all.is_empty() {
         return None;
     }

@@ -12,6 +12,7 @@ use std::io;
 
 /// Deeper ones are not moved further to the right, so that lines stay readable.
 const INDENTED_MAX: u32 = 8;
+const CHAIN_INDENTED_MAX: usize = 8;
 /// Records of one answer that are shown; the others are counted.
 const RECORDS_SHOWN: usize = 24;
 /// Of one record. Keys and policies are longer, and stand in the JSON.
@@ -31,10 +32,12 @@ pub fn write(evidence: &Evidence, options: &Options, out: &mut dyn io::Write) ->
 }
 
 fn of_domain(name: &str, domain: &Domain, evidence: &Evidence, screen: &mut Screen<'_>) -> io::Result<()> {
-    if let Seen::Value(chain) = &domain.security {
-        heading(screen, &format!("DNSSEC of {name}, from the root down"))?;
+    let chains = domain.security.value().into_iter().chain(domain.secured.values());
+    for chain in chains {
+        heading(screen, &format!("DNSSEC of {}", chain.question))?;
         for line in super::overview::chain_lines(chain) {
-            screen.prose(&"  ".repeat(line.depth + 1), &[Piece::new(line.style, &line.text)])?;
+            screen
+                .prose(&"  ".repeat(line.depth.min(CHAIN_INDENTED_MAX) + 1), &[Piece::new(line.style, &line.text)])?;
         }
         screen.blank()?;
     }

@@ -34,7 +34,8 @@ pub use transport::{
     TlsaMatch, TlsaProblem,
 };
 pub use zone::{
-    DelegationSigner, SecurityChain, SecurityLink, SecurityReason, SecurityState, Zone, ZoneKey, ZoneServer, ZoneSignature,
+    DelegationSigner, SecurityChain, SecurityLink, SecurityReason, SecurityState, Zone, ZoneKey, ZoneServer,
+    ZoneSignature,
 };
 
 use crate::Seen;
