@@ -224,6 +224,8 @@ impl Run<'_> {
         one.authoritative = answer.authoritative;
         one.truncated = answer.truncated;
         one.authentic = answer.authentic;
+        one.recursive = answer.recursive;
+        one.denied_by.clone_from(&answer.denied_by);
         one.extended.clone_from(&answer.extended);
         one.left_out = answer.left_out;
     }
@@ -275,6 +277,8 @@ fn tried(server: SocketAddr, transport: Transport) -> DnsTry {
         authoritative: false,
         truncated: false,
         authentic: false,
+        recursive: false,
+        denied_by: None,
         extended: Vec::new(),
         trouble: None,
         strays: 0,
