@@ -98,6 +98,8 @@ pub enum Fetched {
     TooLarge,
     /// The host's name does not exist, its port is closed: a peer that says no.
     NoServer(String),
+    /// What it answers is no HTTP, or not whole.
+    Malformed(String),
     /// Refused by us: a private address.
     NotAllowed(String),
     Unknown(Blind),

@@ -137,6 +137,7 @@ fn names(sessions: &Sessions, config: &Config, declared: &mut Declared) -> Resul
     };
     Ok(NamesWish {
         own: true,
+        connect: true,
         receivers: sessions.targets.iter().filter_map(receiver).collect(),
         lists: lists::catalogue(&config.settings.lists.zones)?.0,
         anchors: anchors(config, declared),

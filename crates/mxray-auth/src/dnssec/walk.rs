@@ -223,8 +223,7 @@ impl<'a> Walk<'a> {
             Ok(Delegated::Not(Below::NotCut)) => return Ok(Step::NotCut),
             Ok(Delegated::Not(Below::Nothing)) => return Ok(Step::Nothing),
             Ok(Delegated::Not(Below::Unsigned { opt_out })) => {
-                let reason =
-                    SecurityReason::Unsigned { zone: below.to_string(), parent: zone.to_string(), opt_out };
+                let reason = SecurityReason::Unsigned { zone: below.to_string(), parent: zone.to_string(), opt_out };
                 return Ok(ends(reason, link));
             }
             Err(reason) => return Ok(ends(reason, link)),
@@ -328,7 +327,9 @@ impl Judge<'_, '_, '_> {
             self.expanded(&records, &mut chain.signatures)?;
             return Ok(None);
         }
-        if kind != CNAME && let Some(target) = self.alias(name, &mut chain.signatures)? {
+        if kind != CNAME
+            && let Some(target) = self.alias(name, &mut chain.signatures)?
+        {
             return Ok(Some(target));
         }
         const NXDOMAIN: u16 = 3;

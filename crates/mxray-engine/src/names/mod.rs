@@ -5,6 +5,7 @@
 //! (`mxray-net`), and whether an answer is well (rules).
 
 mod authentication;
+mod dane;
 mod identity;
 mod listings;
 mod plan;
@@ -15,7 +16,7 @@ mod zone;
 use mxray_model::evidence::published::{Domain, DomainWhy, Listing, Names, SenderAddress};
 use mxray_model::evidence::{DnsOutcome, Evidence, Lookup, Part, PartOutcome};
 use mxray_model::{Blind, Seen, Unseen};
-use mxray_net::{Evaluations, ListZone, Resolver, unicode_name};
+use mxray_net::{Evaluations, Fetching, ListZone, Resolver, unicode_name};
 use plan::{Plan, Planned};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -47,6 +48,8 @@ pub struct NamesWish {
     pub lists: Vec<ListZone>,
     /// The keys that DNSSEC begins with, as DS or DNSKEY records in a file's text. `None`: the root's own.
     pub anchors: Option<String>,
+    /// Servers are connected to for what they publish (MTA-STS policies), not only name servers.
+    pub connect: bool,
     /// For all of it, from its beginning.
     pub budget: Duration,
     /// For one question.
@@ -72,6 +75,8 @@ pub(crate) struct Context<'a> {
     pub lists: &'a [ListZone],
     /// The keys that DNSSEC begins with, as a file's text. `None`: the root's own.
     pub anchors: Option<&'a str>,
+    /// Servers are connected to for what they publish (MTA-STS policies), not only name servers.
+    pub connect: bool,
 }
 
 /// What a run needs, taken out of the evidence so that the rest can go on with it.
@@ -167,7 +172,12 @@ impl Work {
     }
 
     fn evaluations(&self) -> Evaluations {
-        Evaluations::new(self.resolver.clone(), self.until, self.wish.patience)
+        let run = Evaluations::new(self.resolver.clone(), self.until, self.wish.patience);
+        if !self.wish.connect {
+            return run;
+        }
+        let public = self.known.declared.public_prefixes.iter().filter_map(|text| text.parse().ok()).collect();
+        run.with_fetching(Fetching { public, ..Fetching::default() })
     }
 
     fn context<'a>(&'a self, run: &'a Evaluations) -> Context<'a> {
@@ -177,6 +187,7 @@ impl Work {
             selectors: &self.wish.selectors,
             lists: &self.wish.lists,
             anchors: self.wish.anchors.as_deref(),
+            connect: self.wish.connect,
         }
     }
 
@@ -298,6 +309,7 @@ pub(crate) fn dane(
         selectors: &wish.selectors,
         lists: &wish.lists,
         anchors: wish.anchors.as_deref(),
+        connect: wish.connect,
     };
     let mut found = Found::default();
     let held = |(name, domain): &(String, Domain)| {
@@ -347,6 +359,9 @@ fn merge(domain: &mut Domain, seed: Domain, found: Domain) {
         zone,
         security,
         secured,
+        dangling,
+        damaged,
+        unchecked,
         route,
         spf,
         selectors,
@@ -363,6 +378,9 @@ fn merge(domain: &mut Domain, seed: Domain, found: Domain) {
     change(&mut domain.zone, &seed.zone, zone);
     change(&mut domain.security, &seed.security, security);
     change(&mut domain.secured, &seed.secured, secured);
+    change(&mut domain.dangling, &seed.dangling, dangling);
+    change(&mut domain.damaged, &seed.damaged, damaged);
+    change(&mut domain.unchecked, &seed.unchecked, unchecked);
     change(&mut domain.route, &seed.route, route);
     change(&mut domain.spf, &seed.spf, spf);
     change(&mut domain.selectors, &seed.selectors, selectors);

@@ -121,5 +121,5 @@ fn blind_signer(software: &str, config_file: &str, blind: &Blind) -> Signer {
 /// A key that was named and not read yet.
 fn unread(at: mxray_model::evidence::FileLine) -> KeyUse {
     let why = "not read yet".to_owned();
-    KeyUse { names: Default::default(), at, file: Seen::Unknown(Blind::NotAttempted { why }) }
+    KeyUse { names: Default::default(), idle: Default::default(), at, file: Seen::Unknown(Blind::NotAttempted { why }) }
 }

@@ -111,6 +111,8 @@ pub struct Evidence {
     pub lookups: BTreeMap<String, Lookup>,
     /// What names say that bears on mail: domains, addresses that mail leaves from, lists.
     pub names: published::Names,
+    /// The mail that was given to be evaluated.
+    pub mail: Seen<published::ExaminedMail>,
     /// This host's name servers, each asked directly, by address.
     pub resolver_checks: BTreeMap<String, ResolverCheck>,
     /// How each part of the examination went, by its name.

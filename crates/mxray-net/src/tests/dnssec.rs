@@ -48,8 +48,18 @@ const CASES: &[Case] = &[
     Case { zone: "p384", algorithm: "ECDSAP384SHA384", sign: &[], after: After::Nothing },
     Case { zone: "ed25519", algorithm: "ED25519", sign: &[], after: After::Nothing },
     Case { zone: "ed448", algorithm: "ED448", sign: &[], after: After::Nothing },
-    Case { zone: "expired", algorithm: "ED25519", sign: &["-s", "now-3456000", "-e", "now-432000"], after: After::Nothing },
-    Case { zone: "future", algorithm: "ED25519", sign: &["-s", "now+432000", "-e", "now+3456000"], after: After::Nothing },
+    Case {
+        zone: "expired",
+        algorithm: "ED25519",
+        sign: &["-s", "now-3456000", "-e", "now-432000"],
+        after: After::Nothing,
+    },
+    Case {
+        zone: "future",
+        algorithm: "ED25519",
+        sign: &["-s", "now+432000", "-e", "now+3456000"],
+        after: After::Nothing,
+    },
     Case { zone: "unsigned", algorithm: "", sign: &[], after: After::Unsigned },
     Case { zone: "wrongds", algorithm: "ED25519", sign: &[], after: After::WrongDs },
     Case { zone: "nokeys", algorithm: "ED25519", sign: &[], after: After::NoKeys },
@@ -176,7 +186,8 @@ fn world() -> Result<World, String> {
     });
     let mut top = RECORDS.lines().take(3).fold(String::new(), |text, line| text + line + "\n");
     let root = top.replace(" ns", " ns.example.") + "example. 60 NS ns.example.\nns.example. 60 A 127.0.0.1\n";
-    let root = root.lines().filter(|line| !line.starts_with("ns ")).fold(String::new(), |text, line| text + line + "\n");
+    let root =
+        root.lines().filter(|line| !line.starts_with("ns ")).fold(String::new(), |text, line| text + line + "\n");
     for (case, ds) in CASES.iter().zip(signed) {
         let ds = ds?;
         top.push_str(&format!("{0} 60 NS ns.{0}\nns.{0} 60 A 127.0.0.1\n", case.zone));

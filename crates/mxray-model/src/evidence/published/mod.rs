@@ -7,6 +7,7 @@ mod discovery;
 mod dkim;
 mod dmarc;
 mod domain;
+mod mail;
 mod results;
 mod route;
 mod sender;
@@ -14,7 +15,7 @@ mod spf;
 mod transport;
 mod zone;
 
-pub use discovery::{Discovery, ServiceRecord};
+pub use discovery::{Discovery, DiscoveryPage, ServiceReached, ServiceRecord, ServiceTls};
 pub use dkim::{
     ArcReason, ArcResult, ArcSet, ArcVerdict, DkimKey, DkimKeyProblem, DkimNote, DkimReason, DkimResult, DkimVerdict,
 };
@@ -23,6 +24,7 @@ pub use dmarc::{
     DmarcResult, DmarcRow, DmarcStep, DmarcTarget, DmarcUri, DmarcVerdict,
 };
 pub use domain::{Domain, DomainWhy, Selector, SelectorFrom};
+pub use mail::ExaminedMail;
 pub use results::{StatedResult, StatedResults};
 pub use route::{MailHost, MailRoute, MailRouteProblem, MailRouting};
 pub use sender::{HelloName, Listing, SenderAddress, SenderWhy};
@@ -32,7 +34,8 @@ pub use transport::{
     TlsaMatch, TlsaProblem,
 };
 pub use zone::{
-    DelegationSigner, SecurityChain, SecurityLink, SecurityReason, SecurityState, Zone, ZoneKey, ZoneServer, ZoneSignature,
+    DelegationSigner, SecurityChain, SecurityLink, SecurityReason, SecurityState, Zone, ZoneKey, ZoneServer,
+    ZoneSignature,
 };
 
 use crate::Seen;
