@@ -5,10 +5,10 @@
 
 use crate::ask::{Asker, Evaluator, Kind, Pending};
 use crate::route::of_both;
-use crate::spf::{askable, reverse};
+use crate::spf::askable;
 use mxray_model::evidence::RecordData;
 use mxray_model::text::untrusted;
-use mxray_model::{Blind, Seen};
+use mxray_model::{Blind, Seen, reverse_name};
 use std::net::IpAddr;
 
 /// Names of one address that are followed. Receivers follow about ten (RFC 7208 section 5.5); a host of many sites may have more.
@@ -34,7 +34,7 @@ impl Evaluator for Pointers {
 
     fn evaluate(&self, ask: &mut Asker<'_>) -> Result<Pointed, Pending> {
         let address = self.address.to_canonical();
-        let mut names: Vec<String> = match ask.dns(&reverse(address), Kind::Ptr)?.found() {
+        let mut names: Vec<String> = match ask.dns(&reverse_name(address), Kind::Ptr)?.found() {
             Seen::Absent => return Ok(Pointed { pointers: Seen::Absent, confirmed: Seen::Absent }),
             Seen::Unknown(blind) => {
                 return Ok(Pointed { pointers: Seen::Unknown(blind.clone()), confirmed: Seen::Unknown(blind) });

@@ -6,8 +6,7 @@ use crate::service_units;
 use crate::view;
 use mxray_model::binding::{self, Binding, Together, together};
 use mxray_model::evidence::{Assignment, Assignments, Direction, FilterVerdict, Listener, Owner, Sockets, V6Policy};
-use mxray_model::special::is_special;
-use mxray_model::{Blind, Evidence, Prefix, Seen, Subject};
+use mxray_model::{Blind, Evidence, Seen, Subject};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// The file; `Err` is what a rule says without it.

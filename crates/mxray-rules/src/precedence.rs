@@ -19,9 +19,14 @@ pub const NEAREST_FIRST: &[&str] = &[
     "CONF101", "CONF105", "CONF103", // switches in files
     "CONF104", "CONF108", "CONF109", "CONF107", "CONF110", // files and sockets that a switch names
     "ROUTE102", "ROUTE101", "ROUTE103", "ROUTE105", // nothing can leave, or not from there
+    "ROUTE104", "ID108", // it leaves from the wrong address
     "HOST104", "HOST105", "HOST107", "LOOK001", // nobody says where to
+    "MX106", "MX103", "MX104", "MX105", "MX108", "MX109", "MX110", "MX102", "MX107",
+    "MX101",   // DNS says where to, and wrongly
     "CONF102", // it can leave, and is handed to the wrong host
     "ROUTE106", "LOOK005", // it leaves, and does not get far
+    "ID104", "ID105", "ID101", "ID102", // it gets there in a name that nobody takes
+    "LIST101", "LIST104", "LIST102", "LIST105", "LIST106", // or with a bad one
     "FW106", "MX114", "MX113",   // it gets there, and is not taken in
     "SOCK112", // nothing runs
     "SOCK111", // it runs, and is stopped or stuck
@@ -87,6 +92,18 @@ pub const LINKS: &[(&str, &str, Link)] = &[
     // What answers at the port is not the listener that was meant.
     ("PORT110", "SMTP103", Link::SharedScope),
     ("PORT110", "TLS102", Link::SharedScope),
+    // The address was never meant to send: that names know nothing of it is the smaller part.
+    ("ROUTE104", "ID108", Link::SharedScope),
+    ("ROUTE104", "ID101", Link::SharedScope),
+    ("ROUTE104", "ID102", Link::SharedScope),
+    ("ROUTE104", "LIST101", Link::SharedScope),
+    ("ID108", "ID101", Link::SharedScope),
+    ("ID108", "ID102", Link::SharedScope),
+    // The kernel takes another address where the configured one is missing.
+    ("ROUTE105", "ROUTE104", Link::SharedScope),
+    ("ROUTE105", "ID108", Link::SharedScope),
+    // A domain that takes no mail by its own word.
+    ("MX106", "MX103", Link::SharedScope),
     // Nothing leaves this host, or leads nowhere: nobody can be reached.
     ("ROUTE101", "MX113", Link::SharedScope),
     ("ROUTE102", "MX113", Link::SharedScope),

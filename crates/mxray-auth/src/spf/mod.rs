@@ -12,7 +12,7 @@ mod survey;
 mod tests;
 
 pub use eval::Spf;
-pub(crate) use eval::{reverse, text};
+pub(crate) use eval::text;
 pub(crate) use names::{askable, is_within};
 pub use survey::SpfSurveyor;
 
