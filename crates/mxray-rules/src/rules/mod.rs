@@ -3,6 +3,8 @@
 mod abuse;
 mod auth;
 mod conf;
+mod dane;
+mod dns;
 mod fw;
 mod host;
 mod id;
@@ -40,6 +42,14 @@ catalogue! {
     conf::signer_not_wired,
     conf::rewrite_after_signing,
     conf::policy_without_effect,
+    dane::dnssec_unsigned,
+    dane::dnssec_bogus,
+    dane::tlsa_lookup_fails,
+    dns::domain_nxdomain,
+    dns::ns_lame,
+    dns::wildcard_mail_name,
+    dns::dangling_alias,
+    dns::txt_damaged,
     fw::egress_blocked_here,
     fw::ingress_blocked_here,
     fw::destination_not_listening,
@@ -69,6 +79,9 @@ catalogue! {
     list::refused,
     list::unhealthy,
     look::dns_timeout,
+    look::dns_servfail,
+    look::resolver_rewrites,
+    look::resolver_not_validating,
     look::egress_25_blocked,
     look::probe_refused,
     look::rate_limited,

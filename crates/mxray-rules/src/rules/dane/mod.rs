@@ -1,0 +1,5 @@
+//! DNSSEC and TLSA records.
+
+pub mod dnssec_bogus;
+pub mod dnssec_unsigned;
+pub mod tlsa_lookup_fails;
