@@ -30,11 +30,7 @@ struct Shown {
 }
 
 /// By `HOST:PORT ADDRESS`; a chain with a second kind of key is told apart behind it.
-pub(super) fn of_domain(
-    domain: &Domain,
-    evidence: &Evidence,
-    context: &Context<'_>,
-) -> BTreeMap<String, DaneVerdict> {
+pub(super) fn of_domain(domain: &Domain, evidence: &Evidence, context: &Context<'_>) -> BTreeMap<String, DaneVerdict> {
     let mut verdicts = BTreeMap::new();
     let Seen::Value(routing) = &domain.route else { return verdicts };
     for host in routing.route.hosts() {

@@ -134,8 +134,7 @@ impl Fetching {
     /// The first address that takes the connection. Those that say no are passed over, as by everybody who fetches.
     fn connect(&self, target: Reach<'_>) -> Result<Stream, Fetched> {
         let Reach { host, port, addresses, until: latest, .. } = target;
-        let (allowed, inner): (Vec<IpAddr>, Vec<IpAddr>) =
-            addresses.iter().partition(|address| self.allows(**address));
+        let (allowed, inner): (Vec<IpAddr>, Vec<IpAddr>) = addresses.iter().partition(|address| self.allows(**address));
         if let ([], Some(address)) = (allowed.as_slice(), inner.first()) {
             let why = format!("{host} is at {address}, which is no public address; nothing is asked there");
             return Err(Fetched::NotAllowed(why));
