@@ -4,7 +4,7 @@
 #   published                  a mail server of DOMAIN with everything published, and elsewhere.example
 #   zone_put NAME <<END        a zone's records (SOA and NS are added); `zones_serve` makes it known
 #   zone_add NAME RECORD…      adds lines;  zone_drop NAME PATTERN  takes the lines out that match (grep -E)
-#   zone_args NAME ARGUMENTS   how dnssec-signzone signs it (`-s now-3456000 -e now-3600` is expired); `unsigned` leaves it unsigned
+#   zone_args NAME ARGUMENTS   how dnssec-signzone signs it (`-s now-3456000 -e now-432000` is expired, for unbound, too); `unsigned` leaves it unsigned
 #   zones_serve                signs what changed, has it served, and forgets what the resolver knew
 #
 # Names of zones are without the final dot; records in a zone are relative to it.

@@ -6,13 +6,14 @@
 use crate::dns::Resolver;
 use crate::fetch::{Fetching, Get, Page, Reach};
 use mxray_auth::ask::{Answers, Evaluator, Fetched, Kind, Machine, Step, Want, unanswered};
+use mxray_auth::dnssec::Signed;
 use mxray_auth::transport::POLICY_BYTES_MAX;
 use mxray_model::evidence::{DnsOutcome, Lookup};
 use mxray_model::{Blind, Seen};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Questions on their way at the same time: resolvers limit what one client has open.
@@ -31,10 +32,14 @@ pub struct Evaluations {
     /// How long one question is waited for, so that one dead name does not take the time of all others.
     patience: Duration,
     known: Mutex<BTreeMap<String, Lookup>>,
+    /// Answers with signatures; who asks first fills the place, the others wait for it.
+    signed: Mutex<BTreeMap<(String, Kind), Place>>,
     /// `None`: nothing is fetched.
     fetching: Option<Fetching>,
     policies: Mutex<BTreeMap<String, Fetched>>,
 }
+
+type Place = Arc<OnceLock<Arc<Signed>>>;
 
 /// What an evaluation came to, and the answers that it rests on.
 #[derive(Debug, Clone)]
@@ -45,8 +50,21 @@ pub struct Evaluated<T> {
 
 impl Evaluations {
     pub fn new(resolver: Resolver, until: Instant, patience: Duration) -> Self {
-        let (known, policies) = (Mutex::default(), Mutex::default());
-        Evaluations { resolver, until, patience, known, fetching: None, policies }
+        Evaluations {
+            resolver,
+            until,
+            patience,
+            known: Mutex::default(),
+            signed: Mutex::default(),
+            fetching: None,
+            policies: Mutex::default(),
+        }
+    }
+
+    /// The same name servers for questions of their own: they are over sooner, and are no part of this run's lookups.
+    #[must_use]
+    pub fn apart(&self, budget: Duration, patience: Duration) -> Evaluations {
+        Evaluations::new(self.resolver.clone(), self.until.min(Instant::now() + budget), patience.min(self.patience))
     }
 
     /// Files of web servers are fetched as well: policies of MTA-STS.
@@ -72,10 +90,11 @@ impl Evaluations {
     }
 
     fn answer<E: Evaluator>(&self, machine: &mut Machine<E>, wants: Vec<Want>) {
-        let (mut questions, mut policies) = (Vec::new(), Vec::new());
+        let (mut questions, mut signed, mut policies) = (Vec::new(), Vec::new(), Vec::new());
         for want in wants {
             match want {
                 Want::Dns { name, kind } => questions.push((name, kind)),
+                Want::Signed { name, kind } => signed.push((name, kind)),
                 Want::StsPolicy { domain } => policies.push(domain),
             }
         }
@@ -86,6 +105,43 @@ impl Evaluations {
         for ((name, kind), lookup) in questions.iter().zip(lookups) {
             machine.dns(name, *kind, lookup);
         }
+        let answers = side_by_side(&signed, SIDE_BY_SIDE, |(name, kind)| self.signed(name, *kind));
+        for ((name, kind), answer) in signed.iter().zip(answers) {
+            machine.signed(name, *kind, answer);
+        }
+    }
+
+    /// One question with its signatures, once in a run. It is no evidence by itself: what comes of it is a chain of trust.
+    fn signed(&self, name: &str, kind: Kind) -> Arc<Signed> {
+        let place = {
+            let mut signed = self.signed.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(signed.entry((name.to_owned(), kind)).or_default())
+        };
+        let ask = || {
+            let now = Instant::now();
+            if now >= self.until {
+                let why = "the time was over before it was asked".to_owned();
+                let outcome = DnsOutcome::NotAsked(Blind::NotAttempted { why });
+                return Arc::new(Signed::new(unanswered(name, kind, outcome), None));
+            }
+            let answer = self.resolver.signed(kind.as_str(), name, self.until.min(now + self.patience));
+            Arc::new(Signed::new(answer.lookup, answer.packet.as_deref()))
+        };
+        Arc::clone(place.get_or_init(ask))
+    }
+
+    /// Whom this run asks, and when it has to be over.
+    pub fn resolver(&self) -> &Resolver {
+        &self.resolver
+    }
+
+    pub fn until(&self) -> Instant {
+        self.until
+    }
+
+    /// How long one question is waited for.
+    pub fn patience(&self) -> Duration {
+        self.patience
     }
 
     /// One question, once in a run.
@@ -174,11 +230,6 @@ impl Evaluations {
             (true, Some(blind)) => Seen::Unknown(blind),
             (true, None) => Seen::Absent,
         }
-    }
-
-    /// When all has to be over.
-    pub fn until(&self) -> Instant {
-        self.until
     }
 
     /// Every question of the run with its answer, in the order of their keys.

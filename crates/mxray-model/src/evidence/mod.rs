@@ -111,6 +111,8 @@ pub struct Evidence {
     pub lookups: BTreeMap<String, Lookup>,
     /// What names say that bears on mail: domains, addresses that mail leaves from, lists.
     pub names: published::Names,
+    /// The mail that was given to be evaluated.
+    pub mail: Seen<published::ExaminedMail>,
     /// This host's name servers, each asked directly, by address.
     pub resolver_checks: BTreeMap<String, ResolverCheck>,
     /// How each part of the examination went, by its name.
@@ -130,6 +132,15 @@ pub struct Declared {
     pub submission_user: bool,
     /// Configuration files of mxray that are there and could not be read, and why: what they say does not hold.
     pub unread: BTreeMap<String, Blind>,
+}
+
+impl Declared {
+    /// An address of the Internet, by the registries or by the operator's word.
+    pub fn is_public(&self, address: IpAddr) -> bool {
+        let address = address.to_canonical();
+        let mut declared = self.public_prefixes.iter().filter_map(|prefix| prefix.parse::<crate::Prefix>().ok());
+        declared.any(|prefix| prefix.contains(address)) || !crate::special::is_special(address)
+    }
 }
 
 /// How one collector's run ended.

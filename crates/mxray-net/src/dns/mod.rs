@@ -12,7 +12,8 @@ mod names;
 mod tests;
 
 pub use check::{DnsQuestion, check_resolver};
-pub use names::{BadName, reverse_name, unicode_name, wire_name};
+pub use mxray_model::reverse_name;
+pub use names::{BadName, unicode_name, wire_name};
 
 use crate::clock::millis;
 use hickory_proto::rr::{Name, RecordType};
