@@ -9,7 +9,7 @@ use mxray_model::evidence::published::{
     DaneResult, DaneVerdict, Domain, DomainWhy, MailHost, MailRoute, StsMode, StsPolicy, StsState,
 };
 use mxray_model::evidence::{Evidence, ExaminedEndpoint, SessionProtocol, SmtpClient};
-use mxray_model::{Finding, Fix, Mover, Seen, Severity, Subject, SubjectKind};
+use mxray_model::{Blind, Finding, Fix, Mover, Seen, Severity, Subject, SubjectKind};
 
 /// Where mail between servers goes.
 const SMTP: u16 = 25;
@@ -23,6 +23,15 @@ pub struct Of<'a> {
 
 pub fn domains(evidence: &Evidence) -> impl Iterator<Item = Of<'_>> {
     evidence.names.domains.iter().map(|(name, domain)| Of { name, domain })
+}
+
+/// A judgement to begin with. `Err`: no domain was looked at, so that the rule cannot tell.
+pub fn begun(evidence: &Evidence, rule: &Rule) -> Result<Judgement, Judgement> {
+    if !evidence.names.domains.is_empty() {
+        return Ok(Judgement::nothing());
+    }
+    let why = "no domain was looked at".to_owned();
+    Err(Judgement::cannot_tell(rule, &Blind::Elsewhere { why, look: "mxray domain NAME".to_owned() }))
 }
 
 /// Policies that senders go by, each for itself.

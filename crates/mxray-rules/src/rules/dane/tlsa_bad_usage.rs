@@ -1,7 +1,8 @@
 //! DANE106: TLSA records that senders of mail cannot use.
 
 use super::{Held, by_name, finding, records_of, sort};
-use crate::rule::{Judgement, Rule, Said};
+use crate::policies;
+use crate::rule::{Rule, Said};
 use mxray_model::evidence::published::{DaneResult, TlsaProblem};
 use mxray_model::{Evidence, Severity};
 
@@ -16,7 +17,7 @@ pub const RULE: Rule = Rule {
 };
 
 fn check(evidence: &Evidence) -> Said {
-    let mut judgement = Judgement::nothing();
+    let mut judgement = policies::begun(evidence, &RULE)?;
     for held in by_name(evidence).into_values() {
         // Of records that nobody goes by it is said that they have no effect (DANE104).
         let judged = |held: &&Held<'_>| !matches!(held.verdict.result, DaneResult::Ineffective);

@@ -1,7 +1,8 @@
 //! DANE104: TLSA records are published, and nobody goes by them, since something before them is not signed.
 
 use super::{Held, by_name, finding, sort};
-use crate::rule::{Judgement, Rule, Said};
+use crate::policies;
+use crate::rule::{Rule, Said};
 use mxray_model::evidence::published::DaneResult;
 use mxray_model::{Evidence, Severity};
 
@@ -16,7 +17,7 @@ pub const RULE: Rule = Rule {
 };
 
 fn check(evidence: &Evidence) -> Said {
-    let mut judgement = Judgement::nothing();
+    let mut judgement = policies::begun(evidence, &RULE)?;
     for held in by_name(evidence).into_values() {
         // By the domain of somebody else the records of our host may well be without effect.
         let ours: Vec<Held<'_>> = held.into_iter().filter(|held| held.of.is_ours()).collect();

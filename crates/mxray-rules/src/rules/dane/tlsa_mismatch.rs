@@ -1,7 +1,8 @@
 //! DANE105: no TLSA record matches what the server presents: senders with DANE keep their mail.
 
 use super::{by_name, finding, leaf, records_of, sort};
-use crate::rule::{Judgement, Rule, Said};
+use crate::policies;
+use crate::rule::{Rule, Said};
 use crate::transport;
 use mxray_model::evidence::published::DaneResult;
 use mxray_model::{Evidence, Fix, Seen, Severity};
@@ -17,7 +18,7 @@ pub const RULE: Rule = Rule {
 };
 
 fn check(evidence: &Evidence) -> Said {
-    let mut judgement = Judgement::nothing();
+    let mut judgement = policies::begun(evidence, &RULE)?;
     for held in by_name(evidence).into_values() {
         let bad = sort(&RULE, &held, |held| held.verdict.result == DaneResult::Mismatch, &mut judgement);
         let Some(first) = bad.first() else {

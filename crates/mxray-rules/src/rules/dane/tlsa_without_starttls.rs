@@ -2,7 +2,8 @@
 
 use super::{by_name, finding, sort};
 use crate::outside;
-use crate::rule::{Judgement, Rule, Said};
+use crate::policies;
+use crate::rule::{Rule, Said};
 use mxray_model::evidence::published::DaneResult;
 use mxray_model::{Evidence, Fix, Severity};
 
@@ -17,7 +18,7 @@ pub const RULE: Rule = Rule {
 };
 
 fn check(evidence: &Evidence) -> Said {
-    let mut judgement = Judgement::nothing();
+    let mut judgement = policies::begun(evidence, &RULE)?;
     for held in by_name(evidence).into_values() {
         let bad = sort(&RULE, &held, |held| held.verdict.result == DaneResult::NoStarttls, &mut judgement);
         let Some(first) = bad.first() else {

@@ -1,7 +1,7 @@
 //! MBOX104: users' programs find no SRV records by which to set themselves up.
 
 use crate::policies::{self, Of};
-use crate::rule::{Judgement, Rule, Said};
+use crate::rule::{Rule, Said};
 use mxray_model::evidence::published::{Discovery, DomainWhy};
 use mxray_model::evidence::{Purpose, Server, TlsMode, WantedListener};
 use mxray_model::{Evidence, Finding, Seen, Severity};
@@ -17,7 +17,7 @@ pub const RULE: Rule = Rule {
 };
 
 fn check(evidence: &Evidence) -> Said {
-    let mut judgement = Judgement::nothing();
+    let mut judgement = policies::begun(evidence, &RULE)?;
     for of in policies::domains(evidence).filter(Of::is_ours_to_receive) {
         let discovery = match &of.domain.discovery {
             Seen::Value(discovery) => discovery,

@@ -1,7 +1,7 @@
 //! MBOX105: an SRV record leads users' programs to where no service is, or to one whose certificate they refuse.
 
 use crate::policies::{self, Of};
-use crate::rule::{Judgement, Rule, Said};
+use crate::rule::{Rule, Said};
 use mxray_model::evidence::published::{ServiceReached, ServiceRecord, ServiceTls};
 use mxray_model::{Evidence, Finding, Fix, Seen, Severity, Subject, SubjectKind};
 use std::collections::BTreeMap;
@@ -25,7 +25,7 @@ struct Wrong {
 }
 
 fn check(evidence: &Evidence) -> Said {
-    let mut judgement = Judgement::nothing();
+    let mut judgement = policies::begun(evidence, &RULE)?;
     for of in policies::domains(evidence).filter(Of::is_ours) {
         let discovery = match &of.domain.discovery {
             Seen::Value(discovery) => discovery,

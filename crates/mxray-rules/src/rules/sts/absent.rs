@@ -1,7 +1,7 @@
 //! STS101: a domain that takes mail has no MTA-STS.
 
 use crate::policies::{self, Of, WEEK_S};
-use crate::rule::{Judgement, Rule, Said};
+use crate::rule::{Rule, Said};
 use mxray_model::evidence::published::{MailHost, StsMode};
 use mxray_model::{Evidence, Finding, Seen, Severity};
 
@@ -16,7 +16,7 @@ pub const RULE: Rule = Rule {
 };
 
 fn check(evidence: &Evidence) -> Said {
-    let mut judgement = Judgement::nothing();
+    let mut judgement = policies::begun(evidence, &RULE)?;
     for of in policies::domains(evidence).filter(Of::is_ours_to_receive) {
         let Some(sts) = of.sts(&RULE, &mut judgement) else { continue };
         match &sts.record {

@@ -27,7 +27,7 @@ struct Failure<'a> {
 }
 
 fn check(evidence: &Evidence) -> Said {
-    let mut judgement = Judgement::nothing();
+    let mut judgement = policies::begun(evidence, &RULE)?;
     for of in policies::domains(evidence) {
         let Some(sts) = of.sts(&RULE, &mut judgement) else { continue };
         let mode = match (policies::usable(sts), &sts.policy) {

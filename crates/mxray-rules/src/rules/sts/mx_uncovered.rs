@@ -1,7 +1,7 @@
 //! STS105: the policy of MTA-STS leaves out a host that the MX records name.
 
 use crate::policies::{self, Of, Policy, WEEK_S};
-use crate::rule::{Judgement, Rule, Said};
+use crate::rule::{Rule, Said};
 use mxray_model::evidence::published::{StsMode, StsPolicy};
 use mxray_model::{Evidence, Finding, Seen, Severity};
 
@@ -16,7 +16,7 @@ pub const RULE: Rule = Rule {
 };
 
 fn check(evidence: &Evidence) -> Said {
-    let mut judgement = Judgement::nothing();
+    let mut judgement = policies::begun(evidence, &RULE)?;
     for of in policies::domains(evidence) {
         let Some(sts) = of.sts(&RULE, &mut judgement) else { continue };
         let active = policies::usable(sts).filter(|(_, mode)| *mode != StsMode::None);

@@ -2,7 +2,7 @@
 
 use super::record_invalid::words;
 use crate::policies::{self, Of, Policy, WEEK_S};
-use crate::rule::{Judgement, Rule, Said};
+use crate::rule::{Rule, Said};
 use mxray_model::evidence::published::{StsMode, StsPolicy, StsProblem};
 use mxray_model::{Evidence, Finding, Seen, Severity};
 
@@ -17,7 +17,7 @@ pub const RULE: Rule = Rule {
 };
 
 fn check(evidence: &Evidence) -> Said {
-    let mut judgement = Judgement::nothing();
+    let mut judgement = policies::begun(evidence, &RULE)?;
     for of in policies::domains(evidence) {
         let Some(sts) = of.sts(&RULE, &mut judgement) else { continue };
         match &sts.policy {

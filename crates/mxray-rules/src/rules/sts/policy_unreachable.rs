@@ -1,7 +1,7 @@
 //! STS103: the record for MTA-STS promises a policy, and senders cannot fetch it.
 
 use crate::policies::{self, Of, Policy, WEEK_S};
-use crate::rule::{Judgement, Rule, Said};
+use crate::rule::{Rule, Said};
 use mxray_model::evidence::published::{StsMode, StsProblem, StsState};
 use mxray_model::{Evidence, Finding, Fix, Seen, Severity};
 
@@ -16,7 +16,7 @@ pub const RULE: Rule = Rule {
 };
 
 fn check(evidence: &Evidence) -> Said {
-    let mut judgement = Judgement::nothing();
+    let mut judgement = policies::begun(evidence, &RULE)?;
     for of in policies::domains(evidence) {
         let Some(sts) = of.sts(&RULE, &mut judgement) else { continue };
         // A record that is none leads nobody to a policy.

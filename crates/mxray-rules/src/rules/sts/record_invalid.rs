@@ -1,7 +1,7 @@
 //! STS102: there is a record for MTA-STS, and senders cannot use it.
 
 use crate::policies::{self, Of, Policy};
-use crate::rule::{Judgement, Rule, Said};
+use crate::rule::{Rule, Said};
 use mxray_model::evidence::published::{StsProblem, StsRecord};
 use mxray_model::{Evidence, Finding, Seen, Severity};
 
@@ -16,7 +16,7 @@ pub const RULE: Rule = Rule {
 };
 
 fn check(evidence: &Evidence) -> Said {
-    let mut judgement = Judgement::nothing();
+    let mut judgement = policies::begun(evidence, &RULE)?;
     for of in policies::domains(evidence) {
         let Some(sts) = of.sts(&RULE, &mut judgement) else { continue };
         match &sts.record {

@@ -1,7 +1,7 @@
 //! STS109: nobody is told when senders fail to reach the domain by TLS.
 
 use crate::policies::{self, Of};
-use crate::rule::{Judgement, Rule, Said};
+use crate::rule::{Rule, Said};
 use mxray_model::{Evidence, Seen, Severity};
 
 pub const RULE: Rule = Rule {
@@ -15,7 +15,7 @@ pub const RULE: Rule = Rule {
 };
 
 fn check(evidence: &Evidence) -> Said {
-    let mut judgement = Judgement::nothing();
+    let mut judgement = policies::begun(evidence, &RULE)?;
     for of in policies::domains(evidence).filter(Of::is_ours_to_receive) {
         let name = of.name;
         match (&of.domain.tls_reports, of.hosts()) {

@@ -1,7 +1,7 @@
 //! STS110: the record that asks for TLS reports cannot be used.
 
 use crate::policies::{self, Of};
-use crate::rule::{Judgement, Rule, Said};
+use crate::rule::{Rule, Said};
 use mxray_model::{Evidence, Seen, Severity};
 
 pub const RULE: Rule = Rule {
@@ -15,7 +15,7 @@ pub const RULE: Rule = Rule {
 };
 
 fn check(evidence: &Evidence) -> Said {
-    let mut judgement = Judgement::nothing();
+    let mut judgement = policies::begun(evidence, &RULE)?;
     // Where a receiver has its reports sent is nothing to our mail.
     for of in policies::domains(evidence).filter(Of::is_ours) {
         let name = of.name;
