@@ -15,6 +15,7 @@ mod logins;
 mod others_dates;
 mod outside;
 mod place;
+mod policies;
 mod precedence;
 mod published;
 mod reach;

@@ -36,10 +36,14 @@ pub const NEAREST_FIRST: &[&str] = &[
     "PORT110", // what comes is taken elsewhere
     "SOCK102", "SOCK113", "SOCK105", "SOCK114", "SOCK108", "SOCK101", "PORT105", "PORT107", "PORT112", "SOCK103",
     "PORT108", "SOCK104", "SOCK107", "HOST108",
+    // What is published for the way, beside what the servers do.
+    "STS102", "STS104", "STS103", "STS105", "DANE106", "DANE105",
     // What a session showed: who stands in the way, what serves, who can log in, the rest.
-    "LOOK006", "LOOK007", "SMTP111", "ABUSE103", "SMTP101", "MBOX107", "SMTP103", "LOOK009", "TLS101", "TLS102",
-    "TLS103", "TLS106", "TLS105", "TLS108", "TLS109", "TLS104", "AUTH108", "AUTH106", "AUTH101", "AUTH107", "AUTH103",
-    "MBOX101", "MBOX102", "MBOX103", "SMTP108", "SMTP107", "SMTP109", "SMTP102", "LOOK008", "LOOK010",
+    "LOOK006", "LOOK007", "SMTP111", "ABUSE103", "SMTP101", "MBOX107", "SMTP103", "LOOK009", "DANE109", "TLS101",
+    "TLS102", "TLS103", "TLS106", "TLS105", "TLS108", "TLS109", "TLS104", "AUTH108", "AUTH106", "AUTH101", "AUTH107",
+    "AUTH103", "MBOX101", "MBOX102", "MBOX103", "SMTP108", "SMTP107", "SMTP109", "SMTP102", "LOOK008", "LOOK010",
+    // What a policy promises and a server does not keep; what leads users to a server that is not there.
+    "STS106", "MBOX105", "DANE104", "STS110", "STS101", "STS109", "MBOX104",
 ];
 
 /// On what two findings must agree for one to explain the other.
@@ -280,6 +284,32 @@ pub const LINKS: &[(&str, &str, Link)] = &[
     // Taken away on the path.
     ("SMTP111", "TLS101", Link::SharedScope),
     ("SMTP111", "TLS102", Link::SharedScope),
+    // TLSA records make of missing TLS what stops mail.
+    ("DANE109", "TLS101", Link::SharedScope),
+    ("CONF104", "DANE109", Link::SharedScope),
+    ("PORT101", "DANE109", Link::SharedScope),
+    ("SMTP111", "DANE109", Link::SharedScope),
+    // What a policy promises, and why it is not kept.
+    ("CONF104", "STS106", Link::SharedScope),
+    ("HOST103", "STS106", Link::SharedScope),
+    ("SMTP111", "STS106", Link::SharedScope),
+    ("DANE109", "STS106", Link::SharedScope),
+    ("TLS101", "STS106", Link::SharedScope),
+    ("TLS102", "STS106", Link::SharedScope),
+    ("TLS103", "STS106", Link::SharedScope),
+    ("TLS105", "STS106", Link::SharedScope),
+    ("TLS106", "STS106", Link::SharedScope),
+    // Users' programs are led to a service that is not there, or not as it should be.
+    ("PORT101", "MBOX105", Link::SharedScope),
+    ("CONF101", "MBOX105", Link::SharedScope),
+    ("CONF103", "MBOX105", Link::SharedScope),
+    ("FW106", "MBOX105", Link::SharedScope),
+    ("SOCK112", "MBOX105", Link::SharedScope),
+    ("SOCK102", "MBOX105", Link::SharedScope),
+    ("SOCK101", "MBOX105", Link::SharedScope),
+    ("TLS103", "MBOX105", Link::SharedScope),
+    ("TLS105", "MBOX105", Link::SharedScope),
+    ("TLS106", "MBOX105", Link::SharedScope),
     // Without TLS passwords are offered in clear, or logins not at all.
     ("TLS101", "AUTH108", Link::SharedScope),
     ("TLS101", "AUTH101", Link::SharedScope),

@@ -3,6 +3,7 @@
 mod abuse;
 mod auth;
 mod conf;
+mod dane;
 mod fw;
 mod host;
 mod id;
@@ -14,6 +15,7 @@ mod port;
 mod route;
 mod smtp;
 mod sock;
+mod sts;
 mod tls;
 
 use crate::rule::Rule;
@@ -40,6 +42,10 @@ catalogue! {
     conf::signer_not_wired,
     conf::rewrite_after_signing,
     conf::policy_without_effect,
+    dane::tlsa_ineffective,
+    dane::tlsa_mismatch,
+    dane::tlsa_bad_usage,
+    dane::tlsa_without_starttls,
     fw::egress_blocked_here,
     fw::ingress_blocked_here,
     fw::destination_not_listening,
@@ -78,6 +84,8 @@ catalogue! {
     mbox::imap_clear_login,
     mbox::pop3_clear_login,
     mbox::sieve_clear_login,
+    mbox::srv_missing,
+    mbox::srv_wrong,
     mbox::greeting_bad,
     mx::missing_implicit,
     mx::no_mail_target,
@@ -131,6 +139,14 @@ catalogue! {
     sock::listener_family_missing,
     sock::helper_service_down,
     sock::sockets_leaking,
+    sts::absent,
+    sts::record_invalid,
+    sts::policy_unreachable,
+    sts::policy_invalid,
+    sts::mx_uncovered,
+    sts::mx_cert_fails,
+    sts::tlsrpt_absent,
+    sts::tlsrpt_invalid,
     tls::not_offered,
     tls::handshake_fails,
     tls::cert_expired,
