@@ -292,14 +292,7 @@ impl Parameters {
     }
 }
 
-fn add_key(
-    found: &mut BTreeMap<String, KeyUse>,
-    path: &str,
-    domain: &str,
-    selector: &str,
-    at: FileLine,
-    idle: bool,
-) {
+fn add_key(found: &mut BTreeMap<String, KeyUse>, path: &str, domain: &str, selector: &str, at: FileLine, idle: bool) {
     let key = found.entry(path.to_owned()).or_insert_with(|| unread(at));
     let name = format!("{selector}._domainkey.{domain}");
     // Two entries may have one name; it is idle where both are.
