@@ -14,6 +14,9 @@ pub fn judge(question: Question, evidence: Evidence, started: String, took_ms: u
     if question.command == crate::ports::AUDIT {
         return crate::ports::judge(question, evidence, started, took_ms);
     }
+    if question.command == crate::domains::COMMAND {
+        return crate::domains::judge(question, evidence, started, took_ms);
+    }
     let judged = mxray_rules::examine(&evidence);
     let in_charge = mxray_rules::in_charge(&evidence);
     let gaps = gaps(&in_charge);
@@ -182,6 +185,7 @@ fn side_notes(question: &Question, evidence: &Evidence) -> Vec<Unseen> {
         });
     }
     notes.extend(crate::surroundings::notes(evidence));
+    notes.extend(crate::names::notes(evidence));
     notes
 }
 

@@ -6,6 +6,7 @@
 
 mod collect;
 mod cut_short;
+mod domains;
 mod filters;
 mod judge;
 mod machine;
@@ -20,6 +21,7 @@ mod thin;
 
 pub use collect::{Options, Scope, collect};
 pub use judge::judge;
+pub use names::{NamesWish, Signed};
 pub use parts::{Progress, is_part_of_an_examination};
 pub use sessions::{Sessions, Target};
 

@@ -16,6 +16,14 @@ const BUDGET: Duration = Duration::from_millis(2500);
 /// Name servers that are asked: three a file, and few files.
 const SERVERS_MAX: usize = 16;
 
+/// Whom an examination asks: these, else the system's. Sessions and names share what it remembers.
+pub(crate) fn of(resolver: &Resolver, chosen: &[SocketAddr]) -> mxray_net::Resolver {
+    if chosen.is_empty() {
+        return mxray_net::Resolver::system(&resolver.system.resolv_conf).unwrap_or_default();
+    }
+    mxray_net::Resolver::new(chosen.to_vec())
+}
+
 /// Name servers by their keys.
 type Checks = BTreeMap<String, ResolverCheck>;
 

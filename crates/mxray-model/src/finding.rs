@@ -134,6 +134,13 @@ impl Fix {
         self
     }
 
+    /// `name` without, names in `value` with the final dot, as in a zone file.
+    #[must_use]
+    pub fn record(mut self, name: impl Into<String>, kind: &str, value: impl Into<String>) -> Self {
+        self.records.push(Record { name: name.into(), kind: kind.to_owned(), value: value.into() });
+        self
+    }
+
     #[must_use]
     pub fn config(mut self, file: impl Into<String>, line: Option<u32>, text: impl Into<String>) -> Self {
         self.config.push(ConfigLine { file: file.into(), line, text: text.into() });

@@ -17,6 +17,7 @@ mod others_dates;
 mod outside;
 mod place;
 mod precedence;
+mod published;
 mod reach;
 mod replies;
 mod resolvers;
@@ -37,6 +38,7 @@ mod played;
 pub use causes::fold;
 pub use filters::{decided_by, fixes as filter_fixes};
 pub use precedence::{LINKS, Link, NEAREST_FIRST, explains};
+pub use published::listing_severity;
 pub use rule::{Judgement, Rule, Said};
 pub use service_units::in_charge;
 

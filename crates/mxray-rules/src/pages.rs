@@ -264,3 +264,101 @@ fn the_same_evidence_gives_the_same_bytes() {
         }
     }
 }
+
+/// The records that a fix says to publish, as name servers would have them: MX, PTR and addresses are read by our own evaluators,
+/// which find nothing wrong with them.
+#[test]
+fn t50_records_of_fixes_are_read_back() {
+    let mut count = 0;
+    for rule in catalogue() {
+        for sample in samples(rule) {
+            let judged = examine(&evidence(sample.patch.clone()));
+            for fix in own_fixes(rule, &judged) {
+                let at = format!("{} / {}", rule.code, sample.title);
+                count += records::read_back(fix, &at);
+            }
+        }
+    }
+    assert!(count > 20, "{count}");
+}
+
+mod records {
+    use mxray_auth::ask::{Kind, Machine, Step, Want, answered};
+    use mxray_auth::identity::Pointers;
+    use mxray_auth::route::MailRouter;
+    use mxray_model::evidence::{DnsRecord, RecordData};
+    use mxray_model::{Fix, Record, reverse_name};
+    use std::net::IpAddr;
+
+    fn name(text: &str, at: &str) -> String {
+        let bare = text.strip_suffix('.').unwrap_or_else(|| panic!("{at}: {text:?} ends without a dot"));
+        assert!(bare.is_empty() || crate::published::is_full(bare), "{at}: {bare:?} is no name of a host");
+        bare.to_owned()
+    }
+
+    fn data(record: &Record, at: &str) -> Option<RecordData> {
+        Some(match record.kind.as_str() {
+            "MX" => {
+                let (preference, exchange) = record.value.split_once(' ').unwrap();
+                RecordData::Mx { preference: preference.parse().unwrap(), exchange: name(exchange, at) }
+            }
+            "PTR" => RecordData::Ptr { target: name(&record.value, at) },
+            "A" => RecordData::A { address: record.value.parse().unwrap() },
+            "AAAA" => RecordData::Aaaa { address: record.value.parse().unwrap() },
+            // Texts are read back where they are made.
+            _ => return None,
+        })
+    }
+
+    /// Every name that is not among the records has one public address.
+    fn drive<E: mxray_auth::ask::Evaluator>(evaluator: E, records: &[(String, RecordData)], any: IpAddr) -> E::Outcome {
+        let mut machine = Machine::new(evaluator);
+        loop {
+            let wants = match machine.step() {
+                Step::Done(outcome) => return outcome,
+                Step::Wants(wants) => wants,
+            };
+            for want in wants {
+                let Want::Dns { name, kind } = want else { panic!("no policy is asked for") };
+                let of = |data: RecordData| DnsRecord { name: name.clone(), ttl_s: 300, data };
+                let mut found: Vec<DnsRecord> = records
+                    .iter()
+                    .filter(|(owner, data)| *owner == name && data.kind() == kind.as_str())
+                    .map(|(_, data)| of(data.clone()))
+                    .collect();
+                match (kind, any) {
+                    (Kind::A, IpAddr::V4(address)) if found.is_empty() => found.push(of(RecordData::A { address })),
+                    (Kind::Aaaa, IpAddr::V6(address)) if found.is_empty() => {
+                        found.push(of(RecordData::Aaaa { address }))
+                    }
+                    _ => {}
+                }
+                machine.dns(&name, kind, answered(&name, kind, found));
+            }
+        }
+    }
+
+    pub fn read_back(fix: &Fix, at: &str) -> usize {
+        let records: Vec<(String, RecordData)> =
+            fix.records.iter().filter_map(|record| Some((record.name.clone(), data(record, at)?))).collect();
+        for record in &fix.records {
+            match record.kind.as_str() {
+                "MX" => {
+                    let domain = record.name.clone();
+                    let mx: Vec<_> = records.iter().filter(|(_, data)| data.kind() == "MX").cloned().collect();
+                    let routing = drive(MailRouter { domain }, &mx, "8.97.33.1".parse().unwrap());
+                    assert_eq!(routing.problems, [], "{at}: {routing:?}");
+                }
+                "PTR" => {
+                    let address = [fix.who.split(' ').nth(2).unwrap_or_default()];
+                    let address: IpAddr = address[0].parse().unwrap_or_else(|_| panic!("{at}: {}", fix.who));
+                    assert_eq!(record.name, reverse_name(address), "{at}");
+                    let found = drive(Pointers { address }, &records, address);
+                    assert!(found.confirmed.value().is_some_and(|names| names.len() == 1), "{at}: {found:?}");
+                }
+                _ => {}
+            }
+        }
+        records.len()
+    }
+}

@@ -19,9 +19,14 @@ pub const NEAREST_FIRST: &[&str] = &[
     "CONF101", "CONF105", "CONF103", // switches in files
     "CONF104", "CONF108", "CONF109", "CONF107", "CONF110", // files and sockets that a switch names
     "ROUTE102", "ROUTE101", "ROUTE103", "ROUTE105", // nothing can leave, or not from there
+    "ROUTE104", "ID108", // it leaves from the wrong address
     "HOST104", "HOST105", "HOST107", "LOOK001", // nobody says where to
+    "MX106", "MX103", "MX104", "MX105", "MX108", "MX109", "MX110", "MX102", "MX107",
+    "MX101",   // DNS says where to, and wrongly
     "CONF102", // it can leave, and is handed to the wrong host
     "ROUTE106", "LOOK005", // it leaves, and does not get far
+    "ID104", "ID105", "ID101", "ID102", // it gets there in a name that nobody takes
+    "LIST101", "LIST104", "LIST102", "LIST105", "LIST106", // or with a bad one
     "FW106", "MX114", "MX113",   // it gets there, and is not taken in
     "SOCK112", // nothing runs
     "SOCK111", // it runs, and is stopped or stuck
@@ -29,8 +34,8 @@ pub const NEAREST_FIRST: &[&str] = &[
     "SOCK115", // a program keeps what has ended
     "SOCK109", "SOCK110", // a limit is reached
     "PORT110", // what comes is taken elsewhere
-    "SOCK102", "SOCK113", "SOCK105", "SOCK114", "SOCK108", "SOCK101", "PORT105", "PORT107", "SOCK103", "PORT108",
-    "SOCK104", "SOCK107", "HOST108",
+    "SOCK102", "SOCK113", "SOCK105", "SOCK114", "SOCK108", "SOCK101", "PORT105", "PORT107", "PORT112", "SOCK103",
+    "PORT108", "SOCK104", "SOCK107", "HOST108",
     // What a session showed: who stands in the way, what serves, who can log in, the rest.
     "LOOK006", "LOOK007", "SMTP111", "ABUSE103", "SMTP101", "MBOX107", "SMTP103", "LOOK009", "TLS101", "TLS102",
     "TLS103", "TLS106", "TLS105", "TLS108", "TLS109", "TLS104", "AUTH108", "AUTH106", "AUTH101", "AUTH107", "AUTH103",
@@ -93,6 +98,18 @@ pub const LINKS: &[(&str, &str, Link)] = &[
     // What answers at the port is not the listener that was meant.
     ("PORT110", "SMTP103", Link::SharedScope),
     ("PORT110", "TLS102", Link::SharedScope),
+    // The address was never meant to send: that names know nothing of it is the smaller part.
+    ("ROUTE104", "ID108", Link::SharedScope),
+    ("ROUTE104", "ID101", Link::SharedScope),
+    ("ROUTE104", "ID102", Link::SharedScope),
+    ("ROUTE104", "LIST101", Link::SharedScope),
+    ("ID108", "ID101", Link::SharedScope),
+    ("ID108", "ID102", Link::SharedScope),
+    // The kernel takes another address where the configured one is missing.
+    ("ROUTE105", "ROUTE104", Link::SharedScope),
+    ("ROUTE105", "ID108", Link::SharedScope),
+    // A domain that takes no mail by its own word.
+    ("MX106", "MX103", Link::SharedScope),
     // Nothing leaves this host, or leads nowhere: nobody can be reached.
     ("ROUTE101", "MX113", Link::SharedScope),
     ("ROUTE102", "MX113", Link::SharedScope),
@@ -170,6 +187,10 @@ pub const LINKS: &[(&str, &str, Link)] = &[
     ("PORT103", "PORT104", Link::SharedScope),
     ("PORT106", "PORT107", Link::SharedScope),
     ("PORT111", "PORT104", Link::SharedScope),
+    ("PORT112", "AUTH101", Link::SharedScope),
+    ("PORT112", "AUTH107", Link::SharedScope),
+    ("PORT112", "TLS101", Link::SharedScope),
+    ("PORT112", "TLS102", Link::SharedScope),
     ("CONF101", "PORT105", Link::SharedScope),
     ("CONF103", "PORT105", Link::SharedScope),
     ("ROUTE105", "PORT105", Link::SharedScope),

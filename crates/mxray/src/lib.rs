@@ -119,11 +119,7 @@ fn dispatch(cli: &Cli, environment: &Environment, output: &mut Output) -> Result
             send::run(args, format, &servers, output)
         }
         Command::Ports(command) => ports::run(command, cli, environment, output),
-        Command::Domain(args) => {
-            let format = list_format(args.output.json, args.output.format, environment)?;
-            let servers = load(cli, environment)?.settings.dns.servers.clone();
-            domain::run(args, format, &servers, environment, output)
-        }
+        Command::Domain(args) => domain::run(args, &load(cli, environment)?, environment, output),
         Command::Lists(args) => {
             let format = list_format(args.output.json, args.output.format, environment)?;
             lists::run(args, format, &load(cli, environment)?, environment, output)

@@ -161,7 +161,7 @@ fn subject(text: &str) -> Result<Listable, String> {
 }
 
 /// The lists that are asked, those that are not, and how old the catalogue is.
-fn catalogue(own: &[ListedZone]) -> Result<(Vec<ListZone>, Vec<ClosedList>, String), Failure> {
+pub fn catalogue(own: &[ListedZone]) -> Result<(Vec<ListZone>, Vec<ClosedList>, String), Failure> {
     let mut catalogue =
         ListCatalogue::built_in().map_err(|error| Failure::Unanswered(format!("the catalogue: {error}")))?;
     for zone in own {
@@ -237,6 +237,7 @@ mod tests {
             meanings: Vec::new(),
             texts: Vec::new(),
             why: None,
+            refused: false,
             asked: String::new(),
             answers: Vec::new(),
             health: ListHealth::Healthy,

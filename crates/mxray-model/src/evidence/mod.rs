@@ -134,6 +134,15 @@ pub struct Declared {
     pub unread: BTreeMap<String, Blind>,
 }
 
+impl Declared {
+    /// An address of the Internet, by the registries or by the operator's word.
+    pub fn is_public(&self, address: IpAddr) -> bool {
+        let address = address.to_canonical();
+        let mut declared = self.public_prefixes.iter().filter_map(|prefix| prefix.parse::<crate::Prefix>().ok());
+        declared.any(|prefix| prefix.contains(address)) || !crate::special::is_special(address)
+    }
+}
+
 /// How one collector's run ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]

@@ -12,7 +12,8 @@ mod names;
 mod tests;
 
 pub use check::{DnsQuestion, check_resolver};
-pub use names::{BadName, reverse_name, unicode_name, wire_name};
+pub use mxray_model::reverse_name;
+pub use names::{BadName, unicode_name, wire_name};
 
 use crate::clock::millis;
 use hickory_proto::rr::{Name, RecordType};
@@ -43,6 +44,17 @@ pub struct Resolver {
     /// Names that need no question, as /etc/hosts has them; only [`Resolver::addresses_like_libc`] looks here.
     pub hosts: Arc<BTreeMap<String, Vec<IpAddr>>>,
     pub memory: Memory,
+    /// They are asked for what they know by themselves (RD off): the servers of a zone, not those of this host.
+    pub authoritative: bool,
+}
+
+/// An answer with signatures, as it came, and the tries that it took.
+#[derive(Debug, Clone)]
+pub struct SignedAnswer {
+    /// Aliases are not followed.
+    pub lookup: Lookup,
+    /// The message that counts.
+    pub packet: Option<Vec<u8>>,
 }
 
 /// What was answered before, and who did not answer.
@@ -107,7 +119,7 @@ impl Resolver {
         let refuse = |why: String| not_asked(kind, name, why);
         let Some(record_type) = message::kind(kind) else { return refuse("there is no such record type".to_owned()) };
         let question = match names::read(name) {
-            Ok(name) => Question::new(name, record_type),
+            Ok(name) => Question { recursion: !self.authoritative, ..Question::new(name, record_type) },
             Err(error) => return refuse(format!("{} cannot be asked for: {error}", untrusted(name.as_bytes()))),
         };
         if self.servers.is_empty() {
@@ -116,6 +128,33 @@ impl Resolver {
         let lookup = follow(kind, name, question, &self.in_order(), until);
         self.remember_silence(&lookup);
         lookup
+    }
+
+    /// One question for the records and their signatures, which the servers leave to us to check (DO and CD, RFC 4035 section 3.2).
+    /// Not remembered.
+    pub fn signed(&self, kind: &str, name: &str, until: Instant) -> SignedAnswer {
+        let nothing = |lookup: Lookup| SignedAnswer { lookup, packet: None };
+        let (record_type, wire) = match (message::kind(kind), names::read(name)) {
+            (Some(kind), Ok(name)) => (kind, name),
+            _ => return nothing(not_asked(kind, name, "it cannot be asked for".to_owned())),
+        };
+        if self.servers.is_empty() {
+            return nothing(not_asked(kind, name, "no name server is known".to_owned()));
+        }
+        let began = Instant::now();
+        let recursion = !self.authoritative;
+        let question = Question { dnssec: true, unchecked: true, recursion, ..Question::new(wire, record_type) };
+        let asked = ask::ask(&question, &self.in_order(), until);
+        let mut lookup = not_asked(kind, name, String::new());
+        lookup.tries = asked.tries;
+        lookup.outcome = match &asked.answer {
+            Some(answer) => outcome(answer),
+            None => DnsOutcome::NoAnswer { after_ms: millis(began.elapsed()) },
+        };
+        self.remember_silence(&lookup);
+        let Some(answer) = asked.answer else { return nothing(lookup) };
+        lookup.records = answer.records;
+        SignedAnswer { lookup, packet: Some(answer.packet) }
     }
 
     /// A and AAAA, side by side; an address stands for itself. DNS only, as a mail server looks for its peers.
@@ -308,7 +347,7 @@ fn follow(kind: &str, name: &str, question: Question, servers: &[SocketAddr], un
 /// An answer that ends at an alias without saying that there is nothing behind it, is not the whole answer.
 fn next(answer: &Answer, kind: RecordType) -> Option<Name> {
     const NOERROR: u16 = 0;
-    let is_open = answer.code == NOERROR && !answer.found && !answer.denied && kind != RecordType::CNAME;
+    let is_open = answer.code == NOERROR && !answer.found && answer.denied_by.is_none() && kind != RecordType::CNAME;
     answer.alias_of.clone().filter(|_| is_open)
 }
 

@@ -7,6 +7,8 @@ mod dkim;
 mod dmarc;
 mod fw;
 mod host;
+mod id;
+mod list;
 mod look;
 mod mail;
 mod mbox;
@@ -77,6 +79,16 @@ catalogue! {
     host::memory_pressure,
     host::software_outdated,
     host::read_only,
+    id::ptr_missing,
+    id::ptr_not_confirmed,
+    id::helo_not_fqdn,
+    id::helo_unresolvable,
+    id::egress_unexpected,
+    list::ip_listed,
+    list::ip_listed_minor,
+    list::domain_listed,
+    list::refused,
+    list::unhealthy,
     look::dns_timeout,
     look::egress_25_blocked,
     look::probe_refused,
@@ -95,6 +107,16 @@ catalogue! {
     mbox::pop3_clear_login,
     mbox::sieve_clear_login,
     mbox::greeting_bad,
+    mx::missing_implicit,
+    mx::no_mail_target,
+    mx::null_mx,
+    mx::null_mx_not_alone,
+    mx::null_mx_bad_preference,
+    mx::null_mx_but_sending,
+    mx::is_alias,
+    mx::is_address,
+    mx::no_address,
+    mx::special_address,
     mx::unreachable,
     mx::family_broken,
     port::held_by_other,
@@ -108,9 +130,11 @@ catalogue! {
     port::needs_privilege,
     port::shadowed,
     port::must_not_listen,
+    port::tls_differs,
     route::default_route_missing,
     route::no_route,
     route::gateway_dead,
+    route::source_unprepared,
     route::bind_address_missing,
     route::ipv6_path_broken,
     smtp::greeting_bad,

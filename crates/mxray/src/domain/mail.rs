@@ -74,7 +74,7 @@ pub fn run(
     format: ListFormat,
     output: &mut Output,
 ) -> Result<bool, Failure> {
-    let bytes = message::read(file)?;
+    let bytes = message::read("--mail", file)?;
     let now_s = args.at.unwrap_or_else(|| jiff::Timestamp::now().as_second());
     let told = tell(&bytes, now_s, wanted, evaluations)?;
     match format {
