@@ -6,6 +6,7 @@
 #![deny(clippy::disallowed_methods, clippy::disallowed_macros)]
 
 mod assigned;
+mod authentication;
 mod causes;
 mod claims;
 mod exim;
