@@ -16,6 +16,7 @@ mod others_dates;
 mod outside;
 mod place;
 mod precedence;
+mod prepared;
 mod published;
 mod reach;
 mod replies;
