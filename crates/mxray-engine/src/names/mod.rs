@@ -359,9 +359,6 @@ fn merge(domain: &mut Domain, seed: Domain, found: Domain) {
         zone,
         security,
         secured,
-        dangling,
-        damaged,
-        unchecked,
         route,
         spf,
         selectors,
@@ -378,9 +375,6 @@ fn merge(domain: &mut Domain, seed: Domain, found: Domain) {
     change(&mut domain.zone, &seed.zone, zone);
     change(&mut domain.security, &seed.security, security);
     change(&mut domain.secured, &seed.secured, secured);
-    change(&mut domain.dangling, &seed.dangling, dangling);
-    change(&mut domain.damaged, &seed.damaged, damaged);
-    change(&mut domain.unchecked, &seed.unchecked, unchecked);
     change(&mut domain.route, &seed.route, route);
     change(&mut domain.spf, &seed.spf, spf);
     change(&mut domain.selectors, &seed.selectors, selectors);

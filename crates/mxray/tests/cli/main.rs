@@ -9,6 +9,7 @@ mod counters;
 mod dns;
 mod doctor;
 mod domain;
+mod domains;
 mod lists;
 mod mail;
 mod ports;

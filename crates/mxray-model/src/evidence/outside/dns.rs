@@ -87,6 +87,14 @@ impl Lookup {
         Blind::Failed { step: format!("asking for {} {}", self.kind, self.name), error: words.join(", ") }
     }
 
+    /// The resolver fails with its validation, and has an answer without it. `None`: it did not fail, or was not asked again.
+    pub fn fails_validation(&self) -> Option<bool> {
+        let failed = matches!(&self.outcome, DnsOutcome::Refused { rcode } if rcode == "SERVFAIL");
+        let again = self.tries.iter().rev().find(|one| one.unchecked && one.trouble.is_none())?;
+        let answers = again.rcode.value().is_some_and(|code| code == "NOERROR" || code == "NXDOMAIN");
+        failed.then_some(answers)
+    }
+
     /// The addresses of an A or AAAA question.
     pub fn addresses(&self) -> Seen<Vec<IpAddr>> {
         self.found().map(|records| {
@@ -236,6 +244,9 @@ pub struct DnsTry {
     /// AD: the server says that it has validated (worth no more than the way to it).
     #[serde(default)]
     pub authentic: bool,
+    /// CD: it was asked to leave the validation out. What it says then tells why it failed before, and is not the answer.
+    #[serde(default)]
+    pub unchecked: bool,
     /// RA: the server asks others for its clients.
     #[serde(default)]
     pub recursive: bool,

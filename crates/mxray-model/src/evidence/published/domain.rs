@@ -63,12 +63,6 @@ pub struct Domain {
     pub security: Seen<SecurityChain>,
     /// DNSSEC for what its mail needs besides: `A mx.example.org`, `TLSA _25._tcp.mx.example.org`, `TXT _dmarc.example.org`.
     pub secured: BTreeMap<String, SecurityChain>,
-    /// Names of its mail that lead to nothing, by `TYPE name`, and the name where each ends that does not exist.
-    pub dangling: BTreeMap<String, String>,
-    /// TXT records of its mail that are damaged on the way into the zone, by name: what is wrong, in words.
-    pub damaged: BTreeMap<String, Vec<String>>,
-    /// Questions that failed, by `TYPE name`, asked once more without the resolver's validation.
-    pub unchecked: BTreeMap<String, Seen<bool>>,
     pub route: Seen<MailRouting>,
     /// Absent: no record.
     pub spf: Seen<SpfSurvey>,
