@@ -18,6 +18,7 @@ mod outside;
 mod place;
 mod policies;
 mod precedence;
+mod prepared;
 mod published;
 mod reach;
 mod replies;

@@ -48,9 +48,9 @@ pub struct Resolver {
     /// They are asked for what they know by themselves (RD off): the servers of a zone, not those of this host.
     pub authoritative: bool,
     /// Who finds the servers of each zone, where these are asked instead of `servers`.
-    finder: Option<Arc<Resolver>>,
+    pub finder: Option<Arc<Resolver>>,
     /// Where the servers of zones listen. `None`: at 53.
-    zone_port: Option<u16>,
+    pub zone_port: Option<u16>,
 }
 
 /// An answer with signatures, as it came, and the tries that it took.
