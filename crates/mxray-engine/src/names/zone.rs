@@ -182,9 +182,15 @@ fn wildcards(name: &str, domain: &Domain, context: &Context<'_>) -> Vec<String> 
         return Vec::new();
     }
     let Some(fresh) = token() else { return Vec::new() };
-    let asked = [format!("{fresh}.{name}"), format!("_dmarc.{name}"), format!("_mta-sts.{name}"), format!("{fresh}._domainkey.{name}")];
+    let asked = [
+        format!("{fresh}.{name}"),
+        format!("_dmarc.{name}"),
+        format!("_mta-sts.{name}"),
+        format!("{fresh}._domainkey.{name}"),
+    ];
     let mut found = each(&asked, |name| texts(&context.run.lookup(name, Kind::Txt))).into_iter();
-    let (Some(any), Some(dmarc), Some(sts), Some(key)) = (found.next(), found.next(), found.next(), found.next()) else {
+    let (Some(any), Some(dmarc), Some(sts), Some(key)) = (found.next(), found.next(), found.next(), found.next())
+    else {
         return Vec::new();
     };
     let is_made = |found: &[Vec<u8>], begins: &[&str]| {

@@ -58,12 +58,13 @@ fn check(evidence: &Evidence) -> Said {
                 let finding = zones::finding(&RULE, RULE.severity, zones::name_subject(&lookup.name), domain, false, summary)
                     .confidence(0.9)
                     .because(format!("{} TXT {shown}", lookup.name), key.clone(), view::pointer(["lookups", key]))
-                    .touches(published::subject(name))
                     .data("damage", damages.iter().map(|one| (*one).to_owned()).collect::<Vec<_>>())
                     .reference("RFC 1035 section 5.1")
                     .reference("RFC 7208 section 3.3")
                     .fix(fix.command(format!("dig {} TXT", shell_word(&lookup.name))).verify(format!("mxray domain {}", shell_word(name))));
-                judgement.find(finding);
+                // A key is one of several; a policy is the domain's.
+                let whole = !lookup.name.contains("._domainkey.");
+                judgement.find(if whole { finding.touches(published::subject(name)) } else { finding });
             }
         }
         if whole > 0 {
