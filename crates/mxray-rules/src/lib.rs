@@ -6,6 +6,7 @@
 #![deny(clippy::disallowed_methods, clippy::disallowed_macros)]
 
 mod assigned;
+mod authentication;
 mod causes;
 mod claims;
 mod exim;
@@ -17,6 +18,7 @@ mod outside;
 mod place;
 mod policies;
 mod precedence;
+mod prepared;
 mod published;
 mod reach;
 mod replies;

@@ -44,6 +44,12 @@ pub const NEAREST_FIRST: &[&str] = &[
     "AUTH103", "MBOX101", "MBOX102", "MBOX103", "SMTP108", "SMTP107", "SMTP109", "SMTP102", "LOOK008", "LOOK010",
     // What a policy promises and a server does not keep; what leads users to a server that is not there.
     "STS106", "MBOX105", "DANE104", "STS110", "STS101", "STS109", "MBOX104",
+    // What names say of our mail: keys and records first, then what becomes of mail by them.
+    "DKIM110", "DKIM102", "DKIM103", "DKIM104", "DKIM105", "SPF102", "SPF103", "SPF108", "SPF107", "SPF104", "SPF106",
+    "SPF112", "SPF101", "SPF117", "SPF109", "SPF110", "SPF111", "SPF119", "DMARC102", "DMARC103", "DMARC101",
+    "DMARC107", "DMARC106", "DMARC105", "DMARC108", "DMARC111", "DMARC104", "DKIM106", "DKIM107", "DKIM101",
+    // One mail: why it is not vouched for, then that it is not.
+    "MAIL102", "MAIL103", "MAIL106", "MAIL101", "MAIL104", "MAIL108", "MAIL109",
 ];
 
 /// On what two findings must agree for one to explain the other.
@@ -322,6 +328,29 @@ pub const LINKS: &[(&str, &str, Link)] = &[
     ("TLS102", "TLS108", Link::SharedScope),
     ("TLS102", "TLS109", Link::SharedScope),
     ("TLS108", "TLS109", Link::SharedScope),
+    // Mail leaves from another address than it is meant to.
+    ("ROUTE105", "SPF117", Link::SharedScope),
+    // A record that cannot be evaluated lets nobody pass; and each way to spoil it ends in the same.
+    ("SPF102", "SPF117", Link::SharedScope),
+    ("SPF103", "SPF117", Link::SharedScope),
+    ("SPF104", "SPF117", Link::SharedScope),
+    ("SPF106", "SPF117", Link::SharedScope),
+    ("SPF107", "SPF117", Link::SharedScope),
+    ("SPF108", "SPF117", Link::SharedScope),
+    ("SPF112", "SPF117", Link::SharedScope),
+    // Records that lead back to themselves cost without end.
+    ("SPF108", "SPF104", Link::SharedScope),
+    // A mail that nothing vouches for: what is wrong with its signature, or that there is none.
+    ("MAIL102", "MAIL108", Link::SharedScope),
+    ("MAIL103", "MAIL108", Link::SharedScope),
+    ("MAIL106", "MAIL108", Link::SharedScope),
+    ("MAIL101", "MAIL108", Link::SharedScope),
+    ("MAIL104", "MAIL108", Link::SharedScope),
+    ("MAIL102", "MAIL109", Link::SharedScope),
+    ("MAIL103", "MAIL109", Link::SharedScope),
+    ("MAIL106", "MAIL109", Link::SharedScope),
+    ("MAIL101", "MAIL109", Link::SharedScope),
+    ("MAIL104", "MAIL109", Link::SharedScope),
 ];
 
 /// The codes that could explain one of these findings.

@@ -50,6 +50,8 @@ pub struct NamesWish {
     pub anchors: Option<String>,
     /// Servers are connected to for what they publish (MTA-STS policies), not only name servers.
     pub connect: bool,
+    /// The servers of each zone are asked, not a resolver.
+    pub own_servers: bool,
     /// For all of it, from its beginning.
     pub budget: Duration,
     /// For one question.
