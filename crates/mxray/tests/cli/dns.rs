@@ -29,7 +29,10 @@ pub enum Reply {
     Silence,
     /// It does not fit into a packet, and over TCP the connection is closed.
     Truncated,
-    Answer { rcode: u8, records: Vec<Record> },
+    Answer {
+        rcode: u8,
+        records: Vec<Record>,
+    },
 }
 
 pub fn found(records: Vec<Record>) -> Reply {

@@ -71,7 +71,13 @@ fn several_domains_in_one_report() {
 fn hostile_zones_are_unknown_and_hold_nobody_else() {
     let server = world();
     let all = [
-        "big.example", "loop.example", "lame.example", "shut.example", "dead.example", "cut.example", "xn--qui-dma.example",
+        "big.example",
+        "loop.example",
+        "lame.example",
+        "shut.example",
+        "dead.example",
+        "cut.example",
+        "xn--qui-dma.example",
     ];
     let (code, report) = examined(&server, &all);
     for name in ["lame.example", "shut.example", "dead.example", "cut.example"] {
