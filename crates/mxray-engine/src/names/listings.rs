@@ -51,7 +51,7 @@ fn is_written_for(domain: &Domain) -> bool {
 }
 
 /// What a row of the catalogue's driver is as evidence.
-pub(crate) fn listing(row: ListRow) -> Listing {
+pub fn listing(row: ListRow) -> Listing {
     let unhealthy = matches!(row.health, ListHealth::Unhealthy { .. });
     let refused = row.refused || matches!(row.health, ListHealth::Refused { .. });
     let listed = match row.state {
