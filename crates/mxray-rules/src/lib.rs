@@ -6,6 +6,7 @@
 #![deny(clippy::disallowed_methods, clippy::disallowed_macros)]
 
 mod assigned;
+mod authentication;
 mod causes;
 mod claims;
 mod exim;
@@ -15,6 +16,7 @@ mod logins;
 mod others_dates;
 mod outside;
 mod place;
+mod policies;
 mod precedence;
 mod prepared;
 mod published;

@@ -36,10 +36,20 @@ pub const NEAREST_FIRST: &[&str] = &[
     "PORT110", // what comes is taken elsewhere
     "SOCK102", "SOCK113", "SOCK105", "SOCK114", "SOCK108", "SOCK101", "PORT105", "PORT107", "PORT112", "SOCK103",
     "PORT108", "SOCK104", "SOCK107", "HOST108",
+    // What is published for the way, beside what the servers do.
+    "STS102", "STS104", "STS103", "STS105", "DANE106", "DANE105",
     // What a session showed: who stands in the way, what serves, who can log in, the rest.
-    "LOOK006", "LOOK007", "SMTP111", "ABUSE103", "SMTP101", "MBOX107", "SMTP103", "LOOK009", "TLS101", "TLS102",
-    "TLS103", "TLS106", "TLS105", "TLS108", "TLS109", "TLS104", "AUTH108", "AUTH106", "AUTH101", "AUTH107", "AUTH103",
-    "MBOX101", "MBOX102", "MBOX103", "SMTP108", "SMTP107", "SMTP109", "SMTP102", "LOOK008", "LOOK010",
+    "LOOK006", "LOOK007", "SMTP111", "ABUSE103", "SMTP101", "MBOX107", "SMTP103", "LOOK009", "DANE109", "TLS101",
+    "TLS102", "TLS103", "TLS106", "TLS105", "TLS108", "TLS109", "TLS104", "AUTH108", "AUTH106", "AUTH101", "AUTH107",
+    "AUTH103", "MBOX101", "MBOX102", "MBOX103", "SMTP108", "SMTP107", "SMTP109", "SMTP102", "LOOK008", "LOOK010",
+    // What a policy promises and a server does not keep; what leads users to a server that is not there.
+    "STS106", "MBOX105", "DANE104", "STS110", "STS101", "STS109", "MBOX104",
+    // What names say of our mail: keys and records first, then what becomes of mail by them.
+    "DKIM110", "DKIM102", "DKIM103", "DKIM104", "DKIM105", "SPF102", "SPF103", "SPF108", "SPF107", "SPF104", "SPF106",
+    "SPF112", "SPF101", "SPF117", "SPF109", "SPF110", "SPF111", "SPF119", "DMARC102", "DMARC103", "DMARC101",
+    "DMARC107", "DMARC106", "DMARC105", "DMARC108", "DMARC111", "DMARC104", "DKIM106", "DKIM107", "DKIM101",
+    // One mail: why it is not vouched for, then that it is not.
+    "MAIL102", "MAIL103", "MAIL106", "MAIL101", "MAIL104", "MAIL108", "MAIL109",
 ];
 
 /// On what two findings must agree for one to explain the other.
@@ -97,6 +107,8 @@ pub const LINKS: &[(&str, &str, Link)] = &[
     ("ROUTE104", "ID101", Link::SharedScope),
     ("ROUTE104", "ID102", Link::SharedScope),
     ("ROUTE104", "LIST101", Link::SharedScope),
+    ("ROUTE104", "SPF117", Link::SharedScope),
+    ("ID108", "SPF117", Link::SharedScope),
     ("ID108", "ID101", Link::SharedScope),
     ("ID108", "ID102", Link::SharedScope),
     // The kernel takes another address where the configured one is missing.
@@ -280,6 +292,32 @@ pub const LINKS: &[(&str, &str, Link)] = &[
     // Taken away on the path.
     ("SMTP111", "TLS101", Link::SharedScope),
     ("SMTP111", "TLS102", Link::SharedScope),
+    // TLSA records make of missing TLS what stops mail.
+    ("DANE109", "TLS101", Link::SharedScope),
+    ("CONF104", "DANE109", Link::SharedScope),
+    ("PORT101", "DANE109", Link::SharedScope),
+    ("SMTP111", "DANE109", Link::SharedScope),
+    // What a policy promises, and why it is not kept.
+    ("CONF104", "STS106", Link::SharedScope),
+    ("HOST103", "STS106", Link::SharedScope),
+    ("SMTP111", "STS106", Link::SharedScope),
+    ("DANE109", "STS106", Link::SharedScope),
+    ("TLS101", "STS106", Link::SharedScope),
+    ("TLS102", "STS106", Link::SharedScope),
+    ("TLS103", "STS106", Link::SharedScope),
+    ("TLS105", "STS106", Link::SharedScope),
+    ("TLS106", "STS106", Link::SharedScope),
+    // Users' programs are led to a service that is not there, or not as it should be.
+    ("PORT101", "MBOX105", Link::SharedScope),
+    ("CONF101", "MBOX105", Link::SharedScope),
+    ("CONF103", "MBOX105", Link::SharedScope),
+    ("FW106", "MBOX105", Link::SharedScope),
+    ("SOCK112", "MBOX105", Link::SharedScope),
+    ("SOCK102", "MBOX105", Link::SharedScope),
+    ("SOCK101", "MBOX105", Link::SharedScope),
+    ("TLS103", "MBOX105", Link::SharedScope),
+    ("TLS105", "MBOX105", Link::SharedScope),
+    ("TLS106", "MBOX105", Link::SharedScope),
     // Without TLS passwords are offered in clear, or logins not at all.
     ("TLS101", "AUTH108", Link::SharedScope),
     ("TLS101", "AUTH101", Link::SharedScope),
@@ -292,6 +330,29 @@ pub const LINKS: &[(&str, &str, Link)] = &[
     ("TLS102", "TLS108", Link::SharedScope),
     ("TLS102", "TLS109", Link::SharedScope),
     ("TLS108", "TLS109", Link::SharedScope),
+    // Mail leaves from another address than it is meant to.
+    ("ROUTE105", "SPF117", Link::SharedScope),
+    // A record that cannot be evaluated lets nobody pass; and each way to spoil it ends in the same.
+    ("SPF102", "SPF117", Link::SharedScope),
+    ("SPF103", "SPF117", Link::SharedScope),
+    ("SPF104", "SPF117", Link::SharedScope),
+    ("SPF106", "SPF117", Link::SharedScope),
+    ("SPF107", "SPF117", Link::SharedScope),
+    ("SPF108", "SPF117", Link::SharedScope),
+    ("SPF112", "SPF117", Link::SharedScope),
+    // Records that lead back to themselves cost without end.
+    ("SPF108", "SPF104", Link::SharedScope),
+    // A mail that nothing vouches for: what is wrong with its signature, or that there is none.
+    ("MAIL102", "MAIL108", Link::SharedScope),
+    ("MAIL103", "MAIL108", Link::SharedScope),
+    ("MAIL106", "MAIL108", Link::SharedScope),
+    ("MAIL101", "MAIL108", Link::SharedScope),
+    ("MAIL104", "MAIL108", Link::SharedScope),
+    ("MAIL102", "MAIL109", Link::SharedScope),
+    ("MAIL103", "MAIL109", Link::SharedScope),
+    ("MAIL106", "MAIL109", Link::SharedScope),
+    ("MAIL101", "MAIL109", Link::SharedScope),
+    ("MAIL104", "MAIL109", Link::SharedScope),
 ];
 
 /// The codes that could explain one of these findings.

@@ -3,17 +3,23 @@
 mod abuse;
 mod auth;
 mod conf;
+mod dane;
+mod dkim;
+mod dmarc;
 mod fw;
 mod host;
 mod id;
 mod list;
 mod look;
+mod mail;
 mod mbox;
 mod mx;
 mod port;
 mod route;
 mod smtp;
 mod sock;
+mod spf;
+mod sts;
 mod tls;
 
 use crate::rule::Rule;
@@ -40,6 +46,27 @@ catalogue! {
     conf::signer_not_wired,
     conf::rewrite_after_signing,
     conf::policy_without_effect,
+    dane::tlsa_ineffective,
+    dane::tlsa_mismatch,
+    dane::tlsa_bad_usage,
+    dane::tlsa_without_starttls,
+    dkim::selector_unknown,
+    dkim::key_missing,
+    dkim::key_revoked,
+    dkim::key_invalid,
+    dkim::key_too_short,
+    dkim::key_1024,
+    dkim::test_mode,
+    dkim::key_mismatch,
+    dmarc::missing,
+    dmarc::multiple,
+    dmarc::syntax,
+    dmarc::policy_none,
+    dmarc::no_rua,
+    dmarc::rua_invalid,
+    dmarc::rua_unauthorised,
+    dmarc::subdomain_weaker,
+    dmarc::walk_differs,
     fw::egress_blocked_here,
     fw::ingress_blocked_here,
     fw::destination_not_listening,
@@ -75,9 +102,18 @@ catalogue! {
     look::tarpit,
     look::vantage_differs,
     look::collector_failed,
+    mail::unsigned,
+    mail::body_hash,
+    mail::signature_bad,
+    mail::dkim_unaligned,
+    mail::sig_weak,
+    mail::dmarc_fail,
+    mail::dmarc_one_leg,
     mbox::imap_clear_login,
     mbox::pop3_clear_login,
     mbox::sieve_clear_login,
+    mbox::srv_missing,
+    mbox::srv_wrong,
     mbox::greeting_bad,
     mx::missing_implicit,
     mx::no_mail_target,
@@ -131,6 +167,27 @@ catalogue! {
     sock::listener_family_missing,
     sock::helper_service_down,
     sock::sockets_leaking,
+    spf::missing,
+    spf::multiple,
+    spf::syntax,
+    spf::lookups_exceeded,
+    spf::voids_exceeded,
+    spf::include_no_record,
+    spf::includes_itself,
+    spf::pass_all,
+    spf::no_default,
+    spf::ptr_used,
+    spf::mx_over_ten,
+    spf::own_host_fails,
+    spf::macros,
+    sts::absent,
+    sts::record_invalid,
+    sts::policy_unreachable,
+    sts::policy_invalid,
+    sts::mx_uncovered,
+    sts::mx_cert_fails,
+    sts::tlsrpt_absent,
+    sts::tlsrpt_invalid,
     tls::not_offered,
     tls::handshake_fails,
     tls::cert_expired,
