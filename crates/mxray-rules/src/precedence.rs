@@ -108,6 +108,8 @@ pub const LINKS: &[(&str, &str, Link)] = &[
     ("ROUTE104", "ID101", Link::SharedScope),
     ("ROUTE104", "ID102", Link::SharedScope),
     ("ROUTE104", "LIST101", Link::SharedScope),
+    ("ROUTE104", "SPF117", Link::SharedScope),
+    ("ID108", "SPF117", Link::SharedScope),
     ("ID108", "ID101", Link::SharedScope),
     ("ID108", "ID102", Link::SharedScope),
     // The kernel takes another address where the configured one is missing.

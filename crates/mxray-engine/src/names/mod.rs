@@ -15,6 +15,8 @@ mod route;
 mod transport;
 mod zone;
 
+pub use listings::listing;
+
 use mxray_model::evidence::published::{Domain, DomainWhy, Listing, Names, SenderAddress};
 use mxray_model::evidence::{DnsOutcome, Evidence, Lookup, Part, PartOutcome};
 use mxray_model::{Blind, Seen, Unseen};
