@@ -108,6 +108,8 @@ pub const LINKS: &[(&str, &str, Link)] = &[
     ("ROUTE104", "ID101", Link::SharedScope),
     ("ROUTE104", "ID102", Link::SharedScope),
     ("ROUTE104", "LIST101", Link::SharedScope),
+    ("ROUTE104", "SPF117", Link::SharedScope),
+    ("ID108", "SPF117", Link::SharedScope),
     ("ID108", "ID101", Link::SharedScope),
     ("ID108", "ID102", Link::SharedScope),
     // The kernel takes another address where the configured one is missing.
@@ -349,6 +351,8 @@ pub const LINKS: &[(&str, &str, Link)] = &[
     ("TLS108", "TLS109", Link::SharedScope),
     // Mail leaves from another address than it is meant to.
     ("ROUTE105", "SPF117", Link::SharedScope),
+    ("ROUTE104", "SPF117", Link::SharedScope),
+    ("ID108", "SPF117", Link::SharedScope),
     // A record that cannot be evaluated lets nobody pass; and each way to spoil it ends in the same.
     ("SPF102", "SPF117", Link::SharedScope),
     ("SPF103", "SPF117", Link::SharedScope),

@@ -15,6 +15,10 @@ use mxray_model::{Blind, Seen};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+#[cfg(test)]
+#[path = "dane_tests.rs"]
+mod tests;
+
 /// Where mail between servers goes.
 const SMTP: u16 = 25;
 /// Most addresses of one host that are told.
