@@ -65,6 +65,18 @@ fn verdict(screen: &mut Screen<'_>, report: &Report) -> io::Result<()> {
     screen.prose("", &[Piece::new(style, &word), Piece::new(Style::Bold, &report.summary)])
 }
 
+/// Findings one after the other, each with its reasons and its steps: for what is no report.
+pub fn findings(screen: &mut Screen<'_>, all: &[Finding]) -> io::Result<()> {
+    for (number, finding) in (1..).zip(all) {
+        screen.blank()?;
+        headline(screen, &format!("{number}. "), finding)?;
+        body(screen, finding)?;
+        fixes(screen, finding)?;
+        move_and_references(screen, finding)?;
+    }
+    Ok(())
+}
+
 /// `1. CRITICAL SOCK101 listener-missing, service smtp/inet`, and the summary below it.
 fn headline(screen: &mut Screen<'_>, first: &str, finding: &Finding) -> io::Result<()> {
     let severity = finding.severity.as_str().to_uppercase();

@@ -31,6 +31,7 @@ mod transport;
 mod unprivileged;
 mod view;
 mod words;
+mod zones;
 
 #[cfg(test)]
 mod pages;

@@ -20,7 +20,8 @@ pub const NEAREST_FIRST: &[&str] = &[
     "CONF104", "CONF108", "CONF109", "CONF107", "CONF110", // files and sockets that a switch names
     "ROUTE102", "ROUTE101", "ROUTE103", "ROUTE105", // nothing can leave, or not from there
     "ROUTE104", "ID108", // it leaves from the wrong address
-    "HOST104", "HOST105", "HOST107", "LOOK001", // nobody says where to
+    "HOST104", "HOST105", "HOST107", "LOOK001", "LOOK003", "LOOK004", // nobody says where to
+    "DNS101", "DANE102", "DANE108", "DNS107", "DNS106", "DNS103", "DNS104", "LOOK002", "DANE101", // or nobody can be believed
     "MX106", "MX103", "MX104", "MX105", "MX108", "MX109", "MX110", "MX102", "MX107",
     "MX101",   // DNS says where to, and wrongly
     "CONF102", // it can leave, and is handed to the wrong host
@@ -107,6 +108,8 @@ pub const LINKS: &[(&str, &str, Link)] = &[
     ("ROUTE104", "ID101", Link::SharedScope),
     ("ROUTE104", "ID102", Link::SharedScope),
     ("ROUTE104", "LIST101", Link::SharedScope),
+    ("ROUTE104", "SPF117", Link::SharedScope),
+    ("ID108", "SPF117", Link::SharedScope),
     ("ID108", "ID101", Link::SharedScope),
     ("ID108", "ID102", Link::SharedScope),
     // The kernel takes another address where the configured one is missing.
@@ -224,6 +227,24 @@ pub const LINKS: &[(&str, &str, Link)] = &[
     ("ROUTE103", "HOST105", Link::SharedScope),
     // Whoever asks the dead gets no answer.
     ("HOST104", "LOOK001", Link::SharedScope),
+    ("HOST104", "LOOK002", Link::SharedScope),
+    // A domain that is not there has no way for mail; one whose signatures do not hold has no answers.
+    ("DNS101", "MX102", Link::SharedScope),
+    ("DANE102", "LOOK002", Link::SharedScope),
+    ("DANE102", "DANE108", Link::SharedScope),
+    ("DANE108", "LOOK002", Link::SharedScope),
+    ("DNS103", "LOOK002", Link::SharedScope),
+    // A damaged record, one that a wildcard stands for, and an alias that leads nowhere are what readers stumble over.
+    ("DNS107", "SPF101", Link::SharedScope),
+    ("DNS107", "SPF103", Link::SharedScope),
+    ("DNS107", "SPF117", Link::SharedScope),
+    ("DNS107", "DKIM104", Link::SharedScope),
+    ("DNS107", "DMARC101", Link::SharedScope),
+    ("DNS107", "DMARC103", Link::SharedScope),
+    ("DNS104", "DMARC101", Link::SharedScope),
+    ("DNS104", "DMARC103", Link::SharedScope),
+    ("DNS106", "DKIM102", Link::SharedScope),
+    ("DNS106", "DMARC101", Link::SharedScope),
     ("HOST105", "LOOK001", Link::SharedScope),
     ("HOST104", "CONF102", Link::SharedScope),
     // No server, no listeners.
@@ -330,6 +351,8 @@ pub const LINKS: &[(&str, &str, Link)] = &[
     ("TLS108", "TLS109", Link::SharedScope),
     // Mail leaves from another address than it is meant to.
     ("ROUTE105", "SPF117", Link::SharedScope),
+    ("ROUTE104", "SPF117", Link::SharedScope),
+    ("ID108", "SPF117", Link::SharedScope),
     // A record that cannot be evaluated lets nobody pass; and each way to spoil it ends in the same.
     ("SPF102", "SPF117", Link::SharedScope),
     ("SPF103", "SPF117", Link::SharedScope),

@@ -1,7 +1,6 @@
 //! Fills what a domain publishes for the authentication of its mail: SPF, the keys of known selectors, DMARC, BIMI.
 //!
-//! A selector is asked for because somebody named it: the operator, a mail, or the configuration of a signer of this host.
-//! None is guessed. What must not live here: what a record means (`mxray-auth`), and whether it is well (rules).
+//! Which selectors are asked for stands in `plan.rs`: somebody named each of them, and none is guessed. What must not live here: what a record means (`mxray-auth`), and whether it is well (rules).
 
 use super::Context;
 use mxray_auth::ask::Kind;
@@ -10,31 +9,20 @@ use mxray_auth::route::MailRouter;
 use mxray_auth::spf::SpfSurveyor;
 use mxray_auth::{dkim, transport};
 use mxray_model::evidence::published::{
-    BimiRecord, DkimKey, DmarcDiscovery, DmarcTarget, Domain, DomainWhy, MailRoute, MailRouting, Selector,
-    SelectorFrom, SpfProblem, SpfSurvey,
+    BimiRecord, DkimKey, DmarcDiscovery, DmarcTarget, Domain, MailRoute, MailRouting, Selector, SpfProblem, SpfSurvey,
 };
-use mxray_model::evidence::{Evidence, Lookup, RecordData};
+use mxray_model::evidence::{Lookup, RecordData};
 use mxray_model::{Blind, Seen};
 use std::collections::{BTreeMap, BTreeSet};
 use std::thread;
 
 /// Keys under one name: more are not judged. One is right; verifiers try a few.
 const KEYS_MAX: usize = 8;
-/// Selectors of one domain.
-const SELECTORS_MAX: usize = 64;
 /// Hosts of other organisations that reports go to.
 const TARGETS_MAX: usize = 16;
 
-/// How much was asked for a domain.
 pub(super) fn look(name: &str, domain: &mut Domain, context: &Context<'_>) {
-    let receives_only = !domain.why.is_empty() && domain.why.iter().all(|why| *why == DomainWhy::Receiver);
-    if receives_only {
-        let why = "mail goes there, and none of ours is written in its name";
-        (domain.spf, domain.dmarc) = (Seen::not_attempted(why), Seen::not_attempted(why));
-        (domain.report_targets, domain.bimi) = (Seen::not_attempted(why), Seen::not_attempted(why));
-        return;
-    }
-    let wanted = selectors(name, &domain.selectors, context);
+    let wanted = domain.selectors.clone();
     thread::scope(|scope| {
         let spf = scope.spawn(|| survey(name, context));
         let keys = scope.spawn(|| keys(name, wanted, context));
@@ -72,38 +60,6 @@ fn surveyed(survey: SpfSurvey) -> Seen<SpfSurvey> {
     }
     let missing = survey.flaws.iter().all(|flaw| flaw.problem == SpfProblem::Missing);
     if survey.record.is_none() && missing { Seen::Absent } else { Seen::Value(survey) }
-}
-
-/// Everybody who names a selector of this domain.
-fn selectors(name: &str, known: &BTreeMap<String, Selector>, context: &Context<'_>) -> BTreeMap<String, Selector> {
-    let mut wanted = known.clone();
-    let mut add = |selector: &str, from: SelectorFrom| {
-        let selector = selector.trim_matches('.').to_ascii_lowercase();
-        if selector.is_empty() || (wanted.len() >= SELECTORS_MAX && !wanted.contains_key(&selector)) {
-            return;
-        }
-        let keys = Seen::not_attempted("not asked");
-        wanted.entry(selector).or_insert(Selector { from: BTreeSet::new(), keys }).from.insert(from);
-    };
-    for selector in context.selectors {
-        add(selector, SelectorFrom::Asked);
-    }
-    for (software, selector) in signed_with(name, context.evidence) {
-        add(&selector, SelectorFrom::Signer { software });
-    }
-    wanted
-}
-
-/// The selectors that signers of this host sign this domain's mail with, each with its signer.
-fn signed_with(name: &str, evidence: &Evidence) -> Vec<(String, String)> {
-    let below = format!("._domainkey.{}", name.to_ascii_lowercase());
-    let mut found = Vec::new();
-    for (software, signer) in evidence.signers.value().into_iter().flatten() {
-        let used = signer.keys.values().flat_map(|key| key.names.difference(&key.idle));
-        let of_name = used.filter_map(|used| used.to_ascii_lowercase().strip_suffix(&below).map(str::to_owned));
-        found.extend(of_name.map(|selector| (software.clone(), selector)));
-    }
-    found
 }
 
 fn keys(name: &str, mut wanted: BTreeMap<String, Selector>, context: &Context<'_>) -> BTreeMap<String, Selector> {

@@ -9,9 +9,13 @@ mod dane;
 mod identity;
 mod listings;
 mod plan;
+#[cfg(test)]
+mod proposed;
 mod route;
 mod transport;
 mod zone;
+
+pub use listings::listing;
 
 use mxray_model::evidence::published::{Domain, DomainWhy, Listing, Names, SenderAddress};
 use mxray_model::evidence::{DnsOutcome, Evidence, Lookup, Part, PartOutcome};
@@ -71,8 +75,6 @@ pub(crate) struct Context<'a> {
     pub run: &'a Evaluations,
     /// What is known so far of this host: servers, signers, routes, sessions.
     pub evidence: &'a Evidence,
-    /// Selectors that the operator named.
-    pub selectors: &'a [String],
     /// Lists that are asked. Empty: none.
     pub lists: &'a [ListZone],
     /// The keys that DNSSEC begins with, as a file's text. `None`: the root's own.
@@ -179,7 +181,6 @@ impl Work {
         Context {
             run,
             evidence: &self.known,
-            selectors: &self.wish.selectors,
             lists: &self.wish.lists,
             anchors: self.wish.anchors.as_deref(),
         }
@@ -307,13 +308,7 @@ pub(crate) fn dane(
     until: Instant,
 ) -> Found {
     let run = evaluations(wish, evidence, resolver, until);
-    let context = Context {
-        run: &run,
-        evidence,
-        selectors: &wish.selectors,
-        lists: &wish.lists,
-        anchors: wish.anchors.as_deref(),
-    };
+    let context = Context { run: &run, evidence, lists: &wish.lists, anchors: wish.anchors.as_deref() };
     let mut found = Found::default();
     let held = |(name, domain): &(String, Domain)| {
         let mut domain = domain.clone();

@@ -104,7 +104,11 @@ fn own_domains(evidence: &Evidence, plan: &mut Plan) {
     for (software, signer) in evidence.signers.value().into_iter().flatten().filter(|(_, signer)| signs(signer)) {
         let why = DomainWhy::Sends { by: software.clone() };
         let listed = signer.domains.value().into_iter().flatten().map(|name| canonical(name));
-        let keys = signer.keys.values().flat_map(|key| &key.names).filter_map(|name| Some(key_name(name)?.1));
+        let keys = signer
+            .keys
+            .values()
+            .flat_map(|key| key.names.difference(&key.idle))
+            .filter_map(|name| Some(key_name(name)?.1));
         for name in listed.chain(keys) {
             own.entry(name).or_default().insert(why.clone());
         }
@@ -254,7 +258,9 @@ fn selectors(evidence: &Evidence, wish: &NamesWish, plan: &mut Plan) {
         }
     }
     for (software, signer) in evidence.signers.value().into_iter().flatten().filter(|(_, signer)| signs(signer)) {
-        for (selector, domain) in signer.keys.values().flat_map(|key| &key.names).filter_map(|name| key_name(name)) {
+        for (selector, domain) in
+            signer.keys.values().flat_map(|key| key.names.difference(&key.idle)).filter_map(|name| key_name(name))
+        {
             add(&domain, &selector, SelectorFrom::Signer { software: software.clone() });
         }
     }

@@ -274,8 +274,11 @@ fn questions(name: &str, domain: &Domain, context: &Context<'_>) -> Vec<(String,
         _ => Vec::new(),
     };
     hosts.dedup();
+    // What a sender's own resolver says of them is what counts for the sender.
+    let tlsa: Vec<String> = hosts.iter().map(|host| format!("_25._tcp.{host}")).collect();
+    let _ = each(&tlsa, |name| context.run.lookup(name, Kind::Tlsa));
+    questions.extend(tlsa.into_iter().map(|name| (name, Kind::Tlsa)));
     for host in hosts {
-        questions.push((format!("_25._tcp.{host}"), Kind::Tlsa));
         questions.push((host.clone(), Kind::A));
         questions.push((host, Kind::Aaaa));
     }

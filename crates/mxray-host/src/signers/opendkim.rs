@@ -398,6 +398,20 @@ mod tests {
     }
 
     #[test]
+    fn a_key_that_nothing_chooses_is_idle() {
+        let conf = "KeyTable file:/etc/dkim/keys\nSigningTable refile:/etc/dkim/signing\nSocket inet:8891@localhost\n";
+        let keys = "now example.org:s1:/etc/dkim/a.private\nnext example.org:s2:/etc/dkim/b.private\n";
+        let idle = |signing: &str| -> Vec<String> {
+            let files = [("/etc/opendkim.conf", conf), ("/etc/dkim/keys", keys), ("/etc/dkim/signing", signing)];
+            of(&files, &[]).keys.values().flat_map(|key| key.idle.clone()).collect()
+        };
+        assert_eq!(idle("*@example.org now\n"), ["s2._domainkey.example.org"]);
+        assert!(idle("*@example.org now\n*@lists.example.org next\n").is_empty());
+        // A key by the author's domain may be any.
+        assert!(idle("*@example.org %\n").is_empty());
+    }
+
+    #[test]
     fn without_keys_or_in_mode_v_it_verifies_only() {
         let signer = of(&[("/etc/opendkim.conf", "Socket inet:8891\n")], &[]);
         assert_eq!(signer.mode, Seen::Value(SignerMode { signs: false, verifies: true }));

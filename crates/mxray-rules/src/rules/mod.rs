@@ -6,6 +6,7 @@ mod conf;
 mod dane;
 mod dkim;
 mod dmarc;
+mod dns;
 mod fw;
 mod host;
 mod id;
@@ -46,6 +47,14 @@ catalogue! {
     conf::signer_not_wired,
     conf::rewrite_after_signing,
     conf::policy_without_effect,
+    dane::dnssec_unsigned,
+    dane::dnssec_bogus,
+    dane::tlsa_lookup_fails,
+    dns::domain_nxdomain,
+    dns::ns_lame,
+    dns::wildcard_mail_name,
+    dns::dangling_alias,
+    dns::txt_damaged,
     dane::tlsa_ineffective,
     dane::tlsa_mismatch,
     dane::tlsa_bad_usage,
@@ -96,6 +105,9 @@ catalogue! {
     list::refused,
     list::unhealthy,
     look::dns_timeout,
+    look::dns_servfail,
+    look::resolver_rewrites,
+    look::resolver_not_validating,
     look::egress_25_blocked,
     look::probe_refused,
     look::rate_limited,

@@ -1,7 +1,10 @@
-//! DANE (RFC 7672): whether TLSA records have an effect, can be used, and match what the servers present.
+//! DNSSEC, and DANE (RFC 7672): whether chains of trust hold; whether TLSA records have an effect, can be used, and match what the servers present.
 
+pub mod dnssec_bogus;
+pub mod dnssec_unsigned;
 pub mod tlsa_bad_usage;
 pub mod tlsa_ineffective;
+pub mod tlsa_lookup_fails;
 pub mod tlsa_mismatch;
 pub mod tlsa_without_starttls;
 
