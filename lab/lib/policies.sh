@@ -46,5 +46,5 @@ with_policies() {
     zones_serve
 }
 
-# signed_answer NAME TYPE: signatures come along with the answer.
-signed_answer() { dig +dnssec +time=2 +tries=1 @127.0.0.1 "$1" "$2" | grep -q RRSIG; }
+# has_signatures NAME TYPE: signatures come along with the answer.
+has_signatures() { dig +dnssec +time=2 +tries=1 @127.0.0.1 "$1" "$2" | grep -q RRSIG; }
