@@ -28,6 +28,7 @@ NOBODY6=2001:db8:51::99
 . $LAB/tls.sh
 . $LAB/neighbours.sh
 . $LAB/zones.sh
+. $LAB/policies.sh
 
 # until_true SECONDS COMMAND…: waits until the command succeeds.
 until_true() {

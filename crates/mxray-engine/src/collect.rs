@@ -134,7 +134,7 @@ fn everything(options: &Options, progress: Progress<'_>) -> Evidence {
     join_servers(&mut evidence, servers, &first, &owners, &table);
     evidence.addresses = flat(parts.wait(addresses));
     let sent = kernel::sent();
-    let resolver = resolvers::of(&evidence.resolver, &options.name_servers);
+    let resolver = resolvers::of(&evidence.resolver, options);
     let sessions = start_sessions(&mut parts, &evidence, options, &resolver);
     let held = sessions.is_some();
     evidence.baseline = compare(&mut parts, &evidence, &options.baseline);

@@ -40,7 +40,7 @@ pub(crate) fn collect(options: &Options, progress: Progress<'_>) -> Evidence {
     evidence.vantage = parts.wait(vantage).unwrap_or_else(|blind| vantage::without_files(&blind));
     let asked: Vec<String> = options.names.iter().flat_map(|wish| wish.domains.iter().cloned()).collect();
     evidence.signers = signers_of(flat(parts.wait(signers)), &asked);
-    let resolver = resolvers::of(&evidence.resolver, &options.name_servers);
+    let resolver = resolvers::of(&evidence.resolver, options);
     let names = Asked::start(&mut parts, &evidence, options, &resolver);
     let sessions = start_sessions(&mut parts, &evidence, options, &resolver);
     join_sessions(&mut parts, &mut evidence, sessions);

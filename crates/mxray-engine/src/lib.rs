@@ -21,7 +21,7 @@ mod thin;
 
 pub use collect::{Options, Scope, collect};
 pub use judge::judge;
-pub use names::{NamesWish, Signed};
+pub use names::{NamesWish, Signed, listing};
 pub use parts::{Progress, is_part_of_an_examination};
 pub use sessions::{Sessions, Target};
 

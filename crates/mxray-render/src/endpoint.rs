@@ -6,8 +6,8 @@
 use crate::capabilities;
 use crate::screen::{Piece, Screen, Style};
 use mxray_model::evidence::{
-    Certificate, CertificateProblem, Conduct, DialOutcome, ExaminedAddress, ExaminedEndpoint, Phase, PhaseTime,
-    Purpose, Session, StarttlsFacts, TlsEnding, TlsFacts, TlsMode,
+    Certificate, Conduct, DialOutcome, ExaminedAddress, ExaminedEndpoint, Phase, PhaseTime, Purpose, Session,
+    StarttlsFacts, TlsEnding, TlsFacts, TlsMode,
 };
 use mxray_model::session::{
     AuthAttempt, Ending, Extension, MailboxProtocol, MailboxSession, Mark, Reply, SmtpSession, TlsHelloSession,

@@ -173,8 +173,9 @@ fn fix_step(screen: &mut Screen<'_>, number: usize, step: &Fix) -> io::Result<()
         }
     }
     for record in &step.records {
-        let text = format!("{} {} {}", record.name, record.kind, record.value);
-        screen.verbatim(COMMAND_INDENT, Style::Code, &text)?;
+        screen.verbatim(COMMAND_INDENT, Style::Code, &record.zone_line())?;
+        let form = format!("(name {}, type {}, value {})", record.name, record.kind, record.form_value());
+        screen.verbatim(COMMAND_INDENT, Style::Faint, &form)?;
     }
     for command in &step.commands {
         screen.verbatim(COMMAND_INDENT, Style::Code, command)?;

@@ -16,7 +16,9 @@ mod logins;
 mod others_dates;
 mod outside;
 mod place;
+mod policies;
 mod precedence;
+mod prepared;
 mod published;
 mod reach;
 mod replies;
@@ -29,6 +31,7 @@ mod transport;
 mod unprivileged;
 mod view;
 mod words;
+mod zones;
 
 #[cfg(test)]
 mod pages;

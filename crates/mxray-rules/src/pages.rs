@@ -272,14 +272,13 @@ fn t50_records_of_fixes_are_read_back() {
     let mut count = 0;
     for rule in catalogue() {
         for sample in samples(rule) {
-            let judged = examine(&evidence(sample.patch.clone()));
-            for fix in own_fixes(rule, &judged) {
+            for finding in rule.judge(&evidence(sample.patch)).findings {
                 let at = format!("{} / {}", rule.code, sample.title);
-                count += records::read_back(fix, &at);
+                count += finding.fix.iter().map(|fix| records::read_back(fix, &at)).sum::<usize>();
             }
         }
     }
-    assert!(count > 20, "{count}");
+    assert!(count >= 10, "{count}");
 }
 
 mod records {

@@ -20,7 +20,8 @@ pub const NEAREST_FIRST: &[&str] = &[
     "CONF104", "CONF108", "CONF109", "CONF107", "CONF110", // files and sockets that a switch names
     "ROUTE102", "ROUTE101", "ROUTE103", "ROUTE105", // nothing can leave, or not from there
     "ROUTE104", "ID108", // it leaves from the wrong address
-    "HOST104", "HOST105", "HOST107", "LOOK001", // nobody says where to
+    "HOST104", "HOST105", "HOST107", "LOOK001", "LOOK003", "LOOK004", // nobody says where to
+    "DNS101", "DANE102", "DANE108", "DNS107", "DNS106", "DNS103", "DNS104", "LOOK002", "DANE101", // or nobody can be believed
     "MX106", "MX103", "MX104", "MX105", "MX108", "MX109", "MX110", "MX102", "MX107",
     "MX101",   // DNS says where to, and wrongly
     "CONF102", // it can leave, and is handed to the wrong host
@@ -36,10 +37,14 @@ pub const NEAREST_FIRST: &[&str] = &[
     "PORT110", // what comes is taken elsewhere
     "SOCK102", "SOCK113", "SOCK105", "SOCK114", "SOCK108", "SOCK101", "PORT105", "PORT107", "PORT112", "SOCK103",
     "PORT108", "SOCK104", "SOCK107", "HOST108",
+    // What is published for the way, beside what the servers do.
+    "STS102", "STS104", "STS103", "STS105", "DANE106", "DANE105",
     // What a session showed: who stands in the way, what serves, who can log in, the rest.
-    "LOOK006", "LOOK007", "SMTP111", "ABUSE103", "SMTP101", "MBOX107", "SMTP103", "LOOK009", "TLS101", "TLS102",
-    "TLS103", "TLS106", "TLS105", "TLS108", "TLS109", "TLS104", "AUTH108", "AUTH106", "AUTH101", "AUTH107", "AUTH103",
-    "MBOX101", "MBOX102", "MBOX103", "SMTP108", "SMTP107", "SMTP109", "SMTP102", "LOOK008", "LOOK010",
+    "LOOK006", "LOOK007", "SMTP111", "ABUSE103", "SMTP101", "MBOX107", "SMTP103", "LOOK009", "DANE109", "TLS101",
+    "TLS102", "TLS103", "TLS106", "TLS105", "TLS108", "TLS109", "TLS104", "AUTH108", "AUTH106", "AUTH101", "AUTH107",
+    "AUTH103", "MBOX101", "MBOX102", "MBOX103", "SMTP108", "SMTP107", "SMTP109", "SMTP102", "LOOK008", "LOOK010",
+    // What a policy promises and a server does not keep; what leads users to a server that is not there.
+    "STS106", "MBOX105", "DANE104", "STS110", "STS101", "STS109", "MBOX104",
     // What names say of our mail: keys and records first, then what becomes of mail by them.
     "DKIM110", "DKIM102", "DKIM103", "DKIM104", "DKIM105", "SPF102", "SPF103", "SPF108", "SPF107", "SPF104", "SPF106",
     "SPF112", "SPF101", "SPF117", "SPF109", "SPF110", "SPF111", "SPF119", "DMARC102", "DMARC103", "DMARC101",
@@ -103,6 +108,8 @@ pub const LINKS: &[(&str, &str, Link)] = &[
     ("ROUTE104", "ID101", Link::SharedScope),
     ("ROUTE104", "ID102", Link::SharedScope),
     ("ROUTE104", "LIST101", Link::SharedScope),
+    ("ROUTE104", "SPF117", Link::SharedScope),
+    ("ID108", "SPF117", Link::SharedScope),
     ("ID108", "ID101", Link::SharedScope),
     ("ID108", "ID102", Link::SharedScope),
     // The kernel takes another address where the configured one is missing.
@@ -220,6 +227,24 @@ pub const LINKS: &[(&str, &str, Link)] = &[
     ("ROUTE103", "HOST105", Link::SharedScope),
     // Whoever asks the dead gets no answer.
     ("HOST104", "LOOK001", Link::SharedScope),
+    ("HOST104", "LOOK002", Link::SharedScope),
+    // A domain that is not there has no way for mail; one whose signatures do not hold has no answers.
+    ("DNS101", "MX102", Link::SharedScope),
+    ("DANE102", "LOOK002", Link::SharedScope),
+    ("DANE102", "DANE108", Link::SharedScope),
+    ("DANE108", "LOOK002", Link::SharedScope),
+    ("DNS103", "LOOK002", Link::SharedScope),
+    // A damaged record, one that a wildcard stands for, and an alias that leads nowhere are what readers stumble over.
+    ("DNS107", "SPF101", Link::SharedScope),
+    ("DNS107", "SPF103", Link::SharedScope),
+    ("DNS107", "SPF117", Link::SharedScope),
+    ("DNS107", "DKIM104", Link::SharedScope),
+    ("DNS107", "DMARC101", Link::SharedScope),
+    ("DNS107", "DMARC103", Link::SharedScope),
+    ("DNS104", "DMARC101", Link::SharedScope),
+    ("DNS104", "DMARC103", Link::SharedScope),
+    ("DNS106", "DKIM102", Link::SharedScope),
+    ("DNS106", "DMARC101", Link::SharedScope),
     ("HOST105", "LOOK001", Link::SharedScope),
     ("HOST104", "CONF102", Link::SharedScope),
     // No server, no listeners.
@@ -286,6 +311,32 @@ pub const LINKS: &[(&str, &str, Link)] = &[
     // Taken away on the path.
     ("SMTP111", "TLS101", Link::SharedScope),
     ("SMTP111", "TLS102", Link::SharedScope),
+    // TLSA records make of missing TLS what stops mail.
+    ("DANE109", "TLS101", Link::SharedScope),
+    ("CONF104", "DANE109", Link::SharedScope),
+    ("PORT101", "DANE109", Link::SharedScope),
+    ("SMTP111", "DANE109", Link::SharedScope),
+    // What a policy promises, and why it is not kept.
+    ("CONF104", "STS106", Link::SharedScope),
+    ("HOST103", "STS106", Link::SharedScope),
+    ("SMTP111", "STS106", Link::SharedScope),
+    ("DANE109", "STS106", Link::SharedScope),
+    ("TLS101", "STS106", Link::SharedScope),
+    ("TLS102", "STS106", Link::SharedScope),
+    ("TLS103", "STS106", Link::SharedScope),
+    ("TLS105", "STS106", Link::SharedScope),
+    ("TLS106", "STS106", Link::SharedScope),
+    // Users' programs are led to a service that is not there, or not as it should be.
+    ("PORT101", "MBOX105", Link::SharedScope),
+    ("CONF101", "MBOX105", Link::SharedScope),
+    ("CONF103", "MBOX105", Link::SharedScope),
+    ("FW106", "MBOX105", Link::SharedScope),
+    ("SOCK112", "MBOX105", Link::SharedScope),
+    ("SOCK102", "MBOX105", Link::SharedScope),
+    ("SOCK101", "MBOX105", Link::SharedScope),
+    ("TLS103", "MBOX105", Link::SharedScope),
+    ("TLS105", "MBOX105", Link::SharedScope),
+    ("TLS106", "MBOX105", Link::SharedScope),
     // Without TLS passwords are offered in clear, or logins not at all.
     ("TLS101", "AUTH108", Link::SharedScope),
     ("TLS101", "AUTH101", Link::SharedScope),

@@ -26,6 +26,10 @@ pub struct Routed<'a> {
 /// All domains whose way is known; of the others the rule cannot tell.
 pub fn routed<'a>(evidence: &'a Evidence, rule: &Rule, judgement: &mut Judgement) -> Vec<Routed<'a>> {
     let mut found = Vec::new();
+    if evidence.names.domains.is_empty() {
+        let why = "no domain was looked at".to_owned();
+        judgement.blind(rule, &Blind::Elsewhere { why, look: "mxray domain NAME".to_owned() });
+    }
     for (name, domain) in &evidence.names.domains {
         match &domain.route {
             Seen::Value(MailRouting { route: MailRoute::Unknown { why }, .. }) => {
@@ -208,17 +212,19 @@ pub struct Sender<'a> {
     pub sender: &'a SenderAddress,
 }
 
-/// Public addresses from which mail goes straight to receivers. Behind a smarthost it is the smarthost that they see, and
-/// behind a router that translates it is an address that this host does not know.
-pub fn senders(evidence: &Evidence) -> Vec<Sender<'_>> {
-    let all = evidence.names.senders.iter().filter(|(_, sender)| is_direct(evidence, sender));
-    all.filter_map(|(text, sender)| Some(Sender { text, address: text.parse().ok()?, sender }))
-        .filter(|sender| evidence.declared.is_public(sender.address))
-        .collect()
-}
-
-/// What a rule says of the addresses that are not judged.
-pub fn hidden(evidence: &Evidence, rule: &Rule, judgement: &mut Judgement) {
+/// Public addresses from which mail goes straight to receivers; of the others the rule says why they are not judged.
+pub fn judged<'a>(evidence: &'a Evidence, rule: &Rule, judgement: &mut Judgement) -> Vec<Sender<'a>> {
+    if evidence.names.senders.is_empty() {
+        let servers = evidence.servers.value();
+        let mut sending = servers.into_iter().flatten().filter(|(_, server)| server.enabled && sends_directly(server));
+        // Without a server that sends by itself there is no address to ask about.
+        if servers.is_none() || sending.next().is_some() {
+            let why = "no public address that mail leaves from is known".to_owned();
+            let look = "mxray domain DOMAIN --ip PUBLIC-ADDRESS".to_owned();
+            judgement.blind(rule, &Blind::Elsewhere { why, look });
+        }
+        return Vec::new();
+    }
     let private = evidence.names.senders.iter().filter(|(_, sender)| is_direct(evidence, sender));
     let private = private.filter_map(|(text, _)| text.parse::<IpAddr>().ok());
     for address in private.filter(|address| !evidence.declared.is_public(*address)) {
@@ -227,6 +233,16 @@ pub fn hidden(evidence: &Evidence, rule: &Rule, judgement: &mut Judgement) {
         let look = "mxray domain DOMAIN --ip PUBLIC-ADDRESS".to_owned();
         judgement.blind(rule, &Blind::Elsewhere { why, look });
     }
+    senders(evidence)
+}
+
+/// Public addresses from which mail goes straight to receivers. Behind a smarthost it is the smarthost that they see, and
+/// behind a router that translates it is an address that this host does not know.
+pub fn senders(evidence: &Evidence) -> Vec<Sender<'_>> {
+    let all = evidence.names.senders.iter().filter(|(_, sender)| is_direct(evidence, sender));
+    all.filter_map(|(text, sender)| Some(Sender { text, address: text.parse().ok()?, sender }))
+        .filter(|sender| evidence.declared.is_public(sender.address))
+        .collect()
 }
 
 fn is_direct(evidence: &Evidence, sender: &SenderAddress) -> bool {

@@ -108,6 +108,10 @@ pub struct DomainArgs {
     #[arg(long, conflicts_with_all = ["spf", "mail"])]
     pub no_lists: bool,
 
+    /// Ask the own servers of each zone, which the name server finds, instead of what it remembers
+    #[arg(long, conflicts_with_all = ["spf", "mail"])]
+    pub authoritative: bool,
+
     /// Above the report: SPF's ledger, the walk of DMARC, the chain of DNSSEC, and each record with its server and TTL
     #[arg(long, conflicts_with_all = ["spf", "mail"])]
     pub trace: bool,

@@ -122,17 +122,9 @@ fn code(rows: &[ListRow], level: Option<Severity>) -> u8 {
     }
 }
 
-/// How much a listing weighs: by what receivers do with the list. `None`: it is no listing, or a good one.
+/// How much a listing weighs, as the rules have it. `None`: it is no listing, or a good one.
 pub fn severity(row: &ListRow) -> Option<Severity> {
-    match (&row.state, row.allow) {
-        (ListState::Listed, false) => Some(match (row.netblock, row.policy, row.tier) {
-            (true, ..) => Severity::Notice,
-            (_, true, _) => Severity::Warning,
-            (_, _, 1) => Severity::Error,
-            _ => Severity::Notice,
-        }),
-        _ => None,
-    }
+    mxray_rules::listing_severity(&mxray_engine::listing(row.clone()))
 }
 
 fn subjects(texts: &[String]) -> Result<Vec<Listable>, String> {

@@ -86,3 +86,22 @@ pub fn judges(packet: &[u8], name: &str, kind: Kind, anchors: &str, now_s: i64) 
     }
     None
 }
+
+/// For the fuzzer: takes the NSEC and NSEC3 records of bytes as if they were signed, and asks them all that can be asked. Says
+/// how much they prove of a name at once.
+#[doc(hidden)]
+pub fn denies(packet: &[u8], zone: &str, name: &str) -> Option<[bool; 4]> {
+    let message = wire::Message::read(packet)?;
+    let (zone, name) = (wire::Name::read(zone)?, wire::Name::read(name)?);
+    let mut proofs = denial::Proofs { zone, ..denial::Proofs::default() };
+    for record in message.answers.iter().chain(&message.authorities) {
+        let _ = proofs.add(&record.owner, record.kind, &record.data);
+    }
+    let labels = name.labels().len().saturating_sub(1);
+    Some([
+        proofs.no_data(&name, 1).is_some(),
+        proofs.no_name(&name).is_some(),
+        proofs.no_nearer(&name, labels).is_some(),
+        proofs.below(&name).is_some(),
+    ])
+}

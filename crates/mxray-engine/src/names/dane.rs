@@ -6,7 +6,7 @@
 use super::Context;
 use mxray_auth::ask::Kind;
 use mxray_auth::transport::{Dane, dane as judge};
-use mxray_model::evidence::published::{DaneResult, DaneVerdict, Domain, MailHost};
+use mxray_model::evidence::published::{DaneResult, DaneVerdict, Domain, MailHost, SecurityChain, SecurityState};
 use mxray_model::evidence::{
     DnsOutcome, Evidence, ExaminedAddress, ExaminedEndpoint, Lookup, PresentedCertificate, SessionProtocol, TlsEnding,
 };
@@ -14,6 +14,10 @@ use mxray_model::session::KeyKind;
 use mxray_model::{Blind, Seen};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+
+#[cfg(test)]
+#[path = "dane_tests.rs"]
+mod tests;
 
 /// Where mail between servers goes.
 const SMTP: u16 = 25;
@@ -67,7 +71,7 @@ fn one(
 ) -> DaneVerdict {
     let host_secure = address_security(domain, &host.name, address.is_ipv4());
     let now_s = evidence.clock.now_s.value().copied().unwrap_or_default();
-    let tlsa = format!("TLSA {}", lookup.name);
+    let tlsa = Lookup::key(Kind::Tlsa.as_str(), &lookup.name);
     let mut verdict = judge(&Dane {
         lookup,
         mx_secure: mx_security(domain, name),
@@ -89,9 +93,11 @@ fn one(
         verdict.result = DaneResult::Unknown;
         verdict.reason = format!("the chain was presented to a client that asked for {other}");
     }
-    if is_bogus(domain, &tlsa) && !matches!(lookup.outcome, DnsOutcome::NotAsked(_)) {
+    let questions = [format!("MX {name}"), address_key(&host.name, address.is_ipv4()), tlsa];
+    let asked = !matches!(lookup.outcome, DnsOutcome::NotAsked(_) | DnsOutcome::NoAnswer { .. });
+    if asked && let Some(bogus) = questions.iter().find(|key| is_bogus(domain, key)) {
         verdict.result = DaneResult::LookupFails;
-        verdict.reason = "the signatures of the TLSA records do not hold".to_owned();
+        verdict.reason = format!("the signatures of {bogus} do not hold");
     }
     verdict
 }
@@ -174,14 +180,30 @@ fn mx_security(domain: &Domain, name: &str) -> Seen<bool> {
 
 /// DNSSEC of a host's addresses of one family.
 fn address_security(domain: &Domain, host: &str, ipv4: bool) -> Seen<bool> {
-    security(domain, &format!("{} {host}", if ipv4 { Kind::A } else { Kind::Aaaa }.as_str()))
+    security(domain, &address_key(host, ipv4))
+}
+
+fn address_key(host: &str, ipv4: bool) -> String {
+    Lookup::key(if ipv4 { Kind::A } else { Kind::Aaaa }.as_str(), host)
 }
 
 /// What DNSSEC makes of one question, `TYPE name`.
-fn security(_domain: &Domain, _key: &str) -> Seen<bool> {
-    Seen::not_attempted("DNSSEC was not looked at")
+fn security(domain: &Domain, key: &str) -> Seen<bool> {
+    match walked(domain, key) {
+        Seen::Value(chain) => chain.secure(),
+        Seen::Absent => Seen::not_attempted("its signatures were not looked at"),
+        Seen::Unknown(blind) => Seen::Unknown(blind),
+    }
 }
 
-fn is_bogus(_domain: &Domain, _key: &str) -> bool {
-    false
+fn is_bogus(domain: &Domain, key: &str) -> bool {
+    walked(domain, key).value().is_some_and(|chain| chain.state == SecurityState::Bogus)
+}
+
+/// The MX records' own chain stands by itself.
+fn walked<'a>(domain: &'a Domain, key: &str) -> Seen<&'a SecurityChain> {
+    if key.starts_with("MX ") {
+        return domain.security.as_ref();
+    }
+    domain.secured.get(key).map_or(Seen::Absent, Seen::Value)
 }

@@ -51,7 +51,7 @@ fn is_written_for(domain: &Domain) -> bool {
 }
 
 /// What a row of the catalogue's driver is as evidence.
-pub(crate) fn listing(row: ListRow) -> Listing {
+pub fn listing(row: ListRow) -> Listing {
     let unhealthy = matches!(row.health, ListHealth::Unhealthy { .. });
     let refused = row.refused || matches!(row.health, ListHealth::Refused { .. });
     let listed = match row.state {
@@ -76,5 +76,66 @@ pub(crate) fn listing(row: ListRow) -> Listing {
         texts: row.texts,
         delisting: row.delisting,
         asked: row.asked,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use mxray_net::ListKind;
+
+    fn row(state: ListState, health: ListHealth) -> ListRow {
+        ListRow {
+            subject: "192.0.2.1".to_owned(),
+            kind: ListKind::Ipv4,
+            list: "x".to_owned(),
+            zone: "x.example".to_owned(),
+            allow: false,
+            tier: 1,
+            netblock: false,
+            state,
+            policy: false,
+            meanings: Vec::new(),
+            texts: Vec::new(),
+            why: Some("it says so".to_owned()),
+            refused: false,
+            asked: String::new(),
+            answers: Vec::new(),
+            health,
+            granularity: String::new(),
+            delisting: None,
+            source: String::new(),
+        }
+    }
+
+    #[test]
+    fn t30_a_list_that_refuses_or_is_dead_says_nothing() {
+        let why = || "x".to_owned();
+        let refused = listing(row(ListState::Unknown, ListHealth::Refused { why: why() }));
+        assert!(refused.refused && !refused.unhealthy && refused.listed.blind().is_some());
+        let dead = listing(row(ListState::Unknown, ListHealth::Unhealthy { why: why() }));
+        assert!(dead.unhealthy && !dead.refused && dead.listed.blind().is_some());
+        let this_one = ListRow { refused: true, ..row(ListState::Unknown, ListHealth::Healthy) };
+        assert!(listing(this_one).refused);
+        assert_eq!(listing(row(ListState::Listed, ListHealth::Healthy)).listed, Seen::Value(true));
+        assert_eq!(listing(row(ListState::NotListed, ListHealth::Healthy)).listed, Seen::Value(false));
+    }
+
+    #[test]
+    fn lists_are_asked_about_what_receivers_see() {
+        let mut evidence = Evidence::default();
+        let server = |smarthosts: serde_json::Value| {
+            serde_json::from_value(serde_json::json!({"egress": {"sends": true, "smarthosts": smarthosts}})).unwrap()
+        };
+        let sender = |server: &str| SenderAddress {
+            why: [SenderWhy::Route { server: server.to_owned() }].into(),
+            ..SenderAddress::default()
+        };
+        let relay = serde_json::json!([{"value": "[relay.example]", "setting": "relayhost", "at": null}]);
+        evidence.servers = Seen::Value(
+            [("direct".to_owned(), server(serde_json::json!([]))), ("behind".to_owned(), server(relay))].into(),
+        );
+        assert!(leaves_directly(&sender("direct"), &evidence));
+        assert!(!leaves_directly(&sender("behind"), &evidence));
     }
 }

@@ -15,6 +15,8 @@ mod route;
 mod transport;
 mod zone;
 
+pub use listings::listing;
+
 use mxray_model::evidence::published::{Domain, DomainWhy, Listing, Names, SenderAddress};
 use mxray_model::evidence::{DnsOutcome, Evidence, Lookup, Part, PartOutcome};
 use mxray_model::{Blind, Seen, Unseen};
@@ -52,6 +54,8 @@ pub struct NamesWish {
     pub anchors: Option<String>,
     /// Servers are connected to for what they publish (MTA-STS policies), not only name servers.
     pub connect: bool,
+    /// The servers of each zone are asked, not a resolver.
+    pub own_servers: bool,
     /// For all of it, from its beginning.
     pub budget: Duration,
     /// For one question.
@@ -75,8 +79,6 @@ pub(crate) struct Context<'a> {
     pub lists: &'a [ListZone],
     /// The keys that DNSSEC begins with, as a file's text. `None`: the root's own.
     pub anchors: Option<&'a str>,
-    /// Servers are connected to for what they publish (MTA-STS policies), not only name servers.
-    pub connect: bool,
 }
 
 /// What a run needs, taken out of the evidence so that the rest can go on with it.
@@ -172,12 +174,7 @@ impl Work {
     }
 
     fn evaluations(&self) -> Evaluations {
-        let run = Evaluations::new(self.resolver.clone(), self.until, self.wish.patience);
-        if !self.wish.connect {
-            return run;
-        }
-        let public = self.known.declared.public_prefixes.iter().filter_map(|text| text.parse().ok()).collect();
-        run.with_fetching(Fetching { public, ..Fetching::default() })
+        evaluations(&self.wish, &self.known, &self.resolver, self.until)
     }
 
     fn context<'a>(&'a self, run: &'a Evaluations) -> Context<'a> {
@@ -186,7 +183,6 @@ impl Work {
             evidence: &self.known,
             lists: &self.wish.lists,
             anchors: self.wish.anchors.as_deref(),
-            connect: self.wish.connect,
         }
     }
 
@@ -293,6 +289,16 @@ fn seed(name: &str, planned: &Planned) -> Domain {
     }
 }
 
+/// With web servers and services, where they may be connected to.
+fn evaluations(wish: &NamesWish, evidence: &Evidence, resolver: &Resolver, until: Instant) -> Evaluations {
+    let run = Evaluations::new(resolver.clone(), until, wish.patience);
+    if !wish.connect {
+        return run;
+    }
+    let public = evidence.declared.public_prefixes.iter().filter_map(|text| text.parse().ok()).collect();
+    run.with_fetching(Fetching { public, ..Fetching::default() })
+}
+
 /// After the sessions: holds the TLSA records of all domains against what their servers presented.
 pub(crate) fn dane(
     mut names: Names,
@@ -301,9 +307,8 @@ pub(crate) fn dane(
     resolver: &Resolver,
     until: Instant,
 ) -> Found {
-    let run = Evaluations::new(resolver.clone(), until, wish.patience);
-    let context =
-        Context { run: &run, evidence, lists: &wish.lists, anchors: wish.anchors.as_deref(), connect: wish.connect };
+    let run = evaluations(wish, evidence, resolver, until);
+    let context = Context { run: &run, evidence, lists: &wish.lists, anchors: wish.anchors.as_deref() };
     let mut found = Found::default();
     let held = |(name, domain): &(String, Domain)| {
         let mut domain = domain.clone();

@@ -132,3 +132,46 @@ fn each_part_brings_its_own_fields() {
     assert_eq!((domain.route.value(), domain.spf.is_absent()), (Some(&routing), true));
     assert_eq!(seed("xn--mnchen-3ya.example", &planned).shown.as_deref(), Some("m\u{fc}nchen.example"));
 }
+
+fn sending(hello: &str) -> Evidence {
+    let mut evidence = own("made-up.example");
+    let server = serde_json::json!({
+        "enabled": true,
+        "egress": {"sends": true, "hello": [{"value": hello, "setting": "smtp_helo_name", "at": null}]},
+    });
+    evidence.servers = Seen::Value([("postfix".to_owned(), serde_json::from_value(server).unwrap())].into());
+    let taken = |source: &str| {
+        serde_json::json!({"sent": {"matched": "default", "table": "main", "interface": "eth0", "source": source, "next_hop": null,
+            "is_gateway": false, "carrier": true, "neighbour": "absent"}})
+    };
+    let answer = serde_json::json!({"server": "postfix", "purpose": "sample", "destination": "8.97.33.1", "port": 25,
+        "configured": "", "at": null, "uid": null, "source": null, "outcome": {"value": taken("9.9.9.25")}});
+    let address = serde_json::json!({"interface": "eth0", "vrf": null, "state": "usable"});
+    let routing = serde_json::json!({
+        "answers": {"postfix 8.97.33.1": answer},
+        "addresses": {"9.9.9.25": address, "9.9.9.26": address, "10.0.0.1": address},
+    });
+    evidence.routing = Seen::Value(serde_json::from_value(routing).unwrap());
+    evidence
+}
+
+#[test]
+fn t16_the_address_that_mail_leaves_from_is_looked_at_and_spare_ones_beside_it() {
+    let server = Answering::with(3);
+    let names = found(&sending("mail.made-up.example"), &wish(), server.at).names;
+    let sender = &names.senders["9.9.9.25"];
+    assert!(sender.pointers.is_absent() && sender.confirmed.is_absent(), "{sender:?}");
+    let hello = &sender.hello["mail.made-up.example"];
+    assert!(hello.addresses.is_absent() && hello.servers.contains("postfix"), "{hello:?}");
+    // An address of an inner network is none that mail could have been meant to leave from.
+    assert_eq!(names.spares.keys().collect::<Vec<_>>(), ["9.9.9.26"]);
+}
+
+#[test]
+fn names_of_an_address_that_nobody_answers_for_are_unknown() {
+    let server = Answering::with(2);
+    let names = found(&sending("mail.made-up.example"), &wish(), server.at).names;
+    let sender = &names.senders["9.9.9.25"];
+    assert!(sender.pointers.blind().is_some() && sender.confirmed.blind().is_some(), "{sender:?}");
+    assert!(sender.hello["mail.made-up.example"].addresses.blind().is_some());
+}

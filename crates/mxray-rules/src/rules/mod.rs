@@ -3,8 +3,10 @@
 mod abuse;
 mod auth;
 mod conf;
+mod dane;
 mod dkim;
 mod dmarc;
+mod dns;
 mod fw;
 mod host;
 mod id;
@@ -18,6 +20,7 @@ mod route;
 mod smtp;
 mod sock;
 mod spf;
+mod sts;
 mod tls;
 
 use crate::rule::Rule;
@@ -44,6 +47,18 @@ catalogue! {
     conf::signer_not_wired,
     conf::rewrite_after_signing,
     conf::policy_without_effect,
+    dane::dnssec_unsigned,
+    dane::dnssec_bogus,
+    dane::tlsa_lookup_fails,
+    dns::domain_nxdomain,
+    dns::ns_lame,
+    dns::wildcard_mail_name,
+    dns::dangling_alias,
+    dns::txt_damaged,
+    dane::tlsa_ineffective,
+    dane::tlsa_mismatch,
+    dane::tlsa_bad_usage,
+    dane::tlsa_without_starttls,
     dkim::selector_unknown,
     dkim::key_missing,
     dkim::key_revoked,
@@ -90,6 +105,9 @@ catalogue! {
     list::refused,
     list::unhealthy,
     look::dns_timeout,
+    look::dns_servfail,
+    look::resolver_rewrites,
+    look::resolver_not_validating,
     look::egress_25_blocked,
     look::probe_refused,
     look::rate_limited,
@@ -106,6 +124,8 @@ catalogue! {
     mbox::imap_clear_login,
     mbox::pop3_clear_login,
     mbox::sieve_clear_login,
+    mbox::srv_missing,
+    mbox::srv_wrong,
     mbox::greeting_bad,
     mx::missing_implicit,
     mx::no_mail_target,
@@ -172,6 +192,14 @@ catalogue! {
     spf::mx_over_ten,
     spf::own_host_fails,
     spf::macros,
+    sts::absent,
+    sts::record_invalid,
+    sts::policy_unreachable,
+    sts::policy_invalid,
+    sts::mx_uncovered,
+    sts::mx_cert_fails,
+    sts::tlsrpt_absent,
+    sts::tlsrpt_invalid,
     tls::not_offered,
     tls::handshake_fails,
     tls::cert_expired,

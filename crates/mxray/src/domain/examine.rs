@@ -53,6 +53,7 @@ pub fn run(
         budget: deadline,
         patience: args.patience.unwrap_or(PATIENCE),
         connect: !args.no_connect,
+        own_servers: args.authoritative,
         ..NamesWish::default()
     };
     let target = |domain: &String| Target::Exchangers { domain: domain.clone() };

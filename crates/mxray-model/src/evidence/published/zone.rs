@@ -19,18 +19,19 @@ pub struct Zone {
 }
 
 /// What one server of a zone says of it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(default)]
 pub struct ZoneServer {
-    /// It answers for the zone itself (AA). Unknown: it did not answer, and why.
+    /// It answers for the zone itself (AA). Absent: its name has no address. Unknown: it did not answer, and why.
     pub authoritative: Seen<bool>,
     pub serial: Option<u32>,
     /// The code of its answer, `NOERROR`, `REFUSED`, where one came.
-    #[serde(default)]
     pub code: Option<String>,
     /// How long its answer took.
-    #[serde(default)]
     pub took_ms: Option<u64>,
+    /// RA: whoever answered asks others. Servers of zones seldom do; a resolver that answers in their place does.
+    pub recursive: bool,
 }
 
 /// What DNSSEC makes of an answer (RFC 4035 section 4.3).

@@ -1,8 +1,8 @@
 //! ID108: mail that leaves from another address than the one that was meant.
 
+use crate::prepared::{self, Spare};
 use crate::published::{self, Sender};
 use crate::rule::{Judgement, Rule, Said};
-use crate::rules::route::prepared::{self, Spare};
 use mxray_model::evidence::published::SpfVerdict;
 use mxray_model::{Blind, Evidence, Finding, Severity, Subject};
 
@@ -22,7 +22,7 @@ const BY_SPF: f32 = 0.9;
 
 fn check(evidence: &Evidence) -> Said {
     let mut judgement = Judgement::nothing();
-    for sender in published::senders(evidence).into_iter().filter(Sender::is_in_use) {
+    for sender in published::judged(evidence, &RULE, &mut judgement).into_iter().filter(Sender::is_in_use) {
         let spares = prepared::spares(evidence, &sender);
         let by_spf = spares.iter().find_map(|spare| Some((spare, prepared::passes_instead(&sender, spare)?)));
         if let Some((spare, domain)) = by_spf {

@@ -17,7 +17,7 @@ pub const RULE: Rule = Rule {
 
 fn check(evidence: &Evidence) -> Said {
     let mut judgement = Judgement::nothing();
-    for sender in published::senders(evidence) {
+    for sender in published::judged(evidence, &RULE, &mut judgement) {
         for (name, hello) in &sender.sender.hello {
             // What is no full name cannot be looked up at all (ID104).
             if !published::is_full(name) {

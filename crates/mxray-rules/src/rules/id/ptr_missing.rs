@@ -16,8 +16,7 @@ pub const RULE: Rule = Rule {
 
 fn check(evidence: &Evidence) -> Said {
     let mut judgement = Judgement::nothing();
-    published::hidden(evidence, &RULE, &mut judgement);
-    for sender in published::senders(evidence) {
+    for sender in published::judged(evidence, &RULE, &mut judgement) {
         match &sender.sender.pointers {
             Seen::Value(names) if names.is_empty() => judgement.find(finding(evidence, &sender)),
             Seen::Value(names) => judgement.well(format!("{} has the name {}", sender.text, names.join(", "))),

@@ -16,8 +16,7 @@ pub const RULE: Rule = Rule {
 
 fn check(evidence: &Evidence) -> Said {
     let mut judgement = Judgement::nothing();
-    published::hidden(evidence, &RULE, &mut judgement);
-    for sender in published::senders(evidence) {
+    for sender in published::judged(evidence, &RULE, &mut judgement) {
         let names = match &sender.sender.pointers {
             Seen::Value(names) if !names.is_empty() => names,
             // Without a name there is none to confirm (ID101).

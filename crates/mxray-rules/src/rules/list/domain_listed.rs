@@ -16,7 +16,7 @@ pub const RULE: Rule = Rule {
 
 fn check(evidence: &Evidence) -> Said {
     let mut judgement = Judgement::nothing();
-    for (name, entries) in super::by_subject(evidence, false) {
+    for (name, entries) in super::by_subject(evidence, false, &RULE, &mut judgement) {
         for major in [true, false] {
             super::clear(&RULE, name, &entries, major, &mut judgement);
         }

@@ -17,8 +17,7 @@ pub const RULE: Rule = Rule {
 
 fn check(evidence: &Evidence) -> Said {
     let mut judgement = Judgement::nothing();
-    crate::published::hidden(evidence, &RULE, &mut judgement);
-    for (text, entries) in super::by_subject(evidence, true) {
+    for (text, entries) in super::by_subject(evidence, true, &RULE, &mut judgement) {
         super::clear(&RULE, text, &entries, true, &mut judgement);
         let listed = super::listed(&entries, true);
         if let Some(first) = listed.first() {

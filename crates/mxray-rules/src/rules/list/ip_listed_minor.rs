@@ -15,7 +15,7 @@ pub const RULE: Rule = Rule {
 
 fn check(evidence: &Evidence) -> Said {
     let mut judgement = Judgement::nothing();
-    for (text, entries) in super::by_subject(evidence, true) {
+    for (text, entries) in super::by_subject(evidence, true, &RULE, &mut judgement) {
         super::clear(&RULE, text, &entries, false, &mut judgement);
         let listed = super::listed(&entries, false);
         if let Some(first) = listed.first() {

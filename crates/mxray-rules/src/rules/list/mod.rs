@@ -25,14 +25,27 @@ struct Entry<'a> {
 }
 
 /// What all lists say of each address, or of each domain.
-fn by_subject(evidence: &Evidence, addresses: bool) -> BTreeMap<&str, Vec<Entry<'_>>> {
+fn by_subject<'a>(
+    evidence: &'a Evidence,
+    addresses: bool,
+    rule: &Rule,
+    judgement: &mut Judgement,
+) -> BTreeMap<&'a str, Vec<Entry<'a>>> {
     let mut found: BTreeMap<&str, Vec<Entry<'_>>> = BTreeMap::new();
+    none_asked(evidence, rule, judgement);
     for (key, listing) in &evidence.names.listings {
         if listing.subject.parse::<IpAddr>().is_ok() == addresses {
             found.entry(&listing.subject).or_default().push(Entry { key, listing });
         }
     }
     found
+}
+
+fn none_asked(evidence: &Evidence, rule: &Rule, judgement: &mut Judgement) {
+    if evidence.names.listings.is_empty() {
+        let why = "no list was asked".to_owned();
+        judgement.blind(rule, &Blind::Elsewhere { why, look: "mxray lists ADDRESS".to_owned() });
+    }
 }
 
 /// An entry of a list that many receivers go by.
@@ -136,7 +149,7 @@ fn about_lists(
         let unknown = evidence.names.listings.values().find_map(|listing| listing.listed.blind());
         match (known, unknown) {
             (0, Some(blind)) => judgement.blind(rule, blind),
-            (0, None) => {}
+            (0, None) => none_asked(evidence, rule, &mut judgement),
             _ => judgement.well(well.to_owned()),
         }
         return judgement;

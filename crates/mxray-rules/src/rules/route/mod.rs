@@ -8,7 +8,6 @@ pub mod default_route_missing;
 pub mod gateway_dead;
 pub mod ipv6_path_broken;
 pub mod no_route;
-pub mod prepared;
 pub mod source_unprepared;
 
 use crate::place;

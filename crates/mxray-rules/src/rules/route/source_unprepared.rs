@@ -1,6 +1,6 @@
 //! ROUTE104: mail that leaves from an address which names were not prepared for, while another one of this host was.
 
-use super::prepared::{self, Spare};
+use crate::prepared::{self, Spare};
 use crate::published::{self, Sender};
 use crate::rule::{Judgement, Rule, Said};
 use mxray_model::{Blind, Evidence, Finding, Fix, Severity, Subject};
@@ -17,7 +17,7 @@ pub const RULE: Rule = Rule {
 
 fn check(evidence: &Evidence) -> Said {
     let mut judgement = Judgement::nothing();
-    for sender in published::senders(evidence).into_iter().filter(Sender::is_in_use) {
+    for sender in published::judged(evidence, &RULE, &mut judgement).into_iter().filter(Sender::is_in_use) {
         let nameless = sender.sender.confirmed.is_absent();
         let refused = prepared::refused(&sender);
         let spares = prepared::spares(evidence, &sender);
