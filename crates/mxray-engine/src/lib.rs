@@ -9,6 +9,7 @@ mod cut_short;
 mod filters;
 mod judge;
 mod machine;
+pub mod maillog;
 mod names;
 mod outside;
 mod parts;
