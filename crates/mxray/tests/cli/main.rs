@@ -10,6 +10,7 @@ mod dns;
 mod doctor;
 mod domain;
 mod lists;
+mod logs;
 mod mail;
 mod ports;
 mod ports_plan;
@@ -40,6 +41,7 @@ const COMMANDS: &[&[&str]] = &[
     &["ports", "diff"],
     &["domain"],
     &["lists"],
+    &["logs"],
     &["explain"],
     &["config", "check"],
     &["config", "show"],
