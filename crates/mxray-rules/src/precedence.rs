@@ -29,8 +29,8 @@ pub const NEAREST_FIRST: &[&str] = &[
     "SOCK115", // a program keeps what has ended
     "SOCK109", "SOCK110", // a limit is reached
     "PORT110", // what comes is taken elsewhere
-    "SOCK102", "SOCK113", "SOCK105", "SOCK114", "SOCK108", "SOCK101", "PORT105", "PORT107", "SOCK103", "PORT108",
-    "SOCK104", "SOCK107", "HOST108",
+    "SOCK102", "SOCK113", "SOCK105", "SOCK114", "SOCK108", "SOCK101", "PORT105", "PORT107", "PORT112", "SOCK103",
+    "PORT108", "SOCK104", "SOCK107", "HOST108",
     // What a session showed: who stands in the way, what serves, who can log in, the rest.
     "LOOK006", "LOOK007", "SMTP111", "ABUSE103", "SMTP101", "MBOX107", "SMTP103", "LOOK009", "TLS101", "TLS102",
     "TLS103", "TLS106", "TLS105", "TLS108", "TLS109", "TLS104", "AUTH108", "AUTH106", "AUTH101", "AUTH107", "AUTH103",
@@ -164,6 +164,10 @@ pub const LINKS: &[(&str, &str, Link)] = &[
     ("PORT103", "PORT104", Link::SharedScope),
     ("PORT106", "PORT107", Link::SharedScope),
     ("PORT111", "PORT104", Link::SharedScope),
+    ("PORT112", "AUTH101", Link::SharedScope),
+    ("PORT112", "AUTH107", Link::SharedScope),
+    ("PORT112", "TLS101", Link::SharedScope),
+    ("PORT112", "TLS102", Link::SharedScope),
     ("CONF101", "PORT105", Link::SharedScope),
     ("CONF103", "PORT105", Link::SharedScope),
     ("ROUTE105", "PORT105", Link::SharedScope),

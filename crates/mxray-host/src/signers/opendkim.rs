@@ -96,7 +96,7 @@ pub(super) fn options(words: &[String], taken: &[&'static str]) -> BTreeMap<&'st
     found
 }
 
-fn signer(file: &str, options: &BTreeMap<&'static str, String>, reading: Reading<'_>) -> Seen<Signer> {
+pub(super) fn signer(file: &str, options: &BTreeMap<&'static str, String>, reading: Reading<'_>) -> Seen<Signer> {
     let mut config = match Parameters::read(file, reading) {
         Seen::Value(config) => config,
         // Installed and never configured: all at its defaults.

@@ -80,6 +80,7 @@ catalogue! {
     port::needs_privilege,
     port::shadowed,
     port::must_not_listen,
+    port::tls_differs,
     route::default_route_missing,
     route::no_route,
     route::gateway_dead,
