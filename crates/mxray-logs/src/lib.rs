@@ -15,6 +15,7 @@ mod grammar;
 mod join;
 mod opensmtpd;
 mod postfix;
+pub mod queue;
 mod reader;
 mod sendmail;
 pub mod sketch;
@@ -23,6 +24,9 @@ mod stamp;
 pub use envelope::{Line, Scratch, frame};
 pub use event::{Arrival, Attempt, Delays, Event, Meaning, Notice, Peer, Refusal, Severity, Status};
 pub use grammar::{Grammars, Program};
-pub use join::{Analysis, COUNTED, Lines, Options, Selection, Story, Summary};
+pub use join::{
+    Analysis, COUNTED, CauseOut, IncidentOut, Lines, Options, Quantiles, Rate, ReceiverOut, RecipientsOut, Selection,
+    Story, Summary,
+};
 pub use reader::{LINE_BYTES_MAX, Origin, Read, Reader};
 pub use stamp::{SECOND, Stamp, YearScan, Years};

@@ -24,7 +24,8 @@ use crate::reader::Read;
 use crate::sketch::{Heavy, Minutes, Percentiles};
 use crate::stamp::Stamp;
 use life::{ByKey, Key, Life};
-pub use summary::Summary;
+pub(crate) use receiver::operator_of;
+pub use summary::{CauseOut, IncidentOut, Quantiles, Rate, ReceiverOut, RecipientsOut, Summary};
 use sums::{AccountSums, CauseSums, Incident, ReceiverSums, SenderSums, Totals};
 use table::{OTHERS, Table};
 
@@ -144,6 +145,8 @@ pub struct Analysis {
     delays: [Percentiles; 5],
     login_sources: Heavy,
     incidents: Vec<Incident>,
+    /// Some incident is not over yet.
+    open_incidents: bool,
     /// Which host a process has TLS with.
     tls_peers: HashMap<(u16, u32), u64>,
     stories: Vec<Story>,
@@ -180,6 +183,7 @@ impl Analysis {
             delays: Default::default(),
             login_sources: Heavy::new(1_024),
             incidents: Vec::new(),
+            open_incidents: false,
             tls_peers: HashMap::new(),
             stories: Vec::new(),
             stories_left_out: 0,
