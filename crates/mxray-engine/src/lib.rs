@@ -10,6 +10,7 @@ mod filters;
 mod judge;
 pub mod logs;
 mod machine;
+pub mod maillog;
 mod names;
 mod outside;
 mod parts;

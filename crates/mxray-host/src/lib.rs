@@ -15,6 +15,7 @@ pub mod filter_managers;
 pub mod firewall;
 mod interfaces;
 pub mod kernel;
+pub mod maillog;
 pub mod memory;
 mod mounts;
 pub mod mta;

@@ -118,6 +118,39 @@ fn end(child: &mut Child) {
     let _ = child.wait();
 }
 
+/// A program whose output is read as it comes, and that ends with its reader.
+#[derive(Debug)]
+pub(crate) struct Stream {
+    child: Child,
+    out: Option<std::process::ChildStdout>,
+}
+
+impl Stream {
+    /// Starts it with an empty environment in `/`. Of its other streams the caller disposes.
+    pub(crate) fn start(mut command: Command) -> io::Result<Stream> {
+        command.env_clear().env("LC_ALL", "C").current_dir("/").stdout(Stdio::piped()).process_group(0);
+        let mut child = command.spawn()?;
+        let out = child.stdout.take();
+        Ok(Stream { child, out })
+    }
+}
+
+impl Read for Stream {
+    fn read(&mut self, room: &mut [u8]) -> io::Result<usize> {
+        self.out.as_mut().map_or(Ok(0), |out| out.read(room))
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        // One that waits to write is not waited for.
+        drop(self.out.take());
+        if matches!(self.child.try_wait(), Ok(None)) {
+            end(&mut self.child);
+        }
+    }
+}
+
 /// A program's real path. It is run only where nobody but root can have put it there.
 pub(crate) fn trusted(path: &Path) -> Seen<PathBuf> {
     let refuse = |why: String| read::failed("run", path, &format!("refused: {why}"));

@@ -16,6 +16,7 @@ mod exit;
 mod explain;
 mod generate;
 mod lists;
+mod logs;
 mod nearest;
 mod output;
 mod outside;
@@ -127,6 +128,10 @@ fn dispatch(cli: &Cli, environment: &Environment, output: &mut Output) -> Result
         Command::Lists(args) => {
             let format = list_format(args.output.json, args.output.format, environment)?;
             lists::run(args, format, &load(cli, environment)?, environment, output)
+        }
+        Command::Logs(args) => {
+            let format = environment.format(args.json, args.format, logs::Format::Text).map_err(Failure::Usage)?;
+            logs::run(args, format, environment, output)
         }
         Command::Explain(args) => explain::run(args, &explain::pages(), environment, output),
         Command::Config(ConfigCommand::Check) => {

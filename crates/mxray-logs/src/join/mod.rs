@@ -18,6 +18,8 @@ use std::sync::Arc;
 use mxray_mail::causes::{Cause, Rules};
 use mxray_model::text::untrusted;
 
+use crate::batch::Batch;
+use crate::envelope::Line;
 use crate::event::Meaning;
 use crate::grammar::{Grammars, Program};
 use crate::reader::Read;
@@ -25,7 +27,10 @@ use crate::sketch::{Heavy, Minutes, Percentiles};
 use crate::stamp::Stamp;
 use life::{ByKey, Key, Life};
 pub(crate) use receiver::operator_of;
-pub use summary::{CauseOut, IncidentOut, Quantiles, Rate, ReceiverOut, RecipientsOut, Summary};
+pub use summary::{
+    CauseOut, IncidentOut, Quantiles, Rate, ReceiverOut, RecipientsOut, SenderOut, Summary, TimelineRow,
+    Unseen as LogUnseen,
+};
 use sums::{AccountSums, CauseSums, Incident, ReceiverSums, SenderSums, Totals};
 use table::{OTHERS, Table};
 
@@ -194,11 +199,31 @@ impl Analysis {
 
     /// One line as [`crate::Reader`] gives it.
     pub fn line(&mut self, raw: &[u8], read: Read<'_>) {
-        self.lines.read += 1;
         let line = match read {
             Read::Framed(line) => line,
-            Read::Unframed(text) => return self.unframed(text),
+            Read::Unframed(text) => {
+                self.lines.read += 1;
+                return self.unframed(text);
+            }
         };
+        let (program, meaning) = self.grammars.read(&line);
+        self.meant(raw, &line, program, meaning);
+    }
+
+    /// One line of a batch: what [`Analysis::line`] does, where another thread has read it already.
+    pub fn batch_line(&mut self, batch: &Batch, at: usize) {
+        let Some(understood) = batch.understood(at) else { return };
+        match understood.line {
+            Some((line, program, meaning)) => self.meant(understood.raw, &line, program, meaning),
+            None => {
+                self.lines.read += 1;
+                self.unframed(understood.raw);
+            }
+        }
+    }
+
+    fn meant(&mut self, raw: &[u8], line: &Line<'_>, program: Option<Program>, meaning: Meaning<'_>) {
+        self.lines.read += 1;
         if let Some(stamp) = line.stamp {
             let outside = self.options.since.is_some_and(|since| stamp < since)
                 || self.options.until.is_some_and(|until| stamp > until);
@@ -209,7 +234,6 @@ impl Analysis {
             self.first = Some(self.first.map_or(stamp, |first| first.min(stamp)));
             self.last = Some(self.last.map_or(stamp, |last| last.max(stamp)));
         }
-        let (program, meaning) = self.grammars.read(&line);
         self.continuation = matches!(program, Some(Program::Exim | Program::Dovecot));
         match meaning {
             Meaning::Foreign => self.lines.foreign += 1,
@@ -223,7 +247,7 @@ impl Analysis {
                 self.lines.understood += 1;
                 let origin = self.origin(line.host, line.tag, program);
                 for _ in 0..line.repeats.min(REPEATS_MAX) {
-                    self.event(origin, &line, event, raw);
+                    self.event(origin, line, event, raw);
                 }
             }
         }

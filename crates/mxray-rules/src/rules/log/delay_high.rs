@@ -53,13 +53,13 @@ fn check(evidence: &Evidence) -> Said {
         sums.delays.get("total").is_some_and(|total| total.count >= DELIVERIES_MIN)
     };
     let (sums, of) = match (enough(lately), enough(&logs.whole)) {
-        (true, _) if logs.recent.value().is_some() => (lately, "recent"),
+        (true, _) if logs.recent.value().is_some() => (lately, &["recent", "value", "delays"][..]),
         // What was before the last hour may be over.
         (false, true) if logs.recent.value().is_some() => {
             judgement.well("too few deliveries in the last hour to speak of delays");
             return Ok(judgement);
         }
-        (_, true) => (&logs.whole, "whole"),
+        (_, true) => (&logs.whole, &["whole", "delays"][..]),
         _ => return Ok(judgement),
     };
     let total = sums.delays.get("total").copied().unwrap_or_default();
@@ -88,7 +88,7 @@ fn check(evidence: &Evidence) -> Said {
                     logged::span(total.p50_ms / 1_000)
                 ),
                 logged::SOURCE,
-                logged::log_pointer(&[of, "delays"]),
+                logged::log_pointer(of),
             )
             .fix(Fix::here(hint).command("mxray queue").verify("mxray logs --since 1h")),
         );

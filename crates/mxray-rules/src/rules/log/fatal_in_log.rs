@@ -63,7 +63,7 @@ fn finding(evidence: &Evidence, logs: &MailLogs, incident: &LogIncident) -> mxra
         None => program.clone(),
     };
     let mut finding = RULE
-        .finding_as(severity, Subject::service(subject), format!("{program} {how}: {}", incident.text))
+        .finding_as(severity, Subject::service(subject), format!("{program} {how}: {}.", logged::quoted(&incident.text)))
         .confidence(if repeats { 0.9 } else { 0.7 })
         .data("program", program.clone())
         .data("text", incident.text.clone())

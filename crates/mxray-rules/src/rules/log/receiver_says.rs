@@ -69,7 +69,11 @@ fn severity(logs: &MailLogs, cause: &LogCause) -> Severity {
 
 fn finding(evidence: &Evidence, logs: &MailLogs, cause: &LogCause) -> Finding {
     let waits = logged::waiting(evidence, &cause.cause, &cause.receiver).filter(|waits| *waits > 0);
-    let waiting = waits.map_or_else(String::new, |waits| format!("; {waits} recipients wait"));
+    let waiting = match waits {
+        None => String::new(),
+        Some(1) => "; 1 waits".to_owned(),
+        Some(waits) => format!("; {waits} wait"),
+    };
     let speaks = if logged::is_of_the_server(&cause.cause) { "This server's own" } else { &cause.receiver };
     let count = match (cause.recipients, cause.attempts) {
         (0, attempts) => format!("{attempts} attempts, all delivered in the end"),
@@ -83,7 +87,7 @@ fn finding(evidence: &Evidence, logs: &MailLogs, cause: &LogCause) -> Finding {
                 mxray_model::SubjectKind::Receiver,
                 format!("{} {}", cause.receiver, cause.cause),
             ),
-            format!("{speaks}: {} ({count}{waiting}): {}", cause.about, cause.sample),
+            format!("{speaks}: {} ({count}{waiting}): {}.", cause.about, logged::quoted(&cause.sample)),
         )
         .confidence(if cause.cause == "unknown" { 0.5 } else { 0.8 })
         .data("cause", cause.cause.clone())
