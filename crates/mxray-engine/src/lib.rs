@@ -8,6 +8,7 @@ mod collect;
 mod cut_short;
 mod filters;
 mod judge;
+pub mod logs;
 mod machine;
 pub mod maillog;
 mod names;

@@ -24,6 +24,7 @@ pub mod namespaces;
 pub mod ownership;
 pub mod processes;
 pub mod programs;
+pub mod queue;
 mod read;
 pub mod resolver;
 pub mod routes;

@@ -225,7 +225,14 @@ pub fn judge(answer: &mut Answer) -> Vec<mxray_model::Finding> {
         needs: unseen.needs.clone(),
     });
     answer.summary.unseen.extend(unseen);
-    Vec::new()
+    let (findings, unseen) = mxray_engine::logs::findings(&answer.summary);
+    answer.summary.findings = findings.iter().filter_map(|finding| serde_json::to_value(finding).ok()).collect();
+    answer.summary.unseen.extend(unseen.into_iter().map(|unseen| mxray_logs::LogUnseen {
+        what: unseen.what,
+        why: unseen.why,
+        needs: unseen.needs,
+    }));
+    findings
 }
 
 pub fn print(

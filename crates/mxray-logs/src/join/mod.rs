@@ -26,8 +26,10 @@ use crate::reader::Read;
 use crate::sketch::{Heavy, Minutes, Percentiles};
 use crate::stamp::Stamp;
 use life::{ByKey, ByShort, Key, Life};
+pub(crate) use receiver::operator_of;
 pub use summary::{
-    CauseOut, Quantiles, Rate, ReceiverOut, RecipientsOut, SenderOut, Summary, TimelineRow, Unseen as LogUnseen,
+    CauseOut, IncidentOut, Quantiles, Rate, ReceiverOut, RecipientsOut, SenderOut, Summary, TimelineRow,
+    Unseen as LogUnseen,
 };
 use sums::{AccountSums, CauseSums, Incident, ReceiverSums, SenderSums, Totals};
 use table::{OTHERS, Table};
@@ -149,6 +151,8 @@ pub struct Analysis {
     delays: [Percentiles; 5],
     login_sources: Heavy,
     incidents: Vec<Incident>,
+    /// Some incident is not over yet.
+    open_incidents: bool,
     /// Which host a process has TLS with.
     tls_peers: HashMap<(u16, u32), u64, foldhash::fast::RandomState>,
     stories: Vec<Story>,
@@ -185,6 +189,7 @@ impl Analysis {
             delays: Default::default(),
             login_sources: Heavy::new(1_024),
             incidents: Vec::new(),
+            open_incidents: false,
             tls_peers: HashMap::default(),
             stories: Vec::new(),
             stories_left_out: 0,

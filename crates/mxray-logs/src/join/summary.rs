@@ -157,6 +157,8 @@ pub struct Delays {
 pub struct TlsOut {
     pub sent_remote: u64,
     pub sent_tls: u64,
+    /// Sessions of clients of ours.
+    pub received_tls: u64,
     pub failures_out: u64,
     pub failures_in: u64,
 }
@@ -192,6 +194,11 @@ pub struct CauseOut {
     pub recipients: u64,
     pub first: String,
     pub last: String,
+    /// Deliveries to the receiver after its last attempt: what came through since says that it is over.
+    pub delivered_since: u64,
+    /// Of one of the attempts: the host that it was about, and the recipient's domain.
+    pub host: String,
+    pub domain: String,
     pub sample: String,
     pub rule: Option<String>,
 }
@@ -200,6 +207,7 @@ pub struct CauseOut {
 pub struct ReceiverOut {
     pub name: String,
     pub attempts: u64,
+    pub last_delivered: Option<String>,
     pub recipients: RecipientsOut,
     pub rates: Rates,
     pub sent_remote: u64,
@@ -241,8 +249,12 @@ pub struct IncidentOut {
     pub host: String,
     pub instance: String,
     pub panic: bool,
+    /// The program, as its line names it.
+    pub program: String,
     pub text: String,
     pub lines: u64,
+    /// That program did something else afterwards, or the server was started anew.
+    pub over: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -324,6 +336,7 @@ impl Analysis {
             tls: TlsOut {
                 sent_remote: totals.sent_remote,
                 sent_tls: totals.sent_tls,
+                received_tls: totals.tls_in,
                 failures_out: totals.tls_failures_out,
                 failures_in: totals.tls_failures_in,
             },
@@ -408,6 +421,12 @@ impl Analysis {
                 recipients: sums.recipients,
                 first: sums.first.rfc3339(),
                 last: sums.last.rfc3339(),
+                delivered_since: self
+                    .receivers
+                    .get(*receiver)
+                    .map_or(0, |row| row.sent.saturating_sub(sums.sent_before)),
+                host: sums.host.clone(),
+                domain: sums.domain.clone(),
                 sample: sums.sample.clone(),
                 rule: sums.rule.clone(),
             })
@@ -429,8 +448,10 @@ impl Analysis {
                 host: untrusted(self.origin_names(incident.origin).0),
                 instance: untrusted(self.origin_names(incident.origin).1),
                 panic: incident.panic,
+                program: untrusted(&incident.tag),
                 text: incident.text.clone(),
                 lines: incident.lines,
+                over: incident.over,
             })
             .collect()
     }
@@ -530,6 +551,7 @@ fn receiver_out(name: &[u8], sums: &ReceiverSums) -> ReceiverOut {
     ReceiverOut {
         name: untrusted(name),
         attempts: sums.attempts,
+        last_delivered: sums.last_sent.map(Stamp::rfc3339),
         recipients: recipients_out(&sums.recipients),
         rates: rates(&sums.recipients),
         sent_remote: sums.sent_remote,

@@ -42,6 +42,10 @@ impl<R: Row> Table<R> {
         &mut self.rows[at].1
     }
 
+    pub fn get(&self, number: u32) -> Option<&R> {
+        self.rows.get(number as usize).map(|(_, row)| row)
+    }
+
     pub fn named(&mut self, name: &[u8]) -> &mut R {
         let number = self.number(name);
         self.row(number)

@@ -37,6 +37,20 @@ pub enum Finality {
     NoFailure,
 }
 
+impl Finality {
+    /// The name that stands in reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Finality::AddressGone => "address-gone",
+            Finality::MessageDead => "message-dead",
+            Finality::Wait => "wait",
+            Finality::SlowDown => "slow-down",
+            Finality::StopLane => "stop-lane",
+            Finality::NoFailure => "no-failure",
+        }
+    }
+}
+
 macro_rules! causes {
     ($($variant:ident $name:literal $moves:ident $finality:ident $about:literal $proof:literal;)*) => {
         /// Why a receiver says what it says.
