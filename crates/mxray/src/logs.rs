@@ -172,7 +172,7 @@ pub struct Answer {
     pub ended: Ended,
 }
 
-/// Reads and prints. 1: a finding reaches `--fail-on`; 2: not one line could be read.
+/// Reads and prints. 1: a finding reaches `--fail-on`; 2: nothing could be read.
 pub fn run(args: &LogsArgs, format: Format, environment: &Environment, output: &mut Output) -> Result<u8, Failure> {
     let now = jiff::Zoned::now();
     let time = |text: &Option<String>| {
@@ -194,6 +194,7 @@ pub fn run(args: &LogsArgs, format: Format, environment: &Environment, output: &
         return compare::run(&asked, (before, after), format, args.top, output);
     }
     let (sources, streams, unseen) = sources(args, &asked);
+    let any = !sources.is_empty();
     let mut analysis = asked.analysis();
     let mut ended = asked.read(sources, &mut analysis);
     ended.unseen.extend(unseen);
@@ -204,7 +205,8 @@ pub fn run(args: &LogsArgs, format: Format, environment: &Environment, output: &
         }
         return follow::run(args, &asked, analysis, ended, format, output);
     }
-    if analysis.lines().read == 0 {
+    // A log that was read and says nothing of the window is an answer.
+    if analysis.lines().read == 0 && (!any || !ended.unseen.is_empty()) {
         return Err(unanswered(&ended.unseen));
     }
     if asked.selection.is_some() {

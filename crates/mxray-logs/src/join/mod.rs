@@ -28,8 +28,8 @@ use crate::stamp::Stamp;
 use life::{ByKey, ByShort, Key, Life};
 pub(crate) use receiver::operator_of;
 pub use summary::{
-    CauseOut, IncidentOut, Quantiles, Rate, ReceiverOut, RecipientsOut, SenderOut, Summary, TimelineRow,
-    Unseen as LogUnseen,
+    CauseOut, IncidentOut, Quantiles, Rate, ReceiverOut, RecipientsOut, SCHEMA as LOGS_SCHEMA, SenderOut, Summary,
+    TimelineRow, Unseen as LogUnseen,
 };
 use sums::{AccountSums, CauseSums, Incident, ReceiverSums, SenderSums, Totals};
 use table::{OTHERS, Table};
