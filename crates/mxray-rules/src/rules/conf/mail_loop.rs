@@ -59,7 +59,9 @@ fn finding(evidence: &Evidence, logs: &MailLogs, cause: &LogCause) -> Finding {
     let domain = if cause.domain.is_empty() { &cause.receiver } else { &cause.domain };
     let summary = if itself {
         format!(
-            "Mail for {domain} leads back to this server, which does not know the domain as its own: {}.", logged::quoted(&cause.sample))
+            "Mail for {domain} leads back to this server, which does not know the domain as its own: {}.",
+            logged::quoted(&cause.sample)
+        )
     } else {
         format!("Mail for {domain} went round until the limit of hops: {}.", logged::quoted(&cause.sample))
     };

@@ -35,8 +35,11 @@ fn check(evidence: &Evidence) -> Said {
     let mut judgement = sessions(evidence).unwrap_or_else(|early| early);
     for asked in logged::putting_off(evidence, &CAUSES) {
         let (severity, waits) = asked.while_waiting(RULE.severity);
-        let summary =
-            format!("{} limits how much it takes from us{waits}: {}.", asked.cause.receiver, logged::quoted(&asked.cause.sample));
+        let summary = format!(
+            "{} limits how much it takes from us{waits}: {}.",
+            asked.cause.receiver,
+            logged::quoted(&asked.cause.sample)
+        );
         judgement.find(
             asked.finding(&RULE, severity, summary, evidence).confidence(BY_WORDS).reference("RFC 5321 section 3.8").fix(
                 Fix::here("Send more slowly and over fewer connections at a time (Postfix: smtp_destination_concurrency_limit, smtp_destination_rate_delay), and wait: faster retries make it worse.")

@@ -33,8 +33,11 @@ fn check(evidence: &Evidence) -> Said {
     let mut judgement = sessions(evidence).unwrap_or_else(|early| early);
     for asked in logged::putting_off(evidence, &["greylist"]) {
         let (severity, waits) = asked.while_waiting(RULE.severity);
-        let summary =
-            format!("{} has unknown senders come a second time{waits}: {}.", asked.cause.receiver, logged::quoted(&asked.cause.sample));
+        let summary = format!(
+            "{} has unknown senders come a second time{waits}: {}.",
+            asked.cause.receiver,
+            logged::quoted(&asked.cause.sample)
+        );
         let mut finding = asked.finding(&RULE, severity, summary, evidence).confidence(BY_NAME).reference("RFC 6647");
         finding.whose_move = Mover::Nobody;
         judgement.find(
