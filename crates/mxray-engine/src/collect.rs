@@ -10,6 +10,7 @@ use crate::resolvers;
 use crate::sessions::{self, Found, Sessions};
 use crate::surroundings;
 use crate::thin;
+use crate::told::{self, Told};
 use mxray_host::baseline::{self, Now, Place};
 use mxray_host::processes::Table;
 use mxray_host::programs::Programs;
@@ -39,6 +40,8 @@ pub struct Options {
     pub baseline: Place,
     /// What is spoken to. `None`: nothing is connected to.
     pub sessions: Option<Sessions>,
+    /// How far back logs are read. `None`: neither logs nor queues are looked at.
+    pub logs_since: Option<Duration>,
     /// Who is meant to have which port, as the caller read it.
     pub assignments: Seen<Assignments>,
     /// How much is looked at.
@@ -94,6 +97,7 @@ fn everything(options: &Options, progress: Progress<'_>) -> Evidence {
     attach(&mut parts, &mut servers, &table);
     let around = Around::start(&mut parts, &servers, &table);
     let machine = machine::start(&mut parts, &servers, &table);
+    let told = options.logs_since.map(|since| told::start(&mut parts, &servers, since));
 
     let waiting = first.value().is_some_and(Sample::anyone_waits);
     parts.rest_until(begun + if waiting { WINDOW_WHILE_WAITING } else { WINDOW });
@@ -124,6 +128,7 @@ fn everything(options: &Options, progress: Progress<'_>) -> Evidence {
     join_servers(&mut evidence, servers, &first, &owners, &table);
     evidence.addresses = flat(parts.wait(addresses));
     let sent = kernel::sent();
+    join_told(&mut parts, &mut evidence, told);
     let sessions = start_sessions(&mut parts, &evidence, options);
     let held = sessions.is_some();
     evidence.baseline = compare(&mut parts, &evidence, &options.baseline);
@@ -138,6 +143,13 @@ fn everything(options: &Options, progress: Progress<'_>) -> Evidence {
     evidence.resolver_checks = name_servers.and_then(|started| parts.wait(started).ok()).unwrap_or_default();
     evidence.parts = parts.finish();
     evidence
+}
+
+/// Before the sessions: what waits says who is worth one.
+fn join_told(parts: &mut Parts<'_>, evidence: &mut Evidence, told: Option<Told>) {
+    if let Some(told) = told {
+        told.join(parts, evidence);
+    }
 }
 
 /// A part that did not come back leaves every owner unknown.
@@ -206,7 +218,12 @@ fn compare(parts: &mut Parts<'_>, evidence: &Evidence, place: &Place) -> Seen<Ba
 
 /// Behind the second look at the sockets: what we open ourselves must not be counted as anybody's connection.
 pub(crate) fn start_sessions(parts: &mut Parts<'_>, evidence: &Evidence, options: &Options) -> Option<Pending<Found>> {
-    let work = sessions::prepare(evidence, options.sessions.as_ref()?, parts.margin());
+    let mut wish = options.sessions.clone()?;
+    // Nobody was named: those to whom mail fails are worth a look.
+    if wish.targets.is_empty() {
+        wish.targets = told::failing(evidence);
+    }
+    let work = sessions::prepare(evidence, &wish, parts.margin());
     (!work.is_empty()).then(|| parts.start("sessions", move || work.hold()))
 }
 

@@ -19,6 +19,7 @@ mod resolvers;
 mod sessions;
 mod surroundings;
 mod thin;
+pub mod told;
 
 pub use collect::{Options, Scope, collect};
 pub use judge::judge;

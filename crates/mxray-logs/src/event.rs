@@ -215,7 +215,6 @@ pub enum EventOf<S> {
 
 /// What a line is to us.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[expect(clippy::large_enum_variant, reason = "it lives for one line, on the stack")]
 pub enum MeaningOf<S> {
     Understood(EventOf<S>),
     /// Of a program that is no mail server.

@@ -246,6 +246,12 @@ impl PuttingOff<'_> {
     }
 }
 
+/// Why what receivers say could not be read, where there is a log.
+pub fn forbidden(evidence: &Evidence) -> Option<&mxray_model::Blind> {
+    let logs = evidence.logs.value().filter(|logs| logs.lines.read == 0)?;
+    logs.sources.values().find_map(Seen::blind)
+}
+
 /// Receivers that put mail off for one of these causes, and have not taken any since.
 pub fn putting_off<'a>(evidence: &'a Evidence, causes: &[&str]) -> Vec<PuttingOff<'a>> {
     let Seen::Value(logs) = &evidence.logs else { return Vec::new() };

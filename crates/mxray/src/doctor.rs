@@ -70,6 +70,7 @@ fn live(args: &DoctorArgs, config: &Config, baseline: Place) -> Result<Report, F
         baseline,
         sessions,
         assignments: file::evidence(config),
+        logs_since: Some(config.settings.doctor.since.duration()),
         scope: Scope::Everything,
     };
     Ok(examine(question, &options, &tell))

@@ -81,6 +81,7 @@ pub fn run(args: &AuditArgs, config: &Config, environment: &Environment, output:
         baseline: Place { directory: None, learn: false, elsewhere: false },
         sessions,
         assignments: Seen::Value(assignments),
+        logs_since: None,
         scope: Scope::Ports,
     };
     let progress = RefCell::new(Progress::start());

@@ -77,6 +77,7 @@ fn look(config: &Config) -> Evidence {
         baseline: Place { directory: None, learn: false, elsewhere: false },
         sessions: None,
         assignments: Seen::Absent,
+        logs_since: None,
         scope: Scope::Ports,
     };
     let progress = RefCell::new(Progress::start());

@@ -33,6 +33,9 @@ const CAUSES: [&str; 4] = ["too-many-connections", "rcpt-rate", "rate-reputation
 
 fn check(evidence: &Evidence) -> Said {
     let mut judgement = sessions(evidence).unwrap_or_else(|early| early);
+    if let Some(blind) = logged::forbidden(evidence) {
+        judgement.blind(&RULE, blind);
+    }
     for asked in logged::putting_off(evidence, &CAUSES) {
         let (severity, waits) = asked.while_waiting(RULE.severity);
         let summary = format!(

@@ -31,6 +31,9 @@ struct Greylisted<'a> {
 
 fn check(evidence: &Evidence) -> Said {
     let mut judgement = sessions(evidence).unwrap_or_else(|early| early);
+    if let Some(blind) = logged::forbidden(evidence) {
+        judgement.blind(&RULE, blind);
+    }
     for asked in logged::putting_off(evidence, &["greylist"]) {
         let (severity, waits) = asked.while_waiting(RULE.severity);
         let summary = format!(

@@ -75,6 +75,7 @@ pub fn examine(config: &Config, assignments: Seen<Assignments>) -> Evidence {
         baseline: Place { directory: None, learn: false, elsewhere: false },
         sessions: None,
         assignments,
+        logs_since: None,
         scope: Scope::Ports,
     };
     let progress = RefCell::new(Progress::start());
