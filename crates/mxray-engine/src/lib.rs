@@ -9,7 +9,9 @@ mod cut_short;
 mod domains;
 mod filters;
 mod judge;
+pub mod logs;
 mod machine;
+pub mod maillog;
 mod names;
 mod outside;
 mod parts;
@@ -18,6 +20,7 @@ mod resolvers;
 mod sessions;
 mod surroundings;
 mod thin;
+pub mod told;
 
 pub use collect::{Options, Scope, collect};
 pub use judge::judge;

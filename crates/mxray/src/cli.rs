@@ -6,9 +6,11 @@ use crate::config::parse;
 use crate::counters::CountersArgs;
 use crate::domain::DomainArgs;
 use crate::lists::ListsArgs;
+use crate::logs::LogsArgs;
 use crate::output::ColourWish;
 use crate::ports::PortsCommand;
 use crate::probe::ProbeArgs;
+use crate::queue::QueueArgs;
 use crate::routes::RoutesArgs;
 use crate::send::SendArgs;
 use crate::sockets::SocketsArgs;
@@ -162,6 +164,10 @@ pub enum Command {
     Domain(Box<DomainArgs>),
     /// Is an address or a domain on a blocklist or an allow list, and is the list itself well?
     Lists(ListsArgs),
+    /// What happened, by the logs of mail servers: rates, causes, receivers, lives of messages
+    Logs(Box<LogsArgs>),
+    /// What waits in the mail queue: by cause, destination, age and sender, and when it is tried next
+    Queue(QueueArgs),
     /// What a finding's code means, why it matters, how to fix it and how to verify
     Explain(ExplainArgs),
     /// The configuration: check it, show what is in effect, print a sample

@@ -85,6 +85,7 @@ fn live(args: &DoctorArgs, config: &Config, baseline: Place) -> Result<Report, F
         names,
         name_servers: config.settings.dns.servers.clone(),
         assignments: file::evidence(config),
+        logs_since: Some(config.settings.doctor.since.duration()),
         scope: Scope::Everything,
     };
     Ok(examine(question, &options, &tell))
