@@ -1,0 +1,2 @@
+//! Reports of every kind, small.
+
