@@ -17,6 +17,7 @@ mod field;
 mod head;
 mod mime;
 pub mod read;
+pub mod report;
 mod transfer;
 mod words;
 

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use mxray_mail::bounce::{self, Kind, Reading, Recipient};
 use mxray_mail::causes::{Cause, Rules, Said, Speaker};
+use mxray_mail::report::{self, Report};
 
 fn corpus(name: &str) -> Option<PathBuf> {
     let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/corpus");
@@ -212,6 +213,81 @@ fn crisp() {
         let text = &text[start..];
         let found = rules.judge(&Said { host: b"", text: text.as_bytes(), speaker: Speaker::Ours }).cause;
         score.row(&row["file"], class, &classes[class], found, text);
+    }
+    score.finish();
+}
+
+/// All files below a directory that are reports, without the tables and notes beside them.
+fn files(root: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut open = vec![root.to_owned()];
+    while let Some(directory) = open.pop() {
+        for entry in std::fs::read_dir(&directory).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                open.push(path);
+            } else {
+                found.push(path);
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+#[test]
+fn reports() {
+    let rules = Rules::built_in();
+    let mut score = Told::new("reports");
+    for (name, below) in [
+        ("parsedmarc", ""),
+        ("mail-auth", "dmarc-feedback"),
+        ("mail-auth", "tlsrpt"),
+        ("mail-auth", "arf"),
+        ("mox", ""),
+        ("cryinc", ""),
+        ("tlsrpt-digest", ""),
+        ("mail-dmarc", ""),
+    ] {
+        let Some(root) = corpus(name) else { return };
+        for path in files(&root.join(below)) {
+            let file = path.strip_prefix(&root).unwrap().to_string_lossy().into_owned();
+            // What mail-auth's own reader makes of its mails stands beside them.
+            let expected_of_others = name == "mail-auth" && path.extension().is_some_and(|end| end == "json") && below != "tlsrpt";
+            if file.ends_with(".md") || file.ends_with(".tsv") || expected_of_others || file == "tlsrpt/rpt01.json" || file == "tlsrpt/rpt02.json" {
+                continue;
+            }
+            let found = report::read(&std::fs::read(&path).unwrap(), &rules);
+            score.row(!found.reports.is_empty() && found.troubles.is_empty(), || {
+                format!("{name}/{file}: {} reports, {:?}", found.reports.len(), found.troubles)
+            });
+        }
+    }
+    score.finish();
+}
+
+/// What another reader (parsedmarc) counted in the same files.
+#[test]
+fn report_figures() {
+    let Some(root) = corpus("parsedmarc") else { return };
+    let (rules, mut score) = (Rules::built_in(), Told::new("report figures"));
+    for row in table(&root.join("expected.tsv")) {
+        let found = report::read(&std::fs::read(root.join(&row["file"])).unwrap(), &rules);
+        let told = match found.reports.first() {
+            Some(Report::Dmarc(report)) => {
+                let messages: u64 = report.rows.iter().map(|row| row.count).sum();
+                let (org, id) = (&report.org_name, report.report_id.trim_matches(['<', '>']));
+                format!("org={org} id={id} rows={} messages={messages}", report.rows.len())
+            }
+            Some(Report::Tls(report)) => {
+                let sum = |figure: fn(&report::TlsPolicy) -> u64| report.policies.iter().map(figure).sum::<u64>();
+                let (ok, failed) = (sum(|policy| policy.successes), sum(|policy| policy.failures));
+                let (org, id) = (&report.organization, &report.report_id);
+                format!("org={org} id={id} policies={} ok={ok} failed={failed}", report.policies.len())
+            }
+            _ => "nothing".to_owned(),
+        };
+        score.row(told.eq_ignore_ascii_case(&row["note"]), || format!("{}: {}, found {told}", row["file"], row["note"]));
     }
     score.finish();
 }
