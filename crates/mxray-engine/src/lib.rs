@@ -13,6 +13,7 @@ mod names;
 mod outside;
 mod parts;
 mod ports;
+pub mod reports;
 mod resolvers;
 mod sessions;
 mod surroundings;

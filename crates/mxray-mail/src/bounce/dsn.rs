@@ -153,6 +153,11 @@ fn host(value: &str) -> Option<String> {
     (!value.is_empty()).then(|| value.to_owned())
 }
 
+/// More than a number or the name of a type.
+fn is_telling(diagnostic: &str) -> bool {
+    diagnostic.len() >= TELLING_BYTES_MIN || diagnostic.contains(' ') && !diagnostic.contains(|c: char| c.is_ascii_digit())
+}
+
 /// `5.0.0 (recipient reached disk quota)`.
 fn in_brackets(value: &str) -> String {
     let inner = value.split_once('(').and_then(|(_, rest)| rest.rsplit_once(')')).map(|(inner, _)| inner);
@@ -206,7 +211,7 @@ impl Entry {
         recipient.status = self.status;
         let host = self.remote_mta.as_deref().unwrap_or_default();
         let beside = if all.len() == 1 { prose.text.as_str() } else { prose.about(&recipient.address, all) };
-        let telling = self.diagnostic.len() >= TELLING_BYTES_MIN;
+        let telling = is_telling(&self.diagnostic);
         // In a report, what stands behind is the only evidence there is.
         let diagnostic = self.diagnostic.strip_prefix("delivery temporarily suspended: ").unwrap_or(&self.diagnostic);
         judge(if telling { diagnostic } else { beside }, host, rules, &mut recipient);

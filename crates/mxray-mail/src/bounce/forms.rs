@@ -95,7 +95,11 @@ impl Forms {
     /// A mail system speaks, not a person.
     pub fn is_daemon(&self, head: Fields<'_>) -> bool {
         let names = ["from", "return-path", "sender", "x-original-from", "old-from"];
-        names.iter().filter_map(|name| head.get(name)).any(|value| self.daemon.is_match(value.to_lowercase().trim()))
+        names.iter().filter_map(|name| head.get(name)).any(|value| self.is_daemon_name(&value))
+    }
+
+    pub fn is_daemon_name(&self, name: &str) -> bool {
+        self.daemon.is_match(name.to_lowercase().trim())
     }
 
     pub fn says_failure(&self, lower: &str) -> bool {

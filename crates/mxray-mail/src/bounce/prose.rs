@@ -199,7 +199,7 @@ impl Prose {
             (true, true) | (false, true) if daemon || failed => Kind::Delay,
             (true, _) => Kind::Failure,
             // Who answers automatically has no address for answers (RFC 3834 section 3.3).
-            (false, _) if null && !daemon => Kind::AutomaticReply,
+            (false, _) if null && !forms.is_daemon_name(&head.get("from").unwrap_or_default()) => Kind::AutomaticReply,
             (false, _) => Kind::Other,
         }
     }

@@ -14,6 +14,7 @@ mod outside;
 mod ports;
 mod process;
 pub mod published;
+pub mod reports;
 mod routing;
 mod server;
 mod signer;
@@ -41,6 +42,7 @@ pub use outside::{
 pub use ports::{
     AskedListener, Assignment, Assignments, Bystanders, Exposure, Forbidden, PackageProcesses, PortOwner, V6Policy,
 };
+pub use reports::Reports;
 pub use process::{Descriptors, Owner, Process, Processes};
 pub use routing::{
     AddressState, BoundSource, DefaultRoute, NextHop, OwnAddress, Refusal, Refuser, RouteAnswer, RouteOutcome,
@@ -113,6 +115,8 @@ pub struct Evidence {
     pub names: published::Names,
     /// This host's name servers, each asked directly, by address.
     pub resolver_checks: BTreeMap<String, ResolverCheck>,
+    /// What receivers reported. Unknown: no reports were given.
+    pub reports: Seen<Reports>,
     /// How each part of the examination went, by its name.
     pub parts: BTreeMap<String, Part>,
 }
