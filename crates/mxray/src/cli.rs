@@ -2,6 +2,7 @@
 //!
 //! No meaning here: values are parsed into types, and every command's module decides what to do with them.
 
+use crate::bounce::BounceArgs;
 use crate::config::parse;
 use crate::counters::CountersArgs;
 use crate::domain::DomainArgs;
@@ -9,6 +10,7 @@ use crate::lists::ListsArgs;
 use crate::output::ColourWish;
 use crate::ports::PortsCommand;
 use crate::probe::ProbeArgs;
+use crate::reports::ReportsArgs;
 use crate::routes::RoutesArgs;
 use crate::send::SendArgs;
 use crate::sockets::SocketsArgs;
@@ -162,6 +164,10 @@ pub enum Command {
     Domain(Box<DomainArgs>),
     /// Is an address or a domain on a blocklist or an allow list, and is the list itself well?
     Lists(ListsArgs),
+    /// Bounces, complaints and automatic answers: who did not get it, why, whether the address is gone
+    Bounce(BounceArgs),
+    /// Reports of receivers (DMARC, TLS, complaints): who sends in our name, what fails and why
+    Reports(ReportsArgs),
     /// What a finding's code means, why it matters, how to fix it and how to verify
     Explain(ExplainArgs),
     /// The configuration: check it, show what is in effect, print a sample

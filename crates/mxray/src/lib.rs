@@ -5,6 +5,7 @@
 //! What must not live here: any judgement (`mxray-rules`), any look at the machine (`mxray-host`), any wording of a
 //! report (`mxray-render`).
 
+mod bounce;
 mod cli;
 mod config;
 mod counters;
@@ -16,12 +17,14 @@ mod exit;
 mod explain;
 mod generate;
 mod lists;
+mod mailbox;
 mod nearest;
 mod output;
 mod outside;
 mod ports;
 mod probe;
 mod progress;
+mod reports;
 mod routes;
 mod send;
 mod sockets;
@@ -127,6 +130,14 @@ fn dispatch(cli: &Cli, environment: &Environment, output: &mut Output) -> Result
         Command::Lists(args) => {
             let format = list_format(args.output.json, args.output.format, environment)?;
             lists::run(args, format, &load(cli, environment)?, environment, output)
+        }
+        Command::Bounce(args) => {
+            let format = list_format(args.output.json, args.output.format, environment)?;
+            bounce::run(args, format, output)
+        }
+        Command::Reports(args) => {
+            let format = list_format(args.output.json, args.output.format, environment)?;
+            reports::run(args, format, environment, output)
         }
         Command::Explain(args) => explain::run(args, &explain::pages(), environment, output),
         Command::Config(ConfigCommand::Check) => {
