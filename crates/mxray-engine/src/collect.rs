@@ -135,6 +135,8 @@ fn everything(options: &Options, progress: Progress<'_>) -> Evidence {
         evidence.kernel.while_connecting = kernel::window(&sent, &kernel::sent());
     }
     evidence.firewall = filters::ask(&mut parts, rulesets, &evidence, known(&evidence));
+    // Given by whoever has them; an examination of the host itself misses neither.
+    (evidence.reports, evidence.earlier) = (Seen::Absent, Seen::Absent);
     evidence.resolver_checks = name_servers.and_then(|started| parts.wait(started).ok()).unwrap_or_default();
     evidence.parts = parts.finish();
     evidence

@@ -26,6 +26,7 @@ pub mod programs;
 mod read;
 pub mod resolver;
 pub mod routes;
+pub mod runs;
 mod secrets;
 pub mod signers;
 pub mod sockets;

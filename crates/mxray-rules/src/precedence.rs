@@ -35,6 +35,8 @@ pub const NEAREST_FIRST: &[&str] = &[
     "LOOK006", "LOOK007", "SMTP111", "ABUSE103", "SMTP101", "MBOX107", "SMTP103", "LOOK009", "TLS101", "TLS102",
     "TLS103", "TLS106", "TLS105", "TLS108", "TLS109", "TLS104", "AUTH108", "AUTH106", "AUTH101", "AUTH107", "AUTH103",
     "MBOX101", "MBOX102", "MBOX103", "SMTP108", "SMTP107", "SMTP109", "SMTP102", "LOOK008", "LOOK010",
+    // What others report a day later, and what differs from before.
+    "DMARC114", "STS111", "LOG111", "DNS109",
 ];
 
 /// On what two findings must agree for one to explain the other.

@@ -6,6 +6,7 @@
 
 mod baseline;
 mod certificate;
+mod earlier;
 mod firewall;
 mod host;
 mod machine;
@@ -23,6 +24,7 @@ mod unit;
 
 pub use baseline::{Baseline, Usual};
 pub use certificate::{Certificate, CertificatePair, ChainFile, KeyFile, PrivateKey, PublicKey};
+pub use earlier::Earlier;
 pub use firewall::{
     Direction, FilterAbout, FilterAnswer, FilterEnd, FilterQuestion, FilterRule, FilterStep, FilterTable,
     FilterVerdict, Firewall, Packet, Persisted, PersistedAnswer, RewrittenTo,
@@ -115,6 +117,8 @@ pub struct Evidence {
     pub names: published::Names,
     /// This host's name servers, each asked directly, by address.
     pub resolver_checks: BTreeMap<String, ResolverCheck>,
+    /// What an earlier run saw. Absent: none is kept.
+    pub earlier: Seen<Earlier>,
     /// What receivers reported. Unknown: no reports were given.
     pub reports: Seen<Reports>,
     /// How each part of the examination went, by its name.

@@ -9,6 +9,7 @@ mod look;
 mod mbox;
 mod mx;
 mod port;
+mod reported;
 mod route;
 mod smtp;
 mod sock;
@@ -38,6 +39,8 @@ catalogue! {
     conf::signer_not_wired,
     conf::rewrite_after_signing,
     conf::policy_without_effect,
+    reported::dmarc_enforced_unaligned,
+    reported::change_detected,
     fw::egress_blocked_here,
     fw::ingress_blocked_here,
     fw::destination_not_listening,
@@ -56,6 +59,7 @@ catalogue! {
     host::memory_pressure,
     host::software_outdated,
     host::read_only,
+    reported::complaint_rate_high,
     look::dns_timeout,
     look::egress_25_blocked,
     look::probe_refused,
@@ -107,6 +111,7 @@ catalogue! {
     sock::listener_family_missing,
     sock::helper_service_down,
     sock::sockets_leaking,
+    reported::tls_failures_reported,
     tls::not_offered,
     tls::handshake_fails,
     tls::cert_expired,
