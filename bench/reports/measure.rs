@@ -39,7 +39,11 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
         _ => return Err("usage: measure-reports bounces DIRECTORY | rows NUMBER".into()),
     };
-    writeln!(stdout(), "{{\"{what}\": {read}, \"seconds\": {seconds:.3}, \"per_second\": {:.0}}}", read as f64 / seconds)?;
+    writeln!(
+        stdout(),
+        "{{\"{what}\": {read}, \"seconds\": {seconds:.3}, \"per_second\": {:.0}}}",
+        read as f64 / seconds
+    )?;
     Ok(())
 }
 

@@ -341,7 +341,8 @@ impl Domain {
         if !aligned && passed_on {
             source.forwarded += row.count;
         } else if !aligned {
-            let checked = Checked { header_from: name_of(&row.header_from), dkim: checks(&row.dkim), spf: checks(&row.spf) };
+            let checked =
+                Checked { header_from: name_of(&row.header_from), dkim: checks(&row.dkim), spf: checks(&row.spf) };
             if sent.unaligned.len() < SOURCES_MAX / 100 || sent.unaligned.contains_key(&checked) {
                 *sent.unaligned.entry(checked).or_default() += row.count;
             }
@@ -509,7 +510,10 @@ mod tests {
             .iter()
             .map(|(ip, count, dkim, spf, more)| format!("<record><row><source_ip>{ip}</source_ip><count>{count}</count><policy_evaluated><disposition>none</disposition><dkim>{dkim}</dkim><spf>{spf}</spf>{more}</policy_evaluated></row><identifiers><header_from>example.org</header_from></identifiers><auth_results><spf><domain>example.org</domain><result>{spf}</result></spf></auth_results></record>"))
             .collect();
-        format!("<feedback><report_metadata><org_name>Receiver</org_name><report_id>{id}</report_id><date_range><begin>{}</begin><end>{end}</end></date_range></report_metadata><policy_published><domain>Example.ORG</domain><p>{policy}</p></policy_published>{rows}</feedback>", end - 86_400)
+        format!(
+            "<feedback><report_metadata><org_name>Receiver</org_name><report_id>{id}</report_id><date_range><begin>{}</begin><end>{end}</end></date_range></report_metadata><policy_published><domain>Example.ORG</domain><p>{policy}</p></policy_published>{rows}</feedback>",
+            end - 86_400
+        )
     }
 
     fn sum(texts: &[String], own: Own) -> Reports {
@@ -523,20 +527,34 @@ mod tests {
 
     #[test]
     fn reports_are_added_up_once_each() {
-        let first = xml("1", 1_700_000_000, "none", &[("192.0.2.1", 10, "pass", "pass", ""), ("192.0.2.9", 5, "fail", "fail", "")]);
+        let first = xml(
+            "1",
+            1_700_000_000,
+            "none",
+            &[("192.0.2.1", 10, "pass", "pass", ""), ("192.0.2.9", 5, "fail", "fail", "")],
+        );
         let again = first.clone();
-        let next = xml("2", 1_700_086_400, "reject", &[("192.0.2.1", 10, "fail", "fail", ""), ("192.0.2.2", 8, "fail", "pass", "")]);
+        let next = xml(
+            "2",
+            1_700_086_400,
+            "reject",
+            &[("192.0.2.1", 10, "fail", "fail", ""), ("192.0.2.2", 8, "fail", "pass", "")],
+        );
         let own = Own { prefixes: vec!["192.0.2.9/32".parse().unwrap()], sent: BTreeMap::new() };
         // In any order.
         for texts in [[first.clone(), again.clone(), next.clone()], [next, again, first]] {
             let reports = sum(&texts, own.clone());
             assert_eq!((reports.read.dmarc, reports.read.repeated, reports.read.rows), (2, 1, 4));
             let domain = &reports.dmarc["example.org"];
-            assert_eq!((domain.messages, domain.aligned, domain.policy.value().map(String::as_str)), (33, 18, Some("reject")));
+            assert_eq!(
+                (domain.messages, domain.aligned, domain.policy.value().map(String::as_str)),
+                (33, 18, Some("reject"))
+            );
             assert_eq!(domain.sources["192.0.2.1"].own, Some(OwnBy::Spf { domain: "example.org".to_owned() }));
             assert_eq!(domain.sources["192.0.2.1"].unaligned[0].messages, 10);
             assert_eq!(domain.sources["192.0.2.9"].own, Some(OwnBy::Declared { prefix: "192.0.2.9/32".to_owned() }));
-            let changes: Vec<_> = domain.changes.iter().map(|change| (change.source.as_str(), change.what.clone())).collect();
+            let changes: Vec<_> =
+                domain.changes.iter().map(|change| (change.source.as_str(), change.what.clone())).collect();
             assert_eq!(changes[0], ("192.0.2.1", ReportChanged::AlignmentLost));
             assert_eq!(changes[1], ("192.0.2.2", ReportChanged::NewSource));
             assert!(matches!(&changes[2].1, ReportChanged::Policy { from, to } if from == "none" && to == "reject"));
@@ -555,7 +573,9 @@ mod tests {
     #[test]
     fn failures_of_tls_are_over_when_the_newest_report_has_none() {
         let json = |id: &str, day: &str, failed: u64| {
-            format!(r#"{{"organization-name": "S", "report-id": "{id}", "date-range": {{"start-datetime": "2026-01-{day}T00:00:00Z", "end-datetime": "2026-01-{day}T23:59:59Z"}}, "policies": [{{"policy": {{"policy-type": "sts", "policy-domain": "example.org"}}, "summary": {{"total-successful-session-count": 9, "total-failure-session-count": {failed}}}, "failure-details": [{{"result-type": "certificate-expired", "receiving-mx-hostname": "mx.example.org", "failed-session-count": {failed}}}]}}]}}"#)
+            format!(
+                r#"{{"organization-name": "S", "report-id": "{id}", "date-range": {{"start-datetime": "2026-01-{day}T00:00:00Z", "end-datetime": "2026-01-{day}T23:59:59Z"}}, "policies": [{{"policy": {{"policy-type": "sts", "policy-domain": "example.org"}}, "summary": {{"total-successful-session-count": 9, "total-failure-session-count": {failed}}}, "failure-details": [{{"result-type": "certificate-expired", "receiving-mx-hostname": "mx.example.org", "failed-session-count": {failed}}}]}}]}}"#
+            )
         };
         let reports = sum(&[json("2", "02", 0), json("1", "01", 3)], Own::default());
         let tls = &reports.tls["example.org"];

@@ -70,7 +70,8 @@ pub fn list(place: &Place) -> Seen<Vec<Run>> {
 /// # Errors
 /// It is gone, damaged, or not ours.
 pub fn read(place: &Place, run: &Run) -> Result<Vec<u8>, Blind> {
-    let failed = |error: &str| Blind::Failed { step: format!("read the kept run {}", run.name), error: error.to_owned() };
+    let failed =
+        |error: &str| Blind::Failed { step: format!("read the kept run {}", run.name), error: error.to_owned() };
     let directory = directory(place, false)?.ok_or_else(|| failed("no runs are kept"))?;
     let packed = directory.read_file(&run.name, PACKED_BYTES_MAX)?.ok_or_else(|| failed("it is gone"))?;
     let mut report = Vec::new();
@@ -124,7 +125,8 @@ pub fn note(place: &Place, note: Note) -> Result<bool, Blind> {
     notes.push(note);
     let from = notes.len().saturating_sub(NOTES_MAX);
     let bytes = serde_json::to_vec(&notes[from..]);
-    let bytes = bytes.map_err(|error| Blind::Failed { step: "write the notes".to_owned(), error: error.to_string() })?;
+    let bytes =
+        bytes.map_err(|error| Blind::Failed { step: "write the notes".to_owned(), error: error.to_string() })?;
     directory.write_file(NOTES, &bytes, true)
 }
 
@@ -190,7 +192,8 @@ mod tests {
         let (scratch, place) = Scratch::new("notes");
         assert_eq!(notes(&place), Ok(Vec::new()));
         for text in ["first", "second"] {
-            let made = Note { at: "2026-01-01T00:00:00Z".to_owned(), about: "SOCK101".to_owned(), text: text.to_owned() };
+            let made =
+                Note { at: "2026-01-01T00:00:00Z".to_owned(), about: "SOCK101".to_owned(), text: text.to_owned() };
             assert_eq!(note(&place, made), Ok(true));
         }
         assert_eq!(notes(&place).unwrap().last().unwrap().text, "second");

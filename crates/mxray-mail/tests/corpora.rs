@@ -253,8 +253,14 @@ fn reports() {
         for path in files(&root.join(below)) {
             let file = path.strip_prefix(&root).unwrap().to_string_lossy().into_owned();
             // What mail-auth's own reader makes of its mails stands beside them.
-            let expected_of_others = name == "mail-auth" && path.extension().is_some_and(|end| end == "json") && below != "tlsrpt";
-            if file.ends_with(".md") || file.ends_with(".tsv") || expected_of_others || file == "tlsrpt/rpt01.json" || file == "tlsrpt/rpt02.json" {
+            let expected_of_others =
+                name == "mail-auth" && path.extension().is_some_and(|end| end == "json") && below != "tlsrpt";
+            if file.ends_with(".md")
+                || file.ends_with(".tsv")
+                || expected_of_others
+                || file == "tlsrpt/rpt01.json"
+                || file == "tlsrpt/rpt02.json"
+            {
                 continue;
             }
             let found = report::read(&std::fs::read(&path).unwrap(), &rules);
@@ -287,7 +293,8 @@ fn report_figures() {
             }
             _ => "nothing".to_owned(),
         };
-        score.row(told.eq_ignore_ascii_case(&row["note"]), || format!("{}: {}, found {told}", row["file"], row["note"]));
+        score
+            .row(told.eq_ignore_ascii_case(&row["note"]), || format!("{}: {}, found {told}", row["file"], row["note"]));
     }
     score.finish();
 }

@@ -194,7 +194,8 @@ fn text_rows(file: &str, reading: &Reading, options: &Options, output: &mut Outp
     output.emit_or_stop(|out| {
         let mut screen = Screen::new(out, options);
         if reading.recipients.is_empty() {
-            screen.prose("", &[Piece::new(Style::Bold, &format!("{file}:")), Piece::plain(&kind_name(reading.kind))])?;
+            screen
+                .prose("", &[Piece::new(Style::Bold, &format!("{file}:")), Piece::plain(&kind_name(reading.kind))])?;
         }
         for recipient in &reading.recipients {
             of_person(recipient, reading, options, &mut screen)?;

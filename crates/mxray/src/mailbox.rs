@@ -31,10 +31,7 @@ pub struct Went {
 ///
 /// # Errors
 /// Only what `each` says: its reader has gone.
-pub fn each(
-    paths: &[PathBuf],
-    mut take: impl FnMut(&str, &[u8]) -> Result<(), Failure>,
-) -> Result<Went, Failure> {
+pub fn each(paths: &[PathBuf], mut take: impl FnMut(&str, &[u8]) -> Result<(), Failure>) -> Result<Went, Failure> {
     let mut went = Went::default();
     for path in paths {
         if path == Path::new("-") {
@@ -118,7 +115,9 @@ fn directory(
         return Ok(());
     }
     let entries = fs::read_dir(path).and_then(|entries| {
-        entries.map(|entry| entry.and_then(|entry| Ok((entry.path(), entry.file_type()?)))).collect::<io::Result<Vec<_>>>()
+        entries
+            .map(|entry| entry.and_then(|entry| Ok((entry.path(), entry.file_type()?))))
+            .collect::<io::Result<Vec<_>>>()
     });
     let mut entries = match entries {
         Ok(entries) => entries,
@@ -174,9 +173,9 @@ fn split(from: &mut impl BufRead, take: &mut impl FnMut(&[u8]) -> Result<(), Fai
 /// `From sender date`: a sentence may begin with `From `, and has no time in it.
 fn begins_mail(line: &[u8]) -> bool {
     line.starts_with(b"From ")
-        && line.windows(5).any(|part| {
-            matches!(part, [a, b, b':', c, d] if [a, b, c, d].iter().all(|digit| digit.is_ascii_digit()))
-        })
+        && line
+            .windows(5)
+            .any(|part| matches!(part, [a, b, b':', c, d] if [a, b, c, d].iter().all(|digit| digit.is_ascii_digit())))
 }
 
 /// The rules for replies, with those of the user's files before them.
@@ -212,7 +211,8 @@ mod tests {
 
     #[test]
     fn a_mailbox_is_split_and_a_mail_is_not() {
-        let two = "From a Mon Jan  1 10:00:00 2026\nSubject: 1\n\nx\n\nFrom b Mon Jan  1 10:00:00 2026\nSubject: 2\n\ny\n";
+        let two =
+            "From a Mon Jan  1 10:00:00 2026\nSubject: 1\n\nx\n\nFrom b Mon Jan  1 10:00:00 2026\nSubject: 2\n\ny\n";
         let found = mails(two);
         assert_eq!(found.len(), 2);
         assert!(found[1].starts_with("From b"));

@@ -58,7 +58,8 @@ pub struct ReportsArgs {
 }
 
 fn sent(text: &str) -> Result<(String, u64), String> {
-    let parts = text.split_once('=').and_then(|(domain, number)| Some((domain.to_ascii_lowercase(), number.parse().ok()?)));
+    let parts =
+        text.split_once('=').and_then(|(domain, number)| Some((domain.to_ascii_lowercase(), number.parse().ok()?)));
     parts.filter(|(domain, _)| !domain.is_empty()).ok_or_else(|| "it is DOMAIN=NUMBER".to_owned())
 }
 

@@ -73,7 +73,11 @@ fn take(fields: Fields<'_>, form: &'static str, reading: &mut Reading) {
         reported_domain: fields.filled("reported-domain"),
         original_mail_from: fields.filled("original-mail-from").map(|value| dsn::address(&value)),
         arrival_date: fields.filled("arrival-date").or_else(|| fields.filled("received-date")),
-        incidents: fields.filled("incidents").and_then(|number| number.parse().ok()).filter(|number| *number > 0).unwrap_or(1),
+        incidents: fields
+            .filled("incidents")
+            .and_then(|number| number.parse().ok())
+            .filter(|number| *number > 0)
+            .unwrap_or(1),
         auth_failure: (feedback_type == "auth-failure").then_some(failure),
         feedback_type,
     });

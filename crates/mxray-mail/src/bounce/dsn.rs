@@ -38,9 +38,13 @@ pub fn read(parts: &Parts<'_>, reading: &mut Reading) -> Vec<Entry> {
         }
     }
     if entries.is_empty() {
-        for part in parts.own().filter(|part| part.kind.starts_with("text/plain") || part.kind == "message/xdelivery-status") {
+        for part in
+            parts.own().filter(|part| part.kind.starts_with("text/plain") || part.kind == "message/xdelivery-status")
+        {
             let body = part.body();
-            if memchr::memmem::find(&body, b"inal-Recipient:").is_some() || memchr::memmem::find(&body, b"inal-recipient:").is_some() {
+            if memchr::memmem::find(&body, b"inal-Recipient:").is_some()
+                || memchr::memmem::find(&body, b"inal-recipient:").is_some()
+            {
                 blocks(&body, &mut entries, reading);
             }
         }
@@ -128,7 +132,9 @@ fn block(fields: Fields<'_>, entries: &mut Vec<Entry>, reading: &mut Reading) {
 
 fn push(entry: Entry, entries: &mut Vec<Entry>) {
     let known = entries.iter().any(|known| {
-        !known.address.is_empty() && known.address.eq_ignore_ascii_case(&entry.address) && known.diagnostic == entry.diagnostic
+        !known.address.is_empty()
+            && known.address.eq_ignore_ascii_case(&entry.address)
+            && known.diagnostic == entry.diagnostic
     });
     if !known && entries.len() < RECIPIENTS_MAX {
         entries.push(entry);
@@ -155,7 +161,8 @@ fn host(value: &str) -> Option<String> {
 
 /// More than a number or the name of a type.
 fn is_telling(diagnostic: &str) -> bool {
-    diagnostic.len() >= TELLING_BYTES_MIN || diagnostic.contains(' ') && !diagnostic.contains(|c: char| c.is_ascii_digit())
+    diagnostic.len() >= TELLING_BYTES_MIN
+        || diagnostic.contains(' ') && !diagnostic.contains(|c: char| c.is_ascii_digit())
 }
 
 /// `5.0.0 (recipient reached disk quota)`.
@@ -178,7 +185,8 @@ fn action(value: &str) -> Option<Action> {
 
 fn status(value: &str) -> Option<String> {
     let word = value.trim().split([' ', '(', '\t']).next().unwrap_or_default();
-    let digits = word.split('.').filter(|part| (1..=3).contains(&part.len()) && part.bytes().all(|byte| byte.is_ascii_digit()));
+    let digits =
+        word.split('.').filter(|part| (1..=3).contains(&part.len()) && part.bytes().all(|byte| byte.is_ascii_digit()));
     (digits.count() == 3 && word.split('.').count() == 3).then(|| word.to_owned())
 }
 
@@ -225,7 +233,8 @@ impl Entry {
         // keeps what was said within them.
         let said = unwrap(self.diagnostic.as_bytes());
         let remote = self.remote_mta.or_else(|| said.host.map(|host| String::from_utf8_lossy(host).into_owned()));
-        let theirs = said.words.len() < self.diagnostic.len() || self.diagnostic_type == "smtp" && said.codes.reply.is_some();
+        let theirs =
+            said.words.len() < self.diagnostic.len() || self.diagnostic_type == "smtp" && said.codes.reply.is_some();
         recipient.said_by = match (remote, &reading.reporting_mta) {
             (Some(remote), _) if theirs => SaidBy::Remote(remote),
             (None, _) if theirs => SaidBy::Remote(String::new()),

@@ -113,7 +113,9 @@ impl Forms {
     /// A program answered in a person's place (RFC 3834, and what stood there before).
     pub fn is_automatic(&self, head: Fields<'_>) -> bool {
         let value = |name: &str| head.get(name).map(|value| value.to_lowercase());
-        let says = |name: &str, words: &[&str]| value(name).is_some_and(|value| words.iter().any(|word| value.starts_with(word)));
+        let says = |name: &str, words: &[&str]| {
+            value(name).is_some_and(|value| words.iter().any(|word| value.starts_with(word)))
+        };
         says("auto-submitted", &["auto-replied"])
             || ["x-autoreply", "x-autorespond", "x-auto-reply-from"].iter().any(|name| head.has(name))
             || says("precedence", &["auto_reply", "auto-reply", "autoreply"])
@@ -161,7 +163,10 @@ impl Template {
         let address = leading_address(rest)?;
         let after = &rest[address.len()..];
         let after = if bracketed { after } else { after.trim_start_matches(['>', '"', '\'', ')', ']']) };
-        let tail = after.get(..self.after.len()).filter(|tail| tail.eq_ignore_ascii_case(&self.after)).map(|_| &after[self.after.len()..]);
+        let tail = after
+            .get(..self.after.len())
+            .filter(|tail| tail.eq_ignore_ascii_case(&self.after))
+            .map(|_| &after[self.after.len()..]);
         // Blanks at the end of a line are gone: `a@b  ` is `a@b`.
         let tail = tail.or_else(|| (self.after.trim().is_empty() && after.is_empty()).then_some(""))?;
         (!self.ends || tail.trim().is_empty()).then_some(address)
@@ -233,7 +238,9 @@ mod tests {
 
     #[test]
     fn templates_read_lines() {
-        let read = |template: &str, line: &str| Template::of(template).read(line, &line.to_ascii_lowercase()).map(str::to_owned);
+        let read = |template: &str, line: &str| {
+            Template::of(template).read(line, &line.to_ascii_lowercase()).map(str::to_owned)
+        };
         let address = Some("U@example.org".to_owned());
         assert_eq!(read("<{}>:", "<U@example.org>: host mx said: 550"), address);
         assert_eq!(read("<{}>:", "<U@example.org> (expanded from <x>): host"), None);
@@ -248,6 +255,8 @@ mod tests {
     #[test]
     fn the_data_is_whole() {
         let forms = Forms::built_in();
-        assert!(forms.recipient.len() > 20 && forms.says_failure("x user unknown y") && forms.says_delay("will be retried"));
+        assert!(
+            forms.recipient.len() > 20 && forms.says_failure("x user unknown y") && forms.says_delay("will be retried")
+        );
     }
 }

@@ -284,8 +284,13 @@ fn original(parts: &Parts<'_>) -> Original {
             && !part.foreign
             && matches!(
                 part.kind.as_str(),
-                "message/rfc822" | "message/global" | "text/rfc822-headers" | "message/rfc822-headers" | "message/global-headers"
-                    | "text/rfc822" | "message/partial"
+                "message/rfc822"
+                    | "message/global"
+                    | "text/rfc822-headers"
+                    | "message/rfc822-headers"
+                    | "message/global-headers"
+                    | "text/rfc822"
+                    | "message/partial"
             )
     });
     let Some((at, part)) = enclosed else { return Original::default() };
@@ -323,13 +328,7 @@ fn message_id(value: &str) -> String {
 }
 
 /// RFC 8098.
-fn disposition(
-    parts: &Parts<'_>,
-    prose: &prose::Prose,
-    forms: &Forms,
-    reading: &mut Reading,
-    rules: &Rules,
-) -> bool {
+fn disposition(parts: &Parts<'_>, prose: &prose::Prose, forms: &Forms, reading: &mut Reading, rules: &Rules) -> bool {
     let is_one = |part: &&Part<'_>| part.kind == "message/disposition-notification";
     let Some(part) = parts.own().find(is_one) else { return false };
     let body = part.body();

@@ -58,11 +58,14 @@ impl Prose {
 
     /// What the returned header says, where the report has it as text.
     pub fn original(&self, original: &mut Original) {
-        let plain: String = self.rest.lines().map(|line| line.trim_start_matches(['>', '|', ' '])).fold(String::new(), |mut all, line| {
-            all.push_str(line);
-            all.push('\n');
-            all
-        });
+        let plain: String = self.rest.lines().map(|line| line.trim_start_matches(['>', '|', ' '])).fold(
+            String::new(),
+            |mut all, line| {
+                all.push_str(line);
+                all.push('\n');
+                all
+            },
+        );
         let fields = Fields::new(plain.as_bytes());
         let found = super::original_of(fields);
         original.message_id = found.message_id;
@@ -97,14 +100,16 @@ impl Prose {
             .filter_map(|name| head.get(name))
             .flat_map(|value| addresses_in(&value))
             .collect();
-        let is_own = |address: &str| own.iter().any(|own| own.eq_ignore_ascii_case(address)) || is_daemon_address(address);
+        let is_own =
+            |address: &str| own.iter().any(|own| own.eq_ignore_ascii_case(address)) || is_daemon_address(address);
         let lines: Vec<(&str, String)> =
             self.text.lines().map(|line| (line.trim(), line.trim().to_ascii_lowercase())).collect();
         if let Some(found) = local(&lines, forms, head) {
             return found;
         }
         let fitting = |exact: bool| forms.recipient.iter().filter(move |template| template.exact || !exact);
-        let passes = fitting(false).map(|template| (template, false)).chain(fitting(true).map(|template| (template, true)));
+        let passes =
+            fitting(false).map(|template| (template, false)).chain(fitting(true).map(|template| (template, true)));
         for (template, also_own) in passes {
             let mut found: Vec<String> = Vec::new();
             for (line, lower) in lines.iter().filter(|(line, _)| line.contains('@')) {
@@ -122,8 +127,11 @@ impl Prose {
         }
         let mut named = addresses_in(&self.text);
         named.retain(|address| !is_own(address));
-        let sent_to: Vec<String> =
-            named.iter().filter(|address| original.to.iter().any(|to| to.eq_ignore_ascii_case(address))).cloned().collect();
+        let sent_to: Vec<String> = named
+            .iter()
+            .filter(|address| original.to.iter().any(|to| to.eq_ignore_ascii_case(address)))
+            .cloned()
+            .collect();
         if !sent_to.is_empty() {
             return sent_to;
         }
@@ -178,11 +186,17 @@ impl Prose {
         let subject = crate::read::words(&head.get("subject").unwrap_or_default()).to_lowercase();
         let daemon = forms.is_daemon(head);
         let is_report = parts.head().get("content-type").is_some_and(|value| {
-            value.to_ascii_lowercase().contains("delivery-status") || value.to_ascii_lowercase().starts_with("multipart/report")
+            value.to_ascii_lowercase().contains("delivery-status")
+                || value.to_ascii_lowercase().starts_with("multipart/report")
         });
         let in_subject = forms.says_failure(&subject);
         let in_text = forms.says_failure(&lower);
-        let exact = |line: &str| forms.recipient.iter().any(|form| form.exact && form.read(line.trim(), &line.trim().to_ascii_lowercase()).is_some());
+        let exact = |line: &str| {
+            forms
+                .recipient
+                .iter()
+                .any(|form| form.exact && form.read(line.trim(), &line.trim().to_ascii_lowercase()).is_some())
+        };
         let failed = named
             || is_report
             || in_subject && in_text

@@ -30,7 +30,10 @@ fn the_standard_form_tells_everything() {
     assert_eq!(reading.original.message_id.as_deref(), Some("<1@example.org>"));
     assert_eq!(reading.reporting_mta.as_deref(), Some("mx.example"));
     let recipient = &reading.recipients[0];
-    assert_eq!((recipient.address.as_str(), recipient.original_address.as_deref()), ("r@example.net", Some("list@example.com")));
+    assert_eq!(
+        (recipient.address.as_str(), recipient.original_address.as_deref()),
+        ("r@example.net", Some("list@example.com"))
+    );
     assert_eq!((recipient.status.as_deref(), recipient.reply_code), (Some("5.1.1"), Some(550)));
     assert_eq!((recipient.cause, recipient.hard), (Cause::RcptUnknown, Some(true)));
     assert_eq!(recipient.said_by, SaidBy::Remote("in.example.net".to_owned()));
@@ -44,8 +47,14 @@ fn delays_relays_and_deliveries_are_no_failures() {
         ("expanded", "2.0.0", Kind::Expanded, Cause::DeliveredReport),
         ("Delivered (to mailbox)", "2.1.5", Kind::Delivered, Cause::DeliveredReport),
     ] {
-        let said = if kind == Kind::Delay { "connect to in.example.net[192.0.2.1]:25: Connection refused" } else { "250 2.0.0 accepted" };
-        let fields = format!("Final-Recipient: rfc822; r@example.net\nAction: {action}\nStatus: {status}\nDiagnostic-Code: X-Postfix; {said}");
+        let said = if kind == Kind::Delay {
+            "connect to in.example.net[192.0.2.1]:25: Connection refused"
+        } else {
+            "250 2.0.0 accepted"
+        };
+        let fields = format!(
+            "Final-Recipient: rfc822; r@example.net\nAction: {action}\nStatus: {status}\nDiagnostic-Code: X-Postfix; {said}"
+        );
         let (found, recipient) = only(&standard(&fields));
         assert_eq!((found, recipient.cause, recipient.hard), (kind, cause, None), "{action}");
         assert!(matches!(recipient.said_by, SaidBy::Reporter(_)), "{action}");
@@ -68,7 +77,11 @@ fn damaged_reports_are_read_all_the_same() {
         "Original-Recipient: rfc822; r@example.net\nFinal-Recipient: rfc822; r@daemon\nAction: failed\nStatus: 5.1.1 (user unknown)",
     ] {
         let (kind, recipient) = only(&standard(fields));
-        assert_eq!((kind, recipient.address.as_str(), recipient.cause), (Kind::Failure, "r@example.net", Cause::RcptUnknown), "{fields}");
+        assert_eq!(
+            (kind, recipient.address.as_str(), recipient.cause),
+            (Kind::Failure, "r@example.net", Cause::RcptUnknown),
+            "{fields}"
+        );
     }
     let courier = "Final-Recipient: rfc822; a@example.net\nAction: failed\nStatus: 5.1.1\nFinal-Recipient: rfc822; b@example.net\nAction: failed\nStatus: 5.2.2";
     assert_eq!(reading(&standard(courier)).recipients.len(), 2);
@@ -81,7 +94,11 @@ fn prose_of_well_known_programs_is_read() {
     let exchange = "From: System Administrator <postmaster@example.net>\nSubject: Undeliverable: hello\n\nYour message\n\n  To:      r@example.net\n  Subject: hello\n\ndid not reach the following recipient(s):\n\nr@example.net on Fri, 4 Oct 2002 17:10:56 -0400\n    The recipient name is not recognized\n";
     for text in [qmail, exim, exchange] {
         let (kind, recipient) = only(text);
-        assert_eq!((kind, recipient.address.as_str(), recipient.cause), (Kind::Failure, "r@example.net", Cause::RcptUnknown), "{text}");
+        assert_eq!(
+            (kind, recipient.address.as_str(), recipient.cause),
+            (Kind::Failure, "r@example.net", Cause::RcptUnknown),
+            "{text}"
+        );
         assert_eq!(recipient.hard, Some(true));
     }
     for text in [qmail, exim] {
@@ -91,7 +108,10 @@ fn prose_of_well_known_programs_is_read() {
     assert_eq!(only(late).0, Kind::Delay);
     let several = "From: MAILER-DAEMON@mx.example\nSubject: failure notice\n\nUnable to deliver message to the following address(es).\n\n<a@example.net>:\nUser unknown\n\n<b@example.net>:\nmailbox full\n";
     let causes: Vec<_> = reading(several).recipients.into_iter().map(|one| (one.address, one.cause)).collect();
-    assert_eq!(causes, [("a@example.net".to_owned(), Cause::RcptUnknown), ("b@example.net".to_owned(), Cause::RcptFull)]);
+    assert_eq!(
+        causes,
+        [("a@example.net".to_owned(), Cause::RcptUnknown), ("b@example.net".to_owned(), Cause::RcptFull)]
+    );
 }
 
 #[test]
@@ -103,7 +123,12 @@ fn machines_that_answer_are_no_bounces() {
     ] {
         assert_eq!(reading(text).kind, Kind::AutomaticReply, "{text}");
     }
-    for text in ["From: friend@example.net\nSubject: lunch\n\nThe delivery of my parcel failed, it was rejected.\n", "", "\u{0}\u{1}", "no header at all"] {
+    for text in [
+        "From: friend@example.net\nSubject: lunch\n\nThe delivery of my parcel failed, it was rejected.\n",
+        "",
+        "\u{0}\u{1}",
+        "no header at all",
+    ] {
         let reading = reading(text);
         assert_eq!((reading.kind, reading.recipients.len()), (Kind::Other, 0), "{text}");
     }
@@ -120,7 +145,10 @@ fn complaints_are_told_from_their_opposite() {
     };
     let abuse = reading(&arf("abuse"));
     let complaint = abuse.complaint.as_ref().unwrap();
-    assert_eq!((abuse.kind, complaint.incidents, complaint.source_ip.as_deref()), (Kind::Complaint, 3, Some("192.0.2.25")));
+    assert_eq!(
+        (abuse.kind, complaint.incidents, complaint.source_ip.as_deref()),
+        (Kind::Complaint, 3, Some("192.0.2.25"))
+    );
     assert_eq!((abuse.recipients[0].address.as_str(), abuse.recipients[0].cause), ("r@example.net", Cause::Feedback));
     assert_eq!(abuse.original.message_id.as_deref(), Some("<1@example.org>"));
     assert_eq!(reading(&arf("not-spam")).kind, Kind::NotSpam);
@@ -134,7 +162,9 @@ fn complaints_are_told_from_their_opposite() {
 
 #[test]
 fn a_report_that_was_passed_on_is_found() {
-    let inner = standard("Final-Recipient: rfc822; r@example.net\nAction: failed\nStatus: 5.1.1\nDiagnostic-Code: smtp; 550 5.1.1 User unknown");
+    let inner = standard(
+        "Final-Recipient: rfc822; r@example.net\nAction: failed\nStatus: 5.1.1\nDiagnostic-Code: smtp; 550 5.1.1 User unknown",
+    );
     let outer = format!("From: postmaster@example.org\nSubject: Fwd\nContent-Type: message/rfc822\n\n{inner}");
     assert_eq!(only(&outer).1.address, "r@example.net");
     let carriage = inner.replace('\n', "\r\n");
@@ -146,7 +176,11 @@ fn a_report_that_was_passed_on_is_found() {
 fn nothing_hostile_takes_long() {
     let nested = "Content-Type: message/rfc822\n\n".repeat(1000);
     assert!(reading(&nested).cut);
-    let many: String = (0..5000).map(|n| format!("Final-Recipient: rfc822; r{n}@example.net\nAction: failed\n\n")).collect();
+    let many: String =
+        (0..5000).map(|n| format!("Final-Recipient: rfc822; r{n}@example.net\nAction: failed\n\n")).collect();
     assert_eq!(reading(&standard(&many)).recipients.len(), RECIPIENTS_MAX);
-    assert_eq!(reading(&format!("From: mailer-daemon@x\nSubject: failure notice\n\n{}", "@".repeat(100_000))).recipients.len(), 1);
+    assert_eq!(
+        reading(&format!("From: mailer-daemon@x\nSubject: failure notice\n\n{}", "@".repeat(100_000))).recipients.len(),
+        1
+    );
 }

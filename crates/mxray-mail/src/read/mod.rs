@@ -107,7 +107,11 @@ impl<'a> Parts<'a> {
         let content_type = fields.filled("content-type").unwrap_or_else(|| otherwise.to_owned());
         let kind = content_type.split([';', ' ', '\t']).next().unwrap_or_default().to_ascii_lowercase();
         let this = self.parts.len();
-        let boundary = kind.starts_with("multipart/").then(|| parameter(&content_type, "boundary")).flatten().filter(|boundary| !boundary.is_empty());
+        let boundary = kind
+            .starts_with("multipart/")
+            .then(|| parameter(&content_type, "boundary"))
+            .flatten()
+            .filter(|boundary| !boundary.is_empty());
         let is_message = matches!(kind.as_str(), "message/rfc822" | "message/global");
         let inner = if kind == "multipart/digest" { "message/rfc822" } else { "text/plain" };
         self.parts.push(Part { parent, fields, kind, content_type, raw: body, foreign });
@@ -234,7 +238,14 @@ mod tests {
         let kinds: Vec<_> = parts.parts.iter().map(|part| part.kind.as_str()).collect();
         assert_eq!(
             kinds,
-            ["multipart/report", "text/plain", "message/delivery-status", "message/rfc822", "multipart/mixed", "text/plain"]
+            [
+                "multipart/report",
+                "text/plain",
+                "message/delivery-status",
+                "message/rfc822",
+                "multipart/mixed",
+                "text/plain"
+            ]
         );
         assert_eq!(parts.own().count(), 4);
         assert_eq!(parts.parts[1].raw, b"plain");
@@ -243,7 +254,10 @@ mod tests {
 
     #[test]
     fn damage_is_no_end() {
-        assert_eq!(kinds("Content-Type: multipart/mixed; boundary=a\n\n--a\n\nonly"), ["multipart/mixed", "text/plain"]);
+        assert_eq!(
+            kinds("Content-Type: multipart/mixed; boundary=a\n\n--a\n\nonly"),
+            ["multipart/mixed", "text/plain"]
+        );
         assert_eq!(kinds("Content-Type: multipart/mixed; boundary=a\n\nno part"), ["multipart/mixed"]);
         assert_eq!(kinds(""), ["text/plain"]);
         assert_eq!(kinds("\n\n"), ["text/plain"]);
@@ -257,7 +271,8 @@ mod tests {
         let parts = Parts::of(message.as_bytes());
         assert!(parts.cut);
         assert_eq!(parts.parts.len(), DEPTH_MAX + 1);
-        let nested: String = (0..1000).map(|n| format!("Content-Type: multipart/mixed; boundary=b{n}\n\n--b{n}\n")).collect();
+        let nested: String =
+            (0..1000).map(|n| format!("Content-Type: multipart/mixed; boundary=b{n}\n\n--b{n}\n")).collect();
         let parts = Parts::of(nested.as_bytes());
         assert!(parts.cut);
         let many = format!("Content-Type: multipart/mixed; boundary=a\n\n{}", "--a\n\nx\n".repeat(PARTS_MAX * 2));

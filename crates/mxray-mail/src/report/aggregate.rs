@@ -267,7 +267,8 @@ fn mended(text: &str) -> String {
         out.push_str(before);
         let after = &from[1..];
         let name = after.strip_prefix('/').unwrap_or(after);
-        let end = name.find(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '_' | ':' | '-'))).unwrap_or(name.len());
+        let end =
+            name.find(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '_' | ':' | '-'))).unwrap_or(name.len());
         let local = name[..end].rsplit(':').next().unwrap_or_default();
         let closed = matches!(name[end..].bytes().next(), Some(b'>' | b' ' | b'/' | b'\n' | b'\r' | b'\t'));
         let keeps = match from.as_bytes()[0] {
@@ -466,7 +467,11 @@ impl Reading {
     fn checked(&mut self, tag: Tag) {
         if self.stack.last() == Some(&Tag::Evaluated) {
             let pass = self.value.trim().eq_ignore_ascii_case("pass");
-            if tag == Tag::Dkim { self.row.dkim_aligned = pass } else { self.row.spf_aligned = pass }
+            if tag == Tag::Dkim {
+                self.row.dkim_aligned = pass
+            } else {
+                self.row.spf_aligned = pass
+            }
             return;
         }
         let results = if tag == Tag::Dkim { &mut self.row.dkim } else { &mut self.row.spf };

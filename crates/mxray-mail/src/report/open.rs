@@ -8,11 +8,11 @@ use flate2::read::MultiGzDecoder;
 
 use crate::read::Parts;
 
-/// Longest report, unpacked. One of a million rows has about 400 MB; what receivers send is cut at 10 MB packed (RFC 7489
-/// section 7.2.1.1 has them name a limit).
-pub const DOCUMENT_BYTES_MAX: usize = 512 << 20;
+/// Longest report, unpacked: some 300,000 rows. What receivers send is cut at 10 MB packed (RFC 7489
+/// section 7.2.1.1 has them heed a limit).
+pub const DOCUMENT_BYTES_MAX: usize = 128 << 20;
 /// All that one file may unpack to.
-pub const TOTAL_BYTES_MAX: usize = 1 << 30;
+pub const TOTAL_BYTES_MAX: usize = 512 << 20;
 /// Reports in one file.
 pub const DOCUMENTS_MAX: usize = 10_000;
 /// Mail in zip in mail in mail: nobody packs deeper.
@@ -144,8 +144,10 @@ impl Opened {
             let body = part.body();
             let inner_name = joined(name, &part.file_name().unwrap_or_default());
             let packed = body.starts_with(&[0x1f, 0x8b]) || body.starts_with(b"PK\x03\x04");
-            let encoded_mail = matches!(part.kind.as_str(), "message/rfc822" | "message/global") && body.len() < bytes.len();
-            let is_text = part.kind == "text/html" || index == 0 && part.kind == "text/plain" && document(&body).is_none();
+            let encoded_mail =
+                matches!(part.kind.as_str(), "message/rfc822" | "message/global") && body.len() < bytes.len();
+            let is_text =
+                part.kind == "text/html" || index == 0 && part.kind == "text/plain" && document(&body).is_none();
             if packed || encoded_mail {
                 self.open(&body, &inner_name, depth + 1);
             } else if let Some(form) = document(&body).filter(|_| !is_text) {
@@ -167,7 +169,10 @@ impl Opened {
 fn document(bytes: &[u8]) -> Option<Form> {
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes).trim_ascii_start();
     let utf16 = bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff");
-    let xml = bytes.starts_with(b"<?xml") || bytes.starts_with(b"<!--") || tag_is(bytes, b"feedback") || tag_is(bytes, b"xs:schema");
+    let xml = bytes.starts_with(b"<?xml")
+        || bytes.starts_with(b"<!--")
+        || tag_is(bytes, b"feedback")
+        || tag_is(bytes, b"xs:schema");
     if xml || utf16 {
         return Some(Form::Xml);
     }
@@ -178,7 +183,8 @@ fn tag_is(bytes: &[u8], name: &[u8]) -> bool {
     let Some(rest) = bytes.strip_prefix(b"<") else { return false };
     let local = rest.iter().position(|byte| matches!(byte, b' ' | b'>' | b'\n' | b'\r' | b'\t')).unwrap_or(rest.len());
     let tag = &rest[..local];
-    tag.eq_ignore_ascii_case(name) || tag.len() > name.len() && tag.ends_with(name) && tag[tag.len() - name.len() - 1] == b':'
+    tag.eq_ignore_ascii_case(name)
+        || tag.len() > name.len() && tag.ends_with(name) && tag[tag.len() - name.len() - 1] == b':'
 }
 
 fn joined(outer: &str, inner: &str) -> String {

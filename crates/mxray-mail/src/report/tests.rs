@@ -49,7 +49,10 @@ fn every_field_is_read() {
     let row = &report.rows[0];
     assert_eq!(row.source, Source::Address("192.0.2.25".parse().unwrap()));
     assert_eq!((row.count, row.disposition, row.dkim_aligned, row.spf_aligned), (7, Disposition::Reject, false, true));
-    assert_eq!((&*row.header_from, &*row.envelope_from, &*row.reasons[0].kind), ("example.org", "b.example.org", "forwarded"));
+    assert_eq!(
+        (&*row.header_from, &*row.envelope_from, &*row.reasons[0].kind),
+        ("example.org", "b.example.org", "forwarded")
+    );
     assert_eq!((&*row.dkim[0].selector, &*row.dkim[0].result), ("s1", "fail"));
     assert_eq!((&*row.spf[0].domain, row.spf[0].scope), ("b.example.org", Scope::MailFrom));
     assert!(report.damage.is_empty());
@@ -61,7 +64,9 @@ fn every_wrapping_is_opened() {
     let zip = zipped(&[("r.xml", XML.as_bytes()), ("__MACOSX/._r.xml", b"junk"), ("two.xml.gz", &gz)]);
     assert_eq!(dmarc(&gz).len(), 1);
     assert_eq!(dmarc(&zip).len(), 2);
-    for (kind, bytes) in [("application/gzip", &gz[..]), ("application/octet-stream", &zip), ("text/xml", XML.as_bytes())] {
+    for (kind, bytes) in
+        [("application/gzip", &gz[..]), ("application/octet-stream", &zip), ("text/xml", XML.as_bytes())]
+    {
         let mail = mailed(kind, bytes);
         assert!(!dmarc(mail.as_bytes()).is_empty(), "{kind}");
         let forwarded = format!("Subject: Fwd\nContent-Type: message/rfc822\n\n{mail}");
@@ -75,7 +80,11 @@ fn every_wrapping_is_opened() {
 
 #[test]
 fn one_damaged_report_stops_none_of_the_others() {
-    let zip = zipped(&[("bad.xml", b"<feedback><record>"), ("no.xml", b"<?xml version=\"1.0\"?><html/>"), ("good.xml", XML.as_bytes())]);
+    let zip = zipped(&[
+        ("bad.xml", b"<feedback><record>"),
+        ("no.xml", b"<?xml version=\"1.0\"?><html/>"),
+        ("good.xml", XML.as_bytes()),
+    ]);
     let found = found(&zip);
     assert_eq!(found.reports.len(), 1);
     assert_eq!(found.troubles.len(), 2);
@@ -89,9 +98,14 @@ fn one_damaged_report_stops_none_of_the_others() {
 
 #[test]
 fn what_is_no_xml_is_mended() {
-    let damaged = XML.replace("r@example.net", "<r@example.net>").replace("b.example.org</envelope_from>", "b<x.org & y</envelope_from>");
+    let damaged = XML
+        .replace("r@example.net", "<r@example.net>")
+        .replace("b.example.org</envelope_from>", "b<x.org & y</envelope_from>");
     let report = dmarc(damaged.as_bytes()).remove(0);
-    assert_eq!((report.rows.len(), report.email.as_str(), &*report.rows[0].envelope_from), (1, "<r@example.net>", "b<x.org & y"));
+    assert_eq!(
+        (report.rows.len(), report.email.as_str(), &*report.rows[0].envelope_from),
+        (1, "<r@example.net>", "b<x.org & y")
+    );
 }
 
 #[test]
@@ -117,7 +131,10 @@ fn reports_of_tls_are_read_leniently() {
     let gz = gzip(JSON.as_bytes());
     let mail = mailed("application/tlsrpt+gzip", &gz);
     let Report::Tls(report) = found(mail.as_bytes()).reports.remove(0) else { panic!("no TLS report") };
-    assert_eq!((report.organization.as_str(), report.contact.as_str(), report.report_id.as_str()), ("Sender", "", "r+1^"));
+    assert_eq!(
+        (report.organization.as_str(), report.contact.as_str(), report.report_id.as_str()),
+        ("Sender", "", "r+1^")
+    );
     let policy = &report.policies[0];
     assert_eq!((policy.domain.as_str(), policy.successes, policy.failures), ("example.org", 5, 2));
     assert_eq!((policy.details[0].mx_host.as_str(), policy.details[0].sessions), ("mx.example.org", 2));

@@ -88,7 +88,12 @@ fn policy(entry: &Map<String, Value>) -> TlsPolicy {
         mx_hosts: texts(policy, "mx-host"),
         successes: number(summary, "total-successful-session-count"),
         failures: number(summary, "total-failure-session-count"),
-        details: list(entry, "failure-details").iter().filter_map(|value| value.as_object()).take(MANY).map(failure).collect(),
+        details: list(entry, "failure-details")
+            .iter()
+            .filter_map(|value| value.as_object())
+            .take(MANY)
+            .map(failure)
+            .collect(),
     }
 }
 

@@ -44,8 +44,8 @@ pub use outside::{
 pub use ports::{
     AskedListener, Assignment, Assignments, Bystanders, Exposure, Forbidden, PackageProcesses, PortOwner, V6Policy,
 };
-pub use reports::Reports;
 pub use process::{Descriptors, Owner, Process, Processes};
+pub use reports::Reports;
 pub use routing::{
     AddressState, BoundSource, DefaultRoute, NextHop, OwnAddress, Refusal, Refuser, RouteAnswer, RouteOutcome,
     RoutePurpose, RouteRefused, RouteTaken, Routing,

@@ -99,7 +99,8 @@ pub fn earlier(place: &Place) -> Seen<Earlier> {
 }
 
 fn records(lookups: BTreeMap<String, Lookup>) -> BTreeMap<String, Vec<RecordData>> {
-    let answered = |lookup: &Lookup| matches!(lookup.outcome, DnsOutcome::Found | DnsOutcome::NoData | DnsOutcome::NoSuchName);
+    let answered =
+        |lookup: &Lookup| matches!(lookup.outcome, DnsOutcome::Found | DnsOutcome::NoData | DnsOutcome::NoSuchName);
     let of_kind = |lookup: Lookup| {
         let kind = lookup.kind;
         lookup.records.into_iter().map(|record| record.data).filter(|data| data.kind() == kind).collect()
@@ -123,7 +124,9 @@ pub fn note(place: &Place, about: &str, text: &str) -> Result<u8, Failure> {
     let note = Note { at: now(), about: untrusted(about.trim().as_bytes()), text: untrusted(text.as_bytes()) };
     match runs::note(place, note) {
         Ok(true) => Ok(exit::OK),
-        Ok(false) => Err(Failure::Unanswered("--note: this user has no directory for state, or looks elsewhere".to_owned())),
+        Ok(false) => {
+            Err(Failure::Unanswered("--note: this user has no directory for state, or looks elsewhere".to_owned()))
+        }
         Err(blind) => Err(Failure::Unanswered(format!("--note: {}; needs {}", blind.why(), blind.needs()))),
     }
 }
@@ -227,7 +230,11 @@ fn lines(kept: &[Kept], notes: &[Note]) -> Vec<Line> {
         line.notes = notes.iter().filter(|note| is_about(note, line)).cloned().collect();
     }
     lines.sort_by(|a, b| {
-        a.gone_since.is_some().cmp(&b.gone_since.is_some()).then_with(|| b.last_seen.cmp(&a.last_seen)).then_with(|| a.id.cmp(&b.id))
+        a.gone_since
+            .is_some()
+            .cmp(&b.gone_since.is_some())
+            .then_with(|| b.last_seen.cmp(&a.last_seen))
+            .then_with(|| a.id.cmp(&b.id))
     });
     lines
 }
@@ -237,7 +244,8 @@ fn of_person(line: &Line, screen: &mut Screen<'_>) -> std::io::Result<()> {
     let head = format!("{} {}", line.severity, line.code);
     screen.prose("", &[Piece::new(style, &head), Piece::plain(&line.summary)])?;
     let gone = line.gone_since.as_ref().map_or("still there".to_owned(), |since| format!("gone since {since}"));
-    let text = format!("first {}, last {} ({} runs), {gone}; id {}", line.first_seen, line.last_seen, line.runs, line.id);
+    let text =
+        format!("first {}, last {} ({} runs), {gone}; id {}", line.first_seen, line.last_seen, line.runs, line.id);
     screen.prose("  ", &[Piece::new(Style::Faint, &text)])?;
     for note in &line.notes {
         screen.prose("  note ", &[Piece::plain(&format!("{}: {}", note.at, note.text))])?;
@@ -336,10 +344,12 @@ fn facts(evidence: &Value) -> BTreeMap<String, String> {
     for (key, lookup) in members(evidence.get("lookups")) {
         let steady = ["MX ", "TXT ", "TLSA ", "CNAME ", "PTR ", "NS "].iter().any(|kind| key.starts_with(kind));
         // What was not answered is no change.
-        let answered = matches!(lookup.get("outcome").and_then(Value::as_str), Some("found" | "no_data" | "no_such_name"));
+        let answered =
+            matches!(lookup.get("outcome").and_then(Value::as_str), Some("found" | "no_data" | "no_such_name"));
         if steady && answered {
             let records = lookup.get("records").and_then(Value::as_array).cloned().unwrap_or_default();
-            let mut texts: Vec<String> = records.iter().filter_map(|record| record.get("data")).map(Value::to_string).collect();
+            let mut texts: Vec<String> =
+                records.iter().filter_map(|record| record.get("data")).map(Value::to_string).collect();
             texts.sort();
             facts.insert(format!("record {key}"), texts.join(", "));
         }
@@ -353,8 +363,10 @@ mod tests {
     use mxray_model::{Severity, Subject};
 
     fn run(started: &str, codes: &[&str]) -> Kept {
-        let causes: Vec<Finding> =
-            codes.iter().map(|code| Finding::new(code, "name", Severity::Error, Subject::host(), "it is broken")).collect();
+        let causes: Vec<Finding> = codes
+            .iter()
+            .map(|code| Finding::new(code, "name", Severity::Error, Subject::host(), "it is broken"))
+            .collect();
         let verdict = if causes.is_empty() { Verdict::Healthy } else { Verdict::Degraded };
         Kept { started: started.to_owned(), verdict, causes }
     }
@@ -365,7 +377,10 @@ mod tests {
         let kept = [run("1", &["A101"]), run("2", &["A101", "B101"]), run("3", &["B101"]), run("4", &["B101"])];
         let lines = lines(&kept, &[note("a101"), note("Z999")]);
         assert_eq!(lines.len(), 2);
-        assert_eq!((lines[0].code.as_str(), lines[0].first_seen.as_str(), lines[0].gone_since.as_deref()), ("B101", "2", None));
+        assert_eq!(
+            (lines[0].code.as_str(), lines[0].first_seen.as_str(), lines[0].gone_since.as_deref()),
+            ("B101", "2", None)
+        );
         assert_eq!((lines[1].last_seen.as_str(), lines[1].gone_since.as_deref(), lines[1].runs), ("2", Some("3"), 2));
         assert_eq!((lines[0].notes.len(), lines[1].notes.len()), (0, 1));
     }
@@ -392,6 +407,9 @@ mod tests {
         });
         let facts = facts(&evidence);
         let keys: Vec<&str> = facts.keys().map(String::as_str).collect();
-        assert_eq!(keys, ["listener tcp/0.0.0.0:25", "postfix: myhostname", "record MX x.example", "version of postfix"]);
+        assert_eq!(
+            keys,
+            ["listener tcp/0.0.0.0:25", "postfix: myhostname", "record MX x.example", "version of postfix"]
+        );
     }
 }

@@ -85,7 +85,8 @@ fn read(reports: &Reports, judged: &Judged, options: &Options, screen: &mut Scre
     }
     for unseen in &judged.unseen {
         let text = format!("{}; {}", unseen.why, unseen.needs);
-        screen.prose("  unseen     ", &[Piece::plain(&format!("{}:", unseen.what)), Piece::new(Style::Faint, &text)])?;
+        screen
+            .prose("  unseen     ", &[Piece::plain(&format!("{}:", unseen.what)), Piece::new(Style::Faint, &text)])?;
     }
     Ok(())
 }
@@ -108,7 +109,8 @@ fn dmarc(domain: &str, sum: &DmarcReports, options: &Options, screen: &mut Scree
         day(&sum.last)
     );
     screen.prose("", &[Piece::new(Style::Bold, &format!("{domain}:")), Piece::plain(&text)])?;
-    let text = format!("{}; quarantined {}, rejected {}", share(sum.aligned, sum.messages), sum.quarantined, sum.rejected);
+    let text =
+        format!("{}; quarantined {}, rejected {}", share(sum.aligned, sum.messages), sum.quarantined, sum.rejected);
     screen.prose("  aligned    ", &[Piece::plain(&text)])?;
     let most = if options.verbose { usize::MAX } else { SHOWN };
     let mut sources: Vec<(&String, &ReportedSource)> = sum.sources.iter().collect();
@@ -118,7 +120,8 @@ fn dmarc(domain: &str, sum: &DmarcReports, options: &Options, screen: &mut Scree
     }
     if sources.len() > most || sum.others > 0 {
         let rest: u64 = sources.iter().skip(most).map(|(_, source)| source.messages).sum();
-        let text = format!("{} more sources with {} messages (-v)", sources.len().saturating_sub(most), rest + sum.others);
+        let text =
+            format!("{} more sources with {} messages (-v)", sources.len().saturating_sub(most), rest + sum.others);
         screen.prose("  others     ", &[Piece::new(Style::Faint, &text)])?;
     }
     for change in sum.changes.iter().take(most) {
@@ -176,7 +179,11 @@ fn changed(change: &ReportChange) -> String {
 }
 
 fn tls(domain: &str, sum: &TlsReports, options: &Options, screen: &mut Screen<'_>) -> io::Result<()> {
-    let name = if domain.is_empty() { "TLS towards a domain that is not named:".to_owned() } else { format!("TLS towards {domain}:") };
+    let name = if domain.is_empty() {
+        "TLS towards a domain that is not named:".to_owned()
+    } else {
+        format!("TLS towards {domain}:")
+    };
     let total = sum.successes + sum.failures;
     let over = if sum.over { "; over, by the newest report of each sender" } else { "" };
     let text = format!(
@@ -194,7 +201,8 @@ fn tls(domain: &str, sum: &TlsReports, options: &Options, screen: &mut Screen<'_
     let most = if options.verbose { usize::MAX } else { SHOWN };
     for failed in sum.failed.iter().take(most) {
         let mx = if failed.mx.is_empty() { "a host that is not named" } else { &failed.mx };
-        let text = format!("at {mx}: {} sessions, told by {}, last {}", failed.sessions, failed.reporter, day(&failed.last));
+        let text =
+            format!("at {mx}: {} sessions, told by {}, last {}", failed.sessions, failed.reporter, day(&failed.last));
         screen.prose("  failed     ", &[Piece::new(Style::Alarm, &failed.kind), Piece::plain(&text)])?;
         if !failed.reason.is_empty() {
             screen.prose("             ", &[Piece::new(Style::Faint, &failed.reason)])?;

@@ -46,9 +46,14 @@ fn check(evidence: &Evidence) -> Said {
 
 /// Of a domain that is looked at, or of an address that mail leaves from.
 fn bears_on_mail(evidence: &Evidence, lookup: &Lookup) -> bool {
-    let within = |domain: &String| lookup.name.strip_suffix(domain.as_str()).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'));
+    let within = |domain: &String| {
+        lookup.name.strip_suffix(domain.as_str()).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+    };
     STEADY.contains(&lookup.kind.as_str())
-        && (lookup.kind == "PTR" || lookup.kind == "MX" || lookup.kind == "TLSA" || evidence.names.domains.keys().any(within))
+        && (lookup.kind == "PTR"
+            || lookup.kind == "MX"
+            || lookup.kind == "TLSA"
+            || evidence.names.domains.keys().any(within))
 }
 
 /// Records in one order, as they stand in a zone.

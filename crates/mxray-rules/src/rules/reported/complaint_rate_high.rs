@@ -55,7 +55,8 @@ fn check(evidence: &Evidence) -> Said {
             Seen::Value(messages) => match finding(name, sum, *messages) {
                 Some(finding) => judgement.find(finding),
                 None => {
-                    judgement.well(format!("{} complaints about {messages} messages of {name} are few", sum.complaints));
+                    judgement
+                        .well(format!("{} complaints about {messages} messages of {name} are few", sum.complaints));
                 }
             },
         }

@@ -30,8 +30,10 @@ fn check(evidence: &Evidence) -> Said {
         if !enforced || sum.testing || sum.percent == "0" || sum.messages == 0 {
             continue;
         }
-        let own: Vec<(&String, &ReportedSource)> = sum.sources.iter().filter(|(_, source)| source.own.is_some()).collect();
-        let broken: Vec<(&String, &ReportedSource)> = own.iter().copied().filter(|(_, source)| is_broken(source)).collect();
+        let own: Vec<(&String, &ReportedSource)> =
+            sum.sources.iter().filter(|(_, source)| source.own.is_some()).collect();
+        let broken: Vec<(&String, &ReportedSource)> =
+            own.iter().copied().filter(|(_, source)| is_broken(source)).collect();
         if !broken.is_empty() {
             judgement.find(finding(name, sum, &broken));
         } else if own.is_empty() {
@@ -61,7 +63,10 @@ fn finding(name: &str, sum: &DmarcReports, broken: &[(&String, &ReportedSource)]
     let mut finding = RULE
         .finding(
             domain(name),
-            format!("{name} publishes p={policy}, and {lost} messages of our own ({}) did not align.", addresses.join(", ")),
+            format!(
+                "{name} publishes p={policy}, and {lost} messages of our own ({}) did not align.",
+                addresses.join(", ")
+            ),
         )
         .confidence(if declared { 0.95 } else { 0.8 })
         .data("policy", policy)
@@ -70,7 +75,8 @@ fn finding(name: &str, sum: &DmarcReports, broken: &[(&String, &ReportedSource)]
         .reference("RFC 7489 section 3.1")
         .reference("RFC 7489 section 6.3");
     for (address, source) in broken {
-        let text = format!("{address}: {} of {} messages did not align; {}.", open(source), source.messages, why(source));
+        let text =
+            format!("{address}: {} of {} messages did not align; {}.", open(source), source.messages, why(source));
         finding = finding.because(text, "DMARC reports", format!("/reports/value/dmarc/{name}/sources/{address}"));
     }
     finding.fix(fix(name, broken))
@@ -93,7 +99,8 @@ fn fix(name: &str, broken: &[(&String, &ReportedSource)]) -> Fix {
         Some((address, source)) => (address.as_str(), source.unaligned.first()),
         None => ("", None),
     };
-    let passes = |checks: &[mxray_model::evidence::reports::CheckedDomain]| checks.iter().any(|check| check.result == "pass");
+    let passes =
+        |checks: &[mxray_model::evidence::reports::CheckedDomain]| checks.iter().any(|check| check.result == "pass");
     let text = match first {
         // Signed well, by somebody else.
         Some(Unaligned { dkim, .. }) if passes(dkim) => {

@@ -70,16 +70,22 @@ fn fix(name: &str, failed: Option<&TlsFailures>) -> Fix {
         "starttls-not-supported" => {
             format!("Offer STARTTLS on port 25 of {mx}; a device in front of it may take the offer away.")
         }
-        "certificate-host-mismatch" => format!("Give {mx} a certificate that has its name, or correct the name in MX and policy."),
+        "certificate-host-mismatch" => {
+            format!("Give {mx} a certificate that has its name, or correct the name in MX and policy.")
+        }
         "certificate-expired" => format!("Renew the certificate of {mx}, and have its renewal reload the mail server."),
         "certificate-not-trusted" => {
             format!("Have {mx} present a chain up to a root that senders know, with the intermediate certificates.")
         }
         "tlsa-invalid" | "dnssec-invalid" | "dane-required" => {
-            format!("Compare the TLSA records of {mx} with the certificate that it presents, and look whether their zone validates.")
+            format!(
+                "Compare the TLSA records of {mx} with the certificate that it presents, and look whether their zone validates."
+            )
         }
         "sts-policy-fetch-error" | "sts-policy-invalid" | "sts-webpki-invalid" => {
-            format!("Serve the policy at https://mta-sts.{name}/.well-known/mta-sts.txt, with a valid certificate and without redirects.")
+            format!(
+                "Serve the policy at https://mta-sts.{name}/.well-known/mta-sts.txt, with a valid certificate and without redirects."
+            )
         }
         _ => format!("Look at a session of your own with {mx}; the senders' words stand in the reports."),
     };
