@@ -8,8 +8,7 @@ use flate2::read::MultiGzDecoder;
 
 use crate::read::Parts;
 
-/// Longest report, unpacked: some 300,000 rows. What receivers send is cut at 10 MB packed (RFC 7489
-/// section 7.2.1.1 has them heed a limit).
+/// Longest report, unpacked: some 300,000 rows. Domains ask for 10 MB packed at most (`rua=mailto:a@b!10m`, RFC 7489 section 6.2).
 pub const DOCUMENT_BYTES_MAX: usize = 128 << 20;
 /// All that one file may unpack to.
 pub const TOTAL_BYTES_MAX: usize = 512 << 20;
