@@ -16,6 +16,7 @@ mod names;
 mod outside;
 mod parts;
 mod ports;
+pub mod reports;
 mod resolvers;
 mod sessions;
 mod surroundings;

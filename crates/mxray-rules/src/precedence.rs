@@ -55,6 +55,8 @@ pub const NEAREST_FIRST: &[&str] = &[
     // What the log says of all this, and what waits because of it.
     "LOG106", "CONF106", "LOG104", "LOG105", "LOG102", "LOG101", "LOG107", "LOG108", "LOG103", "QUEUE103", "QUEUE102",
     "QUEUE101", "LOG110", "LOG109",
+    // What others report a day later, and what differs from before.
+    "DMARC114", "STS111", "LOG111", "DNS109",
 ];
 
 /// On what two findings must agree for one to explain the other.

@@ -6,6 +6,7 @@
 
 mod baseline;
 mod certificate;
+mod earlier;
 mod firewall;
 mod host;
 mod logs;
@@ -16,6 +17,7 @@ mod ports;
 mod process;
 pub mod published;
 mod queue;
+pub mod reports;
 mod routing;
 mod server;
 mod signer;
@@ -24,6 +26,7 @@ mod unit;
 
 pub use baseline::{Baseline, Usual};
 pub use certificate::{Certificate, CertificatePair, ChainFile, KeyFile, PrivateKey, PublicKey};
+pub use earlier::Earlier;
 pub use firewall::{
     Direction, FilterAbout, FilterAnswer, FilterEnd, FilterQuestion, FilterRule, FilterStep, FilterTable,
     FilterVerdict, Firewall, Packet, Persisted, PersistedAnswer, RewrittenTo,
@@ -49,6 +52,7 @@ pub use ports::{
 };
 pub use process::{Descriptors, Owner, Process, Processes};
 pub use queue::{Queue, QueueCause, QueueMessage, QueueRow};
+pub use reports::Reports;
 pub use routing::{
     AddressState, BoundSource, DefaultRoute, NextHop, OwnAddress, Refusal, Refuser, RouteAnswer, RouteOutcome,
     RoutePurpose, RouteRefused, RouteTaken, Routing,
@@ -126,6 +130,10 @@ pub struct Evidence {
     pub queues: BTreeMap<String, Seen<Queue>>,
     /// This host's name servers, each asked directly, by address.
     pub resolver_checks: BTreeMap<String, ResolverCheck>,
+    /// What an earlier run saw. Absent: none is kept.
+    pub earlier: Seen<Earlier>,
+    /// What receivers reported. Unknown: no reports were given.
+    pub reports: Seen<Reports>,
     /// How each part of the examination went, by its name.
     pub parts: BTreeMap<String, Part>,
 }

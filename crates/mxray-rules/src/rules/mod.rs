@@ -18,6 +18,7 @@ mod mbox;
 mod mx;
 mod port;
 mod queue;
+mod reported;
 mod route;
 mod smtp;
 mod sock;
@@ -79,6 +80,8 @@ catalogue! {
     dns::wildcard_mail_name,
     dns::dangling_alias,
     dns::txt_damaged,
+    reported::dmarc_enforced_unaligned,
+    reported::change_detected,
     fw::egress_blocked_here,
     fw::ingress_blocked_here,
     fw::destination_not_listening,
@@ -117,6 +120,7 @@ catalogue! {
     log::receiver_says,
     log::log_not_understood,
     log::delay_high,
+    reported::complaint_rate_high,
     look::dns_timeout,
     look::dns_servfail,
     look::resolver_rewrites,
@@ -216,6 +220,7 @@ catalogue! {
     sts::mx_cert_fails,
     sts::tlsrpt_absent,
     sts::tlsrpt_invalid,
+    reported::tls_failures_reported,
     tls::not_offered,
     tls::handshake_fails,
     tls::cert_expired,
