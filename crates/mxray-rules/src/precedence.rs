@@ -254,6 +254,10 @@ pub const LINKS: &[(&str, &str, Link)] = &[
     ("DNS107", "DKIM104", Link::SharedScope),
     ("DNS107", "DMARC101", Link::SharedScope),
     ("DNS107", "DMARC103", Link::SharedScope),
+    ("DNS107", "STS102", Link::SharedScope),
+    ("DNS107", "STS110", Link::SharedScope),
+    ("DNS104", "STS102", Link::SharedScope),
+    ("DNS104", "STS110", Link::SharedScope),
     ("DNS104", "DMARC101", Link::SharedScope),
     ("DNS104", "DMARC103", Link::SharedScope),
     ("DNS106", "DKIM102", Link::SharedScope),
@@ -364,8 +368,6 @@ pub const LINKS: &[(&str, &str, Link)] = &[
     ("TLS108", "TLS109", Link::SharedScope),
     // Mail leaves from another address than it is meant to.
     ("ROUTE105", "SPF117", Link::SharedScope),
-    ("ROUTE104", "SPF117", Link::SharedScope),
-    ("ID108", "SPF117", Link::SharedScope),
     // A record that cannot be evaluated lets nobody pass; and each way to spoil it ends in the same.
     ("SPF102", "SPF117", Link::SharedScope),
     ("SPF103", "SPF117", Link::SharedScope),
