@@ -45,3 +45,6 @@ with_policies() {
         '_imaps._tcp SRV 0 1 993 mail' '_submission._tcp SRV 0 1 587 mail' '_pop3s._tcp SRV 0 0 0 .'
     zones_serve
 }
+
+# has_signatures NAME TYPE: signatures come along with the answer.
+has_signatures() { dig +dnssec +time=2 +tries=1 @127.0.0.1 "$1" "$2" | grep -q RRSIG; }
