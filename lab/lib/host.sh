@@ -587,6 +587,8 @@ second_instance() {
     postmulti -I postfix-second -e create
     cool
     sed -i '/^master_service_disable/d' /etc/postfix-second/main.cf
+    # The name that it says in HELO exists.
+    grep -q second.example /etc/hosts || echo "$SECOND4 second.example" >>/etc/hosts
     postconf -c /etc/postfix-second -e "inet_interfaces = $SECOND4" myhostname=second.example \
         'mydestination = $myhostname' "mynetworks = 127.0.0.0/8" authorized_submit_users= \
         alias_maps=hash:/etc/aliases compatibility_level=3.6 smtpd_tls_security_level=may \
