@@ -40,6 +40,7 @@ const COMMANDS: &[&[&str]] = &[
     &["ports", "diff"],
     &["domain"],
     &["lists"],
+    &["queue"],
     &["explain"],
     &["config", "check"],
     &["config", "show"],
