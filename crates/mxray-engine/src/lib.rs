@@ -6,6 +6,7 @@
 
 mod collect;
 mod cut_short;
+mod domains;
 mod filters;
 mod judge;
 pub mod logs;
@@ -15,6 +16,7 @@ mod names;
 mod outside;
 mod parts;
 mod ports;
+pub mod reports;
 mod resolvers;
 mod sessions;
 mod surroundings;
@@ -23,6 +25,7 @@ pub mod told;
 
 pub use collect::{Options, Scope, collect};
 pub use judge::judge;
+pub use names::{NamesWish, Signed, listing};
 pub use parts::{Progress, is_part_of_an_examination};
 pub use sessions::{Sessions, Target};
 

@@ -71,6 +71,13 @@ impl std::fmt::Debug for Reading<'_> {
     }
 }
 
+impl Reading<'_> {
+    /// Somebody wants the end, or the time is over.
+    fn is_over(&self) -> bool {
+        self.stop.load(Ordering::Relaxed) || self.deadline.is_some_and(|deadline| Instant::now() >= deadline)
+    }
+}
+
 /// One source, when it has been read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SourceRead {
@@ -152,7 +159,7 @@ impl Merge<'_, '_> {
             match Lane::open(next, self.piece, window, &self.bytes_read) {
                 Ok(mut lane) => {
                     // Its first line says where it belongs.
-                    if lane.receive() { self.lanes.push(lane) } else { self.close(lane) }
+                    if lane.receive(&|| self.reading.is_over()) { self.lanes.push(lane) } else { self.close(lane) }
                 }
                 Err(unseen) => self.ended.unseen.push(unseen),
             }
@@ -166,7 +173,8 @@ impl Merge<'_, '_> {
             if self.lines.is_multiple_of(LINES_PER_LOOK) && self.is_over() {
                 return false;
             }
-            let Some(lane) = self.lanes.get_mut(at) else { return true };
+            let Merge { lanes, reading, .. } = self;
+            let Some(lane) = lanes.get_mut(at) else { return true };
             match lane.take(self.analysis) {
                 Taken::Line => {
                     if limit.is_some_and(|limit| lane.now() > limit) {
@@ -174,10 +182,10 @@ impl Merge<'_, '_> {
                     }
                 }
                 Taken::Last => {
-                    if !lane.receive() {
+                    if !lane.receive(&|| reading.is_over()) {
                         let lane = self.lanes.remove(at);
                         self.close(lane);
-                        return true;
+                        return !self.is_over();
                     }
                     if limit.is_some_and(|limit| lane.now() > limit) {
                         return true;
@@ -189,8 +197,7 @@ impl Merge<'_, '_> {
 
     fn is_over(&mut self) -> bool {
         (self.reading.progress)(Progress { bytes: self.bytes_read.load(Ordering::Relaxed), total: self.total });
-        let over = self.reading.stop.load(Ordering::Relaxed)
-            || self.reading.deadline.is_some_and(|deadline| Instant::now() >= deadline);
+        let over = self.reading.is_over();
         self.ended.cut_short |= over;
         if over {
             let left: Vec<String> = self.lanes.iter().map(|lane| lane.name().to_owned()).collect();

@@ -28,6 +28,7 @@ pub mod queue;
 mod read;
 pub mod resolver;
 pub mod routes;
+pub mod runs;
 mod secrets;
 pub mod signers;
 pub mod sockets;

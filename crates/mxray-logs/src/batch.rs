@@ -71,6 +71,7 @@ impl Batch {
         self.rows.get(at)?.framed.as_ref()?.stamp
     }
 
+    #[inline]
     fn text(&self, span: Span) -> &[u8] {
         let (whole, at) = match span.at & COPIED {
             0 => (&self.bytes, span.at),
@@ -80,6 +81,7 @@ impl Batch {
         whole.get(at..at + span.length as usize).unwrap_or_default()
     }
 
+    #[inline]
     pub(crate) fn understood(&self, at: usize) -> Option<Understood<'_>> {
         let row = self.rows.get(at)?;
         let line = row.framed.as_ref().map(|framed| {
@@ -105,6 +107,7 @@ struct Store<'a> {
 
 impl Store<'_> {
     /// Where a text stands: in the piece, or behind the other copies.
+    #[inline]
     fn span(&mut self, text: &[u8]) -> Span {
         if text.is_empty() {
             return Span::default();

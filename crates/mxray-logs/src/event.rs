@@ -215,7 +215,6 @@ pub enum EventOf<S> {
 
 /// What a line is to us.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[expect(clippy::large_enum_variant, reason = "it lives for one line, on the stack")]
 pub enum MeaningOf<S> {
     Understood(EventOf<S>),
     /// Of a program that is no mail server.
@@ -234,12 +233,14 @@ pub type Event<'a> = EventOf<&'a [u8]>;
 pub type Meaning<'a> = MeaningOf<&'a [u8]>;
 
 impl<S: Copy> PeerOf<S> {
+    #[inline]
     fn map<T>(self, text: &mut impl FnMut(S) -> T) -> PeerOf<T> {
         PeerOf { name: text(self.name), address: text(self.address) }
     }
 }
 
 impl<S: Copy> ArrivalOf<S> {
+    #[inline]
     fn map<T>(self, text: &mut impl FnMut(S) -> T) -> ArrivalOf<T> {
         ArrivalOf {
             client: self.client.map(text),
@@ -255,6 +256,7 @@ impl<S: Copy> ArrivalOf<S> {
 }
 
 impl<S: Copy> AttemptOf<S> {
+    #[inline]
     fn map<T>(self, text: &mut impl FnMut(S) -> T) -> AttemptOf<T> {
         AttemptOf {
             to: text(self.to),
@@ -273,6 +275,7 @@ impl<S: Copy> AttemptOf<S> {
 }
 
 impl<S: Copy> RefusalOf<S> {
+    #[inline]
     fn map<T>(self, text: &mut impl FnMut(S) -> T) -> RefusalOf<T> {
         RefusalOf {
             stage: text(self.stage),
@@ -287,6 +290,7 @@ impl<S: Copy> RefusalOf<S> {
 }
 
 impl<S: Copy> EventOf<S> {
+    #[inline]
     fn map<T>(self, text: &mut impl FnMut(S) -> T) -> EventOf<T> {
         use EventOf as Of;
         match self {
@@ -332,6 +336,7 @@ impl<S: Copy> EventOf<S> {
 
 impl<S: Copy> MeaningOf<S> {
     /// The same meaning, its texts in another form.
+    #[inline]
     pub(crate) fn map<T>(self, mut text: impl FnMut(S) -> T) -> MeaningOf<T> {
         match self {
             MeaningOf::Understood(event) => MeaningOf::Understood(event.map(&mut text)),

@@ -31,8 +31,8 @@ pub use event::{
 };
 pub use grammar::{Grammars, Program};
 pub use join::{
-    Analysis, COUNTED, CauseOut, IncidentOut, Lines, LogUnseen, Options, Quantiles, Rate, ReceiverOut, RecipientsOut,
-    Selection, SenderOut, Story, Summary, TimelineRow,
+    Analysis, COUNTED, CauseOut, IncidentOut, LOGS_SCHEMA, Lines, LogUnseen, Options, Quantiles, Rate, ReceiverOut,
+    RecipientsOut, Selection, SenderOut, Story, Summary, TimelineRow,
 };
 pub use reader::{LINE_BYTES_MAX, Origin, Read, Reader};
 pub use stamp::{SECOND, Stamp, YearScan, Years};

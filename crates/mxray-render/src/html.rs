@@ -147,7 +147,12 @@ fn fix_step(step: &Fix, out: &mut dyn io::Write) -> io::Result<()> {
         pre(line.text.lines(), out)?;
     }
     for record in &step.records {
-        pre([format!("{} {} {}", record.name, record.kind, record.value).as_str()], out)?;
+        pre([record.zone_line().as_str()], out)?;
+        let [name, kind, value] = [&record.name, &record.kind, &record.form_value()].map(|text| escaped(text));
+        writeln!(
+            out,
+            "<p>As a form asks for it: name <code>{name}</code>, type <code>{kind}</code>, value <code>{value}</code></p>"
+        )?;
     }
     if !step.commands.is_empty() {
         pre(step.commands.iter().map(String::as_str), out)?;

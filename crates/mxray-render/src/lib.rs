@@ -30,6 +30,7 @@ pub use nagios::nagios_status;
 pub use page::render_page;
 pub use safe::{columns_of, printable};
 pub use screen::{Piece, Screen, Style};
+pub use text::findings;
 
 use mxray_model::Report;
 use std::io;

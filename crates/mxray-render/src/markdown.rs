@@ -118,7 +118,9 @@ fn fix_step(number: usize, step: &Fix, out: &mut dyn io::Write) -> io::Result<()
         fence(line.text.lines(), "", out)?;
     }
     for record in &step.records {
-        fence([format!("{} {} {}", record.name, record.kind, record.value).as_str()], "", out)?;
+        fence([record.zone_line().as_str()], "", out)?;
+        let (name, value) = (code(&record.name), code(&record.form_value()));
+        writeln!(out, "\nAs a form asks for it: name {name}, type {}, value {value}", code(&record.kind))?;
     }
     if !step.commands.is_empty() {
         fence(step.commands.iter().map(String::as_str), "sh", out)?;

@@ -19,9 +19,16 @@ pub const NEAREST_FIRST: &[&str] = &[
     "CONF101", "CONF105", "CONF103", // switches in files
     "CONF104", "CONF108", "CONF109", "CONF107", "CONF110", // files and sockets that a switch names
     "ROUTE102", "ROUTE101", "ROUTE103", "ROUTE105", // nothing can leave, or not from there
-    "HOST104", "HOST105", "HOST107", "LOOK001", // nobody says where to
+    "ROUTE104", "ID108", // it leaves from the wrong address
+    "HOST104", "HOST105", "HOST107", "LOOK001", "LOOK003", "LOOK004", // nobody says where to
+    "DNS101", "DANE102", "DANE108", "DNS107", "DNS106", "DNS103", "DNS104", "LOOK002",
+    "DANE101", // or nobody can be believed
+    "MX106", "MX103", "MX104", "MX105", "MX108", "MX109", "MX110", "MX102", "MX107",
+    "MX101",   // DNS says where to, and wrongly
     "CONF102", // it can leave, and is handed to the wrong host
     "ROUTE106", "LOOK005", // it leaves, and does not get far
+    "ID104", "ID105", "ID101", "ID102", // it gets there in a name that nobody takes
+    "LIST101", "LIST104", "LIST102", "LIST105", "LIST106", // or with a bad one
     "FW106", "MX114", "MX113",   // it gets there, and is not taken in
     "SOCK112", // nothing runs
     "SOCK111", // it runs, and is stopped or stuck
@@ -29,15 +36,27 @@ pub const NEAREST_FIRST: &[&str] = &[
     "SOCK115", // a program keeps what has ended
     "SOCK109", "SOCK110", // a limit is reached
     "PORT110", // what comes is taken elsewhere
-    "SOCK102", "SOCK113", "SOCK105", "SOCK114", "SOCK108", "SOCK101", "PORT105", "PORT107", "SOCK103", "PORT108",
-    "SOCK104", "SOCK107", "HOST108",
+    "SOCK102", "SOCK113", "SOCK105", "SOCK114", "SOCK108", "SOCK101", "PORT105", "PORT107", "PORT112", "SOCK103",
+    "PORT108", "SOCK104", "SOCK107", "HOST108",
+    // What is published for the way, beside what the servers do.
+    "STS102", "STS104", "STS103", "STS105", "DANE106", "DANE105",
     // What a session showed: who stands in the way, what serves, who can log in, the rest.
-    "LOOK006", "LOOK007", "SMTP111", "ABUSE103", "SMTP101", "MBOX107", "SMTP103", "LOOK009", "TLS101", "TLS102",
-    "TLS103", "TLS106", "TLS105", "TLS108", "TLS109", "TLS104", "AUTH108", "AUTH106", "AUTH101", "AUTH107", "AUTH103",
-    "MBOX101", "MBOX102", "MBOX103", "SMTP108", "SMTP107", "SMTP109", "SMTP102", "LOOK008", "LOOK010",
+    "LOOK006", "LOOK007", "SMTP111", "ABUSE103", "SMTP101", "MBOX107", "SMTP103", "LOOK009", "DANE109", "TLS101",
+    "TLS102", "TLS103", "TLS106", "TLS105", "TLS108", "TLS109", "TLS104", "AUTH108", "AUTH106", "AUTH101", "AUTH107",
+    "AUTH103", "MBOX101", "MBOX102", "MBOX103", "SMTP108", "SMTP107", "SMTP109", "SMTP102", "LOOK008", "LOOK010",
+    // What a policy promises and a server does not keep; what leads users to a server that is not there.
+    "STS106", "MBOX105", "DANE104", "STS110", "STS101", "STS109", "MBOX104",
+    // What names say of our mail: keys and records first, then what becomes of mail by them.
+    "DKIM110", "DKIM102", "DKIM103", "DKIM104", "DKIM105", "SPF102", "SPF103", "SPF108", "SPF107", "SPF104", "SPF106",
+    "SPF112", "SPF101", "SPF117", "SPF109", "SPF110", "SPF111", "SPF119", "DMARC102", "DMARC103", "DMARC101",
+    "DMARC107", "DMARC106", "DMARC105", "DMARC108", "DMARC111", "DMARC104", "DKIM106", "DKIM107", "DKIM101",
+    // One mail: why it is not vouched for, then that it is not.
+    "MAIL102", "MAIL103", "MAIL106", "MAIL101", "MAIL104", "MAIL108", "MAIL109",
     // What the log says of all this, and what waits because of it.
     "LOG106", "CONF106", "LOG104", "LOG105", "LOG102", "LOG101", "LOG107", "LOG108", "LOG103", "QUEUE103", "QUEUE102",
     "QUEUE101", "LOG110", "LOG109",
+    // What others report a day later, and what differs from before.
+    "DMARC114", "STS111", "LOG111", "DNS109",
 ];
 
 /// On what two findings must agree for one to explain the other.
@@ -90,6 +109,27 @@ pub const LINKS: &[(&str, &str, Link)] = &[
     // What answers at the port is not the listener that was meant.
     ("PORT110", "SMTP103", Link::SharedScope),
     ("PORT110", "TLS102", Link::SharedScope),
+    // The address was never meant to send: that names know nothing of it is the smaller part.
+    ("ROUTE104", "ID108", Link::SharedScope),
+    ("ROUTE104", "ID101", Link::SharedScope),
+    ("ROUTE104", "ID102", Link::SharedScope),
+    ("ROUTE104", "LIST101", Link::SharedScope),
+    ("ROUTE104", "SPF117", Link::SharedScope),
+    ("ID108", "SPF117", Link::SharedScope),
+    ("ID108", "ID101", Link::SharedScope),
+    ("ID108", "ID102", Link::SharedScope),
+    // The kernel takes another address where the configured one is missing.
+    ("ROUTE105", "ROUTE104", Link::SharedScope),
+    ("ROUTE105", "ID108", Link::SharedScope),
+    // A domain that takes no mail by its own word.
+    ("MX106", "MX103", Link::SharedScope),
+    // Reports go to the domain itself, like all other mail.
+    ("MX102", "DMARC106", Link::SharedScope),
+    ("MX103", "DMARC106", Link::SharedScope),
+    ("MX106", "DMARC106", Link::SharedScope),
+    ("MX108", "DMARC106", Link::SharedScope),
+    ("MX109", "DMARC106", Link::SharedScope),
+    ("MX110", "DMARC106", Link::SharedScope),
     // Nothing leaves this host, or leads nowhere: nobody can be reached.
     ("ROUTE101", "MX113", Link::SharedScope),
     ("ROUTE102", "MX113", Link::SharedScope),
@@ -167,6 +207,10 @@ pub const LINKS: &[(&str, &str, Link)] = &[
     ("PORT103", "PORT104", Link::SharedScope),
     ("PORT106", "PORT107", Link::SharedScope),
     ("PORT111", "PORT104", Link::SharedScope),
+    ("PORT112", "AUTH101", Link::SharedScope),
+    ("PORT112", "AUTH107", Link::SharedScope),
+    ("PORT112", "TLS101", Link::SharedScope),
+    ("PORT112", "TLS102", Link::SharedScope),
     ("CONF101", "PORT105", Link::SharedScope),
     ("CONF103", "PORT105", Link::SharedScope),
     ("ROUTE105", "PORT105", Link::SharedScope),
@@ -196,6 +240,24 @@ pub const LINKS: &[(&str, &str, Link)] = &[
     ("ROUTE103", "HOST105", Link::SharedScope),
     // Whoever asks the dead gets no answer.
     ("HOST104", "LOOK001", Link::SharedScope),
+    ("HOST104", "LOOK002", Link::SharedScope),
+    // A domain that is not there has no way for mail; one whose signatures do not hold has no answers.
+    ("DNS101", "MX102", Link::SharedScope),
+    ("DANE102", "LOOK002", Link::SharedScope),
+    ("DANE102", "DANE108", Link::SharedScope),
+    ("DANE108", "LOOK002", Link::SharedScope),
+    ("DNS103", "LOOK002", Link::SharedScope),
+    // A damaged record, one that a wildcard stands for, and an alias that leads nowhere are what readers stumble over.
+    ("DNS107", "SPF101", Link::SharedScope),
+    ("DNS107", "SPF103", Link::SharedScope),
+    ("DNS107", "SPF117", Link::SharedScope),
+    ("DNS107", "DKIM104", Link::SharedScope),
+    ("DNS107", "DMARC101", Link::SharedScope),
+    ("DNS107", "DMARC103", Link::SharedScope),
+    ("DNS104", "DMARC101", Link::SharedScope),
+    ("DNS104", "DMARC103", Link::SharedScope),
+    ("DNS106", "DKIM102", Link::SharedScope),
+    ("DNS106", "DMARC101", Link::SharedScope),
     ("HOST105", "LOOK001", Link::SharedScope),
     ("HOST104", "CONF102", Link::SharedScope),
     // No server, no listeners.
@@ -262,6 +324,32 @@ pub const LINKS: &[(&str, &str, Link)] = &[
     // Taken away on the path.
     ("SMTP111", "TLS101", Link::SharedScope),
     ("SMTP111", "TLS102", Link::SharedScope),
+    // TLSA records make of missing TLS what stops mail.
+    ("DANE109", "TLS101", Link::SharedScope),
+    ("CONF104", "DANE109", Link::SharedScope),
+    ("PORT101", "DANE109", Link::SharedScope),
+    ("SMTP111", "DANE109", Link::SharedScope),
+    // What a policy promises, and why it is not kept.
+    ("CONF104", "STS106", Link::SharedScope),
+    ("HOST103", "STS106", Link::SharedScope),
+    ("SMTP111", "STS106", Link::SharedScope),
+    ("DANE109", "STS106", Link::SharedScope),
+    ("TLS101", "STS106", Link::SharedScope),
+    ("TLS102", "STS106", Link::SharedScope),
+    ("TLS103", "STS106", Link::SharedScope),
+    ("TLS105", "STS106", Link::SharedScope),
+    ("TLS106", "STS106", Link::SharedScope),
+    // Users' programs are led to a service that is not there, or not as it should be.
+    ("PORT101", "MBOX105", Link::SharedScope),
+    ("CONF101", "MBOX105", Link::SharedScope),
+    ("CONF103", "MBOX105", Link::SharedScope),
+    ("FW106", "MBOX105", Link::SharedScope),
+    ("SOCK112", "MBOX105", Link::SharedScope),
+    ("SOCK102", "MBOX105", Link::SharedScope),
+    ("SOCK101", "MBOX105", Link::SharedScope),
+    ("TLS103", "MBOX105", Link::SharedScope),
+    ("TLS105", "MBOX105", Link::SharedScope),
+    ("TLS106", "MBOX105", Link::SharedScope),
     // Without TLS passwords are offered in clear, or logins not at all.
     ("TLS101", "AUTH108", Link::SharedScope),
     ("TLS101", "AUTH101", Link::SharedScope),
@@ -274,6 +362,31 @@ pub const LINKS: &[(&str, &str, Link)] = &[
     ("TLS102", "TLS108", Link::SharedScope),
     ("TLS102", "TLS109", Link::SharedScope),
     ("TLS108", "TLS109", Link::SharedScope),
+    // Mail leaves from another address than it is meant to.
+    ("ROUTE105", "SPF117", Link::SharedScope),
+    ("ROUTE104", "SPF117", Link::SharedScope),
+    ("ID108", "SPF117", Link::SharedScope),
+    // A record that cannot be evaluated lets nobody pass; and each way to spoil it ends in the same.
+    ("SPF102", "SPF117", Link::SharedScope),
+    ("SPF103", "SPF117", Link::SharedScope),
+    ("SPF104", "SPF117", Link::SharedScope),
+    ("SPF106", "SPF117", Link::SharedScope),
+    ("SPF107", "SPF117", Link::SharedScope),
+    ("SPF108", "SPF117", Link::SharedScope),
+    ("SPF112", "SPF117", Link::SharedScope),
+    // Records that lead back to themselves cost without end.
+    ("SPF108", "SPF104", Link::SharedScope),
+    // A mail that nothing vouches for: what is wrong with its signature, or that there is none.
+    ("MAIL102", "MAIL108", Link::SharedScope),
+    ("MAIL103", "MAIL108", Link::SharedScope),
+    ("MAIL106", "MAIL108", Link::SharedScope),
+    ("MAIL101", "MAIL108", Link::SharedScope),
+    ("MAIL104", "MAIL108", Link::SharedScope),
+    ("MAIL102", "MAIL109", Link::SharedScope),
+    ("MAIL103", "MAIL109", Link::SharedScope),
+    ("MAIL106", "MAIL109", Link::SharedScope),
+    ("MAIL101", "MAIL109", Link::SharedScope),
+    ("MAIL104", "MAIL109", Link::SharedScope),
     // What stops mail stands in the log, and lets it wait.
     ("HOST111", "LOG108", Link::SharedScope),
     ("HOST111", "QUEUE102", Link::SharedScope),

@@ -5,6 +5,7 @@
 //! What must not live here: any judgement (`mxray-rules`), any look at the machine (`mxray-host`), any wording of a
 //! report (`mxray-render`).
 
+mod bounce;
 mod cli;
 mod config;
 mod counters;
@@ -17,6 +18,7 @@ mod explain;
 mod generate;
 mod lists;
 mod logs;
+mod mailbox;
 mod nearest;
 mod output;
 mod outside;
@@ -24,6 +26,7 @@ mod ports;
 mod probe;
 mod progress;
 mod queue;
+mod reports;
 mod routes;
 mod send;
 mod sockets;
@@ -121,11 +124,7 @@ fn dispatch(cli: &Cli, environment: &Environment, output: &mut Output) -> Result
             send::run(args, format, &servers, output)
         }
         Command::Ports(command) => ports::run(command, cli, environment, output),
-        Command::Domain(args) => {
-            let format = list_format(args.output.json, args.output.format, environment)?;
-            let servers = load(cli, environment)?.settings.dns.servers.clone();
-            domain::run(args, format, &servers, environment, output)
-        }
+        Command::Domain(args) => domain::run(args, &load(cli, environment)?, environment, output),
         Command::Lists(args) => {
             let format = list_format(args.output.json, args.output.format, environment)?;
             lists::run(args, format, &load(cli, environment)?, environment, output)
@@ -138,6 +137,14 @@ fn dispatch(cli: &Cli, environment: &Environment, output: &mut Output) -> Result
             let terminal = output.terminal();
             let format = list_format(args.output.json, args.output.format, environment)?;
             queue::run(args, format, terminal, output)
+        }
+        Command::Bounce(args) => {
+            let format = list_format(args.output.json, args.output.format, environment)?;
+            bounce::run(args, format, output)
+        }
+        Command::Reports(args) => {
+            let format = list_format(args.output.json, args.output.format, environment)?;
+            reports::run(args, format, environment, output)
         }
         Command::Explain(args) => explain::run(args, &explain::pages(), environment, output),
         Command::Config(ConfigCommand::Check) => {

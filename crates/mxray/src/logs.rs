@@ -172,7 +172,7 @@ pub struct Answer {
     pub ended: Ended,
 }
 
-/// Reads and prints. 1: a finding reaches `--fail-on`; 2: not one line could be read.
+/// Reads and prints. 1: a finding reaches `--fail-on`; 2: nothing could be read.
 pub fn run(args: &LogsArgs, format: Format, environment: &Environment, output: &mut Output) -> Result<u8, Failure> {
     let now = jiff::Zoned::now();
     let time = |text: &Option<String>| {
@@ -194,6 +194,7 @@ pub fn run(args: &LogsArgs, format: Format, environment: &Environment, output: &
         return compare::run(&asked, (before, after), format, args.top, output);
     }
     let (sources, streams, unseen) = sources(args, &asked);
+    let any = !sources.is_empty();
     let mut analysis = asked.analysis();
     let mut ended = asked.read(sources, &mut analysis);
     ended.unseen.extend(unseen);
@@ -204,7 +205,8 @@ pub fn run(args: &LogsArgs, format: Format, environment: &Environment, output: &
         }
         return follow::run(args, &asked, analysis, ended, format, output);
     }
-    if analysis.lines().read == 0 {
+    // A log that was read and says nothing of the window is an answer.
+    if analysis.lines().read == 0 && (!any || !ended.unseen.is_empty()) {
         return Err(unanswered(&ended.unseen));
     }
     if asked.selection.is_some() {
@@ -225,7 +227,14 @@ pub fn judge(answer: &mut Answer) -> Vec<mxray_model::Finding> {
         needs: unseen.needs.clone(),
     });
     answer.summary.unseen.extend(unseen);
-    Vec::new()
+    let (findings, unseen) = mxray_engine::logs::findings(&answer.summary);
+    answer.summary.findings = findings.iter().filter_map(|finding| serde_json::to_value(finding).ok()).collect();
+    answer.summary.unseen.extend(unseen.into_iter().map(|unseen| mxray_logs::LogUnseen {
+        what: unseen.what,
+        why: unseen.why,
+        needs: unseen.needs,
+    }));
+    findings
 }
 
 pub fn print(

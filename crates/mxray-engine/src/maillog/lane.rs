@@ -10,11 +10,14 @@ use mxray_model::Unseen;
 use std::io::{ErrorKind, Read};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel, sync_channel};
 use std::thread;
+use std::time::Duration;
 
 /// Batches that wait in a lane.
 const AHEAD: usize = 2;
+/// How often it is asked whether to wait on.
+const LOOK: Duration = Duration::from_millis(200);
 
 /// Bytes of one piece. They stay in the nearer caches with what is made of them; many lanes share the room.
 pub(super) fn piece_bytes(sources: usize) -> usize {
@@ -80,10 +83,10 @@ impl Lane {
         self.now
     }
 
-    /// Waits for the next lines. False: there are none.
-    pub fn receive(&mut self) -> bool {
+    /// Waits for the next lines. False: there are none, or somebody does not want to wait any longer.
+    pub fn receive(&mut self, is_over: &dyn Fn() -> bool) -> bool {
         loop {
-            match self.receive.recv() {
+            match self.receive.recv_timeout(LOOK) {
                 Ok(Sent::Lines(batch)) => {
                     let used = std::mem::replace(&mut self.batch, batch);
                     let _ = self.give_back.send(used);
@@ -98,8 +101,14 @@ impl Lane {
                     self.ended = Some((framer, error));
                     return false;
                 }
+                // A pipe may be quiet for hours.
+                Err(RecvTimeoutError::Timeout) => {
+                    if is_over() {
+                        return false;
+                    }
+                }
                 // The thread is gone without a word: it panicked.
-                Err(_) => {
+                Err(RecvTimeoutError::Disconnected) => {
                     let error = std::io::Error::other("its reader broke down; please report it");
                     self.ended = Some((Box::new(Framer::new(Origin::default(), None, None)), Some(error)));
                     return false;

@@ -25,11 +25,11 @@ use crate::grammar::{Grammars, Program};
 use crate::reader::Read;
 use crate::sketch::{Heavy, Minutes, Percentiles};
 use crate::stamp::Stamp;
-use life::{ByKey, Key, Life};
+use life::{ByKey, ByShort, Key, Life};
 pub(crate) use receiver::operator_of;
 pub use summary::{
-    CauseOut, IncidentOut, Quantiles, Rate, ReceiverOut, RecipientsOut, SenderOut, Summary, TimelineRow,
-    Unseen as LogUnseen,
+    CauseOut, IncidentOut, Quantiles, Rate, ReceiverOut, RecipientsOut, SCHEMA as LOGS_SCHEMA, SenderOut, Summary,
+    TimelineRow, Unseen as LogUnseen,
 };
 use sums::{AccountSums, CauseSums, Incident, ReceiverSums, SenderSums, Totals};
 use table::{OTHERS, Table};
@@ -133,13 +133,14 @@ pub struct Analysis {
     last: Option<Stamp>,
     origins: Vec<OriginName>,
     origin_last: u16,
-    lives: ByKey<Life>,
-    ended: ByKey<Ended>,
-    ended_order: VecDeque<(Key, u64)>,
+    /// Boxed: the table itself stays small enough for the nearest cache.
+    lives: ByKey<Box<Life>>,
+    ended: ByShort<Ended>,
+    ended_order: VecDeque<(u64, u64)>,
     ends: u64,
     receivers: Table<ReceiverSums>,
     /// Host names whose receiver is known already.
-    receiver_of: HashMap<Box<[u8]>, u32>,
+    receiver_of: HashMap<Box<[u8]>, u32, foldhash::fast::RandomState>,
     senders: Table<SenderSums>,
     accounts: Table<AccountSums>,
     clients: Table<SenderSums>,
@@ -153,7 +154,7 @@ pub struct Analysis {
     /// Some incident is not over yet.
     open_incidents: bool,
     /// Which host a process has TLS with.
-    tls_peers: HashMap<(u16, u32), u64>,
+    tls_peers: HashMap<(u16, u32), u64, foldhash::fast::RandomState>,
     stories: Vec<Story>,
     stories_left_out: u64,
     wanted: HashSet<Key>,
@@ -173,11 +174,11 @@ impl Analysis {
             origins: Vec::new(),
             origin_last: 0,
             lives: ByKey::default(),
-            ended: ByKey::default(),
+            ended: ByShort::default(),
             ended_order: VecDeque::new(),
             ends: 0,
             receivers: Table::new(RECEIVERS_MAX),
-            receiver_of: HashMap::new(),
+            receiver_of: HashMap::default(),
             senders: Table::new(SENDERS_MAX),
             accounts: Table::new(SENDERS_MAX),
             clients: Table::new(SENDERS_MAX),
@@ -189,7 +190,7 @@ impl Analysis {
             login_sources: Heavy::new(1_024),
             incidents: Vec::new(),
             open_incidents: false,
-            tls_peers: HashMap::new(),
+            tls_peers: HashMap::default(),
             stories: Vec::new(),
             stories_left_out: 0,
             wanted: HashSet::new(),
@@ -222,6 +223,7 @@ impl Analysis {
         }
     }
 
+    #[inline]
     fn meant(&mut self, raw: &[u8], line: &Line<'_>, program: Option<Program>, meaning: Meaning<'_>) {
         self.lines.read += 1;
         if let Some(stamp) = line.stamp {

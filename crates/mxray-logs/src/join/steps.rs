@@ -94,7 +94,7 @@ impl Analysis {
         if self.lives.len() >= self.options.lives_max && !self.lives.contains_key(&key) {
             self.make_room(stamp);
         }
-        let life = self.lives.entry(key).or_insert_with(|| Life { first: stamp, ..Life::default() });
+        let life = self.lives.entry(key).or_insert_with(|| Box::new(Life { first: stamp, ..Life::default() }));
         life.last = stamp;
         life
     }
@@ -182,7 +182,7 @@ impl Analysis {
     /// Another life by its id: on the same instance, else on any that is not younger than it may be.
     fn find_elsewhere(&self, id: &[u8], but: Key, now: Stamp) -> Option<Key> {
         let own = Key::new(but.origin, id);
-        let known = |key: &Key| *key != but && (self.lives.contains_key(key) || self.ended.contains_key(key));
+        let known = |key: &Key| *key != but && (self.lives.contains_key(key) || self.ended.contains_key(&key.short()));
         if known(&own) {
             return Some(own);
         }
@@ -214,7 +214,7 @@ impl Analysis {
     fn notice(&mut self, key: Key, stamp: Stamp) {
         let stale =
             |life: &Life| life.birth == Birth::Accepted || (life.notice && life.queued) || !life.recipients.is_empty();
-        if self.lives.get(&key).is_some_and(stale) {
+        if self.lives.get(&key).is_some_and(|life| stale(life)) {
             self.finish(key, End::Reused);
         }
         let life = self.life(key, stamp);
@@ -426,7 +426,7 @@ impl Analysis {
                 life.client = client;
                 life.wanted |= wanted;
             }
-        } else if let Some(ended) = self.ended.get_mut(&child) {
+        } else if let Some(ended) = self.ended.get_mut(&child.short()) {
             if parent.as_ref().is_some_and(|(parent, ..)| ended.first < *parent) {
                 return false;
             }
@@ -570,8 +570,8 @@ impl Analysis {
             }
         }
         self.ends += 1;
-        self.ended.insert(key, Ended { counted, first: life.first, number: self.ends });
-        self.ended_order.push_back((key, self.ends));
+        self.ended.insert(key.short(), Ended { counted, first: life.first, number: self.ends });
+        self.ended_order.push_back((key.short(), self.ends));
         if self.ended_order.len() > ENDED_MAX
             && let Some((oldest, number)) = self.ended_order.pop_front()
             && self.ended.get(&oldest).is_some_and(|ended| ended.number == number)

@@ -24,6 +24,7 @@ pub const RATE_RECIPIENTS_MIN: u64 = 100;
 
 /// What a log says.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Summary {
     pub schema: &'static str,
     pub window: Window,
@@ -51,12 +52,14 @@ pub struct Summary {
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Window {
     pub first: Option<String>,
     pub last: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct LinesOut {
     pub read: u64,
     pub understood: u64,
@@ -69,6 +72,7 @@ pub struct LinesOut {
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Messages {
     /// Taken up by the queue for the first time, notices and continuations not counted.
     pub received: u64,
@@ -92,6 +96,7 @@ pub struct Messages {
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Attempts {
     pub sent: u64,
     pub deferred: u64,
@@ -101,6 +106,7 @@ pub struct Attempts {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct RecipientsOut {
     pub delivered: u64,
     pub bounced: u64,
@@ -112,6 +118,7 @@ pub struct RecipientsOut {
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Rejects {
     pub total: u64,
     pub by_code: BTreeMap<String, u64>,
@@ -119,6 +126,7 @@ pub struct Rejects {
 
 /// Numerator and denominator, and the percentage where there are enough.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Rate {
     pub numerator: u64,
     pub denominator: u64,
@@ -128,6 +136,7 @@ pub struct Rate {
 /// Of recipients: bounce (the address is wrong), block (reputation and policy) and expiry by those that are final; deferral
 /// by all.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Rates {
     pub bounce: Rate,
     pub block: Rate,
@@ -136,6 +145,7 @@ pub struct Rates {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Quantiles {
     pub count: u64,
     pub p50_ms: Option<f64>,
@@ -145,6 +155,7 @@ pub struct Quantiles {
 
 /// Of attempts that delivered; each right to one per cent.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Delays {
     pub total: Quantiles,
     pub before_queue: Quantiles,
@@ -154,6 +165,7 @@ pub struct Delays {
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct TlsOut {
     pub sent_remote: u64,
     pub sent_tls: u64,
@@ -164,6 +176,7 @@ pub struct TlsOut {
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Logins {
     pub granted: u64,
     pub failed: u64,
@@ -173,12 +186,14 @@ pub struct Logins {
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Source {
     pub address: String,
     pub failures: u64,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct CauseOut {
     pub cause: &'static str,
     pub receiver: String,
@@ -204,6 +219,7 @@ pub struct CauseOut {
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ReceiverOut {
     pub name: String,
     pub attempts: u64,
@@ -216,6 +232,7 @@ pub struct ReceiverOut {
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct SenderOut {
     pub name: String,
     pub messages: u64,
@@ -225,6 +242,7 @@ pub struct SenderOut {
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct AccountOut {
     pub name: String,
     pub messages: u64,
@@ -243,6 +261,7 @@ pub struct AccountOut {
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct IncidentOut {
     pub first: String,
     pub last: String,
@@ -258,6 +277,7 @@ pub struct IncidentOut {
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Troubles {
     pub warnings: u64,
     pub errors: u64,
@@ -269,6 +289,7 @@ pub struct Troubles {
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Timeline {
     pub step_minutes: i64,
     pub kinds: [&'static str; 5],
@@ -276,12 +297,14 @@ pub struct Timeline {
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct TimelineRow {
     pub at: String,
     pub counts: [u64; 5],
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Unseen {
     pub what: String,
     pub why: String,

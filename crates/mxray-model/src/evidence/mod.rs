@@ -6,6 +6,7 @@
 
 mod baseline;
 mod certificate;
+mod earlier;
 mod firewall;
 mod host;
 mod logs;
@@ -16,6 +17,7 @@ mod ports;
 mod process;
 pub mod published;
 mod queue;
+pub mod reports;
 mod routing;
 mod server;
 mod signer;
@@ -24,6 +26,7 @@ mod unit;
 
 pub use baseline::{Baseline, Usual};
 pub use certificate::{Certificate, CertificatePair, ChainFile, KeyFile, PrivateKey, PublicKey};
+pub use earlier::Earlier;
 pub use firewall::{
     Direction, FilterAbout, FilterAnswer, FilterEnd, FilterQuestion, FilterRule, FilterStep, FilterTable,
     FilterVerdict, Firewall, Packet, Persisted, PersistedAnswer, RewrittenTo,
@@ -49,6 +52,7 @@ pub use ports::{
 };
 pub use process::{Descriptors, Owner, Process, Processes};
 pub use queue::{Queue, QueueCause, QueueMessage, QueueRow};
+pub use reports::Reports;
 pub use routing::{
     AddressState, BoundSource, DefaultRoute, NextHop, OwnAddress, Refusal, Refuser, RouteAnswer, RouteOutcome,
     RoutePurpose, RouteRefused, RouteTaken, Routing,
@@ -118,12 +122,18 @@ pub struct Evidence {
     pub lookups: BTreeMap<String, Lookup>,
     /// What names say that bears on mail: domains, addresses that mail leaves from, lists.
     pub names: published::Names,
+    /// The mail that was given to be evaluated.
+    pub mail: Seen<published::ExaminedMail>,
     /// What the mail servers' logs say. `Absent`: looked for, there is none.
     pub logs: Seen<MailLogs>,
     /// What waits in the queue of each server, by instance name.
     pub queues: BTreeMap<String, Seen<Queue>>,
     /// This host's name servers, each asked directly, by address.
     pub resolver_checks: BTreeMap<String, ResolverCheck>,
+    /// What an earlier run saw. Absent: none is kept.
+    pub earlier: Seen<Earlier>,
+    /// What receivers reported. Unknown: no reports were given.
+    pub reports: Seen<Reports>,
     /// How each part of the examination went, by its name.
     pub parts: BTreeMap<String, Part>,
 }
@@ -141,6 +151,15 @@ pub struct Declared {
     pub submission_user: bool,
     /// Configuration files of mxray that are there and could not be read, and why: what they say does not hold.
     pub unread: BTreeMap<String, Blind>,
+}
+
+impl Declared {
+    /// An address of the Internet, by the registries or by the operator's word.
+    pub fn is_public(&self, address: IpAddr) -> bool {
+        let address = address.to_canonical();
+        let mut declared = self.public_prefixes.iter().filter_map(|prefix| prefix.parse::<crate::Prefix>().ok());
+        declared.any(|prefix| prefix.contains(address)) || !crate::special::is_special(address)
+    }
 }
 
 /// How one collector's run ended.

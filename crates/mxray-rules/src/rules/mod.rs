@@ -3,17 +3,27 @@
 mod abuse;
 mod auth;
 mod conf;
+mod dane;
+mod dkim;
+mod dmarc;
+mod dns;
 mod fw;
 mod host;
+mod id;
+mod list;
 mod log;
 mod look;
+mod mail;
 mod mbox;
 mod mx;
 mod port;
 mod queue;
+mod reported;
 mod route;
 mod smtp;
 mod sock;
+mod spf;
+mod sts;
 mod tls;
 
 use crate::rule::Rule;
@@ -41,6 +51,37 @@ catalogue! {
     conf::signer_not_wired,
     conf::rewrite_after_signing,
     conf::policy_without_effect,
+    dane::dnssec_unsigned,
+    dane::dnssec_bogus,
+    dane::tlsa_ineffective,
+    dane::tlsa_mismatch,
+    dane::tlsa_bad_usage,
+    dane::tlsa_lookup_fails,
+    dane::tlsa_without_starttls,
+    dkim::selector_unknown,
+    dkim::key_missing,
+    dkim::key_revoked,
+    dkim::key_invalid,
+    dkim::key_too_short,
+    dkim::key_1024,
+    dkim::test_mode,
+    dkim::key_mismatch,
+    dmarc::missing,
+    dmarc::multiple,
+    dmarc::syntax,
+    dmarc::policy_none,
+    dmarc::no_rua,
+    dmarc::rua_invalid,
+    dmarc::rua_unauthorised,
+    dmarc::subdomain_weaker,
+    dmarc::walk_differs,
+    dns::domain_nxdomain,
+    dns::ns_lame,
+    dns::wildcard_mail_name,
+    dns::dangling_alias,
+    dns::txt_damaged,
+    reported::dmarc_enforced_unaligned,
+    reported::change_detected,
     fw::egress_blocked_here,
     fw::ingress_blocked_here,
     fw::destination_not_listening,
@@ -59,6 +100,16 @@ catalogue! {
     host::memory_pressure,
     host::software_outdated,
     host::read_only,
+    id::ptr_missing,
+    id::ptr_not_confirmed,
+    id::helo_not_fqdn,
+    id::helo_unresolvable,
+    id::egress_unexpected,
+    list::ip_listed,
+    list::ip_listed_minor,
+    list::domain_listed,
+    list::refused,
+    list::unhealthy,
     log::bounce_rate_high,
     log::block_rate_high,
     log::deferral_rate_high,
@@ -69,17 +120,40 @@ catalogue! {
     log::receiver_says,
     log::log_not_understood,
     log::delay_high,
+    reported::complaint_rate_high,
     look::dns_timeout,
+    look::dns_servfail,
+    look::resolver_rewrites,
+    look::resolver_not_validating,
     look::egress_25_blocked,
     look::probe_refused,
     look::rate_limited,
     look::tarpit,
     look::vantage_differs,
     look::collector_failed,
+    mail::unsigned,
+    mail::body_hash,
+    mail::signature_bad,
+    mail::dkim_unaligned,
+    mail::sig_weak,
+    mail::dmarc_fail,
+    mail::dmarc_one_leg,
     mbox::imap_clear_login,
     mbox::pop3_clear_login,
     mbox::sieve_clear_login,
+    mbox::srv_missing,
+    mbox::srv_wrong,
     mbox::greeting_bad,
+    mx::missing_implicit,
+    mx::no_mail_target,
+    mx::null_mx,
+    mx::null_mx_not_alone,
+    mx::null_mx_bad_preference,
+    mx::null_mx_but_sending,
+    mx::is_alias,
+    mx::is_address,
+    mx::no_address,
+    mx::special_address,
     mx::unreachable,
     mx::family_broken,
     port::held_by_other,
@@ -93,12 +167,14 @@ catalogue! {
     port::needs_privilege,
     port::shadowed,
     port::must_not_listen,
+    port::tls_differs,
     queue::queue_growing,
     queue::queue_stuck,
     queue::queue_held,
     route::default_route_missing,
     route::no_route,
     route::gateway_dead,
+    route::source_unprepared,
     route::bind_address_missing,
     route::ipv6_path_broken,
     smtp::greeting_bad,
@@ -123,6 +199,28 @@ catalogue! {
     sock::listener_family_missing,
     sock::helper_service_down,
     sock::sockets_leaking,
+    spf::missing,
+    spf::multiple,
+    spf::syntax,
+    spf::lookups_exceeded,
+    spf::voids_exceeded,
+    spf::include_no_record,
+    spf::includes_itself,
+    spf::pass_all,
+    spf::no_default,
+    spf::ptr_used,
+    spf::mx_over_ten,
+    spf::own_host_fails,
+    spf::macros,
+    sts::absent,
+    sts::record_invalid,
+    sts::policy_unreachable,
+    sts::policy_invalid,
+    sts::mx_uncovered,
+    sts::mx_cert_fails,
+    sts::tlsrpt_absent,
+    sts::tlsrpt_invalid,
+    reported::tls_failures_reported,
     tls::not_offered,
     tls::handshake_fails,
     tls::cert_expired,

@@ -27,7 +27,12 @@ pub fn found(asked: &Asked, follow: bool) -> (Found, Option<Source>) {
     }
     match journal(asked, follow) {
         Ok(journal) => {
-            say("mxray: reading the journal's mail entries: there are no log files of mail servers here");
+            let why = if found.unseen.is_empty() {
+                "there are no log files of mail servers here"
+            } else {
+                "no log file may be read"
+            };
+            say(&format!("mxray: reading the journal's mail entries: {why}"));
             (found, Some(journal))
         }
         Err(blind) => {

@@ -76,6 +76,8 @@ fn look(config: &Config) -> Evidence {
         declared: doctor::declared(config),
         baseline: Place { directory: None, learn: false, elsewhere: false },
         sessions: None,
+        names: None,
+        name_servers: Vec::new(),
         assignments: Seen::Absent,
         logs_since: None,
         scope: Scope::Ports,
