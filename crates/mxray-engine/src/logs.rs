@@ -53,7 +53,9 @@ pub fn evidence_of(whole: &Summary, recent: Option<&Summary>) -> MailLogs {
 /// What the rules say of logs alone, without the host that wrote them.
 pub fn findings(summary: &Summary) -> (Vec<Finding>, Vec<Unseen>) {
     let evidence = Evidence { logs: Seen::Value(evidence_of(summary, None)), ..Evidence::default() };
-    let judged = mxray_rules::examine_by(&evidence, |rule| rule.code.starts_with("LOG") || ALONE.contains(&rule.code));
+    let judged = mxray_rules::examine_by(&evidence, |rule| {
+        (rule.code.starts_with("LOG") && rule.code != OF_REPORTS) || ALONE.contains(&rule.code)
+    });
     (judged.findings, judged.unseen)
 }
 
@@ -92,6 +94,9 @@ pub(crate) fn notes(evidence: &Evidence) -> Vec<Unseen> {
     }
     notes
 }
+
+/// It stands among those of logs, and judges feedback reports.
+const OF_REPORTS: &str = "LOG111";
 
 /// Rules of other families that judge logs without anything else.
 const ALONE: [&str; 1] = ["CONF106"];
