@@ -176,8 +176,25 @@ fn refusals_are_asked_of_the_next_and_kept() {
     assert_eq!(lookup.tries[0].rcode, Seen::Value("SERVFAIL".to_owned()));
     let alone = ask_one(&refusing, "A", "x.example");
     assert_eq!(alone.outcome, DnsOutcome::Refused { rcode: "SERVFAIL".to_owned() });
-    assert_eq!(alone.tries.len(), 2, "a refusal may be of the moment");
+    // A refusal may be of the moment; and once more without validation, which tells why.
+    assert_eq!(alone.tries.iter().map(|one| one.unchecked).collect::<Vec<_>>(), [false, false, true]);
+    assert_eq!(alone.fails_validation(), Some(false));
     assert!(alone.found().blind().is_some());
+}
+
+#[test]
+fn a_validation_that_fails_is_told_from_servers_that_do() {
+    let validating = server(
+        Box::new(|asked| {
+            let unchecked = Message::from_vec(asked).unwrap().metadata.checking_disabled;
+            vec![if unchecked { with(asked, &[("x.example", a(1))]) } else { code(asked, ResponseCode::ServFail) }]
+        }),
+        None,
+    );
+    let lookup = ask_one(&validating, "A", "x.example");
+    assert_eq!(lookup.outcome, DnsOutcome::Refused { rcode: "SERVFAIL".to_owned() });
+    assert!(lookup.records.is_empty(), "what was not validated is not the answer");
+    assert_eq!(lookup.fails_validation(), Some(true));
 }
 
 #[test]

@@ -299,7 +299,7 @@ const EXPECTED: &[(&str, Kind, SecurityState, &str)] = &[
     ("www.stripped.example", Kind::A, Bogus, "A www.stripped.example has no signature"),
     ("stripped.example", Kind::Mx, Secure, ""),
     ("www.forged.example", Kind::A, Bogus, "the signature of A www.forged.example by key"),
-    ("none.noproofs.example", Kind::A, Bogus, "that there is no A none.noproofs.example is not proven"),
+    ("none.noproofs.example", Kind::A, Bogus, "that there is no DS none.noproofs.example is not proven"),
     ("none.example", Kind::A, Secure, ""),
     ("none", Kind::A, Secure, ""),
 ];
