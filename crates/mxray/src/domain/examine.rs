@@ -67,6 +67,7 @@ pub fn run(
         name_servers: servers.clone(),
         assignments: Seen::Absent,
         scope: Scope::Names,
+        logs_since: None,
     };
     let question = Question { command: "domain".to_owned(), targets: domains };
     let progress = RefCell::new(Progress::start());
