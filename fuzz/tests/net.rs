@@ -1,10 +1,10 @@
-//! Targets for what mxray-net reads without a connection: answers of name servers.
+//! Targets for what mxray-net reads without a connection: answers of name servers and of web servers.
 //!
 //! An input stands behind the head and the question of an honest answer, so that it is read as records; each byte from
 //! 0xb0 on stands for a piece of one.
 
 use bolero::check;
-use mxray_net::reads_as_answer;
+use mxray_net::{reads_as_answer, reads_as_page};
 
 /// Bytes up to here are themselves, the ones behind are pieces.
 const PIECES_FROM: u8 = 0xb0;
@@ -35,5 +35,30 @@ fn dns_answer() {
         }
         reads_as_answer(&packet, "MX", "x.example");
         reads_as_answer(input, "TXT", "x.example");
+    });
+}
+
+/// Heads, lengths and chunks as web servers write them.
+#[rustfmt::skip]
+const WEB: &[&[u8]] = &[
+    b"HTTP/1.1 200 OK\r\n", b"HTTP/1.0 404\n", b"HTTP/1.1 100 Continue\r\n\r\n", b"\r\n", b"\n", b"\r\n\r\n",
+    b"Content-Length: ", b"Transfer-Encoding: chunked\r\n", b"transfer-encoding: gzip, chunked\r\n",
+    b"Content-Type: text/plain\r\n", b"Content-Encoding: gzip\r\n", b"Location: /\r\n", b"0\r\n\r\n", b"5\r\nabcde\r\n",
+    b"5;x=\"y\"\r\n", b"10000", b"ffffffffffffffff\r\n", b"-1", b"4, 4\r\n", b": ", b"X: y\r\n",
+];
+
+#[test]
+fn web_answer() {
+    check!().for_each(|input: &[u8]| {
+        let (piece, rest) = input.split_first().unwrap_or((&1, &[]));
+        let mut bytes = Vec::new();
+        for byte in rest {
+            match byte.checked_sub(PIECES_FROM).and_then(|place| WEB.get(usize::from(place))) {
+                Some(piece) => bytes.extend_from_slice(piece),
+                None => bytes.push(*byte),
+            }
+        }
+        let whole = reads_as_page(&bytes, bytes.len());
+        assert_eq!(reads_as_page(&bytes, usize::from(*piece)), whole, "the same however it comes");
     });
 }

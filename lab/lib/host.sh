@@ -27,6 +27,8 @@ NOBODY6=2001:db8:51::99
 . $LAB/packetfilter.sh
 . $LAB/tls.sh
 . $LAB/neighbours.sh
+. $LAB/zones.sh
+. $LAB/policies.sh
 
 # until_true SECONDS COMMAND…: waits until the command succeeds.
 until_true() {
@@ -264,6 +266,10 @@ look_towards() {
     printf '%s\n' "$@" >/run/lab/zone
     service nameserver python3 $LAB/nameserver.py 127.0.0.1 /run/lab/zone --forever
     until_true 5 dig +short +time=1 +tries=1 @127.0.0.1 "${1%% *}"
+}
+# Does the service on this port take MAIL before STARTTLS?
+takes_mail_in_clear() {
+    python3 -c 'import smtplib, sys; s = smtplib.SMTP("127.0.0.1", int(sys.argv[1]), timeout=3); s.ehlo(); sys.exit(s.mail("")[0] == 530)' "$1"
 }
 # operator_login PASSWORD: mxray's configuration says how alice logs in on this host's submission. operator_login_back undoes it.
 operator_login() {
@@ -513,7 +519,6 @@ mail_server() {
     mail_server_start
 }
 
-# A content filter between two passes through Postfix: out to 10024, back by 10025 without filter or milter.
 # assignments_by_hand: an assignments file as a person writes it, and the services besides mail that it names.
 assignments_by_hand() {
     cat >/etc/mxray/mxray-ports.toml <<END
@@ -546,6 +551,7 @@ END
     until_true 5 listens 20017
 }
 
+# A content filter between two passes through Postfix: out to 10024, back by 10025 without filter or milter.
 content_filter_files() {
     postconf -e content_filter=smtp-amavis:[127.0.0.1]:10024
     cat >>/etc/postfix/master.cf <<'END'
@@ -576,6 +582,8 @@ second_instance() {
     postmulti -I postfix-second -e create
     cool
     sed -i '/^master_service_disable/d' /etc/postfix-second/main.cf
+    # The name that it says in HELO exists.
+    grep -q second.example /etc/hosts || echo "$SECOND4 second.example" >>/etc/hosts
     postconf -c /etc/postfix-second -e "inet_interfaces = $SECOND4" myhostname=second.example \
         'mydestination = $myhostname' "mynetworks = 127.0.0.0/8" authorized_submit_users= \
         alias_maps=hash:/etc/aliases compatibility_level=3.6 smtpd_tls_security_level=may \

@@ -1,8 +1,8 @@
 """A name server for a world of one host: every name exists but those below `nowhere`, its mail goes to that name, and its address is ANSWER.
 
 usage: nameserver.py LISTEN ANSWER [--forever]
-MX gives the name itself, A gives ANSWER, anything else exists and is empty; reverse names do not exist. Where ANSWER is
-"none" no name exists, where it is "silent" nothing is answered at all, where it is "refused" everything is refused, and
+MX gives the name itself, A gives ANSWER, anything else exists and is empty. Every address has a name that leads back to it, and
+names of /etc/hosts have their first address there, as hosts on the Internet do. Where ANSWER is "none" no other name exists, where it is "silent" nothing is answered at all, where it is "refused" everything is refused, and
 where it is a file its lines are all there is: `NAME MX PREFERENCE HOST`, `NAME A ADDRESS`, `NAME AAAA ADDRESS`. Says
 "ready" when it listens, and ends when standard input does.
 """
@@ -12,7 +12,7 @@ import socket
 import struct
 import sys
 
-A, MX, AAAA = 1, 15, 28
+A, PTR, MX, AAAA = 1, 12, 15, 28
 listen, answer = sys.argv[1:3]
 zone = {}
 if os.path.isfile(answer):
@@ -39,6 +39,36 @@ def of_zone(name, kind):
             yield struct.pack("!H", int(words[1])) + wire_name(words[2])
 
 
+def hosts_file(wanted):
+    """The first address of a name, as the file has it now."""
+    for line in open("/etc/hosts"):
+        address, *names = line.split("#")[0].split() or [""]
+        if wanted in [name.lower() for name in names]:
+            return address
+    return None
+
+
+def packed(address):
+    return socket.inet_pton(socket.AF_INET6 if ":" in address else socket.AF_INET, address)
+
+
+def of_host(labels, kind):
+    """The name of an address, the address of such a name, or that of a name in /etc/hosts."""
+    name = b".".join(labels).decode("ascii", "replace")
+    if kind == PTR and labels[-2:] == [b"in-addr", b"arpa"] and len(labels) == 6:
+        return wire_name("-".join(["host"] + name.split(".")[3::-1]) + ".reverse.example")
+    if kind == PTR and labels[-2:] == [b"ip6", b"arpa"] and len(labels) == 34:
+        return wire_name("h" + "".join(name.split(".")[31::-1]) + ".reverse.example")
+    if labels[1:] == [b"reverse", b"example"]:
+        first = labels[0].decode("ascii", "replace")
+        if kind == A and first.startswith("host-"):
+            return socket.inet_aton(".".join(first.split("-")[1:]))
+        if kind == AAAA and len(first) == 33:
+            return bytes.fromhex(first[1:])
+    address = hosts_file(name)
+    return packed(address) if address and kind == (AAAA if ":" in address else A) else None
+
+
 def reply(query):
     number, _, questions = struct.unpack("!HHH", query[:6])
     end = 12
@@ -56,9 +86,15 @@ def reply(query):
         name = b".".join(labels).decode()
         exists = name in zone
         found = list(of_zone(name, kind))
-    elif exists and kind == MX:
+    if not found and answer not in ("refused", "silent") and kind in (A, AAAA, PTR):
+        own = of_host(labels, kind)
+        if own is not None:
+            exists, found = True, [own]
+    if found or answer == "refused":
+        pass
+    elif exists and not zone and kind == MX:
         found = [struct.pack("!H", 10) + b"\xc0\x0c"]
-    elif exists and kind == A:
+    elif exists and not zone and kind == A:
         found = [socket.inet_aton(answer)]
     record = b"".join(struct.pack("!HHHIH", 0xC00C, kind, 1, 60, len(data)) + data for data in found)
     # Response, authoritative, recursion desired and available; 3 is NXDOMAIN.

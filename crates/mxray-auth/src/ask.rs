@@ -5,9 +5,11 @@
 //! Beginning again costs little: the number of questions of every evaluation is bounded. What must not live here: sending
 //! anything, and what an answer means for a policy.
 
+use crate::dnssec::Signed;
 use mxray_model::Blind;
 use mxray_model::evidence::{DnsOutcome, DnsRecord, Lookup};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// Most questions of one evaluation. RFC 7208 section 4.6.4 alone allows ten terms with ten names of two families each, and
 /// as many for `%{p}`.
@@ -22,6 +24,12 @@ pub enum Kind {
     Ptr,
     Txt,
     Tlsa,
+    Cname,
+    Ns,
+    Soa,
+    Srv,
+    Ds,
+    Dnskey,
 }
 
 impl Kind {
@@ -34,6 +42,30 @@ impl Kind {
             Kind::Ptr => "PTR",
             Kind::Txt => "TXT",
             Kind::Tlsa => "TLSA",
+            Kind::Cname => "CNAME",
+            Kind::Ns => "NS",
+            Kind::Soa => "SOA",
+            Kind::Srv => "SRV",
+            Kind::Ds => "DS",
+            Kind::Dnskey => "DNSKEY",
+        }
+    }
+
+    /// Its number on the wire (RFC 1035 section 3.2.2 and later ones).
+    pub fn number(self) -> u16 {
+        match self {
+            Kind::A => 1,
+            Kind::Ns => 2,
+            Kind::Cname => 5,
+            Kind::Soa => 6,
+            Kind::Ptr => 12,
+            Kind::Mx => 15,
+            Kind::Txt => 16,
+            Kind::Aaaa => 28,
+            Kind::Srv => 33,
+            Kind::Ds => 43,
+            Kind::Dnskey => 48,
+            Kind::Tlsa => 52,
         }
     }
 }
@@ -43,6 +75,9 @@ impl Kind {
 pub enum Want {
     /// `name` is in lower case, without the final dot, escaped as in a zone file.
     Dns { name: String, kind: Kind },
+    /// The same, with signatures and without a validation by whoever is asked (DO and CD, RFC 4035 section 3.2). Aliases are
+    /// not followed.
+    Signed { name: String, kind: Kind },
     /// The file `https://mta-sts.DOMAIN/.well-known/mta-sts.txt` (RFC 8461 section 3.3).
     StsPolicy { domain: String },
 }
@@ -63,6 +98,8 @@ pub enum Fetched {
     TooLarge,
     /// The host's name does not exist, its port is closed: a peer that says no.
     NoServer(String),
+    /// What it answers is no HTTP, or not whole.
+    Malformed(String),
     /// Refused by us: a private address.
     NotAllowed(String),
     Unknown(Blind),
@@ -73,6 +110,7 @@ pub enum Fetched {
 pub struct Answers {
     dns: BTreeMap<(String, Kind), Lookup>,
     policies: BTreeMap<String, Fetched>,
+    signed: BTreeMap<(String, Kind), Arc<Signed>>,
 }
 
 impl Answers {
@@ -82,6 +120,10 @@ impl Answers {
 
     pub fn policy(&mut self, domain: &str, fetched: Fetched) {
         self.policies.insert(canonical(domain), fetched);
+    }
+
+    pub fn signed(&mut self, name: &str, kind: Kind, signed: Arc<Signed>) {
+        self.signed.insert((canonical(name), kind), signed);
     }
 
     /// All lookups, in the order of their names: they are evidence.
@@ -125,6 +167,21 @@ impl<'a> Asker<'a> {
     pub fn ahead(&mut self, name: &str, kind: Kind) {
         // The answer, if there is one, is read where it is needed.
         let _ = self.dns(name, kind);
+    }
+
+    /// The answer to one question, with its signatures.
+    ///
+    /// # Errors
+    /// It is not there yet.
+    pub fn signed(&mut self, name: &str, kind: Kind) -> Result<&'a Signed, Pending> {
+        let name = canonical(name);
+        match self.answers.signed.get(&(name.clone(), kind)) {
+            Some(signed) => Ok(signed),
+            None => {
+                self.wanted.insert(Want::Signed { name, kind });
+                Err(Pending)
+            }
+        }
     }
 
     /// The policy file of a domain.
@@ -191,6 +248,13 @@ impl<E: Evaluator> Machine<E> {
         let room = self.answers.dns.len() < WANTS_MAX;
         let lookup = if room { lookup } else { not_asked(name, kind) };
         self.answers.dns(name, kind, lookup);
+    }
+
+    /// Takes the answer to a want of signed records, under the same bound.
+    pub fn signed(&mut self, name: &str, kind: Kind, signed: Arc<Signed>) {
+        let room = self.answers.signed.len() < WANTS_MAX;
+        let signed = if room { signed } else { Arc::new(Signed::new(not_asked(name, kind), None)) };
+        self.answers.signed(name, kind, signed);
     }
 
     pub fn policy(&mut self, domain: &str, fetched: Fetched) {

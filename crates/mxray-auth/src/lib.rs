@@ -12,6 +12,8 @@ mod chain;
 mod der;
 pub mod dkim;
 pub mod dmarc;
+pub mod dnssec;
+pub mod identity;
 mod key;
 mod pair;
 mod pem;

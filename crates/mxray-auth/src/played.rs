@@ -1,6 +1,7 @@
 //! For tests: a zone in a few lines, and evaluations that are driven over it.
 
 use crate::ask::{Evaluator, Fetched, Kind, Machine, Step, Want, answered, unanswered};
+use crate::dnssec::Signed;
 use mxray_model::evidence::{DnsOutcome, DnsRecord, Lookup, RecordData};
 
 #[derive(Debug, Default, Clone)]
@@ -80,6 +81,10 @@ impl Zone {
                                 assert!(!asked.contains(&key), "{key} is asked for twice");
                                 asked.push(key);
                                 machine.dns(&name, kind, self.lookup(&name, kind));
+                            }
+                            Want::Signed { name, kind } => {
+                                let signed = Signed::new(self.lookup(&name, kind), None);
+                                machine.signed(&name, kind, std::sync::Arc::new(signed));
                             }
                             Want::StsPolicy { domain } => {
                                 asked.push(format!("policy {domain}"));

@@ -100,7 +100,14 @@ fn implicit(name: &str, ask: &mut Asker<'_>) -> Result<MailRoute, Pending> {
 fn host(preference: u16, name: &str, ask: &mut Asker<'_>) -> Result<MailHost, Pending> {
     ask.ahead(name, Kind::Aaaa);
     let (v4, v6) = (ask.dns(name, Kind::A)?, ask.dns(name, Kind::Aaaa)?);
-    let addresses = match (v4.addresses(), v6.addresses()) {
+    let addresses = of_both(v4, v6);
+    let alias = alias(v4).or_else(|| alias(v6));
+    Ok(MailHost { preference, name: untrusted(name.as_bytes()), addresses, alias })
+}
+
+/// The addresses of both families. What is known of one counts though the other is not.
+pub(crate) fn of_both(v4: &Lookup, v6: &Lookup) -> Seen<Vec<IpAddr>> {
+    match (v4.addresses(), v6.addresses()) {
         (Seen::Value(mut v4), Seen::Value(v6)) => {
             v4.extend(v6);
             Seen::Value(v4)
@@ -108,9 +115,7 @@ fn host(preference: u16, name: &str, ask: &mut Asker<'_>) -> Result<MailHost, Pe
         (Seen::Value(found), _) | (_, Seen::Value(found)) => Seen::Value(found),
         (Seen::Unknown(blind), _) | (_, Seen::Unknown(blind)) => Seen::Unknown(blind),
         (Seen::Absent, Seen::Absent) => Seen::Absent,
-    };
-    let alias = alias(v4).or_else(|| alias(v6));
-    Ok(MailHost { preference, name: untrusted(name.as_bytes()), addresses, alias })
+    }
 }
 
 fn alias(lookup: &Lookup) -> Option<String> {

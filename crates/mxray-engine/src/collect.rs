@@ -5,11 +5,13 @@
 
 use crate::filters;
 use crate::machine::{self, start_clock};
+use crate::names::{self, NamesWish};
 use crate::parts::{Parts, Pending, Progress};
 use crate::resolvers;
 use crate::sessions::{self, Found, Sessions};
 use crate::surroundings;
 use crate::thin;
+use crate::told::{self, Told};
 use mxray_host::baseline::{self, Now, Place};
 use mxray_host::processes::Table;
 use mxray_host::programs::Programs;
@@ -20,7 +22,9 @@ use mxray_model::evidence::{
     Routing, Server, Signer, Sockets, TcpMemory, Units,
 };
 use mxray_model::{Blind, Seen};
+use mxray_net::Resolver;
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -39,6 +43,12 @@ pub struct Options {
     pub baseline: Place,
     /// What is spoken to. `None`: nothing is connected to.
     pub sessions: Option<Sessions>,
+    /// What names are asked about. `None`: nothing.
+    pub names: Option<NamesWish>,
+    /// Name servers instead of the system's.
+    pub name_servers: Vec<SocketAddr>,
+    /// How far back logs are read. `None`: neither logs nor queues are looked at.
+    pub logs_since: Option<Duration>,
     /// Who is meant to have which port, as the caller read it.
     pub assignments: Seen<Assignments>,
     /// How much is looked at.
@@ -53,6 +63,8 @@ pub enum Scope {
     Everything,
     /// What bears on who has which port: one look at the sockets, and nothing that takes a window of time.
     Ports,
+    /// What names say, and the servers that they name; of this host, only what its signers sign.
+    Names,
 }
 
 pub(crate) type Servers = Seen<BTreeMap<String, Server>>;
@@ -66,6 +78,7 @@ pub fn collect(options: &Options, progress: Progress<'_>) -> Evidence {
     match options.scope {
         Scope::Everything => everything(options, progress),
         Scope::Ports => crate::ports::collect(options, progress),
+        Scope::Names => crate::domains::collect(options, progress),
     }
 }
 
@@ -94,6 +107,7 @@ fn everything(options: &Options, progress: Progress<'_>) -> Evidence {
     attach(&mut parts, &mut servers, &table);
     let around = Around::start(&mut parts, &servers, &table);
     let machine = machine::start(&mut parts, &servers, &table);
+    let told = options.logs_since.map(|since| told::start(&mut parts, &servers, since));
 
     let waiting = first.value().is_some_and(Sample::anyone_waits);
     parts.rest_until(begun + if waiting { WINDOW_WHILE_WAITING } else { WINDOW });
@@ -124,22 +138,67 @@ fn everything(options: &Options, progress: Progress<'_>) -> Evidence {
     join_servers(&mut evidence, servers, &first, &owners, &table);
     evidence.addresses = flat(parts.wait(addresses));
     let sent = kernel::sent();
-    let sessions = start_sessions(&mut parts, &evidence, options);
+    join_told(&mut parts, &mut evidence, told);
+    let resolver = resolvers::of(&evidence.resolver, options);
+    let sessions = start_sessions(&mut parts, &evidence, options, &resolver);
     let held = sessions.is_some();
     evidence.baseline = compare(&mut parts, &evidence, &options.baseline);
     evidence.routing = flat(parts.wait(routing));
     around.join(&mut parts, &mut evidence, &table);
     evidence.assignments = crate::ports::owners(&mut parts, options, &evidence);
+    let asked = Asked::start(&mut parts, &evidence, options, &resolver);
     join_sessions(&mut parts, &mut evidence, sessions);
     if held {
         evidence.kernel.while_connecting = kernel::window(&sent, &kernel::sent());
     }
+    asked.join(&mut parts, &mut evidence, options, &resolver);
     evidence.firewall = filters::ask(&mut parts, rulesets, &evidence, known(&evidence));
     // Given by whoever has them; an examination of the host itself misses neither.
     (evidence.reports, evidence.earlier) = (Seen::Absent, Seen::Absent);
     evidence.resolver_checks = name_servers.and_then(|started| parts.wait(started).ok()).unwrap_or_default();
-    evidence.parts = parts.finish();
+    evidence.parts.extend(parts.finish());
     evidence
+}
+
+/// Names that are being asked about.
+pub(crate) struct Asked(Option<Pending<names::Found>>);
+
+impl Asked {
+    pub fn start(parts: &mut Parts<'_>, evidence: &Evidence, options: &Options, resolver: &Resolver) -> Asked {
+        let Some(wish) = &options.names else { return Asked(None) };
+        let work = names::prepare(evidence, wish, resolver, parts.margin());
+        Asked((!work.is_empty()).then(|| parts.start("names", move || work.carry_out())))
+    }
+
+    /// Waits, and holds what was published against what the sessions saw. A part that did not come back leaves its facts
+    /// unknown.
+    pub fn join(self, parts: &mut Parts<'_>, evidence: &mut Evidence, options: &Options, resolver: &Resolver) {
+        let (Some(pending), Some(wish)) = (self.0, &options.names) else { return };
+        let found = match parts.wait(pending) {
+            Ok(found) => found,
+            Err(blind) => names::Found { names: names::not_back(evidence, wish, &blind), ..names::Found::default() },
+        };
+        evidence.lookups.extend(found.lookups);
+        evidence.parts.extend(found.crashed);
+        evidence.names = found.names;
+        if evidence.names.domains.is_empty() || evidence.endpoints.is_empty() {
+            return;
+        }
+        let (wish, resolver, until) = (wish.clone(), resolver.clone(), parts.margin());
+        let (own, seen) = (evidence.names.clone(), names::known(evidence));
+        let pending = parts.start("DANE", move || names::dane(own, &seen, &wish, &resolver, until));
+        if let Ok(found) = parts.wait(pending) {
+            evidence.lookups.extend(found.lookups);
+            evidence.names = found.names;
+        }
+    }
+}
+
+/// Before the sessions: what waits says who is worth one.
+fn join_told(parts: &mut Parts<'_>, evidence: &mut Evidence, told: Option<Told>) {
+    if let Some(told) = told {
+        told.join(parts, evidence);
+    }
 }
 
 /// A part that did not come back leaves every owner unknown.
@@ -207,8 +266,18 @@ fn compare(parts: &mut Parts<'_>, evidence: &Evidence, place: &Place) -> Seen<Ba
 }
 
 /// Behind the second look at the sockets: what we open ourselves must not be counted as anybody's connection.
-pub(crate) fn start_sessions(parts: &mut Parts<'_>, evidence: &Evidence, options: &Options) -> Option<Pending<Found>> {
-    let work = sessions::prepare(evidence, options.sessions.as_ref()?, parts.margin());
+pub(crate) fn start_sessions(
+    parts: &mut Parts<'_>,
+    evidence: &Evidence,
+    options: &Options,
+    resolver: &Resolver,
+) -> Option<Pending<Found>> {
+    let mut wish = options.sessions.clone()?;
+    // Nobody was named: those to whom mail fails are worth a look.
+    if wish.targets.is_empty() {
+        wish.targets = told::failing(evidence);
+    }
+    let work = sessions::prepare(evidence, &wish, resolver, parts.margin());
     (!work.is_empty()).then(|| parts.start("sessions", move || work.hold()))
 }
 

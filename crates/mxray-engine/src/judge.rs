@@ -3,6 +3,7 @@
 use crate::cut_short::{self, Cut};
 use mxray_model::evidence::{EndpointWhy, Evidence, ExaminedEndpoint, Purpose, Server};
 use mxray_model::{Blind, Finding, Question, REPORT_SCHEMA, Report, Seen, Severity, Tool, Unseen, Verdict};
+use mxray_rules::Rule;
 use std::collections::BTreeMap;
 
 /// Runs the rules and makes the report.
@@ -14,7 +15,10 @@ pub fn judge(question: Question, evidence: Evidence, started: String, took_ms: u
     if question.command == crate::ports::AUDIT {
         return crate::ports::judge(question, evidence, started, took_ms);
     }
-    let judged = mxray_rules::examine(&evidence);
+    if question.command == crate::domains::COMMAND {
+        return crate::domains::judge(question, evidence, started, took_ms);
+    }
+    let judged = mxray_rules::examine_by(&evidence, |rule| concerns(rule, &evidence));
     let in_charge = mxray_rules::in_charge(&evidence);
     let gaps = gaps(&in_charge);
     let verdict = verdict(&judged.causes, !gaps.is_empty());
@@ -40,6 +44,11 @@ pub fn judge(question: Question, evidence: Evidence, started: String, took_ms: u
         unseen,
         evidence,
     }
+}
+
+/// That nobody gave a mail is no news.
+fn concerns(rule: &Rule, evidence: &Evidence) -> bool {
+    !rule.code.starts_with("MAIL") || !matches!(evidence.mail, Seen::Unknown(Blind::NotAttempted { .. }))
 }
 
 /// Of this host, or of what was probed. `blind`: something that had to be seen was not.
@@ -182,6 +191,7 @@ fn side_notes(question: &Question, evidence: &Evidence) -> Vec<Unseen> {
         });
     }
     notes.extend(crate::surroundings::notes(evidence));
+    notes.extend(crate::names::notes(evidence));
     notes
 }
 

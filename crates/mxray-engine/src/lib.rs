@@ -6,9 +6,12 @@
 
 mod collect;
 mod cut_short;
+mod domains;
 mod filters;
 mod judge;
+pub mod logs;
 mod machine;
+pub mod maillog;
 mod names;
 mod outside;
 mod parts;
@@ -18,9 +21,11 @@ mod resolvers;
 mod sessions;
 mod surroundings;
 mod thin;
+pub mod told;
 
 pub use collect::{Options, Scope, collect};
 pub use judge::judge;
+pub use names::{NamesWish, Signed, listing};
 pub use parts::{Progress, is_part_of_an_examination};
 pub use sessions::{Sessions, Target};
 

@@ -60,7 +60,8 @@ pub(crate) fn collect(options: &Options, progress: Progress<'_>) -> Evidence {
     let signers = flat(parts.wait(signers));
     evidence.bystanders = surroundings::finish_bystanders(&mut parts, bystanders, &signers);
     evidence.assignments = self::owners(&mut parts, options, &evidence);
-    let sessions = start_sessions(&mut parts, &evidence, options);
+    let resolver = crate::resolvers::of(&evidence.resolver, options);
+    let sessions = start_sessions(&mut parts, &evidence, options, &resolver);
     join_sessions(&mut parts, &mut evidence, sessions);
     evidence.firewall = filters::ask(&mut parts, rulesets, &evidence, known(&evidence));
     evidence.parts = parts.finish();

@@ -3,6 +3,7 @@
 //!
 //! One that is dead must not make the examination slow, so all of them together have [`BUDGET`].
 
+use crate::collect::Options;
 use crate::parts::{Parts, Pending};
 use mxray_model::Seen;
 use mxray_model::evidence::{NameServer, ResolvConf, Resolver, ResolverCheck};
@@ -15,6 +16,20 @@ use std::time::{Duration, Instant};
 const BUDGET: Duration = Duration::from_millis(2500);
 /// Name servers that are asked: three a file, and few files.
 const SERVERS_MAX: usize = 16;
+
+/// Whom an examination asks: those that were chosen, else the system's, or whom these name as the servers of each zone. Sessions and names share what it remembers.
+pub(crate) fn of(resolver: &Resolver, options: &Options) -> mxray_net::Resolver {
+    let chosen = &options.name_servers;
+    let found = if chosen.is_empty() {
+        mxray_net::Resolver::system(&resolver.system.resolv_conf).unwrap_or_default()
+    } else {
+        mxray_net::Resolver::new(chosen.clone())
+    };
+    match options.names.as_ref().is_some_and(|wish| wish.own_servers) {
+        true => mxray_net::Resolver::at_own_servers(found),
+        false => found,
+    }
+}
 
 /// Name servers by their keys.
 type Checks = BTreeMap<String, ResolverCheck>;

@@ -86,6 +86,67 @@ pub struct Record {
     pub value: String,
 }
 
+/// A string of a TXT record holds so many bytes (RFC 1035 section 3.3.14).
+const STRING_BYTES_MAX: usize = 255;
+
+impl Record {
+    /// As a zone file has it: the name with its final dot, text in quotes, and long text in several strings (RFC 1035
+    /// section 5.1).
+    pub fn zone_line(&self) -> String {
+        let name = if self.name.ends_with('.') { self.name.clone() } else { format!("{}.", self.name) };
+        let value = match self.kind.as_str() {
+            "TXT" if !self.value.starts_with('"') => quoted(&self.value),
+            _ => self.value.clone(),
+        };
+        format!("{name} IN {} {value}", self.kind)
+    }
+
+    /// The value as forms of DNS providers ask for it: text without quotes and in one piece.
+    pub fn form_value(&self) -> String {
+        match self.kind.as_str() {
+            "TXT" if self.value.starts_with('"') => unquoted(&self.value),
+            _ => self.value.clone(),
+        }
+    }
+}
+
+fn quoted(text: &str) -> String {
+    let mut strings = vec![String::new()];
+    let mut bytes = 0;
+    for c in text.chars() {
+        if bytes + c.len_utf8() > STRING_BYTES_MAX {
+            strings.push(String::new());
+            bytes = 0;
+        }
+        bytes += c.len_utf8();
+        if let Some(last) = strings.last_mut() {
+            if matches!(c, '"' | '\\') {
+                last.push('\\');
+            }
+            last.push(c);
+        }
+    }
+    strings.iter().map(|string| format!("\"{string}\"")).collect::<Vec<_>>().join(" ")
+}
+
+/// What stands between quotes, joined without anything between (RFC 7208 section 3.3, RFC 6376 section 3.6.2.2).
+fn unquoted(text: &str) -> String {
+    let (mut out, mut inside, mut escaped) = (String::new(), false, false);
+    for c in text.chars() {
+        match c {
+            _ if escaped => {
+                out.push(c);
+                escaped = false;
+            }
+            '\\' if inside => escaped = true,
+            '"' => inside = !inside,
+            _ if inside => out.push(c),
+            _ => {}
+        }
+    }
+    out
+}
+
 /// One configuration line as it should read.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -131,6 +192,13 @@ impl Fix {
     #[must_use]
     pub fn command(mut self, command: impl Into<String>) -> Self {
         self.commands.push(command.into());
+        self
+    }
+
+    /// `name` without, names in `value` with the final dot, as in a zone file.
+    #[must_use]
+    pub fn record(mut self, name: impl Into<String>, kind: &str, value: impl Into<String>) -> Self {
+        self.records.push(Record { name: name.into(), kind: kind.to_owned(), value: value.into() });
         self
     }
 
@@ -254,6 +322,29 @@ fn identity(code: &str, subject: &Subject) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_record_is_written_for_a_zone_and_for_a_form() {
+        let record = |kind: &str, value: &str| Record {
+            name: "example.org".to_owned(),
+            kind: kind.to_owned(),
+            value: value.to_owned(),
+        };
+        let both = |record: &Record| (record.zone_line(), record.form_value());
+        let spf = "v=spf1 mx -all";
+        let quoted = "example.org. IN TXT \"v=spf1 mx -all\"";
+        assert_eq!(both(&record("TXT", spf)), (quoted.to_owned(), spf.to_owned()));
+        assert_eq!(both(&record("TXT", "\"v=spf1 \" \"mx -all\"")).1, spf);
+        assert_eq!(record("MX", "10 mx.example.org.").zone_line(), "example.org. IN MX 10 mx.example.org.");
+        let key = "k".repeat(300);
+        let long = record("TXT", &key).zone_line();
+        assert_eq!(long, format!("example.org. IN TXT \"{}\" \"{}\"", "k".repeat(255), "k".repeat(45)));
+        let back = record("TXT", long.split_once("TXT ").unwrap().1);
+        assert_eq!(back.form_value(), key);
+        let odd = "a\"b\\c";
+        assert_eq!(record("TXT", odd).zone_line(), "example.org. IN TXT \"a\\\"b\\\\c\"");
+        assert_eq!(record("TXT", "\"a\\\"b\\\\c\"").form_value(), odd);
+    }
 
     #[test]
     fn identity_depends_on_code_and_subject_alone() {

@@ -4,16 +4,22 @@
 //! what an answer means (`mxray-auth`), how a question is asked ([`Resolver`]).
 
 use crate::dns::Resolver;
+use crate::fetch::{Fetching, Get, Page, Reach};
 use mxray_auth::ask::{Answers, Evaluator, Fetched, Kind, Machine, Step, Want, unanswered};
-use mxray_model::Blind;
+use mxray_auth::dnssec::Signed;
+use mxray_auth::transport::POLICY_BYTES_MAX;
 use mxray_model::evidence::{DnsOutcome, Lookup};
+use mxray_model::{Blind, Seen};
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Questions on their way at the same time: resolvers limit what one client has open.
 const SIDE_BY_SIDE: usize = 16;
+/// One web server is waited for so long. RFC 8461 section 3.3 suggests a minute to senders, who have nothing else to do.
+const FETCH_PATIENCE: Duration = Duration::from_secs(8);
 /// Rounds of one evaluation. Each answers at least one of at most 512 wants.
 const ROUNDS_MAX: usize = 600;
 
@@ -26,7 +32,14 @@ pub struct Evaluations {
     /// How long one question is waited for, so that one dead name does not take the time of all others.
     patience: Duration,
     known: Mutex<BTreeMap<String, Lookup>>,
+    /// Answers with signatures; who asks first fills the place, the others wait for it.
+    signed: Mutex<BTreeMap<(String, Kind), Place>>,
+    /// `None`: nothing is fetched.
+    fetching: Option<Fetching>,
+    policies: Mutex<BTreeMap<String, Fetched>>,
 }
+
+type Place = Arc<OnceLock<Arc<Signed>>>;
 
 /// What an evaluation came to, and the answers that it rests on.
 #[derive(Debug, Clone)]
@@ -37,7 +50,27 @@ pub struct Evaluated<T> {
 
 impl Evaluations {
     pub fn new(resolver: Resolver, until: Instant, patience: Duration) -> Self {
-        Evaluations { resolver, until, patience, known: Mutex::default() }
+        Evaluations {
+            resolver,
+            until,
+            patience,
+            known: Mutex::default(),
+            signed: Mutex::default(),
+            fetching: None,
+            policies: Mutex::default(),
+        }
+    }
+
+    /// The same name servers for questions of their own: they are over sooner, and are no part of this run's lookups.
+    #[must_use]
+    pub fn apart(&self, budget: Duration, patience: Duration) -> Evaluations {
+        Evaluations::new(self.resolver.clone(), self.until.min(Instant::now() + budget), patience.min(self.patience))
+    }
+
+    /// Files of web servers are fetched as well: policies of MTA-STS.
+    #[must_use]
+    pub fn with_fetching(self, fetching: Fetching) -> Self {
+        Evaluations { fetching: Some(fetching), ..self }
     }
 
     /// Evaluates to the end. What could not be asked in time is an answer, too: unknown.
@@ -57,20 +90,58 @@ impl Evaluations {
     }
 
     fn answer<E: Evaluator>(&self, machine: &mut Machine<E>, wants: Vec<Want>) {
-        let mut questions = Vec::new();
+        let (mut questions, mut signed, mut policies) = (Vec::new(), Vec::new(), Vec::new());
         for want in wants {
             match want {
                 Want::Dns { name, kind } => questions.push((name, kind)),
-                Want::StsPolicy { domain } => {
-                    let why = "policies are not fetched here".to_owned();
-                    machine.policy(&domain, Fetched::Unknown(Blind::NotAttempted { why }));
-                }
+                Want::Signed { name, kind } => signed.push((name, kind)),
+                Want::StsPolicy { domain } => policies.push(domain),
             }
+        }
+        for domain in policies {
+            machine.policy(&domain, self.policy(&domain));
         }
         let lookups = side_by_side(&questions, SIDE_BY_SIDE, |(name, kind)| self.lookup(name, *kind));
         for ((name, kind), lookup) in questions.iter().zip(lookups) {
             machine.dns(name, *kind, lookup);
         }
+        let answers = side_by_side(&signed, SIDE_BY_SIDE, |(name, kind)| self.signed(name, *kind));
+        for ((name, kind), answer) in signed.iter().zip(answers) {
+            machine.signed(name, *kind, answer);
+        }
+    }
+
+    /// One question with its signatures, once in a run. It is no evidence by itself: what comes of it is a chain of trust.
+    fn signed(&self, name: &str, kind: Kind) -> Arc<Signed> {
+        let place = {
+            let mut signed = self.signed.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(signed.entry((name.to_owned(), kind)).or_default())
+        };
+        let ask = || {
+            let now = Instant::now();
+            if now >= self.until {
+                let why = "the time was over before it was asked".to_owned();
+                let outcome = DnsOutcome::NotAsked(Blind::NotAttempted { why });
+                return Arc::new(Signed::new(unanswered(name, kind, outcome), None));
+            }
+            let answer = self.resolver.signed(kind.as_str(), name, self.until.min(now + self.patience));
+            Arc::new(Signed::new(answer.lookup, answer.packet.as_deref()))
+        };
+        Arc::clone(place.get_or_init(ask))
+    }
+
+    /// Whom this run asks, and when it has to be over.
+    pub fn resolver(&self) -> &Resolver {
+        &self.resolver
+    }
+
+    pub fn until(&self) -> Instant {
+        self.until
+    }
+
+    /// How long one question is waited for.
+    pub fn patience(&self) -> Duration {
+        self.patience
     }
 
     /// One question, once in a run.
@@ -88,6 +159,77 @@ impl Evaluations {
         };
         self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(key, lookup.clone());
         lookup
+    }
+
+    /// The policy file of a domain (RFC 8461 section 3.3), once in a run.
+    fn policy(&self, domain: &str) -> Fetched {
+        if let Some(known) = self.policies.lock().unwrap_or_else(PoisonError::into_inner).get(domain) {
+            return known.clone();
+        }
+        let host = format!("mta-sts.{domain}");
+        let fetched = match self.fetch(&host, "/.well-known/mta-sts.txt") {
+            Ok(Page { status: 200, bytes, content_type, .. }) => Fetched::Body { bytes, content_type },
+            Ok(page) => Fetched::Status(page.status),
+            Err(fetched) => fetched,
+        };
+        self.policies.lock().unwrap_or_else(PoisonError::into_inner).insert(domain.to_owned(), fetched.clone());
+        fetched
+    }
+
+    /// A file of a web server, over TLS that holds for its name. No redirection is followed.
+    ///
+    /// # Errors
+    /// Why there is no answer.
+    pub fn fetch(&self, host: &str, path: &str) -> Result<Page, Fetched> {
+        let Some(fetching) = &self.fetching else {
+            let why = "nothing is fetched from web servers here".to_owned();
+            return Err(Fetched::Unknown(Blind::NotAttempted { why }));
+        };
+        let addresses = match self.addresses(host) {
+            Seen::Value(addresses) => addresses,
+            Seen::Absent => return Err(Fetched::NoServer(format!("{host} does not exist, or has no address"))),
+            Seen::Unknown(blind) => return Err(Fetched::Unknown(blind)),
+        };
+        let until = self.until.min(Instant::now() + FETCH_PATIENCE);
+        fetching.get(Get { host, path, addresses: &addresses, body_max: POLICY_BYTES_MAX, until })
+    }
+
+    /// Connects to a service, at its addresses one behind the other until one takes it, and closes again. Where TLS is there
+    /// from the first byte, one handshake is made: what a program that checks would say against it. Absent: all addresses
+    /// refuse.
+    pub fn reach(&self, host: &str, port: u16, addresses: &[IpAddr], implicit: bool) -> Seen<Seen<String>> {
+        let until = self.until.min(Instant::now() + FETCH_PATIENCE);
+        match &self.fetching {
+            Some(fetching) => fetching.reach(Reach { host, port, addresses, implicit, until }),
+            None => Seen::not_attempted("nothing is connected to here"),
+        }
+    }
+
+    /// What a program that checks would say against a chain, for a name. Absent: nothing.
+    pub fn chain_trouble(&self, ders: &[Vec<u8>], name: &str) -> Seen<String> {
+        match &self.fetching {
+            Some(fetching) => fetching.chain_trouble(ders, name),
+            None => Seen::not_attempted("no roots to hold it against"),
+        }
+    }
+
+    /// The addresses of a name, of both families. Absent: it has none.
+    pub fn addresses(&self, host: &str) -> Seen<Vec<IpAddr>> {
+        let both = side_by_side(&[Kind::A, Kind::Aaaa], 2, |kind| self.lookup(host, *kind).addresses());
+        let mut found = Vec::new();
+        let mut unknown = None;
+        for one in both {
+            match one {
+                Seen::Value(addresses) => found.extend(addresses),
+                Seen::Absent => {}
+                Seen::Unknown(blind) => unknown = Some(blind),
+            }
+        }
+        match (found.is_empty(), unknown) {
+            (false, _) => Seen::Value(found),
+            (true, Some(blind)) => Seen::Unknown(blind),
+            (true, None) => Seen::Absent,
+        }
     }
 
     /// Every question of the run with its answer, in the order of their keys.
@@ -112,7 +254,7 @@ pub fn why_no_answer(lookup: &Lookup) -> Option<String> {
 }
 
 /// Does something for each, a bounded number at the same time; what comes of it is in the same order.
-pub(crate) fn side_by_side<T: Sync, R: Send>(all: &[T], most: usize, work: impl Fn(&T) -> R + Sync) -> Vec<R> {
+pub fn side_by_side<T: Sync, R: Send>(all: &[T], most: usize, work: impl Fn(&T) -> R + Sync) -> Vec<R> {
     let next = AtomicUsize::new(0);
     let done: Mutex<BTreeMap<usize, R>> = Mutex::default();
     let worker = || {

@@ -13,6 +13,7 @@ mod dns;
 mod drive;
 mod evaluate;
 mod examine;
+mod fetch;
 mod lists;
 mod random;
 mod stream;
@@ -29,8 +30,9 @@ pub use dns::{
     unicode_name, wire_name,
 };
 pub use drive::{Held, drive, drive_judging};
-pub use evaluate::{Evaluated, Evaluations, why_no_answer};
+pub use evaluate::{Evaluated, Evaluations, side_by_side, why_no_answer};
 pub use examine::{Beyond, Examination, Tools, examine};
+pub use fetch::{Fetching, Page, reads_as_page};
 pub use lists::{
     ClosedList, CodeRange, ListAnswers, ListCatalogue, ListCode, ListHealth, ListKind, ListName, ListRow, ListState,
     ListZone, Listable, ask_lists,

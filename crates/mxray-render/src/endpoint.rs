@@ -6,8 +6,8 @@
 use crate::capabilities;
 use crate::screen::{Piece, Screen, Style};
 use mxray_model::evidence::{
-    Certificate, CertificateProblem, Conduct, DialOutcome, ExaminedAddress, ExaminedEndpoint, Phase, PhaseTime,
-    Purpose, Session, StarttlsFacts, TlsEnding, TlsFacts, TlsMode,
+    Certificate, Conduct, DialOutcome, ExaminedAddress, ExaminedEndpoint, Phase, PhaseTime, Purpose, Session,
+    StarttlsFacts, TlsEnding, TlsFacts, TlsMode,
 };
 use mxray_model::session::{
     AuthAttempt, Ending, Extension, MailboxProtocol, MailboxSession, Mark, Reply, SmtpSession, TlsHelloSession,
@@ -294,7 +294,7 @@ fn tls_facts(screen: &mut Screen<'_>, tls: &TlsFacts) -> io::Result<()> {
     if tls.ending == TlsEnding::Established {
         labelled(screen, "TLS", Style::Plain, &agreed.join(", "))?;
     } else {
-        labelled(screen, "TLS", Style::Alarm, &format!("failed: {}", tls_ending(&tls.ending)))?;
+        labelled(screen, "TLS", Style::Alarm, &format!("failed: {}", tls.ending.words()))?;
     }
     let Some(chain) = tls.chain.value() else { return Ok(()) };
     if let Some(leaf) = chain.first() {
@@ -306,22 +306,9 @@ fn tls_facts(screen: &mut Screen<'_>, tls: &TlsFacts) -> io::Result<()> {
         labelled(screen, "certificate", Style::Plain, &text)?;
     }
     for problem in &tls.problems {
-        labelled(screen, "", Style::Caution, &certificate_problem(problem))?;
+        labelled(screen, "", Style::Caution, &problem.words())?;
     }
     Ok(())
-}
-
-/// How a handshake failed, in words.
-pub fn tls_ending(ending: &TlsEnding) -> String {
-    match ending {
-        TlsEnding::Established => "established".to_owned(),
-        TlsEnding::Alert { name } => format!("the server sent the alert {name}"),
-        TlsEnding::NotTls { first } => format!("what came is no TLS: {first}"),
-        TlsEnding::PeerClosed => "the server closed the connection".to_owned(),
-        TlsEnding::Broke { error } => error.clone(),
-        TlsEnding::TimedOut { after_ms } => format!("no answer within {after_ms} ms"),
-        TlsEnding::Incompatible { error } => error.clone(),
-    }
 }
 
 fn certificate(leaf: &Certificate, chain: usize) -> String {
@@ -334,42 +321,6 @@ fn certificate(leaf: &Certificate, chain: usize) -> String {
     let of = if names.is_empty() { format!("{} (no names)", leaf.subject) } else { names.join(", ") };
     let day = leaf.not_after.split('T').next().unwrap_or(&leaf.not_after);
     format!("for {of}, until {day}, {}, from {}, chain of {chain}", leaf.public.algorithm, leaf.issuer)
-}
-
-/// What is wrong with a certificate, in words.
-pub fn certificate_problem(problem: &CertificateProblem) -> String {
-    let whose =
-        |at: u32| if at == 0 { "the server's own".to_owned() } else { format!("number {} of the chain", at + 1) };
-    match problem {
-        CertificateProblem::Expired { at, not_after } => format!("expired on {not_after} ({})", whose(*at)),
-        CertificateProblem::NotYetValid { at, not_before } => format!("valid only from {not_before} ({})", whose(*at)),
-        CertificateProblem::NameMismatch { wanted, names } => {
-            format!(
-                "not for {wanted}, only for {}",
-                if names.is_empty() { "nobody".to_owned() } else { names.join(", ") }
-            )
-        }
-        CertificateProblem::UnknownRoot { subject } => format!("issued by {subject}, which no store of roots has"),
-        CertificateProblem::SelfSigned => "signed by itself".to_owned(),
-        CertificateProblem::Incomplete { issuer } => format!("the chain lacks the certificate of {issuer}"),
-        CertificateProblem::BadSignature { at } => format!("a signature that does not verify ({})", whose(*at)),
-        CertificateProblem::Disordered => "the chain is out of order, or holds what does not belong to it".to_owned(),
-        CertificateProblem::WeakKey { at, algorithm, bits } => {
-            format!("a weak key: {algorithm}, {bits} bits ({})", whose(*at))
-        }
-        CertificateProblem::WeakSignature { at, algorithm } => {
-            format!("a weak signature: {algorithm} ({})", whose(*at))
-        }
-        CertificateProblem::PathTooLong { at } => {
-            format!("more authorities stand below it than it allows ({})", whose(*at))
-        }
-        CertificateProblem::NameNotAllowed { at, name } => {
-            format!("{name} is a name that its authority may not sign for ({})", whose(*at))
-        }
-        CertificateProblem::WrongUsage { usages } => format!("not meant for servers, only for {}", usages.join(", ")),
-        CertificateProblem::NotACa { at } => format!("signed by what is no authority ({})", whose(*at)),
-        CertificateProblem::Unreadable { at, error } => format!("cannot be read: {error} ({})", whose(*at)),
-    }
 }
 
 /// What single hellos were answered, by version: any offer that was taken counts, and a refusal only where all were refused.

@@ -10,7 +10,7 @@ use crate::{Options, dump, unseen};
 use mxray_model::{Finding, Fix, Report};
 use std::io;
 
-const STYLE: &str = include_str!("report.css");
+pub(crate) const STYLE: &str = include_str!("report.css");
 /// Deeper consequences stand on the same level: browsers and eyes both give up.
 const DEPTH_SHOWN: usize = 8;
 
@@ -147,7 +147,12 @@ fn fix_step(step: &Fix, out: &mut dyn io::Write) -> io::Result<()> {
         pre(line.text.lines(), out)?;
     }
     for record in &step.records {
-        pre([format!("{} {} {}", record.name, record.kind, record.value).as_str()], out)?;
+        pre([record.zone_line().as_str()], out)?;
+        let [name, kind, value] = [&record.name, &record.kind, &record.form_value()].map(|text| escaped(text));
+        writeln!(
+            out,
+            "<p>As a form asks for it: name <code>{name}</code>, type <code>{kind}</code>, value <code>{value}</code></p>"
+        )?;
     }
     if !step.commands.is_empty() {
         pre(step.commands.iter().map(String::as_str), out)?;
@@ -241,7 +246,7 @@ fn ruled_out(report: &Report, out: &mut dyn io::Write) -> io::Result<()> {
 }
 
 /// Text for element content and for quoted attributes alike.
-fn escaped(text: &str) -> String {
+pub(crate) fn escaped(text: &str) -> String {
     let safe = printable(text);
     let mut out = String::with_capacity(safe.len() + 8);
     for c in safe.chars() {

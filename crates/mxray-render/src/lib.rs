@@ -8,6 +8,7 @@
 
 mod capabilities;
 pub mod codes;
+mod document;
 mod dump;
 mod endpoint;
 mod html;
@@ -22,12 +23,14 @@ mod screen;
 mod text;
 mod unseen;
 
+pub use document::{Bar, Block, Document, Section, Table, render_document};
 pub use endpoint::{certificate_problem, conduct_text, endpoint, is_silent, tls_ending, transcript};
 pub use json::{write_json, write_json_line};
 pub use nagios::nagios_status;
 pub use page::render_page;
 pub use safe::{columns_of, printable};
 pub use screen::{Piece, Screen, Style};
+pub use text::findings;
 
 use mxray_model::Report;
 use std::io;

@@ -65,6 +65,18 @@ fn verdict(screen: &mut Screen<'_>, report: &Report) -> io::Result<()> {
     screen.prose("", &[Piece::new(style, &word), Piece::new(Style::Bold, &report.summary)])
 }
 
+/// Findings one after the other, each with its reasons and its steps: for what is no report.
+pub fn findings(screen: &mut Screen<'_>, all: &[Finding]) -> io::Result<()> {
+    for (number, finding) in (1..).zip(all) {
+        screen.blank()?;
+        headline(screen, &format!("{number}. "), finding)?;
+        body(screen, finding)?;
+        fixes(screen, finding)?;
+        move_and_references(screen, finding)?;
+    }
+    Ok(())
+}
+
 /// `1. CRITICAL SOCK101 listener-missing, service smtp/inet`, and the summary below it.
 fn headline(screen: &mut Screen<'_>, first: &str, finding: &Finding) -> io::Result<()> {
     let severity = finding.severity.as_str().to_uppercase();
@@ -161,8 +173,9 @@ fn fix_step(screen: &mut Screen<'_>, number: usize, step: &Fix) -> io::Result<()
         }
     }
     for record in &step.records {
-        let text = format!("{} {} {}", record.name, record.kind, record.value);
-        screen.verbatim(COMMAND_INDENT, Style::Code, &text)?;
+        screen.verbatim(COMMAND_INDENT, Style::Code, &record.zone_line())?;
+        let form = format!("(name {}, type {}, value {})", record.name, record.kind, record.form_value());
+        screen.verbatim(COMMAND_INDENT, Style::Faint, &form)?;
     }
     for command in &step.commands {
         screen.verbatim(COMMAND_INDENT, Style::Code, command)?;

@@ -6,8 +6,7 @@ use crate::service_units;
 use crate::view;
 use mxray_model::binding::{self, Binding, Together, together};
 use mxray_model::evidence::{Assignment, Assignments, Direction, FilterVerdict, Listener, Owner, Sockets, V6Policy};
-use mxray_model::special::is_special;
-use mxray_model::{Blind, Evidence, Prefix, Seen, Subject};
+use mxray_model::{Blind, Evidence, Seen, Subject};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// The file; `Err` is what a rule says without it.
@@ -263,12 +262,6 @@ fn package(assignments: &Assignments, declared: &str, listener: &Listener, owned
     });
 }
 
-/// An address of the Internet, by the registries or by the operator's word.
-pub fn is_public(evidence: &Evidence, address: IpAddr) -> bool {
-    let mut declared = evidence.declared.public_prefixes.iter().filter_map(|prefix| prefix.parse::<Prefix>().ok());
-    declared.any(|prefix| prefix.contains(address)) || !is_special(address.to_canonical())
-}
-
 /// Where others may find a socket, by its address.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Bound {
@@ -284,10 +277,10 @@ pub fn bound(evidence: &Evidence, listener: &Listener) -> Bound {
         return Bound::Loopback;
     }
     if !listener.is_wildcard() {
-        return if is_public(evidence, listener.address) { Bound::Public } else { Bound::Private };
+        return if evidence.declared.is_public(listener.address) { Bound::Public } else { Bound::Private };
     }
     match &evidence.addresses {
-        Seen::Value(own) => match own.iter().any(|own| listener.covers(*own) && is_public(evidence, *own)) {
+        Seen::Value(own) => match own.iter().any(|own| listener.covers(*own) && evidence.declared.is_public(*own)) {
             true => Bound::Public,
             false if own.iter().all(IpAddr::is_loopback) => Bound::Loopback,
             false => Bound::Private,

@@ -6,16 +6,21 @@
 #![deny(clippy::disallowed_methods, clippy::disallowed_macros)]
 
 mod assigned;
+mod authentication;
 mod causes;
 mod claims;
 mod exim;
 mod filters;
 mod leaving;
+mod logged;
 mod logins;
 mod others_dates;
 mod outside;
 mod place;
+mod policies;
 mod precedence;
+mod prepared;
+mod published;
 mod reach;
 mod replies;
 mod resolvers;
@@ -27,6 +32,7 @@ mod transport;
 mod unprivileged;
 mod view;
 mod words;
+mod zones;
 
 #[cfg(test)]
 mod pages;
@@ -36,6 +42,7 @@ mod played;
 pub use causes::fold;
 pub use filters::{decided_by, fixes as filter_fixes};
 pub use precedence::{LINKS, Link, NEAREST_FIRST, explains};
+pub use published::listing_severity;
 pub use rule::{Judgement, Rule, Said};
 pub use service_units::in_charge;
 

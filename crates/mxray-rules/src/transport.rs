@@ -2,11 +2,12 @@
 //! this host's servers a certificate comes from. Several rules ask the same; no single fault is judged here.
 //!
 //! Mail between servers is encrypted where it can be and checked by nobody (RFC 7435, RFC 3207 section 4.1), so that a fault of a
-//! certificate on port 25 is a warning; who reads or submits mail there is a person's program, which refuses. Policies that are
-//! published in DNS (MTA-STS, DANE) are not known yet.
+//! certificate on port 25 is a warning; who reads or submits mail there is a person's program, which refuses. An enforcing policy
+//! of MTA-STS makes senders check and stop; records of DANE for the server's own key make them look at nothing but the key.
 
 use crate::exim;
 use crate::outside::{self, Contact, Stake, Verdict};
+use crate::policies;
 use crate::support::begins_s;
 use crate::words::Words;
 use mxray_model::evidence::{
@@ -87,16 +88,73 @@ pub fn severity(
     (servers, users): (Severity, Severity),
     stops_at: Demand,
 ) -> Severity {
+    severity_by(evidence, endpoint, (servers, users), stops_at, promise(evidence, endpoint, stops_at))
+}
+
+/// The same with what is known of policies.
+pub fn severity_by(
+    evidence: &Evidence,
+    endpoint: &ExaminedEndpoint,
+    (servers, users): (Severity, Severity),
+    stops_at: Demand,
+    promised: Promise,
+) -> Severity {
     let passed = match demand(evidence, endpoint) {
         demand if demand != Demand::None && demand >= stops_at => Severity::Critical,
         _ => Severity::Notice,
     };
     let own = match peers(endpoint) {
+        Peers::Servers if promised == Promise::Broken => Severity::Critical,
+        Peers::Servers if promised == Promise::ByKey => Severity::Notice,
         Peers::Servers => servers,
         Peers::Users => users,
         Peers::Nobody => Severity::Notice,
     };
-    if outside::stake(endpoint) == Stake::Passed { passed } else { own.max(passed) }
+    if outside::stake(endpoint) != Stake::Passed {
+        return own.max(passed);
+    }
+    // The policy of a receiver that our own mail obeys.
+    if promised == Promise::Broken { Severity::Critical } else { passed }
+}
+
+/// What is published for the senders of mail that come to an endpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Promise {
+    None,
+    /// Senders go by a policy that this fault breaks: they keep their mail.
+    Broken,
+    /// Senders that look at the certificate at all look at its key alone.
+    ByKey,
+}
+
+pub fn promise(evidence: &Evidence, endpoint: &ExaminedEndpoint, stops_at: Demand) -> Promise {
+    let is_certificate = stops_at == Demand::Verify;
+    if policies::enforced_by(evidence, endpoint).is_some() {
+        return Promise::Broken;
+    }
+    match is_certificate {
+        true if policies::rests_on_its_key(evidence, endpoint) => Promise::ByKey,
+        false if policies::dane_defers(evidence, endpoint) => Promise::Broken,
+        _ => Promise::None,
+    }
+}
+
+/// What a policy makes of the fault, to be put behind what it is. Empty: there is no policy.
+pub fn by_policy(evidence: &Evidence, endpoint: &ExaminedEndpoint, promised: Promise) -> String {
+    match promised {
+        Promise::None => String::new(),
+        Promise::Broken => match policies::enforced_by(evidence, endpoint) {
+            Some(of) => format!(
+                " The MTA-STS policy of {} is enforced: senders that know it deliver no mail there (RFC 8461 section 5).",
+                of.name
+            ),
+            None => " TLSA records promise TLS: senders with DANE deliver no mail there (RFC 7672 section 2.2).".to_owned(),
+        },
+        Promise::ByKey => {
+            " Its TLSA records are for its own key, so that senders with DANE look at nothing else (RFC 7672 section 3.1.1)."
+                .to_owned()
+        }
+    }
 }
 
 /// What became of STARTTLS, in any protocol.

@@ -7,9 +7,11 @@ use crate::config::parse;
 use crate::counters::CountersArgs;
 use crate::domain::DomainArgs;
 use crate::lists::ListsArgs;
+use crate::logs::LogsArgs;
 use crate::output::ColourWish;
 use crate::ports::PortsCommand;
 use crate::probe::ProbeArgs;
+use crate::queue::QueueArgs;
 use crate::reports::ReportsArgs;
 use crate::routes::RoutesArgs;
 use crate::send::SendArgs;
@@ -170,6 +172,10 @@ pub enum Command {
     Domain(Box<DomainArgs>),
     /// Is an address or a domain on a blocklist or an allow list, and is the list itself well?
     Lists(ListsArgs),
+    /// What happened, by the logs of mail servers: rates, causes, receivers, lives of messages
+    Logs(Box<LogsArgs>),
+    /// What waits in the mail queue: by cause, destination, age and sender, and when it is tried next
+    Queue(QueueArgs),
     /// Bounces, complaints and automatic answers: who did not get it, why, whether the address is gone
     Bounce(BounceArgs),
     /// Reports of receivers (DMARC, TLS, complaints): who sends in our name, what fails and why

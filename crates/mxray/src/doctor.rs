@@ -5,11 +5,12 @@ mod history;
 use crate::cli::{DoctorArgs, ReportFormat};
 use crate::config::Config;
 use crate::exit::{self, Failure};
+use crate::lists;
 use crate::output::Output;
 use crate::outside::{self, credentials};
 use crate::ports::file;
 use crate::progress::Progress;
-use mxray_engine::{Options, Scope, Sessions, Target, collect, judge, report_on};
+use mxray_engine::{NamesWish, Options, Scope, Sessions, Target, collect, judge, report_on};
 use mxray_host::baseline::Place;
 use mxray_model::evidence::{Declared, Purpose, SessionProtocol, TlsMode};
 use mxray_model::text::untrusted;
@@ -24,9 +25,17 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::net::IpAddr;
 use std::path::Path;
+use std::time::Duration;
 
 /// A report of a very large host has a few megabytes; what is longer is no report.
 const REPLAY_BYTES_MAX: u64 = 64 << 20;
+
+/// For names: a person waits for the whole of it, and lists that are slow are no reason to.
+const NAMES: Duration = Duration::from_millis(3000);
+/// For one question. A resolver that has the answer gives it at once; one that has to look for it needs a second.
+const PATIENCE: Duration = Duration::from_millis(1800);
+/// Two keys, in their records, with comments.
+const ANCHORS_BYTES_MAX: u64 = 64 << 10;
 
 /// Examines and reports; the code follows design.md's contract for exit codes.
 pub fn run(
@@ -79,12 +88,19 @@ fn live(args: &DoctorArgs, config: &Config, baseline: Place) -> Result<Report, F
     let question = Question { command: "doctor".to_owned(), targets };
     let mut declared = declared(config);
     let sessions = config.settings.doctor.sessions.then(|| sessions(named, config, &mut declared));
+    let names = match &sessions {
+        Some(sessions) => Some(names(sessions, config, &mut declared)?),
+        None => None,
+    };
     let options = Options {
         deadline: config.settings.doctor.deadline,
         declared,
         baseline,
         sessions,
+        names,
+        name_servers: config.settings.dns.servers.clone(),
         assignments: file::evidence(config),
+        logs_since: Some(config.settings.doctor.since.duration()),
         scope: Scope::Everything,
     };
     let earlier = history::earlier(&options.baseline);
@@ -132,7 +148,45 @@ pub fn sessions(mut targets: Vec<Target>, config: &Config, declared: &mut Declar
             None
         }
     });
-    Sessions { targets, login, name_servers: settings.dns.servers.clone() }
+    Sessions { targets, login }
+}
+
+/// This host's own domains and addresses, and those that its targets' mail goes to.
+fn names(sessions: &Sessions, config: &Config, declared: &mut Declared) -> Result<NamesWish, Failure> {
+    let receiver = |target: &Target| match target {
+        Target::Exchangers { domain } => Some(domain.clone()),
+        Target::Service { .. } => None,
+    };
+    Ok(NamesWish {
+        own: true,
+        connect: true,
+        receivers: sessions.targets.iter().filter_map(receiver).collect(),
+        lists: lists::catalogue(&config.settings.lists.zones)?.0,
+        anchors: anchors(config, declared),
+        budget: NAMES,
+        patience: PATIENCE,
+        ..NamesWish::default()
+    })
+}
+
+/// The keys that DNSSEC begins with, where the configuration names a file with others than the root's.
+pub fn anchors(config: &Config, declared: &mut Declared) -> Option<String> {
+    let path = config.settings.dns.trust_anchor_file.as_ref()?;
+    let text = File::open(path).and_then(|file| {
+        let mut text = String::new();
+        file.take(ANCHORS_BYTES_MAX).read_to_string(&mut text)?;
+        Ok(text)
+    });
+    match text {
+        Ok(text) => Some(text),
+        Err(error) => {
+            let what = format!("read it ({})", untrusted(error.to_string().as_bytes()));
+            let needs = "a file that this user may read; the root's own keys were used".to_owned();
+            let name = untrusted(path.as_os_str().as_encoded_bytes());
+            declared.unread.insert(name, Blind::NotPermitted { what, needs });
+            None
+        }
+    }
 }
 
 /// What the operator told mxray.

@@ -1,17 +1,22 @@
-//! `mxray domain`: what a domain publishes for mail, evaluated as a receiver does it at that moment.
+//! `mxray domain`: what domains publish for mail, examined as a whole or evaluated as a receiver does it at that moment.
 //!
-//! `client.rs` makes of what was typed who sends; `spf.rs` evaluates SPF alone, `mail.rs` a whole mail. What must not live
-//! here: the evaluators (`mxray-auth`), questions to name servers (`mxray-net`).
+//! `examine.rs` makes the report about domains, with `overview.rs` and `trace.rs` above it; `client.rs` makes of what was typed
+//! who sends; `spf.rs` evaluates SPF alone, `mail.rs` a whole mail. What must not live here: the evaluators (`mxray-auth`),
+//! questions to name servers (`mxray-net`), what is asked and judged (`mxray-engine`).
 
 mod client;
+mod examine;
 mod ledger;
 mod mail;
 mod mail_text;
 mod message;
+mod overview;
 mod spf;
+mod trace;
 
-use crate::cli::{ListFormat, ListFormatArgs};
-use crate::config::parse;
+use crate::cli::{ListFormat, ReportFormat};
+use crate::config::Config;
+use crate::config::parse::{self, FailOn};
 use crate::environment::Environment;
 use crate::exit::{self, Failure};
 use crate::output::Output;
@@ -29,30 +34,38 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 const EXAMPLES: &str = "\
 Examples:
+  mxray domain example.org
+      everything that is published for mail to and from it, and its servers
+  mxray domain example.org --ip 192.0.2.25 --ip 2001:db8::25
+      besides: the names, SPF and lists of the addresses that send for it
+  mxray domain example.org example.net --selector s1 --no-connect
+      several, one DKIM key, and nothing but questions to DNS
+  mxray domain --from-mail letter.eml --trace
+      the author's domain, the keys of its signatures, and every step
+  mxray domain example.org --resolver 192.0.2.53 --format html >report.html
+      by another name server, as a page
   mxray domain example.org --spf --ip 192.0.2.25
       what a receiver makes of this client for postmaster@example.org
   mxray domain --spf --ip 2001:db8::25 --helo mail.example.org \\
       --mail-from anna@example.org
       the same for one sender, with every term and every count
-  mxray domain example.org --spf --ip 192.0.2.25 --resolver 192.0.2.53 --json
-      by another name server, for a program
   mxray domain --mail letter.eml --ip 192.0.2.25 --helo mail.example.org \\
       --mail-from anna@example.org
       SPF, every DKIM signature, ARC and DMARC of a mail as it was received
   mxray domain --mail - --ip 192.0.2.25 --helo h.example --mail-from '' \\
       --at 2026-11-02T08:00:00Z <bounce.eml
       a bounce, judged as on another day
-
-This version evaluates: --spf or --mail has to be given.
 ";
 
-/// Evaluate what a domain publishes, as a receiver would at this moment: SPF for a client (--spf), or a whole mail (--mail).
+/// Examine what domains publish for mail, and the servers that they name; or evaluate SPF for a client (--spf), or a whole mail
+/// (--mail), as a receiver would at this moment.
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct DomainArgs {
-    /// The domain, as A-labels or U-labels; with --mail-from, or --helo, theirs is evaluated instead
+    /// The domains, as A-labels or U-labels. With --spf and --mail one, and with --mail-from, or --helo, theirs is evaluated
+    /// instead
     #[arg(value_name = "NAME")]
-    pub name: Option<String>,
+    pub names: Vec<String>,
 
     /// SPF alone, with the ledger of all its terms
     #[arg(long, conflicts_with = "mail", requires = "ip")]
@@ -62,9 +75,9 @@ pub struct DomainArgs {
     #[arg(long, value_name = "FILE", requires = "ip")]
     pub mail: Option<PathBuf>,
 
-    /// The address of the client that connects
-    #[arg(long, value_name = "CLIENT", value_parser = client::address)]
-    pub ip: Option<IpAddr>,
+    /// The address of the client that connects; without --spf and --mail, an address that mail leaves from: may be repeated
+    #[arg(long, value_name = "ADDRESS", value_parser = client::address)]
+    pub ip: Vec<IpAddr>,
 
     /// What the client says with HELO or EHLO
     #[arg(long, value_name = "NAME")]
@@ -78,6 +91,36 @@ pub struct DomainArgs {
     #[arg(long, value_name = "TIME", requires = "mail", value_parser = message::time)]
     pub at: Option<i64>,
 
+    /// A DKIM selector of the domains; may be repeated. Selectors cannot be found out, and are never guessed
+    #[arg(long, value_name = "SELECTOR", conflicts_with_all = ["spf", "mail"])]
+    pub selector: Vec<String>,
+
+    /// Take selectors from the signatures of this mail, and, without NAME, the domain from its From field; `-` reads standard
+    /// input
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["spf", "mail"])]
+    pub from_mail: Option<PathBuf>,
+
+    /// Ask DNS alone: connect neither to the servers that take the domains' mail, nor to those of their policies
+    #[arg(long, conflicts_with_all = ["spf", "mail"])]
+    pub no_connect: bool,
+
+    /// Ask no blocklist
+    #[arg(long, conflicts_with_all = ["spf", "mail"])]
+    pub no_lists: bool,
+
+    /// Ask the own servers of each zone, which the name server finds, instead of what it remembers
+    #[arg(long, conflicts_with_all = ["spf", "mail"])]
+    pub authoritative: bool,
+
+    /// Above the report: SPF's ledger, the walk of DMARC, the chain of DNSSEC, and each record with its server and TTL
+    #[arg(long, conflicts_with_all = ["spf", "mail"])]
+    pub trace: bool,
+
+    /// Exit with 1 when a finding is at least this severe: critical, error, warning, notice, info, or never
+    /// [default: error]
+    #[arg(long, value_name = "LEVEL", value_parser = parse::fail_on, conflicts_with_all = ["spf", "mail"])]
+    pub fail_on: Option<FailOn>,
+
     /// Ask this name server instead of the system's, or of [dns] servers; may be repeated
     #[arg(long, value_name = "ADDR[:PORT]", value_parser = parse::server)]
     pub resolver: Vec<SocketAddr>,
@@ -90,20 +133,31 @@ pub struct DomainArgs {
     #[arg(long, value_name = "SECONDS", value_parser = parse::deadline)]
     pub patience: Option<Duration>,
 
-    #[command(flatten)]
-    pub output: ListFormatArgs,
+    /// Output format; --spf and --mail have text and json [default: text]
+    #[arg(long, value_enum, value_name = "FORMAT", conflicts_with = "json")]
+    pub format: Option<ReportFormat>,
+
+    /// Short for --format json
+    #[arg(long)]
+    pub json: bool,
 }
 
-/// Evaluates and prints. 0: it was answered, whatever the answer is; 2: it could not be, because of our own resolver.
-pub fn run(
-    args: &DomainArgs,
-    format: ListFormat,
-    configured: &[SocketAddr],
-    environment: &Environment,
-    output: &mut Output,
-) -> Result<u8, Failure> {
+/// Examines or evaluates, and prints. Evaluating, 0: it was answered, whatever the answer is; 2: it could not be, because of our
+/// own resolver.
+pub fn run(args: &DomainArgs, config: &Config, environment: &Environment, output: &mut Output) -> Result<u8, Failure> {
+    let format = environment.format(args.json, args.format, ReportFormat::Text).map_err(Failure::Usage)?;
+    if !args.spf && args.mail.is_none() {
+        return examine::run(args, format, config, environment, output);
+    }
+    let format = match format {
+        ReportFormat::Text => ListFormat::Text,
+        ReportFormat::Json => ListFormat::Json,
+        ReportFormat::Markdown | ReportFormat::Html | ReportFormat::Nagios => {
+            return Err(Failure::Usage("--format: --spf and --mail have text and json".to_owned()));
+        }
+    };
     let wanted = client::Wanted::new(args).map_err(Failure::Usage)?;
-    let evaluations = evaluations(args, configured, environment)?;
+    let evaluations = evaluations(args, &config.settings.dns.servers, environment)?;
     let answered = match &args.mail {
         Some(file) => mail::run(args, file, &wanted, &evaluations, format, output)?,
         None => spf::run(&wanted, &evaluations, format, output)?,
@@ -111,15 +165,20 @@ pub fn run(
     Ok(if answered { exit::OK } else { exit::UNANSWERED })
 }
 
+/// For all of it.
+fn deadline(args: &DomainArgs, environment: &Environment) -> Result<Duration, Failure> {
+    match args.deadline {
+        Some(deadline) => Ok(deadline),
+        None => Ok(environment.deadline().map_err(Failure::Usage)?.unwrap_or(DEADLINE)),
+    }
+}
+
 fn evaluations(
     args: &DomainArgs,
     configured: &[SocketAddr],
     environment: &Environment,
 ) -> Result<Evaluations, Failure> {
-    let deadline = match args.deadline {
-        Some(deadline) => deadline,
-        None => environment.deadline().map_err(Failure::Usage)?.unwrap_or(DEADLINE),
-    };
+    let deadline = deadline(args, environment)?;
     let chosen = if args.resolver.is_empty() { configured } else { &args.resolver };
     let resolver = names::servers(chosen);
     Ok(Evaluations::new(resolver, Instant::now() + deadline, args.patience.unwrap_or(PATIENCE)))

@@ -17,6 +17,7 @@ mod exit;
 mod explain;
 mod generate;
 mod lists;
+mod logs;
 mod mailbox;
 mod nearest;
 mod output;
@@ -24,6 +25,7 @@ mod outside;
 mod ports;
 mod probe;
 mod progress;
+mod queue;
 mod reports;
 mod routes;
 mod send;
@@ -122,14 +124,19 @@ fn dispatch(cli: &Cli, environment: &Environment, output: &mut Output) -> Result
             send::run(args, format, &servers, output)
         }
         Command::Ports(command) => ports::run(command, cli, environment, output),
-        Command::Domain(args) => {
-            let format = list_format(args.output.json, args.output.format, environment)?;
-            let servers = load(cli, environment)?.settings.dns.servers.clone();
-            domain::run(args, format, &servers, environment, output)
-        }
+        Command::Domain(args) => domain::run(args, &load(cli, environment)?, environment, output),
         Command::Lists(args) => {
             let format = list_format(args.output.json, args.output.format, environment)?;
             lists::run(args, format, &load(cli, environment)?, environment, output)
+        }
+        Command::Logs(args) => {
+            let format = environment.format(args.json, args.format, logs::Format::Text).map_err(Failure::Usage)?;
+            logs::run(args, format, environment, output)
+        }
+        Command::Queue(args) => {
+            let terminal = output.terminal();
+            let format = list_format(args.output.json, args.output.format, environment)?;
+            queue::run(args, format, terminal, output)
         }
         Command::Bounce(args) => {
             let format = list_format(args.output.json, args.output.format, environment)?;

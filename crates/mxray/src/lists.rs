@@ -122,17 +122,9 @@ fn code(rows: &[ListRow], level: Option<Severity>) -> u8 {
     }
 }
 
-/// How much a listing weighs: by what receivers do with the list. `None`: it is no listing, or a good one.
+/// How much a listing weighs, as the rules have it. `None`: it is no listing, or a good one.
 pub fn severity(row: &ListRow) -> Option<Severity> {
-    match (&row.state, row.allow) {
-        (ListState::Listed, false) => Some(match (row.netblock, row.policy, row.tier) {
-            (true, ..) => Severity::Notice,
-            (_, true, _) => Severity::Warning,
-            (_, _, 1) => Severity::Error,
-            _ => Severity::Notice,
-        }),
-        _ => None,
-    }
+    mxray_rules::listing_severity(&mxray_engine::listing(row.clone()))
 }
 
 fn subjects(texts: &[String]) -> Result<Vec<Listable>, String> {
@@ -161,7 +153,7 @@ fn subject(text: &str) -> Result<Listable, String> {
 }
 
 /// The lists that are asked, those that are not, and how old the catalogue is.
-fn catalogue(own: &[ListedZone]) -> Result<(Vec<ListZone>, Vec<ClosedList>, String), Failure> {
+pub fn catalogue(own: &[ListedZone]) -> Result<(Vec<ListZone>, Vec<ClosedList>, String), Failure> {
     let mut catalogue =
         ListCatalogue::built_in().map_err(|error| Failure::Unanswered(format!("the catalogue: {error}")))?;
     for zone in own {
@@ -237,6 +229,7 @@ mod tests {
             meanings: Vec::new(),
             texts: Vec::new(),
             why: None,
+            refused: false,
             asked: String::new(),
             answers: Vec::new(),
             health: ListHealth::Healthy,

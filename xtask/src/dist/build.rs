@@ -14,10 +14,10 @@ pub struct Built {
     pub crates: BTreeSet<String>,
 }
 
-pub fn build(root: &Path) -> Result<Built, Trouble> {
+pub fn build(root: &Path, profile: &str) -> Result<Built, Trouble> {
     let mut cargo = Command::new(tree::cargo());
     cargo
-        .args(["build", "--locked", "--profile", "dist", "--package", "mxray", "--bin", "mxray"])
+        .args(["build", "--locked", "--profile", profile, "--package", "mxray", "--bin", "mxray"])
         .arg("--message-format=json-render-diagnostics")
         .env("CARGO_ENCODED_RUSTFLAGS", without_paths(root))
         .current_dir(root)

@@ -39,7 +39,7 @@ struct Architecture {
     debian: &'static str,
 }
 
-pub fn make(root: &Path) -> Result<Vec<String>, Trouble> {
+pub fn make(root: &Path, profile: &str) -> Result<Vec<String>, Trouble> {
     let metadata = tree::metadata(root, &[])?;
     let release = Release {
         root: root.to_owned(),
@@ -48,7 +48,7 @@ pub fn make(root: &Path) -> Result<Vec<String>, Trouble> {
         epoch: epoch(root)?,
         architecture: architecture()?,
     };
-    let built = build::build(root)?;
+    let built = build::build(root, profile)?;
     let bytes = fs::read(&built.binary).map_err(Trouble::file("read", &built.binary))?;
     let image = elf::Image::read(&bytes).ok_or_else(|| {
         Trouble::found(format!("{} is not a 64-bit ELF file that we can read", built.binary.display()))
@@ -77,7 +77,7 @@ fn weigh(bytes: u64, image: &elf::Image) -> Result<(), Trouble> {
         return Err(Trouble::found(format!("the binary has {bytes} bytes, more than {BINARY_BYTES_MAX}")));
     }
     if image.has_symbols {
-        return Err(Trouble::found("the binary still carries its symbol table: profile `dist` has to strip it"));
+        return Err(Trouble::found("the binary still carries its symbol table: its profile has to strip it"));
     }
     Ok(())
 }

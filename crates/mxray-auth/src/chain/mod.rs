@@ -141,6 +141,7 @@ fn told(der: &[u8], link: &Link<'_>) -> PresentedCertificate {
         extended_usage: usages(link),
         serial: HEXLOWER.encode(link.parsed.raw_serial()),
         issuer_urls: issuer_urls(link),
+        der: der.to_vec(),
     }
 }
 
@@ -155,6 +156,7 @@ fn unreadable(der: &[u8], at: usize, error: &str) -> PresentedCertificate {
         extended_usage: Vec::new(),
         serial: String::new(),
         issuer_urls: Vec::new(),
+        der: der.to_vec(),
     }
 }
 

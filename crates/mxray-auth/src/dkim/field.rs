@@ -73,6 +73,23 @@ pub(super) struct Signature {
     pub reasons: Vec<DkimReason>,
 }
 
+/// Signatures of one message that are read for their names.
+const SIGNERS_MAX: usize = 16;
+
+/// The domain and the selector of each signature of a message, each pair once, whether the signature holds or not.
+pub fn signed_by(message: &super::Message<'_>) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    for value in message.values("dkim-signature").take(SIGNERS_MAX) {
+        let read = Signature::read(value, Sort::Dkim);
+        if let (Some(domain), Some(selector)) = (read.domain, read.selector)
+            && !found.contains(&(domain.clone(), selector.clone()))
+        {
+            found.push((domain, selector));
+        }
+    }
+    found
+}
+
 /// Most fields that a signature names.
 const SIGNED_FIELDS_MAX: usize = 1000;
 

@@ -16,6 +16,7 @@ mod verify;
 
 pub use arc::ArcVerifier;
 pub use canon::{BodyCanonicalizer, Canonicalization, Difference, canonical_body, canonical_field, first_difference};
+pub use field::signed_by;
 pub use key::judge as judge_key;
 pub use line_ends::hashed_with_line_feeds;
 pub use message::Message;

@@ -165,8 +165,9 @@ fn target(
     ask: &mut Asker<'_>,
 ) -> Result<Option<DmarcTarget>, Pending> {
     let Some(of) = uri.domain.as_deref().and_then(askable) else { return Ok(None) };
-    let mut target =
-        DmarcTarget { uri: uri.uri.clone(), domain: of.clone(), asked: None, authorized: None, why: String::new() };
+    let receives = Seen::not_attempted("not part of the authorisation");
+    let (why, asked, authorized) = (String::new(), None, None);
+    let mut target = DmarcTarget { uri: uri.uri.clone(), domain: of.clone(), asked, authorized, why, receives };
     if of == domain {
         (target.authorized, target.why) = (Some(true), "the domain's own".to_owned());
         return Ok(Some(target));

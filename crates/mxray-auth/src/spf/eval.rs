@@ -11,7 +11,7 @@ use crate::ask::{Asker, Evaluator, Kind, Pending};
 use mxray_model::evidence::published::{SpfEffect, SpfResult, SpfStep, SpfVerdict};
 use mxray_model::evidence::{DnsRecord, Lookup, RecordData};
 use mxray_model::text::untrusted;
-use mxray_model::{Blind, Seen};
+use mxray_model::{Blind, Seen, reverse_name};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// What a receiver knows when it evaluates.
@@ -254,7 +254,7 @@ impl<'a> Run<'_, 'a, '_> {
     fn ptr(&mut self, target: Option<&MacroString>, domain: &str, step: usize) -> Flow<bool> {
         self.count(step)?;
         let target = self.target(target, domain, step)?;
-        let question = reverse(self.ip);
+        let question = reverse_name(self.ip);
         self.asked(step, Kind::Ptr, &question);
         match self.ask.dns(&question, Kind::Ptr)?.found() {
             Seen::Absent => self.void(step, &question, Kind::Ptr)?,
@@ -271,7 +271,7 @@ impl<'a> Run<'_, 'a, '_> {
 
     /// The client's names that lead back to it (section 5.5). Lookups that fail are skipped there.
     fn validated(&mut self) -> Result<Vec<String>, Pending> {
-        let records = match self.ask.dns(&reverse(self.ip), Kind::Ptr)?.found() {
+        let records = match self.ask.dns(&reverse_name(self.ip), Kind::Ptr)?.found() {
             Seen::Value(records) => records,
             Seen::Absent | Seen::Unknown(_) => return Ok(Vec::new()),
         };
@@ -499,19 +499,4 @@ fn same4(left: Ipv4Addr, right: Ipv4Addr, length: u8) -> bool {
 fn same6(left: Ipv6Addr, right: Ipv6Addr, length: u8) -> bool {
     let mask = u128::MAX.checked_shl(128 - u32::from(length.min(128))).unwrap_or(0);
     u128::from(left) & mask == u128::from(right) & mask
-}
-
-/// The name under which an address's own names stand (RFC 1035 section 3.5, RFC 3596 section 2.5).
-fn reverse(ip: IpAddr) -> String {
-    match ip {
-        IpAddr::V4(address) => {
-            let [a, b, c, d] = address.octets();
-            format!("{d}.{c}.{b}.{a}.in-addr.arpa")
-        }
-        IpAddr::V6(address) => {
-            let nibbles = address.octets().into_iter().rev().flat_map(|byte| [byte & 15, byte >> 4]);
-            let labels: Vec<String> = nibbles.map(|nibble| format!("{nibble:x}")).collect();
-            format!("{}.ip6.arpa", labels.join("."))
-        }
-    }
 }

@@ -129,7 +129,7 @@ fn fetched_policy(fetched: &Fetched) -> (Seen<StsPolicy>, Option<String>) {
         Fetched::Status(status) => (Seen::Absent, Some(format!("the server answers {status}, where 200 is asked for"))),
         Fetched::NotTrusted(why) => (Seen::Absent, Some(untrusted(why.as_bytes()))),
         Fetched::TooLarge => (Seen::Absent, Some(format!("the policy is larger than {POLICY_BYTES_MAX} bytes"))),
-        Fetched::NoServer(why) => (Seen::Absent, Some(untrusted(why.as_bytes()))),
+        Fetched::NoServer(why) | Fetched::Malformed(why) => (Seen::Absent, Some(untrusted(why.as_bytes()))),
         Fetched::NotAllowed(why) => {
             let why = untrusted(why.as_bytes());
             (Seen::Unknown(Blind::NotAttempted { why: why.clone() }), Some(why))

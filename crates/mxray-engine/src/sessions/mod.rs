@@ -24,7 +24,7 @@ use mxray_wire::Auth;
 use mxray_wire::sasl::Login;
 use plan::{Other, OwnService, Plan, Role};
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -44,8 +44,6 @@ pub struct Sessions {
     pub targets: Vec<Target>,
     /// How a user of this server logs in.
     pub login: Option<Login>,
-    /// Name servers instead of the system's.
-    pub name_servers: Vec<SocketAddr>,
 }
 
 /// Somebody else to be examined.
@@ -171,17 +169,12 @@ pub(crate) struct Work {
 }
 
 /// Plans. `latest` is the moment at which everything has to be over.
-pub(crate) fn prepare(evidence: &Evidence, wish: &Sessions, latest: Instant) -> Work {
-    let resolver = if wish.name_servers.is_empty() {
-        Resolver::system(&evidence.resolver.system.resolv_conf).unwrap_or_default()
-    } else {
-        Resolver::new(wish.name_servers.clone())
-    };
+pub(crate) fn prepare(evidence: &Evidence, wish: &Sessions, resolver: &Resolver, latest: Instant) -> Work {
     Work {
         plan: plan::plan(evidence, wish),
         servers: evidence.servers.value().cloned().unwrap_or_default(),
         login: wish.login.clone(),
-        tools: Tools { resolver, ..Tools::default() },
+        tools: Tools { resolver: resolver.clone(), ..Tools::default() },
         until: latest.min(Instant::now() + SESSIONS),
         latest,
     }

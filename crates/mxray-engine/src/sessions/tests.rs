@@ -55,8 +55,12 @@ fn host(address: IpAddr, port: u16) -> Evidence {
 }
 
 /// Nobody listens on this port of ours, so a question is refused at once.
+fn unanswered() -> Resolver {
+    Resolver::new(vec!["127.0.0.1:9".parse().unwrap()])
+}
+
 fn nobody() -> Sessions {
-    Sessions { name_servers: vec!["127.0.0.1:9".parse().unwrap()], ..Sessions::default() }
+    Sessions::default()
 }
 
 #[test]
@@ -77,7 +81,7 @@ fn an_own_service_is_greeted_and_quit() {
         all.concat()
     });
     let evidence = host([127, 0, 0, 1].into(), port);
-    let found = prepare(&evidence, &nobody(), Instant::now() + Duration::from_secs(20)).hold();
+    let found = prepare(&evidence, &nobody(), &unanswered(), Instant::now() + Duration::from_secs(20)).hold();
     let heard = heard.join().unwrap();
     assert_eq!(heard, "EHLO mail.test.invalid\r\nQUIT\r\n");
     let endpoint = &found.endpoints[&format!("127.0.0.1:{port}/smtp")];
@@ -100,7 +104,7 @@ fn a_smarthost_is_met_from_the_address_that_the_server_sends_from() {
     own.egress.smarthosts = vec![set(&format!("[127.0.0.1]:{port}"))];
     own.egress.sources =
         vec![Configured { value: [127, 0, 0, 7].into(), setting: "smtp_bind_address".to_owned(), at: None }];
-    let found = prepare(&evidence, &nobody(), Instant::now() + Duration::from_secs(20)).hold();
+    let found = prepare(&evidence, &nobody(), &unanswered(), Instant::now() + Duration::from_secs(20)).hold();
     assert_eq!(peer.join().unwrap(), IpAddr::from([127, 0, 0, 7]));
     let endpoint = &found.endpoints[&format!("127.0.0.1:{port}/smtp")];
     assert_eq!(endpoint.why, [EndpointWhy::Smarthost { server: "postfix".to_owned() }].into());

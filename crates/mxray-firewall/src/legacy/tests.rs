@@ -115,3 +115,23 @@ fn fifty_megabytes_are_read_within_the_limits() {
     assert_eq!(ruleset.left_out[0].what, format!("line {} and what follows", RULES_MAX + 3));
     assert!(ruleset.left_out[0].rules);
 }
+
+#[test]
+fn the_module_of_the_protocol_need_not_be_named() {
+    let expressions = |text: &str| {
+        let mut all = Vec::new();
+        super::words::expressions(text, false, &mut all);
+        all
+    };
+    let named = expressions("-s 192.0.2.1 -p tcp -m tcp --dport 25 -j ACCEPT");
+    assert_eq!(expressions("-p tcp --dport 25 -s 192.0.2.1 -j ACCEPT").len(), named.len());
+    for (short, long) in [
+        ("-p tcp --dport 25 -j ACCEPT", "-p tcp -m tcp --dport 25 -j ACCEPT"),
+        ("-p tcp ! --dport 25 --syn -j DROP", "-p tcp -m tcp ! --dport 25 --syn -j DROP"),
+        ("-p 17 --sport 53 -j ACCEPT", "-p 17 -m udp --sport 53 -j ACCEPT"),
+        ("-p icmp --icmp-type echo-request -j ACCEPT", "-p icmp -m icmp --icmp-type echo-request -j ACCEPT"),
+        ("-p tcp -m tcp --sport 1024: --dport 25 -j DROP", "-p tcp -m tcp --sport 1024: --dport 25 -j DROP"),
+    ] {
+        assert_eq!(expressions(short), expressions(long), "{short}");
+    }
+}

@@ -131,7 +131,47 @@ fn sections(words: &[Word]) -> Vec<Section<'_>> {
             }
         }
     }
+    implied(&mut all);
     all
+}
+
+/// `-p tcp --dport 25` means `-p tcp -m tcp --dport 25`: iptables loads the protocol's module by itself, and ufw's files leave it to that.
+fn implied(all: &mut Vec<Section<'_>>) {
+    const OPTIONS: [&str; 9] = [
+        "--dport",
+        "--destination-port",
+        "--sport",
+        "--source-port",
+        "--tcp-flags",
+        "--syn",
+        "--tcp-option",
+        "--icmp-type",
+        "--icmpv6-type",
+    ];
+    const MODULES: [&str; 8] = ["tcp", "udp", "udplite", "sctp", "dccp", "icmp", "icmp6", "icmpv6"];
+    let head = all.first().map_or(&[][..], |head| &head.settings);
+    let protocol = head.iter().find(|setting| matches!(setting.name, "-p" | "--protocol" | "--proto"));
+    let module = match protocol.filter(|setting| !setting.inverted).and_then(Setting::value) {
+        Some("tcp" | "6") => "tcp",
+        Some("udp" | "17") => "udp",
+        Some("udplite" | "136") => "udplite",
+        Some("sctp" | "132") => "sctp",
+        Some("dccp" | "33") => "dccp",
+        Some("icmp" | "1") => "icmp",
+        Some("icmpv6" | "ipv6-icmp" | "58") => "icmp6",
+        _ => return,
+    };
+    let elsewhere = all.iter_mut().filter(|section| !section.target && !MODULES.contains(&section.name));
+    let moved: Vec<Setting<'_>> = elsewhere
+        .flat_map(|section| section.settings.extract_if(.., |setting| OPTIONS.contains(&setting.name)))
+        .collect();
+    if moved.is_empty() {
+        return;
+    }
+    match all.iter_mut().find(|section| !section.target && section.name == module) {
+        Some(section) => section.settings.extend(moved),
+        None => all.insert(1, Section { name: module, target: false, goto: false, settings: moved }),
+    }
 }
 
 /// Whether the "!" that comes next belongs to the option before it: a value follows, no option.

@@ -28,6 +28,7 @@ mod yaml;
 pub use signing::add_signers;
 
 use crate::mta::daemon::{hidden, is_elsewhere};
+use crate::mta::machine::Machine;
 use crate::mta::names;
 use crate::namespaces::MAIL_PORTS;
 use crate::processes::Table;
@@ -36,7 +37,8 @@ use found::{Asked, Found};
 use mxray_model::evidence::{AskedListener, Bystanders, Problem};
 use mxray_model::{Blind, Seen};
 use place::Place;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::path::Path;
 
 /// Ports on which filters, policy services and their like stand by default.
@@ -312,6 +314,21 @@ fn bears_on_mail(port: u16) -> bool {
 fn bears_on_mail_name(name: &str) -> bool {
     ["smtp", "smtps", "ssmtp", "submission", "submissions", "lmtp", "imap", "imap2", "imaps", "pop3", "pop3s", "sieve"]
         .contains(&name)
+}
+
+/// The sockets that a piece of configuration asks for which stands in no file, each with its IPV6_V6ONLY: lines that are proposed to
+/// somebody are read back before they are trusted. `None`: not of this software, or a line of it is not understood.
+pub fn draft(software: &str, text: &str) -> Option<BTreeSet<(SocketAddr, bool)>> {
+    let machine = Machine { ipv6: true, ..Machine::default() };
+    let place = Place { root: Path::new("/proc/nonexistent").to_owned(), machine, only_six: false };
+    let mut found = Found::default();
+    match software {
+        "haproxy" => haproxy::parse(&place, text, "draft", &mut found),
+        "nginx" => nginx::parse(&place, text, "draft", &mut found),
+        _ => return None,
+    }
+    let asked = found.asked.iter().map(|asked| (SocketAddr::new(asked.address, asked.port), asked.v6_only));
+    found.unread.is_empty().then(|| asked.collect())
 }
 
 /// Every parser of this module on the same text, for fuzzing: how much came of it.

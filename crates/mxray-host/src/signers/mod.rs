@@ -13,7 +13,7 @@ pub(crate) use rspamd::endpoint as rspamd_endpoint;
 use crate::certificates::content;
 use crate::mta::daemon::{hidden, is_elsewhere};
 use crate::processes::{Row, Table};
-use mxray_model::evidence::{KeyUse, Signer};
+use mxray_model::evidence::{Endpoint, KeyUse, Signer};
 use mxray_model::{Blind, Seen};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -30,6 +30,26 @@ const READERS: &[(&str, &str, Reader)] = &[
     ("rspamd", "/etc/rspamd/rspamd.conf", rspamd::read),
     ("dkimpy-milter", "/etc/dkimpy-milter/dkimpy-milter.conf", opendkim::read_dkimpy),
 ];
+
+/// Where a piece of configuration that stands in no file lets its software listen: lines that are proposed to somebody are read back
+/// before they are trusted. `None`: mxray does not read this software's configuration.
+pub fn draft(software: &str, text: &str) -> Option<Seen<Vec<Endpoint>>> {
+    const FILE: &str = "draft";
+    let reading = |path: &str| match path {
+        FILE => Seen::Value(text.as_bytes().to_vec()),
+        _ => Seen::Absent,
+    };
+    let signer = match software {
+        "opendkim" => opendkim::signer(FILE, &BTreeMap::new(), &reading),
+        "rspamd" => rspamd::signer(FILE, &reading),
+        _ => return None,
+    };
+    Some(match signer {
+        Seen::Value(signer) => signer.sockets,
+        Seen::Absent => Seen::Absent,
+        Seen::Unknown(blind) => Seen::Unknown(blind),
+    })
+}
 
 /// Looks for them. `Absent`: none is installed.
 pub fn look(table: &Seen<Table>) -> Seen<BTreeMap<String, Signer>> {
@@ -121,5 +141,5 @@ fn blind_signer(software: &str, config_file: &str, blind: &Blind) -> Signer {
 /// A key that was named and not read yet.
 fn unread(at: mxray_model::evidence::FileLine) -> KeyUse {
     let why = "not read yet".to_owned();
-    KeyUse { names: Default::default(), at, file: Seen::Unknown(Blind::NotAttempted { why }) }
+    KeyUse { names: Default::default(), idle: Default::default(), at, file: Seen::Unknown(Blind::NotAttempted { why }) }
 }

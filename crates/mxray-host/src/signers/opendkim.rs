@@ -96,7 +96,7 @@ pub(super) fn options(words: &[String], taken: &[&'static str]) -> BTreeMap<&'st
     found
 }
 
-fn signer(file: &str, options: &BTreeMap<&'static str, String>, reading: Reading<'_>) -> Seen<Signer> {
+pub(super) fn signer(file: &str, options: &BTreeMap<&'static str, String>, reading: Reading<'_>) -> Seen<Signer> {
     let mut config = match Parameters::read(file, reading) {
         Seen::Value(config) => config,
         // Installed and never configured: all at its defaults.
@@ -250,6 +250,7 @@ impl Parameters {
                 }
             };
             let file = path_of(&table.text).unwrap_or(&table.at.file).to_owned();
+            let chosen = self.chosen(reading);
             for (line, entry) in entries {
                 let at = FileLine { file: file.clone(), line };
                 let fields: Vec<&str> = entry.split_whitespace().nth(1).unwrap_or_default().splitn(3, ':').collect();
@@ -258,7 +259,9 @@ impl Parameters {
                     continue;
                 };
                 if path.starts_with('/') && !path.contains('%') {
-                    add_key(&mut found, path, domain, selector, at);
+                    let key = entry.split_whitespace().next().unwrap_or_default();
+                    let idle = chosen.as_ref().is_some_and(|chosen| !chosen.contains(key));
+                    add_key(&mut found, path, domain, selector, at, idle);
                 }
             }
             return found;
@@ -267,17 +270,39 @@ impl Parameters {
             let value = |name: &str| self.values.get(&format!("{name}{kind}"));
             if let (Some(key), Some(selector)) = (value("keyfile"), value("selector")) {
                 for domain in self.domains(reading).value().into_iter().flatten() {
-                    add_key(&mut found, &key.text, domain, &selector.text, key.at.clone());
+                    add_key(&mut found, &key.text, domain, &selector.text, key.at.clone(), false);
                 }
             }
         }
         found
     }
+
+    /// The entries of the KeyTable that the SigningTable leads to. `None`: any may be, or the table cannot be read.
+    fn chosen(&self, reading: Reading<'_>) -> Option<BTreeSet<String>> {
+        if self.has("setuppolicyscript") {
+            return None;
+        }
+        let entries = match dataset(self.values.get("signingtable")?, reading) {
+            Seen::Value(entries) if entries.len() < ENTRIES_MAX => entries,
+            Seen::Value(_) | Seen::Absent | Seen::Unknown(_) => return None,
+        };
+        // `%` stands for the author's domain (opendkim.conf(5), SigningTable).
+        let key = |(_, entry): &(u32, String)| entry.split_whitespace().nth(1).map(str::to_owned);
+        entries.iter().map(|entry| key(entry).filter(|key| !key.contains('%'))).collect()
+    }
 }
 
-fn add_key(found: &mut BTreeMap<String, KeyUse>, path: &str, domain: &str, selector: &str, at: FileLine) {
+fn add_key(found: &mut BTreeMap<String, KeyUse>, path: &str, domain: &str, selector: &str, at: FileLine, idle: bool) {
     let key = found.entry(path.to_owned()).or_insert_with(|| unread(at));
-    key.names.insert(format!("{selector}._domainkey.{domain}"));
+    let name = format!("{selector}._domainkey.{domain}");
+    // Two entries may have one name; it is idle where both are.
+    let known = key.names.contains(&name);
+    match idle {
+        true if !known => _ = key.idle.insert(name.clone()),
+        true => {}
+        false => _ = key.idle.remove(&name),
+    }
+    key.names.insert(name);
 }
 
 /// The file behind a dataset, where it is one: a path alone, `file:` or `refile:` (opendkim(8), Data sets).
@@ -370,6 +395,20 @@ mod tests {
         assert!(!format!("{signer:?}").contains("MIIEow"));
         assert_eq!(signer.domains.value().unwrap().len(), 2);
         assert_eq!(signer.sockets, Seen::Value(vec![Endpoint::Inet { host: "localhost".into(), port: 8891 }]));
+    }
+
+    #[test]
+    fn a_key_that_nothing_chooses_is_idle() {
+        let conf = "KeyTable file:/etc/dkim/keys\nSigningTable refile:/etc/dkim/signing\nSocket inet:8891@localhost\n";
+        let keys = "now example.org:s1:/etc/dkim/a.private\nnext example.org:s2:/etc/dkim/b.private\n";
+        let idle = |signing: &str| -> Vec<String> {
+            let files = [("/etc/opendkim.conf", conf), ("/etc/dkim/keys", keys), ("/etc/dkim/signing", signing)];
+            of(&files, &[]).keys.values().flat_map(|key| key.idle.clone()).collect()
+        };
+        assert_eq!(idle("*@example.org now\n"), ["s2._domainkey.example.org"]);
+        assert!(idle("*@example.org now\n*@lists.example.org next\n").is_empty());
+        // A key by the author's domain may be any.
+        assert!(idle("*@example.org %\n").is_empty());
     }
 
     #[test]

@@ -247,6 +247,9 @@ pub struct Persisted {
     /// Questions of mail that the next start will answer differently, by the keys of [`Firewall::questions`].
     #[serde(default)]
     pub differs: BTreeMap<String, PersistedAnswer>,
+    /// Questions that are answered now, and of which it is not known what the next start makes of them; and why.
+    #[serde(default)]
+    pub untold: BTreeMap<String, String>,
 }
 
 /// One question, now and after the next start.

@@ -9,12 +9,14 @@ mod certificate;
 mod earlier;
 mod firewall;
 mod host;
+mod logs;
 mod machine;
 mod namespace;
 mod outside;
 mod ports;
 mod process;
 pub mod published;
+mod queue;
 pub mod reports;
 mod routing;
 mod server;
@@ -30,6 +32,10 @@ pub use firewall::{
     FilterVerdict, Firewall, Packet, Persisted, PersistedAnswer, RewrittenTo,
 };
 pub use host::{Counter, FileSystem, Fill, Kernel, PortRange, TcpMemory, Vantage};
+pub use logs::{
+    LogAccount, LogAttempts, LogCause, LogDelay, LogIncident, LogLines, LogLoginSource, LogLogins, LogRate,
+    LogRecipients, LogSource, LogSums, LogTls, MailLogs,
+};
 pub use machine::{
     Clock, Distribution, KernelClock, Memory, MemoryGroup, NameServer, ResolvConf, Resolver, ResolverFiles, Software,
     Stamp, StampKind, TimeDaemon, TlsLibrary,
@@ -45,6 +51,7 @@ pub use ports::{
     AskedListener, Assignment, Assignments, Bystanders, Exposure, Forbidden, PackageProcesses, PortOwner, V6Policy,
 };
 pub use process::{Descriptors, Owner, Process, Processes};
+pub use queue::{Queue, QueueCause, QueueMessage, QueueRow};
 pub use reports::Reports;
 pub use routing::{
     AddressState, BoundSource, DefaultRoute, NextHop, OwnAddress, Refusal, Refuser, RouteAnswer, RouteOutcome,
@@ -115,6 +122,12 @@ pub struct Evidence {
     pub lookups: BTreeMap<String, Lookup>,
     /// What names say that bears on mail: domains, addresses that mail leaves from, lists.
     pub names: published::Names,
+    /// The mail that was given to be evaluated.
+    pub mail: Seen<published::ExaminedMail>,
+    /// What the mail servers' logs say. `Absent`: looked for, there is none.
+    pub logs: Seen<MailLogs>,
+    /// What waits in the queue of each server, by instance name.
+    pub queues: BTreeMap<String, Seen<Queue>>,
     /// This host's name servers, each asked directly, by address.
     pub resolver_checks: BTreeMap<String, ResolverCheck>,
     /// What an earlier run saw. Absent: none is kept.
@@ -138,6 +151,15 @@ pub struct Declared {
     pub submission_user: bool,
     /// Configuration files of mxray that are there and could not be read, and why: what they say does not hold.
     pub unread: BTreeMap<String, Blind>,
+}
+
+impl Declared {
+    /// An address of the Internet, by the registries or by the operator's word.
+    pub fn is_public(&self, address: IpAddr) -> bool {
+        let address = address.to_canonical();
+        let mut declared = self.public_prefixes.iter().filter_map(|prefix| prefix.parse::<crate::Prefix>().ok());
+        declared.any(|prefix| prefix.contains(address)) || !crate::special::is_special(address)
+    }
 }
 
 /// How one collector's run ended.

@@ -181,6 +181,8 @@ pub struct Egress {
     pub sources: Vec<Configured<IpAddr>>,
     /// Everything leaves through these hosts, as configured (`[smtp.example.com]:587`). Empty: by MX.
     pub smarthosts: Vec<Configured<String>>,
+    /// The names that it says in HELO or EHLO to other servers. Empty: not known.
+    pub hello: Vec<Configured<String>>,
     /// The root directory that the processes which resolve names see, where that is not `/` by configuration.
     pub root: Option<Configured<String>>,
 }

@@ -49,6 +49,9 @@ pub struct SignerMode {
 pub struct KeyUse {
     /// `SELECTOR._domainkey.DOMAIN`
     pub names: BTreeSet<String>,
+    /// Of these, those that no rule of the signer chooses: it has the key and does not sign with it.
+    #[serde(default)]
+    pub idle: BTreeSet<String>,
     pub at: FileLine,
     /// `Absent`: there is no such file.
     pub file: Seen<KeyFile>,

@@ -39,6 +39,9 @@ pub(super) fn ask(question: &Question, servers: &[SocketAddr], until: Instant) -
     let mut run = Run { question, until, tries: Vec::new(), open: Vec::new(), second_best: None };
     let answer = run.all(servers.get(..SERVERS_MAX).unwrap_or(servers));
     run.give_up();
+    if answer.is_none() {
+        run.without_validation();
+    }
     Asked { answer: answer.or(run.second_best), tries: run.tries }
 }
 
@@ -224,6 +227,8 @@ impl Run<'_> {
         one.authoritative = answer.authoritative;
         one.truncated = answer.truncated;
         one.authentic = answer.authentic;
+        one.recursive = answer.recursive;
+        one.denied_by.clone_from(&answer.denied_by);
         one.extended.clone_from(&answer.extended);
         one.left_out = answer.left_out;
     }
@@ -255,6 +260,28 @@ impl Run<'_> {
         }
     }
 
+    /// SERVFAIL is what validating resolvers say of bogus records, and what all say of dead servers. Asked to leave the
+    /// validation out (CD, RFC 4035 section 3.2.2), they say which it is. The answer is evidence, and not the answer.
+    fn without_validation(&mut self) {
+        const SERVFAIL: u16 = 2;
+        let failed = self.second_best.as_ref().is_some_and(|answer| answer.code == SERVFAIL);
+        let said = |one: &&DnsTry| one.trouble.is_none() && one.rcode.value().is_some_and(|code| code == "SERVFAIL");
+        let Some(server) = self.tries.iter().find(said).map(|one| one.server) else { return };
+        if !failed || self.question.unchecked || !self.question.edns || Instant::now() >= self.until {
+            return;
+        }
+        let question = Question { unchecked: true, dnssec: true, ..self.question.clone() };
+        let first = self.tries.len();
+        let kept = self.second_best.take();
+        self.send(server, question);
+        let _ = self.wait((Instant::now() + PATIENCE[1]).min(self.until));
+        self.give_up();
+        self.second_best = kept;
+        for one in self.tries.iter_mut().skip(first) {
+            one.unchecked = true;
+        }
+    }
+
     /// Those that are still open did not answer.
     fn give_up(&mut self) {
         for open in std::mem::take(&mut self.open) {
@@ -275,6 +302,9 @@ fn tried(server: SocketAddr, transport: Transport) -> DnsTry {
         authoritative: false,
         truncated: false,
         authentic: false,
+        recursive: false,
+        unchecked: false,
+        denied_by: None,
         extended: Vec::new(),
         trouble: None,
         strays: 0,

@@ -123,7 +123,7 @@ fn dnssec(signed: &Lookup, all: &[(bool, Lookup)]) -> Seen<DnssecAnswer> {
         return Seen::Value(DnssecAnswer::NotValidated);
     }
     let is_internet = |data: &RecordData| match data {
-        RecordData::Other { kind, text } => kind == "NS" && text.to_ascii_lowercase().ends_with(".root-servers.net"),
+        RecordData::Ns { target } => target.to_ascii_lowercase().ends_with(".root-servers.net"),
         _ => false,
     };
     let mut records = all.iter().flat_map(|(_, lookup)| &lookup.records);

@@ -30,17 +30,22 @@ pub(super) struct Question {
     pub dnssec: bool,
     /// Without it, a server that does not know EDNS(0) understands the question (RFC 6891 section 6.2.2).
     pub edns: bool,
+    /// CD: whoever is asked leaves the validation to us (RFC 4035 section 3.2.2).
+    pub unchecked: bool,
+    /// RD: whoever is asked may ask others. Without it, it says what it knows by itself.
+    pub recursion: bool,
 }
 
 impl Question {
     pub fn new(name: Name, kind: RecordType) -> Self {
-        Question { name, kind, dnssec: false, edns: true }
+        Question { name, kind, dnssec: false, edns: true, unchecked: false, recursion: true }
     }
 
     /// As it goes out.
     pub fn bytes(&self, id: u16) -> Option<Vec<u8>> {
         let mut message = Message::new(id, MessageType::Query, OpCode::Query);
-        message.metadata.recursion_desired = true;
+        message.metadata.recursion_desired = self.recursion;
+        message.metadata.checking_disabled = self.unchecked;
         message.metadata.authentic_data = self.dnssec;
         let mut query = Query::query(self.name.clone(), self.kind);
         query.set_query_class(DNSClass::IN);
@@ -78,8 +83,12 @@ pub(super) struct Answer {
     pub found: bool,
     /// Where the aliases led to, if they did.
     pub alias_of: Option<Name>,
-    /// A SOA record says that there is nothing (RFC 2308 section 2.2).
-    pub denied: bool,
+    /// A SOA record says that there is nothing (RFC 2308 section 2.2): its owner.
+    pub denied_by: Option<String>,
+    /// RA.
+    pub recursive: bool,
+    /// As it came.
+    pub packet: Vec<u8>,
 }
 
 /// What a packet is to us.
@@ -99,7 +108,7 @@ pub(super) fn read(bytes: &[u8], id: u16, question: &Question) -> Packet {
         return Packet::Stray;
     }
     match Message::from_vec(bytes) {
-        Ok(message) => answer(&message, question),
+        Ok(message) => answer(&message, question, bytes),
         Err(error) => Packet::Unreadable(untrusted(error.to_string().as_bytes())),
     }
 }
@@ -109,7 +118,7 @@ fn head(bytes: &[u8]) -> Option<(u16, u16)> {
     Some((u16::from_be_bytes([head[0], head[1]]), u16::from_be_bytes([head[2], head[3]])))
 }
 
-fn answer(message: &Message, question: &Question) -> Packet {
+fn answer(message: &Message, question: &Question, bytes: &[u8]) -> Packet {
     let metadata = &message.metadata;
     let code = u16::from(metadata.response_code);
     match message.queries.as_slice() {
@@ -132,6 +141,7 @@ fn answer(message: &Message, question: &Question) -> Packet {
     let concerned: Vec<&Record> = message.answers.iter().filter(concerns).collect();
     let last = chain.last().unwrap_or(&question.name);
     let is_wanted = |record: &&&Record| record.record_type() == question.kind && record.name.eq_ignore_root(last);
+    let soa = message.authorities.iter().find(|record| record.record_type() == RecordType::SOA);
     let kept: Vec<DnsRecord> = concerned.iter().take(RECORDS_MAX).map(|record| self::record(record)).collect();
     Packet::Answer(Box::new(Answer {
         code,
@@ -143,7 +153,9 @@ fn answer(message: &Message, question: &Question) -> Packet {
         records: kept,
         found: concerned.iter().any(|record| is_wanted(&record)),
         alias_of: (chain.len() > 1).then(|| last.clone()),
-        denied: message.authorities.iter().any(|record| record.record_type() == RecordType::SOA),
+        denied_by: soa.map(|record| names::shown(&record.name)),
+        recursive: metadata.recursion_available,
+        packet: bytes.to_vec(),
     }))
 }
 
@@ -186,15 +198,19 @@ fn data(record: &Record) -> RecordData {
             matching: tlsa.matching.into(),
             data: hexadecimal(&tlsa.cert_data),
         },
-        RData::NS(target) => other(record, names::shown(&target.0)),
-        RData::SOA(soa) => {
-            let names = format!("{} {}", names::shown(&soa.mname), names::shown(&soa.rname));
-            let times = [soa.refresh, soa.retry, soa.expire].map(|time| time.to_string()).join(" ");
-            other(record, format!("{names} {} {times} {}", soa.serial, soa.minimum))
-        }
-        RData::SRV(srv) => {
-            other(record, format!("{} {} {} {}", srv.priority, srv.weight, srv.port, names::shown(&srv.target)))
-        }
+        RData::NS(target) => RecordData::Ns { target: names::shown(&target.0) },
+        RData::SOA(soa) => RecordData::Soa {
+            primary: names::shown(&soa.mname),
+            mailbox: names::shown(&soa.rname),
+            serial: soa.serial,
+            minimum_s: soa.minimum,
+        },
+        RData::SRV(srv) => RecordData::Srv {
+            priority: srv.priority,
+            weight: srv.weight,
+            port: srv.port,
+            target: if srv.target.is_root() { String::new() } else { names::shown(&srv.target) },
+        },
         rest => other(record, unknown(rest)),
     }
 }

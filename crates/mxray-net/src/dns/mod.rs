@@ -8,11 +8,13 @@ mod ask;
 mod check;
 mod message;
 mod names;
+mod own;
 #[cfg(test)]
 mod tests;
 
 pub use check::{DnsQuestion, check_resolver};
-pub use names::{BadName, reverse_name, unicode_name, wire_name};
+pub use mxray_model::reverse_name;
+pub use names::{BadName, unicode_name, wire_name};
 
 use crate::clock::millis;
 use hickory_proto::rr::{Name, RecordType};
@@ -43,6 +45,21 @@ pub struct Resolver {
     /// Names that need no question, as /etc/hosts has them; only [`Resolver::addresses_like_libc`] looks here.
     pub hosts: Arc<BTreeMap<String, Vec<IpAddr>>>,
     pub memory: Memory,
+    /// They are asked for what they know by themselves (RD off): the servers of a zone, not those of this host.
+    pub authoritative: bool,
+    /// Who finds the servers of each zone, where these are asked instead of `servers`.
+    pub finder: Option<Arc<Resolver>>,
+    /// Where the servers of zones listen. `None`: at 53.
+    pub zone_port: Option<u16>,
+}
+
+/// An answer with signatures, as it came, and the tries that it took.
+#[derive(Debug, Clone)]
+pub struct SignedAnswer {
+    /// Aliases are not followed.
+    pub lookup: Lookup,
+    /// The message that counts.
+    pub packet: Option<Vec<u8>>,
 }
 
 /// What was answered before, and who did not answer.
@@ -107,15 +124,45 @@ impl Resolver {
         let refuse = |why: String| not_asked(kind, name, why);
         let Some(record_type) = message::kind(kind) else { return refuse("there is no such record type".to_owned()) };
         let question = match names::read(name) {
-            Ok(name) => Question::new(name, record_type),
+            Ok(name) => Question { recursion: !self.authoritative, ..Question::new(name, record_type) },
             Err(error) => return refuse(format!("{} cannot be asked for: {error}", untrusted(name.as_bytes()))),
         };
-        if self.servers.is_empty() {
-            return refuse("no name server is known".to_owned());
-        }
-        let lookup = follow(kind, name, question, &self.in_order(), until);
+        let servers = |of: &Name| self.servers_of(of, record_type, until);
+        let first = match servers(&question.name) {
+            Ok(first) => first,
+            Err(why) => return refuse(why),
+        };
+        let lookup = follow(kind, name, question, first, &servers, until);
         self.remember_silence(&lookup);
         lookup
+    }
+
+    /// One question for the records and their signatures, which the servers leave to us to check (DO and CD, RFC 4035 section 3.2).
+    /// Not remembered.
+    pub fn signed(&self, kind: &str, name: &str, until: Instant) -> SignedAnswer {
+        let nothing = |lookup: Lookup| SignedAnswer { lookup, packet: None };
+        let (record_type, wire) = match (message::kind(kind), names::read(name)) {
+            (Some(kind), Ok(name)) => (kind, name),
+            _ => return nothing(not_asked(kind, name, "it cannot be asked for".to_owned())),
+        };
+        let servers = match self.servers_of(&wire, record_type, until) {
+            Ok(servers) => servers,
+            Err(why) => return nothing(not_asked(kind, name, why)),
+        };
+        let began = Instant::now();
+        let recursion = !self.authoritative;
+        let question = Question { dnssec: true, unchecked: true, recursion, ..Question::new(wire, record_type) };
+        let asked = ask::ask(&question, &servers, until);
+        let mut lookup = not_asked(kind, name, String::new());
+        lookup.tries = asked.tries;
+        lookup.outcome = match &asked.answer {
+            Some(answer) => outcome(answer),
+            None => DnsOutcome::NoAnswer { after_ms: millis(began.elapsed()) },
+        };
+        self.remember_silence(&lookup);
+        let Some(answer) = asked.answer else { return nothing(lookup) };
+        lookup.records = answer.records;
+        SignedAnswer { lookup, packet: Some(answer.packet) }
     }
 
     /// A and AAAA, side by side; an address stands for itself. DNS only, as a mail server looks for its peers.
@@ -146,10 +193,10 @@ impl Resolver {
     }
 
     /// Those that kept silent before come last.
-    fn in_order(&self) -> Vec<SocketAddr> {
+    fn in_order(&self, servers: Vec<SocketAddr>) -> Vec<SocketAddr> {
         let silent = lock(&self.memory.0.silent);
         let (last, first): (Vec<SocketAddr>, Vec<SocketAddr>) =
-            self.servers.iter().partition(|server| silent.contains(server));
+            servers.into_iter().partition(|server| silent.contains(server));
         first.into_iter().chain(last).collect()
     }
 
@@ -280,13 +327,20 @@ fn spelled(name: &str) -> String {
 }
 
 /// Asks, and asks again for what an answer ends at.
-fn follow(kind: &str, name: &str, question: Question, servers: &[SocketAddr], until: Instant) -> Lookup {
+fn follow(
+    kind: &str,
+    name: &str,
+    question: Question,
+    first: Vec<SocketAddr>,
+    servers_of: &dyn Fn(&Name) -> Result<Vec<SocketAddr>, String>,
+    until: Instant,
+) -> Lookup {
     let began = Instant::now();
     let mut lookup = not_asked(kind, name, String::new());
     let mut seen: Vec<Name> = vec![question.name.clone()];
-    let mut question = question;
+    let (mut question, mut servers) = (question, first);
     loop {
-        let asked = ask::ask(&question, servers, until);
+        let asked = ask::ask(&question, &servers, until);
         lookup.tries.extend(asked.tries);
         let Some(answer) = asked.answer else {
             lookup.outcome = DnsOutcome::NoAnswer { after_ms: millis(began.elapsed()) };
@@ -298,6 +352,13 @@ fn follow(kind: &str, name: &str, question: Question, servers: &[SocketAddr], un
         match next(&answer, question.kind) {
             Some(target) if seen.len() < FOLLOWED_MAX && !seen.iter().any(|name| name.eq_ignore_root(&target)) => {
                 seen.push(target.clone());
+                servers = match servers_of(&target) {
+                    Ok(servers) => servers,
+                    Err(why) => {
+                        lookup.outcome = DnsOutcome::NotAsked(Blind::NotAttempted { why });
+                        return lookup;
+                    }
+                };
                 question = Question { name: target, ..question };
             }
             _ => return lookup,
@@ -308,7 +369,7 @@ fn follow(kind: &str, name: &str, question: Question, servers: &[SocketAddr], un
 /// An answer that ends at an alias without saying that there is nothing behind it, is not the whole answer.
 fn next(answer: &Answer, kind: RecordType) -> Option<Name> {
     const NOERROR: u16 = 0;
-    let is_open = answer.code == NOERROR && !answer.found && !answer.denied && kind != RecordType::CNAME;
+    let is_open = answer.code == NOERROR && !answer.found && answer.denied_by.is_none() && kind != RecordType::CNAME;
     answer.alias_of.clone().filter(|_| is_open)
 }
 

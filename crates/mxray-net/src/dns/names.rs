@@ -3,7 +3,6 @@
 //! What is written is escaped as in a zone file (RFC 1035 section 5.1), without the final dot; the root is `.`.
 
 use hickory_proto::rr::Name;
-use std::net::IpAddr;
 
 /// A name in escaped form is at most four times as long as on the wire; more is no name.
 const TEXT_BYTES_MAX: usize = 4 * 255;
@@ -112,20 +111,6 @@ fn label(bytes: &[u8]) -> String {
     text
 }
 
-/// Where the name behind an address is asked for (RFC 1035 section 3.5, RFC 3596 section 2.5).
-pub fn reverse_name(address: IpAddr) -> String {
-    match address.to_canonical() {
-        IpAddr::V4(address) => {
-            let [a, b, c, d] = address.octets();
-            format!("{d}.{c}.{b}.{a}.in-addr.arpa")
-        }
-        IpAddr::V6(address) => {
-            let nibbles = address.octets().into_iter().rev().flat_map(|byte| [byte & 0xf, byte >> 4]);
-            nibbles.map(|nibble| format!("{nibble:x}.")).collect::<String>() + "ip6.arpa"
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -182,14 +167,6 @@ mod tests {
         assert_eq!(again("a\\256"), Err(BadName::Escape));
         assert_eq!(again("a\\1x"), Err(BadName::Escape));
         assert_eq!(again("\u{202e}x.example"), Err(BadName::International));
-    }
-
-    #[test]
-    fn addresses_backwards() {
-        assert_eq!(reverse_name("192.0.2.1".parse().unwrap()), "1.2.0.192.in-addr.arpa");
-        assert_eq!(reverse_name("::ffff:192.0.2.1".parse().unwrap()), "1.2.0.192.in-addr.arpa");
-        let v6 = reverse_name("2001:db8::1".parse().unwrap());
-        assert_eq!(v6, "1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.8.b.d.0.1.0.0.2.ip6.arpa");
     }
 
     proptest! {

@@ -607,3 +607,51 @@ mod reading {
         }
     }
 }
+
+/// One server for all: a delegation of `child.example` to a name whose address is this machine, and an alias out of it.
+#[test]
+fn zones_are_asked_by_their_own_servers_and_aliases_lead_to_others() {
+    use hickory_proto::rr::rdata::NS;
+    let recursive = Arc::new(Mutex::new(BTreeMap::<String, bool>::new()));
+    let seen = Arc::clone(&recursive);
+    let server = server(
+        Box::new(move |asked| {
+            let message = Message::from_vec(asked).unwrap();
+            let query = message.queries.first().unwrap();
+            let text = query.name().to_ascii();
+            seen.lock().unwrap().insert(format!("{} {text}", query.query_type()), message.metadata.recursion_desired);
+            let ns = |host: &str| RData::NS(NS(name(host)));
+            let here = RData::A(A(Ipv4Addr::LOCALHOST));
+            vec![match (query.query_type(), text.as_str()) {
+                (RecordType::NS, "child.example.") => with(asked, &[("child.example", ns("ns.child.example"))]),
+                (RecordType::NS, "other.example.") => with(asked, &[("other.example", ns("ns.child.example"))]),
+                // Behind an alias stands another zone.
+                (RecordType::NS, "www.child.example.") => with(asked, &[("far.example", ns("ns.far.example"))]),
+                (RecordType::A, "ns.child.example.") => with(asked, &[("ns.child.example", here)]),
+                (RecordType::A, "www.child.example.") => {
+                    with(asked, &[("www.child.example", RData::CNAME(CNAME(name("host.other.example"))))])
+                }
+                (RecordType::A, "host.other.example.") => with(asked, &[("host.other.example", a(7))]),
+                _ => reply(asked).to_vec().unwrap(),
+            }]
+        }),
+        None,
+    );
+    let finder = Resolver { zone_port: Some(server.address.port()), ..Resolver::new(vec![server.address]) };
+    let own = Resolver::at_own_servers(finder);
+    let lookup = own.lookup("A", "www.child.example", soon());
+    assert_eq!(lookup.addresses(), Seen::Value(vec!["192.0.2.7".parse().unwrap()]), "{lookup:#?}");
+    let asked = recursive.lock().unwrap().clone();
+    for (question, wants_recursion) in [
+        ("NS child.example.", true),
+        ("NS other.example.", true),
+        ("A ns.child.example.", true),
+        ("A www.child.example.", false),
+        ("A host.other.example.", false),
+    ] {
+        assert_eq!(asked.get(question), Some(&wants_recursion), "{question}: {asked:?}");
+    }
+    // What a parent says of its child, it is asked for itself; and here nobody serves it.
+    let ds = own.signed("DS", "child.example", soon());
+    assert!(matches!(ds.lookup.outcome, DnsOutcome::NotAsked(_)), "{ds:?}");
+}

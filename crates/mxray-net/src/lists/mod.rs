@@ -93,6 +93,9 @@ pub struct ListRow {
     /// What the list says in words (its TXT records).
     pub texts: Vec<String>,
     pub why: Option<String>,
+    /// It is unknown because the list refused this very question.
+    #[serde(skip)]
+    pub refused: bool,
     /// The name that was asked for, and the answer as it came.
     pub asked: String,
     pub answers: Vec<String>,
@@ -162,6 +165,7 @@ fn row(list: &ListZone, subject: &Listable, rewrites: &Seen<bool>, run: &Evaluat
         meanings: Vec::new(),
         texts: Vec::new(),
         why: None,
+        refused: false,
         asked: untrusted(asked.as_bytes()),
         answers: found.value().into_iter().flatten().map(Ipv4Addr::to_string).collect(),
         health,
@@ -177,7 +181,8 @@ fn row(list: &ListZone, subject: &Listable, rewrites: &Seen<bool>, run: &Evaluat
         }
         (Seen::Absent, ListHealth::Healthy) => row.state = ListState::NotListed,
         (Seen::Value(answers), ListHealth::Healthy) => match decode(list, answers) {
-            Decoded::Refused { why } | Decoded::Odd { why } => row.why = Some(why),
+            Decoded::Refused { why } => (row.refused, row.why) = (true, Some(why)),
+            Decoded::Odd { why } => row.why = Some(why),
             Decoded::Listed { meanings, policy } => {
                 (row.state, row.policy, row.meanings) = (ListState::Listed, policy, meanings);
                 row.texts = texts(&run.lookup(&asked, Kind::Txt));

@@ -9,7 +9,7 @@ mod hello;
 mod identity;
 mod roots;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod verifier;
 
 pub use hello::{HelloTarget, certificates_from, deep, hello, old_versions};

@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 /// For one answer of a server on the same machine, however loaded that is.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-struct Directory(PathBuf);
+pub(crate) struct Directory(PathBuf);
 
 impl Drop for Directory {
     fn drop(&mut self) {
@@ -44,17 +44,19 @@ impl Directory {
         assert!(made.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&made.stderr));
     }
 
-    fn read(&self, name: &str) -> Vec<u8> {
+    pub(crate) fn read(&self, name: &str) -> Vec<u8> {
         std::fs::read(self.0.join(name)).unwrap()
     }
 
     /// A key, and a certificate of it by `issuer`, or by itself.
-    fn certificate(&self, name: &str, kind: &[&str], subject: &str, issuer: Option<&str>, extensions: &str) {
+    pub(crate) fn certificate(&self, name: &str, kind: &[&str], subject: &str, issuer: Option<&str>, extensions: &str) {
         std::fs::write(self.0.join("e.cnf"), extensions).unwrap();
         let (key, pem, csr) = (format!("{name}.key"), format!("{name}.pem"), format!("{name}.csr"));
         self.openssl(&[&["genpkey"][..], kind, &["-out", &key]].concat());
         self.openssl(&["req", "-new", "-key", &key, "-subj", subject, "-out", &csr]);
-        let common = ["x509", "-req", "-in", &csr, "-days", "30", "-extfile", "e.cnf", "-out", &pem];
+        // One day into the past: it has ended.
+        let days = if name == "expired" { "-1" } else { "30" };
+        let common = ["x509", "-req", "-in", &csr, "-days", days, "-extfile", "e.cnf", "-out", &pem];
         match issuer {
             Some(issuer) => {
                 let (ca, ca_key) = (format!("{issuer}.pem"), format!("{issuer}.key"));
@@ -65,13 +67,13 @@ impl Directory {
     }
 }
 
-const EC: &[&str] = &["-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256"];
+pub(crate) const EC: &[&str] = &["-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256"];
 const RSA: &[&str] = &["-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048"];
 const CA: &str = "basicConstraints=critical,CA:TRUE\nkeyUsage=critical,keyCertSign\n";
-const SERVER: &str = "basicConstraints=CA:FALSE\nsubjectAltName=DNS:mail.example,IP:127.0.0.1\n";
+pub(crate) const SERVER: &str = "basicConstraints=CA:FALSE\nsubjectAltName=DNS:mail.example,IP:127.0.0.1\n";
 
 /// Root, one between, and the server's, with an ECDSA and an RSA key. `None`, with a word about it: there is no openssl.
-fn authority(test: &str) -> Option<Directory> {
+pub(crate) fn authority(test: &str) -> Option<Directory> {
     let found = Command::new("openssl").arg("version").stdout(Stdio::null()).stderr(Stdio::null()).status();
     if !found.is_ok_and(|status| status.success()) {
         let _ = writeln!(std::io::stderr(), "skipped: {test}: no openssl");
@@ -85,7 +87,7 @@ fn authority(test: &str) -> Option<Directory> {
     Some(directory)
 }
 
-fn roots(directory: &Directory) -> Arc<Roots> {
+pub(crate) fn roots(directory: &Directory) -> Arc<Roots> {
     let mut anchors = Anchors::default();
     let identity = ClientIdentity::from_pem(&directory.read("root.pem"), &directory.read("root.key")).unwrap();
     assert!(anchors.add_certificate(&identity.chain[0]));

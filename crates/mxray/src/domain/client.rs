@@ -50,16 +50,20 @@ impl Wanted {
     /// # Errors
     /// Something is missing, or is no name.
     pub fn new(args: &DomainArgs) -> Result<Self, String> {
-        if !args.spf && args.mail.is_none() {
-            return Err(nothing_asked(args));
-        }
-        let ip = args.ip.ok_or("--ip CLIENT is missing: whose mail is evaluated?")?;
-        for text in [&args.name, &args.helo, &args.mail_from].into_iter().flatten() {
+        let [ip] = *args.ip else {
+            return Err("--ip ADDRESS has to be there once: whose mail is evaluated?".to_owned());
+        };
+        let name = match &*args.names {
+            [] => None,
+            [name] => Some(name),
+            _ => return Err("--spf and --mail take one NAME".to_owned()),
+        };
+        for text in [name, args.helo.as_ref(), args.mail_from.as_ref()].into_iter().flatten() {
             if text.len() > TEXT_BYTES_MAX {
                 return Err(format!("a name of {} bytes is none", text.len()));
             }
         }
-        let name = args.name.as_deref().map(own_name).transpose()?;
+        let name = name.map(|name| own_name(name)).transpose()?;
         let mail_from = args.mail_from.as_deref().map(path);
         let helo = args.helo.as_deref().map(foreign_name);
         let scope = match (&mail_from, &helo, &name) {
@@ -91,17 +95,8 @@ impl Wanted {
     }
 }
 
-fn nothing_asked(args: &DomainArgs) -> String {
-    let name = args.name.as_deref().map_or_else(|| "NAME".to_owned(), |name| untrusted(name.as_bytes()));
-    format!(
-        "this version evaluates a domain for a client or a mail; say which:\n  \
-         mxray domain {name} --spf --ip CLIENT [--helo NAME] [--mail-from ADDR]\n  \
-         mxray domain --mail FILE.eml --ip CLIENT --helo NAME --mail-from ADDR"
-    )
-}
-
 /// A name that the user means: it has to be one.
-fn own_name(text: &str) -> Result<String, String> {
+pub fn own_name(text: &str) -> Result<String, String> {
     let name = wire_name(text).map_err(|error| format!("{}: {error}", untrusted(text.as_bytes())))?;
     let name = name.trim_end_matches('.');
     match name.is_empty() || name.contains(['@', ' ', '/']) {

@@ -11,9 +11,10 @@ use crate::output::Output;
 use mxray_auth::dkim::{ArcVerifier, DkimVerifier, Message, hashed_with_line_feeds};
 use mxray_auth::dmarc::Dmarc;
 use mxray_model::evidence::published::{
-    ArcVerdict, DkimResult, DkimVerdict, DmarcInputs, DmarcPolicy, DmarcResult, DmarcVerdict,
+    ArcVerdict, DkimResult, DkimVerdict, DmarcInputs, DmarcPolicy, DmarcResult, DmarcVerdict, ExaminedMail,
 };
-use mxray_model::{Blind, Seen, Unseen};
+use mxray_model::text::untrusted;
+use mxray_model::{Blind, Evidence, Finding, Seen, Unseen};
 use mxray_net::{Evaluations, unicode_name};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -48,6 +49,8 @@ pub struct Told {
     /// Places of signatures whose body was hashed with LF.
     pub hashed_with_lf: Vec<u32>,
     pub unseen: Vec<Unseen>,
+    /// What the rules say of it as it was received; where that is not known, of it now. Causes stand before what they explain.
+    pub findings: Vec<Finding>,
 }
 
 impl Told {
@@ -74,9 +77,9 @@ pub fn run(
     format: ListFormat,
     output: &mut Output,
 ) -> Result<bool, Failure> {
-    let bytes = message::read(file)?;
+    let bytes = message::read("--mail", file)?;
     let now_s = args.at.unwrap_or_else(|| jiff::Timestamp::now().as_second());
-    let told = tell(&bytes, now_s, wanted, evaluations)?;
+    let told = tell(&bytes, (file, now_s), wanted, evaluations)?;
     match format {
         ListFormat::Json => output.emit(|out| {
             serde_json::to_writer(&mut *out, &json(wanted, &told))?;
@@ -90,7 +93,12 @@ pub fn run(
     Ok(told.is_answered())
 }
 
-fn tell(bytes: &[u8], now_s: i64, wanted: &Wanted, evaluations: &Evaluations) -> Result<Told, Failure> {
+fn tell(
+    bytes: &[u8],
+    (file, now_s): (&Path, i64),
+    wanted: &Wanted,
+    evaluations: &Evaluations,
+) -> Result<Told, Failure> {
     let spf = spf::evaluate(wanted, evaluations)?;
     let message = Message::read(bytes);
     let authors = message::authors(&message);
@@ -108,7 +116,48 @@ fn tell(bytes: &[u8], now_s: i64, wanted: &Wanted, evaluations: &Evaluations) ->
         now.dkim.iter().filter(|verdict| hashed_with_line_feeds(verdict, bytes)).map(|verdict| verdict.at).collect();
     let unseen = not_told(&evaluations.lookups());
     let line_ends = message::line_ends(bytes);
-    Ok(Told { spf, now, received, differs, authors, line_ends, bytes: bytes.len(), hashed_with_lf, unseen })
+    let mut told = Told {
+        spf,
+        now,
+        received,
+        differs,
+        authors,
+        line_ends,
+        bytes: bytes.len(),
+        hashed_with_lf,
+        unseen,
+        findings: Vec::new(),
+    };
+    told.findings = findings(examined(&told, (file, now_s), wanted, message::received(&message)));
+    Ok(told)
+}
+
+/// The mail as the rules read it.
+fn examined(told: &Told, (file, now_s): (&Path, i64), wanted: &Wanted, received: Seen<i64>) -> ExaminedMail {
+    let (judged, at_s) = match (&told.received, received) {
+        (Seen::Value(judged), Seen::Value(at_s)) => (judged, at_s),
+        _ => (&told.now, now_s),
+    };
+    ExaminedMail {
+        file: untrusted(file.as_os_str().as_encoded_bytes()),
+        at_s,
+        client: wanted.ip,
+        spf: told.spf.verdict.clone(),
+        signatures: judged.dkim.clone(),
+        signed_with_line_feeds: told.hashed_with_lf.clone(),
+        arc: judged.arc.clone(),
+        dmarc: judged.dmarc.clone().map_or(Seen::Absent, Seen::Value),
+    }
+}
+
+/// Causes first, then what follows from them, then the rest.
+fn findings(mail: ExaminedMail) -> Vec<Finding> {
+    let evidence = Evidence { mail: Seen::Value(mail), ..Evidence::default() };
+    let judged = mxray_rules::examine_by(&evidence, |rule| rule.code.starts_with("MAIL"));
+    let is_cause = |finding: &Finding| judged.causes.iter().any(|cause| cause.id == finding.id);
+    let (mut first, rest): (Vec<Finding>, Vec<Finding>) = judged.findings.into_iter().partition(is_cause);
+    first.extend(rest);
+    first
 }
 
 fn judged(
@@ -199,6 +248,7 @@ fn json(wanted: &Wanted, told: &Told) -> Value {
         "no_received": no_received,
         "differs": told.differs,
         "unseen": told.unseen,
+        "findings": told.findings,
     })
 }
 

@@ -26,6 +26,7 @@ pub fn write(wanted: &Wanted, told: &Told, options: &Options, out: &mut dyn Writ
     screen.blank()?;
     judged(told, &told.now, options, screen)?;
     clocks(told, screen)?;
+    mxray_render::findings(screen, &told.findings)?;
     spf::unseen(&told.unseen, screen)
 }
 

@@ -29,10 +29,10 @@ pub enum LineEnds {
     Mixed,
 }
 
-/// A file of `--mail`; `-` is standard input.
-pub fn read(file: &Path) -> Result<Vec<u8>, Failure> {
+/// A file that an option names; `-` is standard input.
+pub fn read(option: &str, file: &Path) -> Result<Vec<u8>, Failure> {
     let refuse =
-        |why: String| Failure::Usage(format!("--mail {}: {why}", untrusted(file.as_os_str().as_encoded_bytes())));
+        |why: String| Failure::Usage(format!("{option} {}: {why}", untrusted(file.as_os_str().as_encoded_bytes())));
     let read = if file.as_os_str() == "-" {
         limited(&mut io::stdin().lock())
     } else {

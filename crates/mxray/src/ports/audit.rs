@@ -80,7 +80,10 @@ pub fn run(args: &AuditArgs, config: &Config, environment: &Environment, output:
         declared,
         baseline: Place { directory: None, learn: false, elsewhere: false },
         sessions,
+        names: None,
+        name_servers: config.settings.dns.servers.clone(),
         assignments: Seen::Value(assignments),
+        logs_since: None,
         scope: Scope::Ports,
     };
     let progress = RefCell::new(Progress::start());

@@ -76,7 +76,10 @@ fn look(config: &Config) -> Evidence {
         declared: doctor::declared(config),
         baseline: Place { directory: None, learn: false, elsewhere: false },
         sessions: None,
+        names: None,
+        name_servers: Vec::new(),
         assignments: Seen::Absent,
+        logs_since: None,
         scope: Scope::Ports,
     };
     let progress = RefCell::new(Progress::start());

@@ -296,7 +296,7 @@ pub fn distrust(facts: &TlsFacts) -> Option<String> {
         )
     };
     if let Some(problem) = facts.problems.iter().find(matters) {
-        return Some(format!("the certificate is {}", mxray_render::certificate_problem(problem)));
+        return Some(format!("the certificate is {}", problem.words()));
     }
     match facts.trusted.get(&RootStore::System) {
         Some(Seen::Value(true)) if facts.reference_name.is_some() => None,

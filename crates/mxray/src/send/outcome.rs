@@ -228,7 +228,7 @@ fn handshake(tls: &Seen<TlsFacts>) -> Outcome {
         TlsEnding::TimedOut { .. } | TlsEnding::PeerClosed | TlsEnding::Broke { .. } => Status::Unknown,
         _ => Status::NotSent,
     };
-    Outcome::said(status, Stage::Handshake, &format!("TLS: {}", mxray_render::tls_ending(&facts.ending)))
+    Outcome::said(status, Stage::Handshake, &format!("TLS: {}", facts.ending.words()))
 }
 
 /// No reply decides it: where it was, and what happened there.

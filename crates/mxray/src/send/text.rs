@@ -9,7 +9,7 @@ use mxray_model::Seen;
 use mxray_model::evidence::{TlsEnding, TlsFacts};
 use mxray_model::session::{Entry, Raw, Transcript, What};
 use mxray_model::text::untrusted;
-use mxray_render::{Options, Piece, Screen, Style, certificate_problem, codes, tls_ending};
+use mxray_render::{Options, Piece, Screen, Style, codes};
 use std::io::{self, Write};
 
 /// Lines of one message that are shown; `-v` shows all.
@@ -56,7 +56,7 @@ fn place(attempt: &Attempt) -> String {
 
 fn tls(screen: &mut Screen<'_>, facts: &TlsFacts) -> io::Result<()> {
     if facts.ending != TlsEnding::Established {
-        let text = format!("TLS: {}", tls_ending(&facts.ending));
+        let text = format!("TLS: {}", facts.ending.words());
         return screen.prose("  ", &[Piece::new(Style::Caution, &text)]);
     }
     let known: Vec<&str> = [&facts.version, &facts.suite, &facts.group]
@@ -65,7 +65,7 @@ fn tls(screen: &mut Screen<'_>, facts: &TlsFacts) -> io::Result<()> {
         .map(String::as_str)
         .collect();
     screen.prose("  ", &[Piece::plain(&format!("TLS: {}", known.join(", ")))])?;
-    let problems: Vec<String> = facts.problems.iter().map(certificate_problem).collect();
+    let problems: Vec<String> = facts.problems.iter().map(mxray_model::evidence::CertificateProblem::words).collect();
     let (style, text) = match distrust(facts) {
         None if problems.is_empty() => (Style::Calm, "certificate: trusted here, and for this name".to_owned()),
         None => (Style::Caution, format!("certificate: trusted here, and for this name; but {}", problems.join("; "))),

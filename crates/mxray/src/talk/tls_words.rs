@@ -2,7 +2,7 @@
 
 use mxray_model::Seen;
 use mxray_model::evidence::{Certificate, PresentedCertificate, RootStore, TlsEnding, TlsFacts};
-use mxray_render::{Style, certificate_problem, tls_ending};
+use mxray_render::Style;
 
 /// Names that are listed in short.
 const NAMES_MAX: usize = 4;
@@ -10,7 +10,7 @@ const NAMES_MAX: usize = 4;
 /// What was agreed upon, whose certificate it is, and what is wrong with it.
 pub fn short(facts: &TlsFacts) -> Vec<(Style, String)> {
     if facts.ending != TlsEnding::Established {
-        return vec![(Style::Alarm, format!("the TLS handshake failed: {}", tls_ending(&facts.ending)))];
+        return vec![(Style::Alarm, format!("the TLS handshake failed: {}", facts.ending.words()))];
     }
     let parts: Vec<&str> =
         [&facts.version, &facts.suite, &facts.group].into_iter().filter_map(Seen::value).map(String::as_str).collect();
@@ -60,7 +60,7 @@ fn own(facts: &TlsFacts) -> Option<&Certificate> {
 }
 
 fn problems(facts: &TlsFacts) -> impl Iterator<Item = (Style, String)> {
-    facts.problems.iter().map(|problem| (Style::Caution, format!("certificate: {}", certificate_problem(problem))))
+    facts.problems.iter().map(|problem| (Style::Caution, format!("certificate: {}", problem.words())))
 }
 
 fn certificate(certificate: &Certificate) -> String {

@@ -27,7 +27,12 @@ pub type Record = (String, u16, Vec<u8>);
 
 pub enum Reply {
     Silence,
-    Answer { rcode: u8, records: Vec<Record> },
+    /// It does not fit into a packet, and over TCP the connection is closed.
+    Truncated,
+    Answer {
+        rcode: u8,
+        records: Vec<Record>,
+    },
 }
 
 pub fn found(records: Vec<Record>) -> Reply {
@@ -183,7 +188,11 @@ fn answer(asked: &[u8], zone: &Zone, most: usize) -> Option<Vec<u8>> {
     }
     let kind = u16::from_be_bytes([*asked.get(at)?, *asked.get(at + 1)?]);
     let question = asked.get(12..at + 4)?;
-    let Reply::Answer { rcode, records } = zone(&labels.join("."), kind) else { return None };
+    let (rcode, records, cut) = match zone(&labels.join("."), kind) {
+        Reply::Answer { rcode, records } => (rcode, records, false),
+        Reply::Truncated if most == UDP_BYTES_MAX => (NOERROR, Vec::new(), true),
+        Reply::Silence | Reply::Truncated => return None,
+    };
     let packet = |records: &[Record], truncated: bool| {
         let flags = [0x81 | if truncated { 2 } else { 0 }, 0x80 | rcode];
         let mut out = [asked.get(..2).unwrap(), &flags, &[0, 1]].concat();
@@ -200,5 +209,5 @@ fn answer(asked: &[u8], zone: &Zone, most: usize) -> Option<Vec<u8>> {
         out
     };
     let whole = packet(&records, false);
-    Some(if whole.len() > most { packet(&[], true) } else { whole })
+    Some(if cut || whole.len() > most { packet(&[], true) } else { whole })
 }

@@ -332,7 +332,12 @@ fn international_names_are_taken_and_shown() {
 #[test]
 fn what_is_not_asked_for_is_said_with_64() {
     for words in [
-        &["domain", "example.org"][..],
+        &["domain"][..],
+        &["domain", "a@b"],
+        &["domain", "example.org", "--helo", "h.example"],
+        &["domain", "example.org", "--spf"],
+        &["domain", "example.org", "--spf", "--ip", "192.0.2.1", "--format", "markdown"],
+        &["domain", "example.org", "--spf", "--ip", "192.0.2.1", "--ip", "192.0.2.2"],
         &["domain", "--spf", "--ip", "192.0.2.1"],
         &["domain", "a@b", "--spf", "--ip", "192.0.2.1"],
     ] {
@@ -340,5 +345,4 @@ fn what_is_not_asked_for_is_said_with_64() {
         assert_eq!(output.status.code(), Some(64), "{words:?}");
         assert!(output.stdout.is_empty() && !output.stderr.is_empty());
     }
-    assert!(text(&run(&["domain", "example.org"]).stderr).contains("--spf --ip CLIENT"));
 }

@@ -9,7 +9,9 @@ mod counters;
 mod dns;
 mod doctor;
 mod domain;
+mod domains;
 mod lists;
+mod logs;
 mod mail;
 mod ports;
 mod ports_plan;
@@ -40,6 +42,7 @@ const COMMANDS: &[&[&str]] = &[
     &["ports", "diff"],
     &["domain"],
     &["lists"],
+    &["logs"],
     &["explain"],
     &["config", "check"],
     &["config", "show"],

@@ -84,6 +84,7 @@ pub(super) fn nothing(loaded_by: &str, at_boot: Seen<bool>) -> Persisted {
         only_in_file: Vec::new(),
         only_in_file_texts: Vec::new(),
         differs: BTreeMap::new(),
+        untold: BTreeMap::new(),
     }
 }
 

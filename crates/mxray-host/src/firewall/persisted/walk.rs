@@ -83,7 +83,11 @@ pub(super) fn differences(
         let now = question.ends.first().and_then(|end| running.answers.get(&end.answer));
         let Some(now) = now.filter(|_| ipv4.is_none_or(|ipv4| question.ipv4 == ipv4)) else { continue };
         let then = way.walk_in(rulesets, &now.packet);
-        let (Some(passes_now), Some(passes_then)) = (passes(now), passes(&then)) else { continue };
+        let Some(passes_now) = passes(now) else { continue };
+        let Some(passes_then) = passes(&then) else {
+            persisted.untold.insert(key.clone(), why(&then));
+            continue;
+        };
         let made = now.by.as_ref().is_some_and(|rule| is_makers(rule.manager.as_deref()));
         if passes_now == passes_then || made {
             continue;
@@ -100,6 +104,13 @@ fn passes(answer: &FilterAnswer) -> Option<bool> {
         FilterVerdict::Pass => Some(true),
         FilterVerdict::Drop | FilterVerdict::Reject { .. } => Some(false),
         FilterVerdict::Queue | FilterVerdict::Unknown { .. } => None,
+    }
+}
+
+fn why(answer: &FilterAnswer) -> String {
+    match &answer.verdict {
+        FilterVerdict::Unknown { why } => why.why(),
+        _ => "a program behind NFQUEUE decides".to_owned(),
     }
 }
 

@@ -70,8 +70,32 @@ pub(crate) fn egress(sources: &Sources<'_>) -> Egress {
         account: Seen::not_attempted("users were not looked up"),
         sources: bound(sources),
         smarthosts,
+        hello: hello(sources),
         root: None,
     }
+}
+
+/// `helo_data` of the transports in use, by default `$primary_hostname` (specification, 30.4). What has to be expanded is not
+/// known, and a transport that is not known leaves nothing to say of the others.
+fn hello(sources: &Sources<'_>) -> Vec<Configured<String>> {
+    let own = sources.value("primary_hostname");
+    let mut found = Vec::new();
+    for (_, transport) in sources.routes().filter(|(_, transport)| leaves(transport)) {
+        let (text, at) = match transport.options.get("helo_data") {
+            Some(option) => (option.text.as_str(), Some(option.at.clone())),
+            None => ("$primary_hostname", None),
+        };
+        let value = match text {
+            "$primary_hostname" | "${primary_hostname}" => own,
+            other if is_expansion(other) => continue,
+            other => other,
+        };
+        let name = Configured { value: value.to_owned(), setting: format!("helo_data of {}", transport.name), at };
+        if !value.is_empty() && !found.contains(&name) {
+            found.push(name);
+        }
+    }
+    found
 }
 
 /// The hosts of `route_list` whose pattern is every domain: `* smarthost.example::587 byname`.

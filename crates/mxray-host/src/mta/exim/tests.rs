@@ -285,3 +285,16 @@ proptest! {
         read(&text);
     }
 }
+
+#[test]
+fn what_is_said_in_helo() {
+    let names = |data: &str| -> Vec<String> {
+        let text = format!(
+            "primary_hostname = mx.example.org\nbegin routers\nr:\n  driver = dnslookup\n  transport = t\nbegin transports\nt:\n  driver = smtp\n{data}"
+        );
+        read(&text).egress.hello.into_iter().map(|name| name.value).collect()
+    };
+    assert_eq!(names(""), ["mx.example.org"]);
+    assert_eq!(names("  helo_data = out.example.org\n"), ["out.example.org"]);
+    assert!(names("  helo_data = ${lookup{x}lsearch{/names}}\n").is_empty());
+}

@@ -101,6 +101,10 @@ pub(crate) struct Relay {
     pub host: Option<TableUse>,
     pub source: Option<TableUse>,
     pub pki: Option<String>,
+    /// `helo NAME`
+    pub helo: Option<String>,
+    /// `helo-src <table>`: the name depends on the address.
+    pub helo_by_source: bool,
 }
 
 /// `action NAME …`
@@ -376,6 +380,10 @@ impl Action {
             ("pki", Method::Relay(relay)) => {
                 relay.pki = Some(words.word().ok_or("pki without a name")?.to_ascii_lowercase());
             }
+            ("helo-src", Method::Relay(relay)) => {
+                words.table()?;
+                relay.helo_by_source = true;
+            }
             ("alias" | "auth" | "domain" | "helo-src", _) => drop(words.table()?),
             ("backup", _) => {
                 if words.keyword("mx") {
@@ -390,6 +398,7 @@ impl Action {
                     words.word().ok_or("filter without a name")?;
                 }
             }
+            ("helo", Method::Relay(relay)) => relay.helo = Some(words.word().ok_or("helo without a name")?),
             ("ca" | "ciphers" | "helo" | "mail-from" | "protocols" | "ttl" | "user" | "wrapper", _) => {
                 words.word().ok_or("an option of an action without its value")?;
             }

@@ -239,6 +239,11 @@ fn egress(input: &Input<'_>, problems: &mut Vec<(FileLine, String)>) -> Egress {
     for (rule, action) in used(&input.config) {
         let Method::Relay(relay) = &action.method else { continue };
         egress.sends = true;
+        let name = relay.helo.clone().unwrap_or_else(|| input.host_name.clone());
+        let hello = Configured { value: name, setting: "relay helo".to_owned(), at: Some(action.at.clone()) };
+        if !relay.helo_by_source && !hello.value.is_empty() && !egress.hello.contains(&hello) {
+            egress.hello.push(hello);
+        }
         for text in relay.source.iter().flat_map(|table| entries(table, input, &action.at, problems)) {
             let Ok(value) = text.parse::<IpAddr>() else { continue };
             let source = Configured { value, setting: "relay src".to_owned(), at: Some(action.at.clone()) };

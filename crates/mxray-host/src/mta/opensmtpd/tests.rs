@@ -205,3 +205,12 @@ proptest! {
         let _ = grammar::parse("/x", &bytes, &|_| Seen::Absent);
     }
 }
+
+#[test]
+fn what_is_said_in_helo() {
+    let names = |text: &str| -> Vec<String> { server(text).egress.hello.into_iter().map(|name| name.value).collect() };
+    assert_eq!(names("action \"out\" relay\nmatch for any action \"out\"\n"), ["mail.harbour.example"]);
+    assert_eq!(names("action \"out\" relay helo a.example\nmatch for any action \"out\"\n"), ["a.example"]);
+    let by_source = "action \"out\" relay helo-src { 203.0.113.25 = a.example }\nmatch for any action \"out\"\n";
+    assert!(names(by_source).is_empty());
+}

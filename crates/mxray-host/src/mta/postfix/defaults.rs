@@ -56,6 +56,7 @@ pub(crate) const DEFAULTS: &[(&str, &str)] = &[
     ("smtp_bind_address6", ""),
     ("smtp_bind_address_enforce", "no"),
     ("smtp_dns_support_level", ""),
+    ("smtp_helo_name", "$myhostname"),
     ("smtp_sasl_auth_enable", "no"),
     ("smtp_sasl_mechanism_filter", ""),
     ("smtp_sasl_password_maps", ""),

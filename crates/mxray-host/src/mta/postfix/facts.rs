@@ -98,8 +98,21 @@ fn egress(sources: &Sources<'_>) -> Egress {
         account: Seen::not_attempted("users were not looked up"),
         sources: bound,
         smarthosts,
+        hello: hello(sources),
         root: root(sources),
     }
+}
+
+/// The names of the services that carry mail to other hosts; one that feeds a filter may say anything.
+fn hello(sources: &Sources<'_>) -> Vec<Configured<String>> {
+    let mut found = Vec::new();
+    for service in sources.senders().filter(|service| matches!(service.name.as_str(), "smtp" | "relay")) {
+        let name = sources.of(service, "smtp_helo_name");
+        if !name.value.is_empty() && !found.contains(&name) {
+            found.push(name);
+        }
+    }
+    found
 }
 
 /// The queue directory is the root of services whose chroot column says so.

@@ -61,6 +61,7 @@ pub(crate) const SETTINGS: &[&str] = &[
     "smtp_bind_address",
     "smtp_bind_address6",
     "smtp_header_checks",
+    "smtp_helo_name",
     "smtp_tls_policy_maps",
     "smtp_bind_address_enforce",
     "smtp_dns_support_level",

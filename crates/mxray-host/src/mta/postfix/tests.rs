@@ -510,3 +510,18 @@ fn no_password_of_a_configuration_becomes_evidence() {
     assert_eq!(smtp.overrides["smtpd_sasl_auth_enable"], "yes");
     assert!(smtp.overrides.contains_key("ldap_bind_pw"));
 }
+
+#[test]
+fn what_is_said_in_helo() {
+    let names = |server: &mxray_model::evidence::Server| -> Vec<String> {
+        server.egress.hello.iter().map(|name| name.value.clone()).collect()
+    };
+    let by_default = read("myhostname = mx.example.org\n", "smtp unix - - y - - smtp\n");
+    assert_eq!(names(&by_default), ["mx.example.org"]);
+    assert_eq!(by_default.egress.hello[0].at, None);
+    // What feeds a filter may say anything.
+    let master = "smtp unix - - y - - smtp\nrelay unix - - y - - smtp -o smtp_helo_name=relay.example.org\n\
+                  amavis unix - - y - - smtp -o smtp_helo_name=localhost\n";
+    let set = read("myhostname = mx.example.org\nsmtp_helo_name = out.example.org\n", master);
+    assert_eq!(names(&set), ["relay.example.org", "out.example.org"]);
+}

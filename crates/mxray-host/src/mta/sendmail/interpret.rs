@@ -316,8 +316,16 @@ fn egress(input: &Input<'_>) -> Egress {
         account: Seen::not_attempted("users were not looked up"),
         sources,
         smarthosts: smarthost.into_iter().collect(),
+        hello: hello(input),
         root: None,
     }
+}
+
+/// `HeloName`, else `$j` (Operation Guide, 5.6).
+fn hello(input: &Input<'_>) -> Vec<Configured<String>> {
+    let own = Configured { value: host_name(input), setting: "$j".to_owned(), at: None };
+    let name = input.configured("HeloName").filter(|set| !set.value.contains('$')).unwrap_or(own);
+    if name.value.is_empty() { Vec::new() } else { vec![name] }
 }
 
 /// `relay.example`, `[relay.example]`, `esmtp:relay.example`; the port is an argument of the mailer.

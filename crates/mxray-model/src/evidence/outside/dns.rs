@@ -58,11 +58,41 @@ impl Lookup {
                 step: format!("asking for {} {}", self.kind, self.name),
                 error: rcode.clone(),
             }),
-            DnsOutcome::NoAnswer { after_ms } => {
-                Seen::Unknown(Blind::TimedOut { what: format!("{} {}", self.kind, self.name), after_ms: *after_ms })
-            }
+            DnsOutcome::NoAnswer { after_ms } => Seen::Unknown(self.no_answer(*after_ms)),
             DnsOutcome::NotAsked(blind) => Seen::Unknown(blind.clone()),
         }
+    }
+
+    /// Silence is a matter of time; what came instead of an answer is not.
+    fn no_answer(&self, after_ms: u64) -> Blind {
+        let timed_out = || Blind::TimedOut { what: format!("{} {}", self.kind, self.name), after_ms };
+        let mut words: Vec<String> = Vec::new();
+        for one in &self.tries {
+            let Some(trouble) = one.trouble else { continue };
+            let is_rest = one.transport == Transport::Tcp && self.tries.iter().any(|udp| cut(udp, one.server));
+            let text = if is_rest {
+                format!("{}'s answer does not fit into UDP, and over TCP it {}", one.server, trouble.as_str())
+            } else if trouble == DnsTrouble::Silent {
+                return timed_out();
+            } else {
+                format!("{} {}", one.server, trouble.as_str())
+            };
+            if !words.contains(&text) {
+                words.push(text);
+            }
+        }
+        if words.is_empty() {
+            return timed_out();
+        }
+        Blind::Failed { step: format!("asking for {} {}", self.kind, self.name), error: words.join(", ") }
+    }
+
+    /// The resolver fails with its validation, and has an answer without it. `None`: it did not fail, or was not asked again.
+    pub fn fails_validation(&self) -> Option<bool> {
+        let failed = matches!(&self.outcome, DnsOutcome::Refused { rcode } if rcode == "SERVFAIL");
+        let again = self.tries.iter().rev().find(|one| one.unchecked && one.trouble.is_none())?;
+        let answers = again.rcode.value().is_some_and(|code| code == "NOERROR" || code == "NXDOMAIN");
+        failed.then_some(answers)
     }
 
     /// The addresses of an A or AAAA question.
@@ -76,6 +106,11 @@ impl Lookup {
             records.iter().filter_map(address).collect()
         })
     }
+}
+
+/// Its answer over UDP says that there is more (TC).
+fn cut(one: &DnsTry, server: SocketAddr) -> bool {
+    one.server == server && one.transport == Transport::Udp && one.truncated
 }
 
 /// What a question came to.
@@ -139,6 +174,24 @@ pub enum RecordData {
         matching: u8,
         data: String,
     },
+    Ns {
+        target: String,
+    },
+    /// Of the times only those that mail administrators look at (RFC 1035 section 3.3.13).
+    Soa {
+        primary: String,
+        mailbox: String,
+        serial: u32,
+        /// How long a "there is none" is kept (RFC 2308 section 4).
+        minimum_s: u32,
+    },
+    /// The target is empty where the service is decidedly not offered (RFC 2782).
+    Srv {
+        priority: u16,
+        weight: u16,
+        port: u16,
+        target: String,
+    },
     Other {
         kind: String,
         text: String,
@@ -156,6 +209,9 @@ impl RecordData {
             RecordData::Ptr { .. } => "PTR",
             RecordData::Txt { .. } => "TXT",
             RecordData::Tlsa { .. } => "TLSA",
+            RecordData::Ns { .. } => "NS",
+            RecordData::Soa { .. } => "SOA",
+            RecordData::Srv { .. } => "SRV",
             RecordData::Other { kind, .. } => kind,
         }
     }
@@ -188,6 +244,15 @@ pub struct DnsTry {
     /// AD: the server says that it has validated (worth no more than the way to it).
     #[serde(default)]
     pub authentic: bool,
+    /// CD: it was asked to leave the validation out. What it says then tells why it failed before, and is not the answer.
+    #[serde(default)]
+    pub unchecked: bool,
+    /// RA: the server asks others for its clients.
+    #[serde(default)]
+    pub recursive: bool,
+    /// The zone whose SOA record stands beside a "there is none" (RFC 2308 section 3).
+    #[serde(default)]
+    pub denied_by: Option<String>,
     /// RFC 8914, where the server says more.
     #[serde(default)]
     pub extended: Vec<String>,

@@ -62,6 +62,21 @@ pub enum TlsEnding {
     },
 }
 
+impl TlsEnding {
+    /// How it ended, in words.
+    pub fn words(&self) -> String {
+        match self {
+            TlsEnding::Established => "established".to_owned(),
+            TlsEnding::Alert { name } => format!("the server sent the alert {name}"),
+            TlsEnding::NotTls { first } => format!("what came is no TLS: {first}"),
+            TlsEnding::PeerClosed => "the server closed the connection".to_owned(),
+            TlsEnding::Broke { error } => error.clone(),
+            TlsEnding::TimedOut { after_ms } => format!("no answer within {after_ms} ms"),
+            TlsEnding::Incompatible { error } => error.clone(),
+        }
+    }
+}
+
 /// A certificate as the server presents it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -84,6 +99,9 @@ pub struct PresentedCertificate {
     /// Where its issuer's certificate can be fetched (RFC 5280 section 4.2.2.1, caIssuers); mail servers do not.
     #[serde(default)]
     pub issuer_urls: Vec<String>,
+    /// The whole of it, for TLSA records in forms that no hash above answers. Not part of the report.
+    #[serde(skip)]
+    pub der: Vec<u8>,
 }
 
 /// One thing that is wrong.
@@ -154,6 +172,59 @@ pub enum CertificateProblem {
         at: u32,
         error: String,
     },
+}
+
+impl CertificateProblem {
+    /// Whoever checks a certificate refuses it for this (RFC 5280 section 6, RFC 9525). The order of a chain, and keys that are
+    /// merely weak, end no handshake by themselves.
+    pub fn is_refused(&self) -> bool {
+        !matches!(
+            self,
+            CertificateProblem::Disordered
+                | CertificateProblem::WeakKey { .. }
+                | CertificateProblem::WeakSignature { .. }
+        )
+    }
+
+    /// What is wrong, in words.
+    pub fn words(&self) -> String {
+        let whose =
+            |at: u32| if at == 0 { "the server's own".to_owned() } else { format!("number {} of the chain", at + 1) };
+        match self {
+            CertificateProblem::Expired { at, not_after } => format!("expired on {not_after} ({})", whose(*at)),
+            CertificateProblem::NotYetValid { at, not_before } => {
+                format!("valid only from {not_before} ({})", whose(*at))
+            }
+            CertificateProblem::NameMismatch { wanted, names } => {
+                let names = if names.is_empty() { "nobody".to_owned() } else { names.join(", ") };
+                format!("not for {wanted}, only for {names}")
+            }
+            CertificateProblem::UnknownRoot { subject } => format!("issued by {subject}, which no store of roots has"),
+            CertificateProblem::SelfSigned => "signed by itself".to_owned(),
+            CertificateProblem::Incomplete { issuer } => format!("the chain lacks the certificate of {issuer}"),
+            CertificateProblem::BadSignature { at } => format!("a signature that does not verify ({})", whose(*at)),
+            CertificateProblem::Disordered => {
+                "the chain is out of order, or holds what does not belong to it".to_owned()
+            }
+            CertificateProblem::WeakKey { at, algorithm, bits } => {
+                format!("a weak key: {algorithm}, {bits} bits ({})", whose(*at))
+            }
+            CertificateProblem::WeakSignature { at, algorithm } => {
+                format!("a weak signature: {algorithm} ({})", whose(*at))
+            }
+            CertificateProblem::PathTooLong { at } => {
+                format!("more authorities stand below it than it allows ({})", whose(*at))
+            }
+            CertificateProblem::NameNotAllowed { at, name } => {
+                format!("{name} is a name that its authority may not sign for ({})", whose(*at))
+            }
+            CertificateProblem::WrongUsage { usages } => {
+                format!("not meant for servers, only for {}", usages.join(", "))
+            }
+            CertificateProblem::NotACa { at } => format!("signed by what is no authority ({})", whose(*at)),
+            CertificateProblem::Unreadable { at, error } => format!("cannot be read: {error} ({})", whose(*at)),
+        }
+    }
 }
 
 /// Where roots come from.

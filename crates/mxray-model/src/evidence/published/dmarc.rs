@@ -1,6 +1,7 @@
 //! DMARC: records as they are read, the walk up the tree, and what both generations of receivers make of it.
 
 use super::{DkimResult, SpfResult};
+use crate::Seen;
 use serde::{Deserialize, Serialize};
 
 /// RFC 9989 section 4.7, `p=`, `sp=`, `np=`. Ordered by strictness.
@@ -252,4 +253,7 @@ pub struct DmarcTarget {
     /// `None`: it could not be looked up.
     pub authorized: Option<bool>,
     pub why: String,
+    /// Mail for this domain is taken somewhere.
+    #[serde(default)]
+    pub receives: Seen<bool>,
 }

@@ -61,6 +61,8 @@ pub struct Domain {
     pub zone: Seen<Zone>,
     /// DNSSEC from the root down to this name.
     pub security: Seen<SecurityChain>,
+    /// DNSSEC for what its mail needs besides: `A mx.example.org`, `TLSA _25._tcp.mx.example.org`, `TXT _dmarc.example.org`.
+    pub secured: BTreeMap<String, SecurityChain>,
     pub route: Seen<MailRouting>,
     /// Absent: no record.
     pub spf: Seen<SpfSurvey>,

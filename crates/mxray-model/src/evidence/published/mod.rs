@@ -7,6 +7,7 @@ mod discovery;
 mod dkim;
 mod dmarc;
 mod domain;
+mod mail;
 mod results;
 mod route;
 mod sender;
@@ -14,7 +15,7 @@ mod spf;
 mod transport;
 mod zone;
 
-pub use discovery::{Discovery, ServiceRecord};
+pub use discovery::{Discovery, DiscoveryPage, ServiceReached, ServiceRecord, ServiceTls};
 pub use dkim::{
     ArcReason, ArcResult, ArcSet, ArcVerdict, DkimKey, DkimKeyProblem, DkimNote, DkimReason, DkimResult, DkimVerdict,
 };
@@ -23,6 +24,7 @@ pub use dmarc::{
     DmarcResult, DmarcRow, DmarcStep, DmarcTarget, DmarcUri, DmarcVerdict,
 };
 pub use domain::{Domain, DomainWhy, Selector, SelectorFrom};
+pub use mail::ExaminedMail;
 pub use results::{StatedResult, StatedResults};
 pub use route::{MailHost, MailRoute, MailRouteProblem, MailRouting};
 pub use sender::{HelloName, Listing, SenderAddress, SenderWhy};
@@ -31,7 +33,10 @@ pub use transport::{
     BimiRecord, DaneResult, DaneVerdict, StsMode, StsPolicy, StsProblem, StsRecord, StsState, TlsReportRecord,
     TlsaMatch, TlsaProblem,
 };
-pub use zone::{SecurityChain, SecurityLink, Zone, ZoneServer};
+pub use zone::{
+    DelegationSigner, SecurityChain, SecurityLink, SecurityReason, SecurityState, Zone, ZoneKey, ZoneServer,
+    ZoneSignature,
+};
 
 use crate::Seen;
 use serde::{Deserialize, Serialize};
@@ -46,8 +51,12 @@ pub struct Names {
     pub domains: BTreeMap<String, Domain>,
     /// Addresses that mail leaves from.
     pub senders: BTreeMap<String, SenderAddress>,
+    /// Other public addresses of this host: mail could leave from them and does not.
+    pub spares: BTreeMap<String, SenderAddress>,
     /// By `SUBJECT ZONE`.
     pub listings: BTreeMap<String, Listing>,
     /// The resolver makes up addresses for names that do not exist.
     pub rewrites: Seen<bool>,
+    /// Domains and addresses of this host that nobody asked about, and why.
+    pub left_out: BTreeMap<String, String>,
 }

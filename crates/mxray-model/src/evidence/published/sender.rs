@@ -43,6 +43,8 @@ pub struct HelloName {
     pub servers: BTreeSet<String>,
     /// Absent: the name does not exist, or has no address.
     pub addresses: Seen<Vec<std::net::IpAddr>>,
+    /// What receivers make of mail without a sender, which bounces are (RFC 7208 section 2.4).
+    pub spf: Seen<SpfVerdict>,
 }
 
 /// What one list says of one address or domain.
@@ -63,6 +65,9 @@ pub struct Listing {
     pub listed: Seen<bool>,
     /// The list refused the question itself.
     pub refused: bool,
+    /// The list is dead, empty or says yes to everything, or a resolver makes up its answers.
+    #[serde(default)]
+    pub unhealthy: bool,
     pub meanings: Vec<String>,
     /// What the list says in words.
     pub texts: Vec<String>,

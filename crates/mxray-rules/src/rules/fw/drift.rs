@@ -5,7 +5,7 @@ use crate::reach::egress_scope;
 use crate::rule::{Judgement, Rule, Said};
 use crate::view;
 use mxray_model::evidence::{FilterAbout, FilterQuestion, Firewall, Persisted, PersistedAnswer};
-use mxray_model::{Evidence, Finding, Fix, Seen, Severity, Subject, SubjectKind};
+use mxray_model::{Blind, Evidence, Finding, Fix, Seen, Severity, Subject, SubjectKind};
 
 pub const RULE: Rule = Rule {
     code: "FW112",
@@ -52,11 +52,16 @@ fn judge(firewall: &Firewall, file: &str, persisted: &Persisted, judgement: &mut
         return;
     }
     let same = persisted.differs.is_empty() && persisted.only_running.is_empty() && persisted.only_in_file.is_empty();
-    if same {
-        judgement.well(format!("{file}: what the next start loads is what runs, as far as mail is concerned"));
-        return;
+    if let Some((key, why)) = persisted.untold.first_key_value() {
+        let why = format!("what {file} will make of {} cannot be told: {why}", what(firewall, key));
+        judgement.blind(&RULE, &Blind::NotAttempted { why });
     }
-    judgement.find(finding(firewall, file, persisted));
+    if same && persisted.untold.is_empty() {
+        judgement.well(format!("{file}: what the next start loads is what runs, as far as mail is concerned"));
+    }
+    if !same {
+        judgement.find(finding(firewall, file, persisted));
+    }
 }
 
 fn finding(firewall: &Firewall, file: &str, persisted: &Persisted) -> Finding {

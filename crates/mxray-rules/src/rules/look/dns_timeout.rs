@@ -30,6 +30,8 @@ fn check(evidence: &Evidence) -> Said {
     let mut names: BTreeMap<String, Vec<(&String, &Lookup)>> = BTreeMap::new();
     for (key, lookup) in &evidence.lookups {
         match lookup.outcome {
+            // Of names that nobody has there is nothing to know.
+            DnsOutcome::NoAnswer { .. } if crate::zones::is_made_up(&lookup.name) => {}
             DnsOutcome::NoAnswer { .. } => {
                 names.entry(lookup.name.to_ascii_lowercase()).or_default().push((key, lookup));
             }

@@ -4,3 +4,5 @@ pub mod greeting_bad;
 pub mod imap_clear_login;
 pub mod pop3_clear_login;
 pub mod sieve_clear_login;
+pub mod srv_missing;
+pub mod srv_wrong;

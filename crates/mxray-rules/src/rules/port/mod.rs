@@ -10,4 +10,5 @@ pub mod needs_privilege;
 pub mod owner_differs;
 pub mod shadowed;
 pub mod shared_silently;
+pub mod tls_differs;
 pub mod undeclared;

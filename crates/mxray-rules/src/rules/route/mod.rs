@@ -8,6 +8,7 @@ pub mod default_route_missing;
 pub mod gateway_dead;
 pub mod ipv6_path_broken;
 pub mod no_route;
+pub mod source_unprepared;
 
 use crate::place;
 use crate::rule::{Judgement, Rule};

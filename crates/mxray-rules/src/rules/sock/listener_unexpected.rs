@@ -155,7 +155,7 @@ fn open(evidence: &Evidence, (key, listener): (&str, &Listener), inside: &Inside
         Some(_) => "The packet filters let strangers in.",
         None => "There is no packet filter on this host.",
     };
-    let public = evidence.addresses.value().into_iter().flatten().find(|own| assigned::is_public(evidence, **own));
+    let public = evidence.addresses.value().into_iter().flatten().find(|own| evidence.declared.is_public(**own));
     RULE.finding(
         view::endpoint(&[listener.address], port),
         format!("{} listens on {place}, where everybody reaches it; only mail's own programs should.", inside.what),

@@ -47,9 +47,11 @@ fn check(evidence: &Evidence) -> Said {
             let outdated = &bad.first.1;
             let severity =
                 transport::severity(evidence, bad.endpoint, (Severity::Warning, Severity::Error), Demand::Verify);
+            let promised = transport::promise(evidence, bad.endpoint, Demand::Verify);
+            let by_policy = transport::by_policy(evidence, bad.endpoint, promised);
             let since = since(evidence, outdated);
             let mut finding = bad
-                .finding(&RULE, severity, format!("{}: {}{since}.", bad.whose(), outdated.text()))
+                .finding(&RULE, severity, format!("{}: {}{since}.{by_policy}", bad.whose(), outdated.text()))
                 .data("expired", outdated.expired)
                 .data("moment", outdated.moment.clone())
                 .data("place", outdated.at)

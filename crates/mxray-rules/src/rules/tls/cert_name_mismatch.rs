@@ -1,8 +1,9 @@
 //! TLS105: the certificate is for other names than the one that clients use.
 
 use crate::outside::{self, Contact, Verdict};
+use crate::policies;
 use crate::rule::{Rule, Said};
-use crate::transport::{self, Demand};
+use crate::transport::{self, Demand, Promise};
 use mxray_model::evidence::{CertificateProblem, ExaminedEndpoint};
 use mxray_model::text::shell_word;
 use mxray_model::{Evidence, Finding, Fix, Severity};
@@ -32,8 +33,17 @@ fn check(evidence: &Evidence) -> Said {
         |contact| judge(evidence, contact),
         |bad| {
             let mismatch = &bad.first.1;
-            let severity =
-                transport::severity(evidence, bad.endpoint, (Severity::Warning, Severity::Error), Demand::Verify);
+            // Policies are about the names of MX records; by another one nobody comes from outside.
+            let named = policies::led_here(evidence, bad.endpoint)
+                .iter()
+                .any(|(_, host)| host.name.eq_ignore_ascii_case(&mismatch.wanted));
+            let promised = match transport::promise(evidence, bad.endpoint, Demand::Verify) {
+                Promise::Broken if !named => Promise::None,
+                promised => promised,
+            };
+            let by_policy = transport::by_policy(evidence, bad.endpoint, promised);
+            let usual = (Severity::Warning, Severity::Error);
+            let severity = transport::severity_by(evidence, bad.endpoint, usual, Demand::Verify, promised);
             let for_whom = match (mismatch.names.as_slice(), mismatch.common_only) {
                 (_, true) => "carries it as common name alone, which clients no longer look at".to_owned(),
                 ([], false) => "carries no name at all".to_owned(),
@@ -44,7 +54,11 @@ fn check(evidence: &Evidence) -> Said {
                 .finding(
                     &RULE,
                     severity,
-                    format!("{}: the certificate is not for {} but {for_whom}.", bad.whose(), mismatch.wanted),
+                    format!(
+                        "{}: the certificate is not for {} but {for_whom}.{by_policy}",
+                        bad.whose(),
+                        mismatch.wanted
+                    ),
                 )
                 .data("wanted", mismatch.wanted.clone())
                 .data("names", mismatch.names.clone())

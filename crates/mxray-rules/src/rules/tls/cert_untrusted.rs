@@ -70,6 +70,8 @@ fn check(evidence: &Evidence) -> Said {
                 _ => Severity::Warning,
             };
             let severity = transport::severity(evidence, bad.endpoint, (servers, Severity::Error), Demand::Verify);
+            let promised = transport::promise(evidence, bad.endpoint, Demand::Verify);
+            let by_policy = transport::by_policy(evidence, bad.endpoint, promised);
             let effect = match transport::peers(bad.endpoint) {
                 Peers::Users => "mail programs warn or stop",
                 Peers::Servers if transport::demand(evidence, bad.endpoint) == Demand::Verify => {
@@ -78,7 +80,7 @@ fn check(evidence: &Evidence) -> Said {
                 _ => "senders that check (MTA-STS) keep their mail",
             };
             let finding = bad
-                .finding(&RULE, severity, format!("{}: {}; {effect}.", bad.whose(), kind.text()))
+                .finding(&RULE, severity, format!("{}: {}; {effect}.{by_policy}", bad.whose(), kind.text()))
                 .data("kind", kind.as_str())
                 .reference("RFC 5280 section 6.1")
                 .reference("RFC 5246 section 7.4.2");

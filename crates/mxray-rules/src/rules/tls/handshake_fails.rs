@@ -75,11 +75,13 @@ fn check(evidence: &Evidence) -> Said {
         |bad| {
             let failure = &bad.first.1;
             let severity = transport::severity(evidence, bad.endpoint, (RULE.severity, RULE.severity), Demand::Encrypt);
+            let promised = transport::promise(evidence, bad.endpoint, Demand::Encrypt);
+            let by_policy = transport::by_policy(evidence, bad.endpoint, promised);
             let finding = bad
                 .finding(
                     &RULE,
                     severity,
-                    format!("{} offers TLS, and no handshake succeeds: {}.", bad.whose(), failure.text),
+                    format!("{} offers TLS, and no handshake succeeds: {}.{by_policy}", bad.whose(), failure.text),
                 )
                 .confidence(failure.kind.confidence())
                 .data("kind", failure.kind.as_str())

@@ -36,8 +36,10 @@ fn check(evidence: &Evidence) -> Said {
                 (Demand::None, true) => "so passwords go in clear, and programs that insist on TLS stop",
                 (Demand::None, false) => "so mail goes in clear, and senders that insist on TLS keep theirs",
             };
+            let promised = transport::promise(evidence, bad.endpoint, Demand::Encrypt);
+            let by_policy = transport::by_policy(evidence, bad.endpoint, promised);
             let finding = bad
-                .finding(&RULE, severity, format!("{} offers no TLS, {effect}.", bad.whose()))
+                .finding(&RULE, severity, format!("{} offers no TLS, {effect}.{by_policy}", bad.whose()))
                 .data("service", bad.endpoint.purpose.as_str())
                 .reference(if users { "RFC 8314 section 3" } else { "RFC 3207 section 4" });
             let finding = bad.because(finding, &["session"], |()| "STARTTLS is not among what it offers".to_owned());

@@ -74,7 +74,10 @@ pub fn examine(config: &Config, assignments: Seen<Assignments>) -> Evidence {
         declared: doctor::declared(config),
         baseline: Place { directory: None, learn: false, elsewhere: false },
         sessions: None,
+        names: None,
+        name_servers: Vec::new(),
         assignments,
+        logs_since: None,
         scope: Scope::Ports,
     };
     let progress = RefCell::new(Progress::start());

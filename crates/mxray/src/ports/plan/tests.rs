@@ -10,7 +10,7 @@ use mxray_model::binding::Binding;
 use mxray_model::evidence::*;
 use mxray_model::{Blind, Seen};
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 
 fn ip(text: &str) -> IpAddr {
@@ -385,6 +385,43 @@ fn every_daemon_line_reads_back_as_what_was_asked_for() {
             assert_eq!(found, asked, "{software} {name}: {edit:?}");
             assert_ne!(tls, TlsMode::Implicit, "{software}");
         }
+    }
+}
+
+#[test]
+fn lines_for_front_ends_and_filters_read_back_as_what_was_asked_for() {
+    let cases: [&[&str]; 4] = [&["127.0.0.1"], &["::1"], &["127.0.0.1", "::1"], &[]];
+    for software in ["haproxy", "nginx"] {
+        for addresses in cases {
+            let wish = wish(software, 2525, addresses);
+            let edit = daemon_edit(&wish, &BTreeMap::new());
+            let lines = edit.lines.join("\n");
+            let text = if software == "nginx" { format!("stream {{ server {{ {lines} }} }}") } else { lines };
+            let asked: BTreeSet<_> = wish
+                .sockets(true, false)
+                .iter()
+                .map(|socket| (SocketAddr::new(socket.address, 2525), socket.address.is_ipv6() && socket.v6_only))
+                .collect();
+            assert_eq!(mxray_host::bystanders::draft(software, &text), Some(asked), "{text}");
+        }
+    }
+    for (software, addresses, host) in [
+        ("opendkim", &["127.0.0.1"][..], "127.0.0.1"),
+        ("opendkim", &["::1"], "::1"),
+        ("rspamd", &["127.0.0.1"], "127.0.0.1"),
+        ("rspamd", &["::1"], "::1"),
+        ("rspamd", &["0.0.0.0"], "0.0.0.0"),
+    ] {
+        let edit = daemon_edit(&wish(software, 8891, addresses), &BTreeMap::new());
+        let lines = edit.lines.join("\n");
+        // rspamd's file is what its main one includes for this worker.
+        let text = match software {
+            "rspamd" => format!("worker \"rspamd_proxy\" {{ milter = yes; {lines} }}"),
+            _ => lines,
+        };
+        let read = mxray_host::signers::draft(software, &text);
+        let expected = Endpoint::Inet { host: host.to_owned(), port: 8891 };
+        assert_eq!(read, Some(Seen::Value(vec![expected])), "{text}");
     }
 }
 

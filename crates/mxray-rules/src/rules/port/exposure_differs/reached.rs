@@ -35,7 +35,7 @@ pub(super) fn compare(evidence: &Evidence, entry: &Assignment, listeners: &Socke
 fn is_stranger(evidence: &Evidence, address: IpAddr) -> bool {
     const EXAMPLES: [&str; 4] = ["192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24", "2001:db8::/32"];
     let mut examples = EXAMPLES.iter().filter_map(|prefix| prefix.parse::<Prefix>().ok());
-    assigned::is_public(evidence, address) || !is_special(address) || examples.any(|prefix| prefix.contains(address))
+    evidence.declared.is_public(address) || !is_special(address) || examples.any(|prefix| prefix.contains(address))
 }
 
 fn bound_text(listener: &Listener) -> String {
@@ -116,7 +116,7 @@ fn networks(
     for (key, listener) in listeners.iter().filter(|(_, listener)| !listener.is_loopback()) {
         // An address of such a network, which nobody routes to: its neighbours alone reach it.
         let among_them =
-            !listener.is_wildcard() && inside(listener.address) && !assigned::is_public(evidence, listener.address);
+            !listener.is_wildcard() && inside(listener.address) && !evidence.declared.is_public(listener.address);
         if !among_them {
             open(entry, (key, listener), &assigned::reach(evidence, listener, |from| !inside(from)), compared);
         }

@@ -1,0 +1,95 @@
+//! LOOK002: the name servers say SERVFAIL; asked without validation, they tell whether it is DNSSEC.
+
+use crate::resolvers;
+use crate::rule::{Judgement, Rule, Said};
+use crate::view;
+use crate::zones;
+use mxray_model::evidence::{DnsOutcome, Lookup};
+use mxray_model::text::shell_word;
+use mxray_model::{Blind, Evidence, Fix, Severity};
+use std::collections::BTreeMap;
+
+pub const RULE: Rule = Rule {
+    code: "LOOK002",
+    name: "dns-servfail",
+    severity: Severity::Warning,
+    since: "0.1.0",
+    summary: "a name cannot be looked up: the name servers say SERVFAIL",
+    page: include_str!("dns_servfail.md"),
+    check,
+};
+
+fn check(evidence: &Evidence) -> Said {
+    let mut judgement = Judgement::nothing();
+    if evidence.lookups.is_empty() {
+        let why = "no name was asked for".to_owned();
+        judgement.blind(&RULE, &Blind::Elsewhere { why, look: "mxray doctor DOMAIN".to_owned() });
+        return Ok(judgement);
+    }
+    // Lists have rules of their own.
+    let of_list = |name: &str| evidence.names.listings.values().any(|listing| zones::is_in(name, &listing.zone));
+    let mut failed: BTreeMap<String, Vec<(&String, &Lookup)>> = BTreeMap::new();
+    for (key, lookup) in &evidence.lookups {
+        let servfail = matches!(&lookup.outcome, DnsOutcome::Refused { rcode } if rcode == "SERVFAIL");
+        if servfail && !of_list(&lookup.name) && !zones::is_made_up(&lookup.name) {
+            failed.entry(lookup.name.to_ascii_lowercase()).or_default().push((key, lookup));
+        }
+    }
+    if failed.is_empty() {
+        judgement.well(format!("{} questions to DNS did not fail", evidence.lookups.len()));
+    }
+    for (name, lookups) in &failed {
+        let mut finding = finding(name, lookups);
+        if let Some((domain, _)) = zones::domain_of(evidence, name) {
+            finding = finding.touches(crate::published::subject(domain));
+        }
+        judgement.find(finding);
+    }
+    Ok(judgement)
+}
+
+fn finding(name: &str, lookups: &[(&String, &Lookup)]) -> mxray_model::Finding {
+    let kinds: Vec<&str> = lookups.iter().map(|(_, lookup)| lookup.kind.as_str()).collect();
+    let again: Vec<bool> = lookups.iter().filter_map(|(_, lookup)| lookup.fails_validation()).collect();
+    let (why, step) = if again.contains(&true) {
+        (
+            "the resolver's validation (DNSSEC) fails, and without it there is an answer",
+            "Look at the domain's DNSSEC: signatures that have expired, or a DS record that names a key that is gone.",
+        )
+    } else if again.contains(&false) {
+        (
+            "also without validation: the domain's own name servers do not answer, or do not answer for it",
+            "Ask the domain's own name servers one by one; whoever runs them has to mend what does not answer.",
+        )
+    } else {
+        ("why is not known", "Ask the domain's own name servers one by one.")
+    };
+    let kinds_text = kinds.join(", ");
+    let summary = format!("{kinds_text} {name}: the name servers say SERVFAIL ({why}).");
+    let mut finding =
+        RULE.finding(zones::name_subject(name), summary).confidence(if again.is_empty() { 0.7 } else { 0.9 });
+    for (key, lookup) in lookups {
+        let more: Vec<String> = lookup.tries.iter().flat_map(|one| one.extended.iter().cloned()).take(2).collect();
+        let more = if more.is_empty() { String::new() } else { format!(" ({})", more.join("; ")) };
+        finding = finding.because(
+            format!("{} {name}: SERVFAIL{more}.", lookup.kind),
+            format!("{} tries", lookup.tries.len()),
+            view::pointer(["lookups", key]),
+        );
+        for one in &lookup.tries {
+            finding = finding.touches(resolvers::subject(one.server.ip()));
+        }
+    }
+    let kind = kinds.first().copied().unwrap_or("A");
+    finding
+        .data("kinds", kinds.iter().map(|kind| (*kind).to_owned()).collect::<Vec<_>>())
+        .data("validation", again.contains(&true))
+        .reference("RFC 4035 section 5.5")
+        .reference("RFC 2308 section 7.1")
+        .fix(
+            Fix::here(step)
+                .command(format!("dig +cd {} {kind}", shell_word(name)))
+                .command(format!("dig +trace {} {kind}", shell_word(name)))
+                .verify(format!("mxray domain {}", shell_word(name))),
+        )
+}
