@@ -54,8 +54,7 @@ pub const NEAREST_FIRST: &[&str] = &[
     "MAIL102", "MAIL103", "MAIL106", "MAIL101", "MAIL104", "MAIL108", "MAIL109",
     // What the log says of all this, and what waits because of it.
     "LOG106", "CONF106", "LOG104", "LOG105", "LOG102", "LOG101", "LOG107", "LOG108", "LOG103", "QUEUE103", "QUEUE102",
-    "QUEUE101", "LOG110", "LOG109",
-    // What others report a day later, and what differs from before.
+    "QUEUE101", "LOG110", "LOG109", // What others report a day later, and what differs from before.
     "DMARC114", "STS111", "LOG111", "DNS109",
 ];
 
