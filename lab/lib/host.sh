@@ -316,8 +316,13 @@ signed_root() {
     printf '. 3600 NS ns.root.\nns.root. 3600 A 127.0.0.5\n' >/run/lab/root/hints
     unbound_with "$1"
 }
+# What the Internet knows of a healthy host: its name, and the names behind its addresses.
+names_of_this_host() {
+    printf ' local-data: "%s. A %s"\n local-data: "%s. AAAA %s"\n' $HOST_NAME $HOST4 $HOST_NAME $HOST6
+    printf ' local-data-ptr: "%s %s"\n' $HOST4 $HOST_NAME $HOST6 $HOST_NAME
+}
 unbound_with() {
-    printf 'server:\n interface: 127.0.0.1\n do-daemonize: no\n use-syslog: no\n username: ""\n chroot: ""\n pidfile: ""\n do-not-query-localhost: no\n root-hints: /run/lab/root/hints\n trust-anchor-file: /run/lab/root/anchor\n module-config: "%s"\nremote-control:\n control-enable: no\n' "$1" >/run/lab/root/unbound.conf
+    printf 'server:\n interface: 127.0.0.1\n do-daemonize: no\n use-syslog: no\n username: ""\n chroot: ""\n pidfile: ""\n do-not-query-localhost: no\n root-hints: /run/lab/root/hints\n trust-anchor-file: /run/lab/root/anchor\n module-config: "%s"\n%s\nremote-control:\n control-enable: no\n' "$1" "$(names_of_this_host)" >/run/lab/root/unbound.conf
     service unbound unbound -d -c /run/lab/root/unbound.conf
     until_true 10 signed_answer
 }

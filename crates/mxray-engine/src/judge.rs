@@ -190,6 +190,7 @@ fn side_notes(question: &Question, evidence: &Evidence) -> Vec<Unseen> {
             needs: "a run on the container's host".to_owned(),
         });
     }
+    notes.extend(crate::logs::notes(evidence));
     notes.extend(crate::surroundings::notes(evidence));
     notes.extend(crate::names::notes(evidence));
     notes

@@ -53,9 +53,50 @@ pub fn evidence_of(whole: &Summary, recent: Option<&Summary>) -> MailLogs {
 /// What the rules say of logs alone, without the host that wrote them.
 pub fn findings(summary: &Summary) -> (Vec<Finding>, Vec<Unseen>) {
     let evidence = Evidence { logs: Seen::Value(evidence_of(summary, None)), ..Evidence::default() };
-    let judged = mxray_rules::examine_by(&evidence, |rule| rule.code.starts_with("LOG") || ALONE.contains(&rule.code));
+    let judged = mxray_rules::examine_by(&evidence, |rule| {
+        (rule.code.starts_with("LOG") && rule.code != OF_REPORTS) || ALONE.contains(&rule.code)
+    });
     (judged.findings, judged.unseen)
 }
+
+/// What of logs and queues was not seen, whatever the rules make of the rest.
+pub(crate) fn notes(evidence: &Evidence) -> Vec<Unseen> {
+    let mut notes = Vec::new();
+    let mut say = |what: String, why: String, needs: String| notes.push(Unseen { what, why, needs });
+    match &evidence.logs {
+        Seen::Value(logs) => {
+            for (name, source) in &logs.sources {
+                match source {
+                    Seen::Unknown(blind) => say(name.clone(), blind.why(), blind.needs()),
+                    Seen::Value(source) if !source.cut.is_empty() => {
+                        say(
+                            format!("a part of {name}"),
+                            source.cut.clone(),
+                            "`mxray logs`, which has the time".to_owned(),
+                        );
+                    }
+                    _ => {}
+                }
+            }
+        }
+        Seen::Absent if evidence.servers.value().is_some() => say(
+            "mail logs".to_owned(),
+            "no log files of mail servers and no journal were found here".to_owned(),
+            "`mxray logs FILE`, where they are elsewhere".to_owned(),
+        ),
+        _ => {}
+    }
+    for (name, queue) in &evidence.queues {
+        if let Some(Seen::Value(count)) = queue.value().map(|queue| &queue.truncated_at) {
+            let why = format!("{count} messages were read, and there are more");
+            say(format!("the rest of the queue of {name}"), why, "`mxray queue`".to_owned());
+        }
+    }
+    notes
+}
+
+/// It stands among those of logs, and judges feedback reports.
+const OF_REPORTS: &str = "LOG111";
 
 /// Rules of other families that judge logs without anything else.
 const ALONE: [&str; 1] = ["CONF106"];

@@ -363,8 +363,6 @@ pub const LINKS: &[(&str, &str, Link)] = &[
     ("TLS108", "TLS109", Link::SharedScope),
     // Mail leaves from another address than it is meant to.
     ("ROUTE105", "SPF117", Link::SharedScope),
-    ("ROUTE104", "SPF117", Link::SharedScope),
-    ("ID108", "SPF117", Link::SharedScope),
     // A record that cannot be evaluated lets nobody pass; and each way to spoil it ends in the same.
     ("SPF102", "SPF117", Link::SharedScope),
     ("SPF103", "SPF117", Link::SharedScope),

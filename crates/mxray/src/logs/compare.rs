@@ -11,7 +11,7 @@ use mxray_logs::{Rate, Summary};
 use mxray_render::{Block, Document, Section, Table};
 use serde::Serialize;
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::Path;
 
 const SCHEMA: &str = "mxray/logs-compare/1";
 
@@ -24,7 +24,7 @@ struct Both<'a> {
 
 pub fn run(
     asked: &Asked,
-    (before, after): (&PathBuf, &PathBuf),
+    (before, after): (&Path, &Path),
     format: Format,
     top: usize,
     output: &mut Output,
@@ -41,8 +41,8 @@ pub fn run(
     Ok(exit::OK)
 }
 
-fn read(asked: &Asked, path: &PathBuf) -> Result<Summary, Failure> {
-    let found = find(std::slice::from_ref(path));
+fn read(asked: &Asked, path: &Path) -> Result<Summary, Failure> {
+    let found = find(&[path.to_owned()]);
     let mut analysis = asked.analysis();
     let mut ended = asked.read(found.files.into_iter().map(Source::File).collect(), &mut analysis);
     ended.unseen.extend(found.unseen);

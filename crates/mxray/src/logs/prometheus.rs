@@ -56,6 +56,18 @@ pub fn write(summary: &Summary, out: &mut dyn Write) -> io::Result<()> {
             (&[("state", "pending")], recipients.pending),
         ],
     )?;
+    shares(summary, out)?;
+    rows(summary, out)?;
+    family(
+        out,
+        "mxray_log_logins",
+        "Logins, by whether they were granted.",
+        &[(&[("granted", "yes")], summary.logins.granted), (&[("granted", "no")], summary.logins.failed)],
+    )
+}
+
+/// Numerators and denominators of rates, and refusals by code.
+fn shares(summary: &Summary, out: &mut dyn Write) -> io::Result<()> {
     let rates = &summary.rates;
     let shares =
         [("bounce", rates.bounce), ("block", rates.block), ("expiry", rates.expiry), ("deferral", rates.deferral)];
@@ -71,6 +83,11 @@ pub fn write(summary: &Summary, out: &mut dyn Write) -> io::Result<()> {
     for (code, count) in &summary.rejects.by_code {
         writeln!(out, "mxray_log_rejects{{code=\"{}\"}} {count}", escaped(code))?;
     }
+    Ok(())
+}
+
+/// Receivers and causes.
+fn rows(summary: &Summary, out: &mut dyn Write) -> io::Result<()> {
     head(out, "mxray_log_receiver_recipients", "Recipients by receiver and how they ended.")?;
     for receiver in summary.receivers.iter().take(ROWS_MAX) {
         let name = escaped(&receiver.name);
@@ -84,12 +101,7 @@ pub fn write(summary: &Summary, out: &mut dyn Write) -> io::Result<()> {
         let (name, receiver) = (escaped(cause.cause), escaped(&cause.receiver));
         writeln!(out, "mxray_log_cause_attempts{{cause=\"{name}\",receiver=\"{receiver}\"}} {}", cause.attempts)?;
     }
-    family(
-        out,
-        "mxray_log_logins",
-        "Logins, by whether they were granted.",
-        &[(&[("granted", "yes")], summary.logins.granted), (&[("granted", "no")], summary.logins.failed)],
-    )
+    Ok(())
 }
 
 type Series<'a> = (&'a [(&'a str, &'a str)], u64);

@@ -186,3 +186,90 @@ fn span(seconds: u64) -> String {
         _ => format!("{} days", seconds / 86_400),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use mxray_model::Unseen;
+    use mxray_model::evidence::QueueCause;
+    use mxray_model::{Blind, Mover};
+
+    fn look(messages: u64) -> Look {
+        let row = QueueRow {
+            messages,
+            recipients: messages,
+            oldest_s: 4_000,
+            ages: vec![0, 1, 0, 0, messages - 1, 0, 0, 0, 0, 0],
+        };
+        let cause = QueueCause {
+            cause: "refused".to_owned(),
+            receiver: "far.example".to_owned(),
+            host: "mx.far.example".to_owned(),
+            domain: "far.example".to_owned(),
+            about: "the connection is refused".to_owned(),
+            whose_move: Mover::Network,
+            finality: "wait".to_owned(),
+            retry: Seen::Absent,
+            proof: String::new(),
+            recipients: messages,
+            oldest_s: 4_000,
+            sample: "connect to mx.far.example[192.0.2.9]:25: Connection refused".to_owned(),
+        };
+        let queue = Queue {
+            messages,
+            recipients: messages,
+            states: BTreeMap::from([("deferred".to_owned(), row.clone())]),
+            destinations: BTreeMap::from([("far.example".to_owned(), row.clone())]),
+            senders: BTreeMap::from([(String::new(), row)]),
+            causes: vec![cause],
+            next_try_in_s: Seen::Value(540),
+            ..Queue::default()
+        };
+        let forbidden = Seen::Unknown(Blind::NotPermitted { what: "read it".to_owned(), needs: "root".to_owned() });
+        Look {
+            queues: BTreeMap::from([
+                ("postfix".to_owned(), ("postfix".to_owned(), Seen::Value(queue))),
+                ("exim".to_owned(), ("exim".to_owned(), forbidden)),
+            ]),
+            unseen: vec![Unseen {
+                what: "the queue of exim".to_owned(),
+                why: "not permitted".to_owned(),
+                needs: "root".to_owned(),
+            }],
+        }
+    }
+
+    #[test]
+    fn a_person_reads_causes_ages_and_growth() {
+        let mut out = Vec::new();
+        let options = Options { colour: false, columns: 120, verbose: false };
+        text(&look(9), Some(&look(4)), 10, &options, &mut out).unwrap();
+        let told = String::from_utf8(out).unwrap();
+        for part in [
+            "9 messages wait for 9 recipients: 9 deferred; +5 since the look before; the next try within 9 min.",
+            "refused at far.example",
+            "move: network",
+            "10m",
+            "80m",
+            "(notices)",
+        ] {
+            assert!(told.contains(part), "{part}: {told}");
+        }
+        // Ages at which nothing stands are no columns.
+        assert!(!told.contains("320m") && !told.contains("exim"), "{told}");
+    }
+
+    #[test]
+    fn a_program_gets_rows() {
+        let mut out = Vec::new();
+        json(&look(9), Some(&look(12)), &mut out).unwrap();
+        let told: Value = serde_json::from_slice(&out).unwrap();
+        assert_eq!(
+            (&told["schema"], &told["queues"]["postfix"]["growth"]["messages"]),
+            (&json!("mxray/queue/1"), &json!(-3))
+        );
+        let by = |name: &str| told["rows"].as_array().unwrap().iter().filter(|row| row["by"] == name).count();
+        assert_eq!((by("state"), by("destination"), by("sender"), by("cause")), (1, 1, 1, 1));
+        assert_eq!(told["unseen"][0]["needs"], "root");
+    }
+}

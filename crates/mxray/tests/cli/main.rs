@@ -43,6 +43,7 @@ const COMMANDS: &[&[&str]] = &[
     &["domain"],
     &["lists"],
     &["logs"],
+    &["queue"],
     &["explain"],
     &["config", "check"],
     &["config", "show"],

@@ -62,14 +62,14 @@ fn check(evidence: &Evidence) -> Said {
     for cause in wrong(&logs.causes) {
         finding = finding.touches(logged::receiver_scope(&cause.receiver));
     }
-    if let Some(account) = logs.accounts.iter().max_by_key(|account| account.bounce.numerator) {
-        if account.bounce.numerator.saturating_mul(2) > rate.numerator {
-            finding = finding.data("account", account.name.clone()).because(
-                format!("The account {} sent most of it: {}.", account.name, account.bounce.text()),
-                logged::SOURCE,
-                logged::log_pointer(&["accounts"]),
-            );
-        }
+    if let Some(account) = logs.accounts.iter().max_by_key(|account| account.bounce.numerator)
+        && account.bounce.numerator.saturating_mul(2) > rate.numerator
+    {
+        finding = finding.data("account", account.name.clone()).because(
+            format!("The account {} sent most of it: {}.", account.name, account.bounce.text()),
+            logged::SOURCE,
+            logged::log_pointer(&["accounts"]),
+        );
     }
     judgement.find(finding.fix(
         Fix::here("Stop the mailing that causes it, take the addresses out that bounced, and write only to those who asked for it.")
