@@ -206,7 +206,8 @@ impl Prose {
         if forms.is_challenge(head, "") {
             return Kind::Challenge;
         }
-        if forms.is_automatic(head) && !named && !is_report && !(daemon && in_text) && !(in_subject && in_text) {
+        let says_so = in_text && (daemon || in_subject);
+        if forms.is_automatic(head) && !(named || is_report || says_so) {
             return Kind::AutomaticReply;
         }
         match (failed, late) {

@@ -468,9 +468,9 @@ impl Reading {
         if self.stack.last() == Some(&Tag::Evaluated) {
             let pass = self.value.trim().eq_ignore_ascii_case("pass");
             if tag == Tag::Dkim {
-                self.row.dkim_aligned = pass
+                self.row.dkim_aligned = pass;
             } else {
-                self.row.spf_aligned = pass
+                self.row.spf_aligned = pass;
             }
             return;
         }

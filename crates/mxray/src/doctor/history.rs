@@ -66,14 +66,13 @@ struct Line {
     notes: Vec<Note>,
 }
 
-/// Keeps a run. A user without a place for state keeps none, and a directory that cannot be written stops nothing.
+/// Keeps a run. A user without a place for state keeps none; a directory that cannot be written any more is told, and stops nothing.
 pub fn keep(place: &Place, report: &Report) {
     let verdict = json!(report.verdict);
     if let Ok(bytes) = serde_json::to_vec(report)
         && let Err(blind) = runs::keep(place, &report.started, verdict.as_str().unwrap_or_default(), &bytes)
-        // Who may not write there is not told on every run: nothing is learned there either, and the report says so.
-        && !matches!(blind, Blind::NotPermitted { .. })
-        && place.directory.as_ref().is_some_and(|directory| directory.parent().is_some_and(std::path::Path::is_dir))
+        // Where none was ever kept, none is missed: that this user has no place for state is no news on every run.
+        && matches!(runs::list(place), Seen::Value(_))
     {
         say(&format!("mxray: this run is not kept: {}", untrusted(blind.why().as_bytes())));
     }
