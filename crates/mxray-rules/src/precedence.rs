@@ -21,7 +21,8 @@ pub const NEAREST_FIRST: &[&str] = &[
     "ROUTE102", "ROUTE101", "ROUTE103", "ROUTE105", // nothing can leave, or not from there
     "ROUTE104", "ID108", // it leaves from the wrong address
     "HOST104", "HOST105", "HOST107", "LOOK001", "LOOK003", "LOOK004", // nobody says where to
-    "DNS101", "DANE102", "DANE108", "DNS107", "DNS106", "DNS103", "DNS104", "LOOK002", "DANE101", // or nobody can be believed
+    "DNS101", "DANE102", "DANE108", "DNS107", "DNS106", "DNS103", "DNS104", "LOOK002",
+    "DANE101", // or nobody can be believed
     "MX106", "MX103", "MX104", "MX105", "MX108", "MX109", "MX110", "MX102", "MX107",
     "MX101",   // DNS says where to, and wrongly
     "CONF102", // it can leave, and is handed to the wrong host

@@ -23,7 +23,14 @@ pub fn domains<'a>(
 }
 
 /// A finding about a domain. What is wrong with somebody else's is their move, and a notice where it stops no mail of ours.
-pub fn finding(rule: &Rule, severity: Severity, subject: Subject, domain: &Domain, stops: bool, summary: String) -> Finding {
+pub fn finding(
+    rule: &Rule,
+    severity: Severity,
+    subject: Subject,
+    domain: &Domain,
+    stops: bool,
+    summary: String,
+) -> Finding {
     let ours = published::is_ours(domain);
     let severity = if ours || stops { severity } else { severity.min(Severity::Notice) };
     let mut finding = rule.finding_as(severity, subject, summary);
@@ -71,7 +78,8 @@ pub fn resolver_agrees(evidence: &Evidence, chain: &SecurityChain) -> Option<boo
         return Some(true);
     }
     let vouched = lookup.tries.last().is_some_and(|one| one.authentic);
-    (vouched && matches!(lookup.outcome, DnsOutcome::Found | DnsOutcome::NoData | DnsOutcome::NoSuchName)).then_some(false)
+    (vouched && matches!(lookup.outcome, DnsOutcome::Found | DnsOutcome::NoData | DnsOutcome::NoSuchName))
+        .then_some(false)
 }
 
 /// Something that was signed does not hold; and not: something does not come, which may get lost on the way to us.

@@ -43,7 +43,14 @@ fn anchors_are_read_as_tools_write_them() {
     let (one, other) = ROOT_2024.split_at(100);
     let folded = format!("; comment\n\n.\tIN\tDNSKEY 257 3 8 (\n\t{one}\n\t{other} ) ; key id = 38696\n");
     assert!(TrustAnchors::read(&folded).unwrap().trusts(&root_key(ROOT_2024)));
-    for bad in ["", "; nothing", ". A 192.0.2.1", ". DS 1 8 2 xyz", ". DS 1 8 2 AA\nexample. DS 1 8 2 AA", ". DNSKEY 257 3 8 !"] {
+    for bad in [
+        "",
+        "; nothing",
+        ". A 192.0.2.1",
+        ". DS 1 8 2 xyz",
+        ". DS 1 8 2 AA\nexample. DS 1 8 2 AA",
+        ". DNSKEY 257 3 8 !",
+    ] {
         assert!(TrustAnchors::read(bad).is_err(), "{bad}");
     }
 }
@@ -72,7 +79,17 @@ fn tags_are_those_of_the_appendix() {
 #[test]
 fn names_are_ordered_from_the_right() {
     // RFC 4034 section 6.1.
-    let ordered = ["example", "a.example", "yljkjljk.a.example", "Z.a.example", "zABC.a.EXAMPLE", "z.example", "\\001.z.example", "*.z.example", "\\200.z.example"];
+    let ordered = [
+        "example",
+        "a.example",
+        "yljkjljk.a.example",
+        "Z.a.example",
+        "zABC.a.EXAMPLE",
+        "z.example",
+        "\\001.z.example",
+        "*.z.example",
+        "\\200.z.example",
+    ];
     let names: Vec<Name> = ordered.iter().map(|name| Name::read(&name.to_ascii_lowercase()).unwrap()).collect();
     assert!(names.is_sorted());
     assert_eq!(names[6].to_string(), "\\001.z.example");

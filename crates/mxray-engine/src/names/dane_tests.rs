@@ -29,8 +29,11 @@ fn domain(mx: SecurityState, address: SecurityState, tlsa: SecurityState) -> Dom
         addresses: Seen::Value(vec![ADDRESS.parse().unwrap()]),
         alias: None,
     };
-    let routing =
-        MailRouting { domain: "example.org".to_owned(), route: MailRoute::Servers { hosts: vec![host] }, problems: vec![] };
+    let routing = MailRouting {
+        domain: "example.org".to_owned(),
+        route: MailRoute::Servers { hosts: vec![host] },
+        problems: vec![],
+    };
     Domain {
         route: Seen::Value(routing),
         security: Seen::Value(chain_of(mx)),
@@ -135,11 +138,8 @@ fn t01_no_starttls_is_known_only_where_the_list_was_heard() {
 
 #[test]
 fn nobody_asks_for_records_of_a_host_that_is_not_signed() {
-    let refused = unanswered(
-        &format!("_25._tcp.{HOST}"),
-        Kind::Tlsa,
-        DnsOutcome::Refused { rcode: "SERVFAIL".to_owned() },
-    );
+    let refused =
+        unanswered(&format!("_25._tcp.{HOST}"), Kind::Tlsa, DnsOutcome::Refused { rcode: "SERVFAIL".to_owned() });
     let seen = session(b"\x01", HOST);
     assert_eq!(verdict(&signed(), &refused, &seen), DaneResult::LookupFails);
     let plain = domain(SecurityState::Insecure, SecurityState::Insecure, SecurityState::Indeterminate);

@@ -178,12 +178,7 @@ impl Work {
     }
 
     fn context<'a>(&'a self, run: &'a Evaluations) -> Context<'a> {
-        Context {
-            run,
-            evidence: &self.known,
-            lists: &self.wish.lists,
-            anchors: self.wish.anchors.as_deref(),
-        }
+        Context { run, evidence: &self.known, lists: &self.wish.lists, anchors: self.wish.anchors.as_deref() }
     }
 
     /// Own domains that no zone knows: made up, or known in another network only. Nobody outside can judge mail by them. Where

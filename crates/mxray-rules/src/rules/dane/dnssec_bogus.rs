@@ -143,7 +143,9 @@ fn step(reason: &SecurityReason) -> &'static str {
         SecurityReason::NoMatchingKey { .. } | SecurityReason::NoKeys { .. } => {
             "Have the registrar publish the DS record of the key that the zone has, or remove all DS records, which makes the zone unsigned. After a move to another DNS provider, the DS records of the old one are still there."
         }
-        SecurityReason::UnknownKey { .. } | SecurityReason::WrongSigner { .. } | SecurityReason::BadSignature { .. } => {
+        SecurityReason::UnknownKey { .. }
+        | SecurityReason::WrongSigner { .. }
+        | SecurityReason::BadSignature { .. } => {
             "Have the whole zone signed anew with the keys that stand in it; servers of the zone may have different versions of it."
         }
         _ => {

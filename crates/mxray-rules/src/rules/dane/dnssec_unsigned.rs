@@ -42,17 +42,15 @@ fn check(evidence: &Evidence) -> Said {
                 };
                 let mut fix = Fix::here(step);
                 fix.who = format!("operator of the DNS zone of {name}");
-                let finding = zones::finding(
-                    &RULE,
-                    RULE.severity,
-                    published::subject(name),
-                    domain,
-                    false,
-                    format!("{reason}."),
-                )
-                .because(reason.to_string(), chain.question.clone(), published::pointer(name, &["security", "value"]))
-                .reference("RFC 7672 section 2.1")
-                .fix(fix.verify(format!("mxray domain --trace {name}")));
+                let finding =
+                    zones::finding(&RULE, RULE.severity, published::subject(name), domain, false, format!("{reason}."))
+                        .because(
+                            reason.to_string(),
+                            chain.question.clone(),
+                            published::pointer(name, &["security", "value"]),
+                        )
+                        .reference("RFC 7672 section 2.1")
+                        .fix(fix.verify(format!("mxray domain --trace {name}")));
                 judgement.find(finding);
             }
             // DANE102 speaks of it.

@@ -70,9 +70,16 @@ fn finding((name, domain): (&str, &Domain), asked: &str, host: &str, said: &str)
     fix.who = format!("operator of the DNS zone of {host}");
     zones::finding(&RULE, RULE.severity, published::subject(name), domain, true, summary)
         .confidence(0.9)
-        .because(format!("TLSA {asked}: {said}."), "DNS", published::pointer(name, &["secured", &Lookup::key("TLSA", asked)]))
+        .because(
+            format!("TLSA {asked}: {said}."),
+            "DNS",
+            published::pointer(name, &["secured", &Lookup::key("TLSA", asked)]),
+        )
         .touches(zones::name_subject(asked))
         .data("host", host)
         .reference("RFC 7672 section 2.1.1")
-        .fix(fix.command(format!("dig +dnssec {} TLSA", shell_word(asked))).verify(format!("mxray domain {}", shell_word(name))))
+        .fix(
+            fix.command(format!("dig +dnssec {} TLSA", shell_word(asked)))
+                .verify(format!("mxray domain {}", shell_word(name))),
+        )
 }

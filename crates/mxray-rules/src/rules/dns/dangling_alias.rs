@@ -63,7 +63,10 @@ fn check(evidence: &Evidence) -> Said {
                 .data("alias", alias)
                 .data("target", target)
                 .reference("RFC 1034 section 3.6.2")
-                .fix(fix.command(format!("dig {} CNAME", shell_word(alias))).verify(format!("mxray domain {}", shell_word(name))));
+                .fix(
+                    fix.command(format!("dig {} CNAME", shell_word(alias)))
+                        .verify(format!("mxray domain {}", shell_word(name))),
+                );
             // A key is one of several; a policy is the domain's.
             let whole = !alias.contains("._domainkey.");
             judgement.find(if whole { finding.touches(published::subject(name)) } else { finding });

@@ -43,7 +43,11 @@ fn check(evidence: &Evidence) -> Said {
         let summary = format!("{name} does not exist in DNS (NXDOMAIN): {effect}.");
         let mut finding = zones::finding(&RULE, RULE.severity, published::subject(name), domain, true, summary)
             .confidence(0.95)
-            .because(format!("The name servers say that there is no {name}."), "DNS", crate::view::pointer(["lookups", key]))
+            .because(
+                format!("The name servers say that there is no {name}."),
+                "DNS",
+                crate::view::pointer(["lookups", key]),
+            )
             .touches(zones::name_subject(name))
             .reference("RFC 8020")
             .reference("RFC 5321 section 5.1");

@@ -56,7 +56,9 @@ fn fault(key: &str, server: &ZoneServer, answering: &BTreeSet<bool>) -> Option<S
         // Where no server of a family answers, it may be this host that does not get there.
         Seen::Unknown(blind) if answering.contains(&is_ipv6(key)?) => match blind {
             Blind::TimedOut { .. } => Some("does not answer".to_owned()),
-            Blind::Failed { error, .. } if error.contains("nobody listens") => Some("refuses: nobody listens".to_owned()),
+            Blind::Failed { error, .. } if error.contains("nobody listens") => {
+                Some("refuses: nobody listens".to_owned())
+            }
             _ => None,
         },
         Seen::Unknown(_) => None,
@@ -77,7 +79,9 @@ fn one(name: &str, domain: &Domain, zone: &Zone, servers: &BTreeMap<String, Zone
         if !servers.is_empty() {
             let intercepted = servers.values().any(|server| server.recursive);
             let why = if intercepted {
-                format!("a resolver answers in the place of {apex}'s name servers: questions are intercepted on the way")
+                format!(
+                    "a resolver answers in the place of {apex}'s name servers: questions are intercepted on the way"
+                )
             } else {
                 format!("none of {apex}'s name servers answers to this host, and its resolver knows the domain")
             };
@@ -112,8 +116,10 @@ fn one(name: &str, domain: &Domain, zone: &Zone, servers: &BTreeMap<String, Zone
         "Have the zone loaded by that server, or take the server out of the delegation and out of the NS records of the zone.",
     );
     judgement.find(
-        finding
-            .fix(fix.command(format!("dig +norecurse @{} {} SOA", shell_word(address), shell_word(apex))).verify(format!("mxray domain {}", shell_word(name)))),
+        finding.fix(
+            fix.command(format!("dig +norecurse @{} {} SOA", shell_word(address), shell_word(apex)))
+                .verify(format!("mxray domain {}", shell_word(name))),
+        ),
     );
 }
 

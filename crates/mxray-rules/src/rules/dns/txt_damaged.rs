@@ -33,7 +33,9 @@ fn check(evidence: &Evidence) -> Said {
     for (name, domain) in zones::domains(evidence, &RULE, &mut judgement) {
         let mut whole = 0usize;
         for (key, lookup) in evidence.lookups.iter().filter(|(_, lookup)| lookup.kind == "TXT") {
-            if zones::domain_of(evidence, &lookup.name).is_none_or(|(of, _)| of != name) || zones::is_made_up(&lookup.name) {
+            if zones::domain_of(evidence, &lookup.name).is_none_or(|(of, _)| of != name)
+                || zones::is_made_up(&lookup.name)
+            {
                 continue;
             }
             match lookup.found() {
@@ -43,8 +45,10 @@ fn check(evidence: &Evidence) -> Said {
                     continue;
                 }
             }
-            let damages: Vec<(&Vec<Raw>, Vec<&'static str>)> =
-                texts(lookup).map(|strings| (strings, damage(strings))).filter(|(_, found)| !found.is_empty()).collect();
+            let damages: Vec<(&Vec<Raw>, Vec<&'static str>)> = texts(lookup)
+                .map(|strings| (strings, damage(strings)))
+                .filter(|(_, found)| !found.is_empty())
+                .collect();
             whole += usize::from(damages.is_empty());
             for (strings, damages) in damages {
                 let shown: Vec<String> = strings.iter().map(|string| format!("\"{string}\"")).collect();
@@ -55,13 +59,17 @@ fn check(evidence: &Evidence) -> Said {
                     published::is_ours(domain),
                     "Write the record once more, as plain text without quotes and backslashes where the form asks for a value; in a zone file, strings in quotes are joined without a blank between them (RFC 7208 section 3.3).",
                 );
-                let finding = zones::finding(&RULE, RULE.severity, zones::name_subject(&lookup.name), domain, false, summary)
-                    .confidence(0.9)
-                    .because(format!("{} TXT {shown}", lookup.name), key.clone(), view::pointer(["lookups", key]))
-                    .data("damage", damages.iter().map(|one| (*one).to_owned()).collect::<Vec<_>>())
-                    .reference("RFC 1035 section 5.1")
-                    .reference("RFC 7208 section 3.3")
-                    .fix(fix.command(format!("dig {} TXT", shell_word(&lookup.name))).verify(format!("mxray domain {}", shell_word(name))));
+                let finding =
+                    zones::finding(&RULE, RULE.severity, zones::name_subject(&lookup.name), domain, false, summary)
+                        .confidence(0.9)
+                        .because(format!("{} TXT {shown}", lookup.name), key.clone(), view::pointer(["lookups", key]))
+                        .data("damage", damages.iter().map(|one| (*one).to_owned()).collect::<Vec<_>>())
+                        .reference("RFC 1035 section 5.1")
+                        .reference("RFC 7208 section 3.3")
+                        .fix(
+                            fix.command(format!("dig {} TXT", shell_word(&lookup.name)))
+                                .verify(format!("mxray domain {}", shell_word(name))),
+                        );
                 // A key is one of several; a policy is the domain's.
                 let whole = !lookup.name.contains("._domainkey.");
                 judgement.find(if whole { finding.touches(published::subject(name)) } else { finding });
@@ -97,7 +105,9 @@ fn damage(strings: &[Raw]) -> Vec<&'static str> {
     if what != For::Dkim && !text.is_ascii() {
         found.push("it has letters beyond ASCII, as word processors put them in");
     }
-    if what == For::Spf && strings.windows(2).any(|pair| matches!(pair, [one, other] if runs_together(&one.0, &other.0))) {
+    if what == For::Spf
+        && strings.windows(2).any(|pair| matches!(pair, [one, other] if runs_together(&one.0, &other.0)))
+    {
         found.push("two strings run together without a blank between their terms");
     }
     found
@@ -117,9 +127,9 @@ fn purpose(text: &[u8]) -> Option<For> {
 fn runs_together(one: &[u8], other: &[u8]) -> bool {
     const TERMS: [&str; 8] = ["include:", "ip4:", "ip6:", "exists:", "redirect=", "-all", "~all", "?all"];
     let unqualified = other.strip_prefix(b"+").unwrap_or(other);
-    let begins = TERMS.iter().any(|term| {
-        unqualified.get(..term.len()).is_some_and(|start| start.eq_ignore_ascii_case(term.as_bytes()))
-    });
+    let begins = TERMS
+        .iter()
+        .any(|term| unqualified.get(..term.len()).is_some_and(|start| start.eq_ignore_ascii_case(term.as_bytes())));
     begins && one.last().is_some_and(|last| !last.is_ascii_whitespace())
 }
 

@@ -55,7 +55,10 @@ fn check(evidence: &Evidence) -> Said {
             )
             .data("names", zone.wildcards.clone())
             .reference("RFC 4592 section 2.2")
-            .fix(fix.command(format!("dig {} TXT", shell_word(first))).verify(format!("mxray domain {}", shell_word(name))));
+            .fix(
+                fix.command(format!("dig {} TXT", shell_word(first)))
+                    .verify(format!("mxray domain {}", shell_word(name))),
+            );
         judgement.find(finding);
     }
     Ok(judgement)

@@ -66,7 +66,8 @@ fn finding(name: &str, lookups: &[(&String, &Lookup)]) -> mxray_model::Finding {
     };
     let kinds_text = kinds.join(", ");
     let summary = format!("{kinds_text} {name}: the name servers say SERVFAIL ({why}).");
-    let mut finding = RULE.finding(zones::name_subject(name), summary).confidence(if again.is_empty() { 0.7 } else { 0.9 });
+    let mut finding =
+        RULE.finding(zones::name_subject(name), summary).confidence(if again.is_empty() { 0.7 } else { 0.9 });
     for (key, lookup) in lookups {
         let more: Vec<String> = lookup.tries.iter().flat_map(|one| one.extended.iter().cloned()).take(2).collect();
         let more = if more.is_empty() { String::new() } else { format!(" ({})", more.join("; ")) };
