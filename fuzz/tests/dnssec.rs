@@ -39,10 +39,7 @@ fn packet(input: &[u8]) -> Vec<u8> {
 fn dnssec_denial() {
     check!().for_each(|input: &[u8]| {
         for bytes in [packet(input), input.to_vec()] {
-            if let Some([no_data, no_name, ..]) = denies(&bytes, "example", "x.example") {
-                // NSEC records that say both are a forgery, and a validator asks for one of them only.
-                let _ = no_data && no_name;
-            }
+            let _ = denies(&bytes, "example", "x.example");
             let _ = denies(&bytes, "", "a.b.c.example");
         }
     });

@@ -316,8 +316,13 @@ signed_root() {
     printf '. 3600 NS ns.root.\nns.root. 3600 A 127.0.0.5\n' >/run/lab/root/hints
     unbound_with "$1"
 }
+# What the Internet knows of a healthy host: its name, and the names behind its addresses.
+names_of_this_host() {
+    printf ' local-data: "%s. A %s"\n local-data: "%s. AAAA %s"\n' $HOST_NAME $HOST4 $HOST_NAME $HOST6
+    printf ' local-data-ptr: "%s %s"\n' $HOST4 $HOST_NAME $HOST6 $HOST_NAME
+}
 unbound_with() {
-    printf 'server:\n interface: 127.0.0.1\n do-daemonize: no\n use-syslog: no\n username: ""\n chroot: ""\n pidfile: ""\n do-not-query-localhost: no\n root-hints: /run/lab/root/hints\n trust-anchor-file: /run/lab/root/anchor\n module-config: "%s"\nremote-control:\n control-enable: no\n' "$1" >/run/lab/root/unbound.conf
+    printf 'server:\n interface: 127.0.0.1\n do-daemonize: no\n use-syslog: no\n username: ""\n chroot: ""\n pidfile: ""\n do-not-query-localhost: no\n root-hints: /run/lab/root/hints\n trust-anchor-file: /run/lab/root/anchor\n module-config: "%s"\n%s\nremote-control:\n control-enable: no\n' "$1" "$(names_of_this_host)" >/run/lab/root/unbound.conf
     service unbound unbound -d -c /run/lab/root/unbound.conf
     until_true 10 signed_answer
 }
@@ -582,6 +587,8 @@ second_instance() {
     postmulti -I postfix-second -e create
     cool
     sed -i '/^master_service_disable/d' /etc/postfix-second/main.cf
+    # The name that it says in HELO exists.
+    grep -q second.example /etc/hosts || echo "$SECOND4 second.example" >>/etc/hosts
     postconf -c /etc/postfix-second -e "inet_interfaces = $SECOND4" myhostname=second.example \
         'mydestination = $myhostname' "mynetworks = 127.0.0.0/8" authorized_submit_users= \
         alias_maps=hash:/etc/aliases compatibility_level=3.6 smtpd_tls_security_level=may \

@@ -19,11 +19,6 @@ if os.path.isfile(answer):
     for line in open(answer):
         if words := line.split():
             zone.setdefault(words[0].lower(), []).append(words[1:])
-hosts = {}
-for line in open("/etc/hosts"):
-    address, *names = line.split("#")[0].split() or [""]
-    for name in names:
-        hosts.setdefault(name.lower(), address)
 server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 server.bind((listen, 53))
 print("ready", flush=True)
@@ -44,6 +39,15 @@ def of_zone(name, kind):
             yield struct.pack("!H", int(words[1])) + wire_name(words[2])
 
 
+def hosts_file(wanted):
+    """The first address of a name, as the file has it now."""
+    for line in open("/etc/hosts"):
+        address, *names = line.split("#")[0].split() or [""]
+        if wanted in [name.lower() for name in names]:
+            return address
+    return None
+
+
 def packed(address):
     return socket.inet_pton(socket.AF_INET6 if ":" in address else socket.AF_INET, address)
 
@@ -61,9 +65,8 @@ def of_host(labels, kind):
             return socket.inet_aton(".".join(first.split("-")[1:]))
         if kind == AAAA and len(first) == 33:
             return bytes.fromhex(first[1:])
-    if name in hosts and kind == (AAAA if ":" in hosts[name] else A):
-        return packed(hosts[name])
-    return None
+    address = hosts_file(name)
+    return packed(address) if address and kind == (AAAA if ":" in address else A) else None
 
 
 def reply(query):

@@ -118,6 +118,13 @@ pub const LINKS: &[(&str, &str, Link)] = &[
     ("ROUTE105", "ID108", Link::SharedScope),
     // A domain that takes no mail by its own word.
     ("MX106", "MX103", Link::SharedScope),
+    // Reports go to the domain itself, like all other mail.
+    ("MX102", "DMARC106", Link::SharedScope),
+    ("MX103", "DMARC106", Link::SharedScope),
+    ("MX106", "DMARC106", Link::SharedScope),
+    ("MX108", "DMARC106", Link::SharedScope),
+    ("MX109", "DMARC106", Link::SharedScope),
+    ("MX110", "DMARC106", Link::SharedScope),
     // Nothing leaves this host, or leads nowhere: nobody can be reached.
     ("ROUTE101", "MX113", Link::SharedScope),
     ("ROUTE102", "MX113", Link::SharedScope),

@@ -31,8 +31,8 @@ impl Signed {
     pub fn new(lookup: Lookup, packet: Option<&[u8]>) -> Self {
         let message = packet.and_then(wire::Message::read);
         let why = match &lookup.outcome {
-            _ if message.is_some() => String::new(),
             DnsOutcome::Refused { rcode } => format!("the name servers say {rcode}"),
+            _ if message.is_some() => String::new(),
             _ if packet.is_some() => "the answer cannot be read".to_owned(),
             _ => lookup.found().blind().map_or_else(|| "no message came".to_owned(), mxray_model::Blind::why),
         };

@@ -150,7 +150,8 @@ fn of_name(name: &str, apex: &str, context: &Context<'_>) -> Vec<(String, ZoneSe
 /// Asks one server for what it knows by itself.
 fn of_address(address: IpAddr, apex: &str, context: &Context<'_>) -> ZoneServer {
     let servers = vec![SocketAddr::new(address, DNS_PORT)];
-    let direct = Resolver { servers, authoritative: true, ..Resolver::default() };
+    let mut direct = Resolver::new(servers);
+    direct.authoritative = true;
     let until = context.run.until().min(Instant::now() + context.run.patience());
     let lookup = direct.lookup(Kind::Soa.as_str(), apex, until);
     said(&lookup)

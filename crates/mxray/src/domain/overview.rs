@@ -168,10 +168,12 @@ pub struct Line {
     pub text: String,
 }
 
-/// The zones from the trust anchor down, what each parent says of the next one's keys, and what vouches for the answer.
-pub fn chain_lines(chain: &SecurityChain) -> Vec<Line> {
+/// The zones from the trust anchor down, what each parent says of the next one's keys, and what vouches for the answer; or
+/// that alone.
+pub fn chain_lines(chain: &SecurityChain, answer_alone: bool) -> Vec<Line> {
     let mut lines = Vec::new();
-    for (depth, link) in chain.links.iter().enumerate() {
+    let links: &[_] = if answer_alone { &[] } else { &chain.links };
+    for (depth, link) in links.iter().enumerate() {
         let mut line = |down: usize, style: Style, text: String| lines.push(Line { depth: depth + down, style, text });
         let why = link.reason.as_ref().map_or_else(String::new, |reason| format!(": {reason}"));
         line(0, state_style(link.state), format!("{} {}{why}", link.zone, link.state.as_str()));
@@ -190,12 +192,10 @@ pub fn chain_lines(chain: &SecurityChain) -> Vec<Line> {
             line(1, style, text);
         }
     }
-    let depth = chain.links.len();
-    lines.push(Line {
-        depth,
-        style: state_style(chain.state),
-        text: format!("{} {}", chain.question, chain.state.as_str()),
-    });
+    let depth = links.len();
+    let why = chain.reason.as_ref().map_or_else(String::new, |reason| format!(": {reason}"));
+    let text = format!("{} {}{why}", chain.question, chain.state.as_str());
+    lines.push(Line { depth, style: state_style(chain.state), text });
     for signature in &chain.signatures {
         let (style, text) = signature_line(signature);
         lines.push(Line { depth: depth + 1, style, text });

@@ -4,7 +4,7 @@
 
 use super::ledger;
 use mxray_model::Seen;
-use mxray_model::evidence::published::{DmarcDiscovery, DmarcFound, Domain, SpfNode, SpfSurvey};
+use mxray_model::evidence::published::{DmarcDiscovery, DmarcFound, Domain, SecurityLink, SpfNode, SpfSurvey};
 use mxray_model::evidence::{DnsOutcome, DnsRecord, Evidence, Lookup, RecordData};
 use mxray_net::why_no_answer;
 use mxray_render::{Options, Piece, Screen, Style};
@@ -33,9 +33,15 @@ pub fn write(evidence: &Evidence, options: &Options, out: &mut dyn io::Write) ->
 
 fn of_domain(name: &str, domain: &Domain, evidence: &Evidence, screen: &mut Screen<'_>) -> io::Result<()> {
     let chains = domain.security.value().into_iter().chain(domain.secured.values());
+    let mut shown: Vec<&[SecurityLink]> = Vec::new();
     for chain in chains {
-        heading(screen, &format!("DNSSEC of {}", chain.question))?;
-        for line in super::overview::chain_lines(chain) {
+        // The way from the root is the same for most, and is told once.
+        let again = shown.contains(&chain.links.as_slice());
+        shown.push(&chain.links);
+        let zone = chain.links.last().map_or("", |link| link.zone.as_str());
+        let below = if again { format!(", below {zone} as above") } else { String::new() };
+        heading(screen, &format!("DNSSEC of {}{below}", chain.question))?;
+        for line in super::overview::chain_lines(chain, again) {
             screen
                 .prose(&"  ".repeat(line.depth.min(CHAIN_INDENTED_MAX) + 1), &[Piece::new(line.style, &line.text)])?;
         }
@@ -157,7 +163,11 @@ fn record(record: &DnsRecord) -> String {
         }
         RecordData::Tlsa { usage, selector, matching, data } => format!("{usage} {selector} {matching} {data}"),
         RecordData::Other { text, .. } => text.clone(),
-        other => format!("{other:?}"),
+        RecordData::Ns { target } => target.clone(),
+        RecordData::Soa { primary, mailbox, serial, minimum_s } => {
+            format!("{primary} {mailbox} serial {serial}, minimum {minimum_s}")
+        }
+        RecordData::Srv { priority, weight, port, target } => format!("{priority} {weight} {port} {target}"),
     };
     let mut text = format!("{} {} {data}", record.ttl_s, record.data.kind());
     if let Some((cut, _)) = text.char_indices().nth(TEXT_CHARS_MAX) {

@@ -43,15 +43,14 @@ fn check(evidence: &Evidence) -> Said {
             }
             continue;
         }
-        if all.iter().any(|(_, address)| published::was_reached(evidence, *address)) {
-            judgement
-                .well(format!("the addresses of the hosts that take mail for {} are reached from here", routed.name));
-            continue;
-        }
         match seen_from_inside(evidence, &routed, &all) {
             Some(why) => {
                 let look = format!("mxray domain {} --resolver ADDRESS-OF-A-PUBLIC-RESOLVER", routed.name);
                 judgement.blind(&RULE, &Blind::Elsewhere { why, look });
+            }
+            None if all.iter().any(|(_, address)| published::was_reached(evidence, *address)) => {
+                let name = routed.name;
+                judgement.well(format!("an address of the hosts that take mail for {name} is reached from here"));
             }
             None => judgement.find(finding(&routed, &all)),
         }
