@@ -381,7 +381,12 @@ impl World {
     fn begun_before(&mut self, now: i64) {
         let instance = self.instance();
         let message = self.new_message();
-        let (id, _) = self.new_id(now, instance);
+        let (id, unseen) = self.new_id(now, instance);
+        if unseen.is_some() {
+            // Nobody could tell from the log that its last owner is gone: the id is left for one whose first line is there.
+            self.free[usize::from(instance)].push((now, id, unseen));
+            return;
+        }
         self.say(
             now,
             message,

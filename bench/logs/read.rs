@@ -1,39 +1,72 @@
-//! Reads a log from a file, joins and classifies it, and prints the answer as JSON: `read-log FILE`. For measurements; the
-//! product's own command reads rotated sets and follows.
+//! Reads a log from a file, joins and classifies it, and prints the answer as JSON: `read-log FILE [2]`. With 2, one thread reads and
+//! understands lines and another one joins them, as the product's own command does. For measurements; the command also finds,
+//! orders and unpacks files.
 
 use std::error::Error;
 use std::fs::File;
 use std::io::{Read as _, Write as _, stdout};
+use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
+use std::sync::mpsc::{channel, sync_channel};
 
-use mxray_logs::{Analysis, Options, Origin, Read, Reader, Stamp, YearScan};
+use mxray_logs::{Analysis, Batch, Framer, Options, Origin, Read, Reader, Stamp, seek};
 use mxray_mail::causes::Rules;
 
-const PIECE: usize = 1 << 18;
-
-fn pieces(path: &str, mut each: impl FnMut(&[u8])) -> std::io::Result<()> {
-    let mut file = File::open(path)?;
-    let mut piece = vec![0; PIECE];
-    loop {
-        match file.read(&mut piece)? {
-            0 => return Ok(()),
-            length => each(&piece[..length]),
-        }
-    }
-}
+const PIECE: usize = 128 << 10;
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let path = std::env::args().nth(1).ok_or("usage: read-log FILE")?;
-    let modified = std::fs::metadata(&path)?.modified()?.duration_since(std::time::UNIX_EPOCH)?;
-    let mut scan = YearScan::default();
-    pieces(&path, |piece| scan.feed(piece))?;
+    let path = std::env::args().nth(1).ok_or("usage: read-log FILE [2]")?;
+    let two = std::env::args().nth(2).is_some();
+    let mut file = File::open(&path)?;
+    let data = file.metadata()?;
+    let modified = data.modified()?.duration_since(std::time::UNIX_EPOCH)?;
+    let scan = seek::years(data.len(), &mut |at, room| file.read_at(room, at).unwrap_or(0));
     let reference = Stamp(i64::try_from(modified.as_micros())?);
     let first_year = scan.first_year(reference).unwrap_or(1970);
-    let mut reader = Reader::new(Origin { first_year, local_offset: 0 });
+    let origin = Origin { first_year, local_offset: 0 };
     let mut analysis = Analysis::new(Arc::new(Rules::built_in()), Options::default());
-    let mut sink = |raw: &[u8], read: Read<'_>| analysis.line(raw, read);
-    pieces(&path, |piece| reader.feed(piece, &mut sink))?;
-    reader.finish(&mut sink);
+    if two {
+        let mut framer = Framer::new(origin, None, None);
+        let mut read = move |batch: &mut Batch| {
+            let piece = batch.piece();
+            piece.resize(PIECE, 0);
+            let count = file.read(piece).unwrap_or(0);
+            piece.truncate(count);
+            if count == 0 {
+                framer.finish(batch)
+            } else {
+                framer.fill(batch)
+            }
+            count > 0
+        };
+        let (send, receive) = sync_channel(2);
+        let (give_back, again) = channel::<Batch>();
+        let reader = std::thread::spawn(move || {
+            loop {
+                let mut batch = again.try_recv().unwrap_or_default();
+                let more = read(&mut batch);
+                if send.send(batch).is_err() || !more {
+                    return;
+                }
+            }
+        });
+        for batch in receive {
+            (0..batch.len()).for_each(|at| analysis.batch_line(&batch, at));
+            let _ = give_back.send(batch);
+        }
+        reader.join().map_err(|_| "the reader broke down")?;
+    } else {
+        let mut reader = Reader::new(origin);
+        let mut sink = |raw: &[u8], read: Read<'_>| analysis.line(raw, read);
+        let mut piece = vec![0; PIECE];
+        loop {
+            match file.read(&mut piece)? {
+                0 => break,
+                count => reader.feed(&piece[..count], &mut sink),
+            }
+        }
+        reader.finish(&mut sink);
+    }
     serde_json::to_writer_pretty(stdout().lock(), &analysis.into_summary())?;
     stdout().lock().write_all(b"\n")?;
     Ok(())

@@ -1,9 +1,12 @@
 //! Targets for what is read from files and certificates: chains as servers present them, PEM files, messages to send.
 
+use std::io::Read as _;
+
 use bolero::check;
 use data_encoding::BASE64;
 use mxray_auth::{Stores, chain, chain_file, key_file};
 use mxray_host::bystanders;
+use mxray_host::maillog::{Packing, unpacked};
 use mxray_mail::{Stamp, complete, is_message};
 
 /// A chain that is right, so that mutations reach what is behind the outer layers.
@@ -89,5 +92,32 @@ fn bystanders_files() {
             }
         }
         bystanders::understand(&text);
+    });
+}
+
+#[test]
+fn packed_logs() {
+    // Small archives that are whole, so that mutations reach what is behind their heads.
+    const GZIP: &str = "H4sIAAAAAAACA8vIVMgAIS4AQyEywwkAAAA=";
+    const BZIP2: &str = "QlpoOTFBWSZTWd+NwC4AAALRAAAQQAAAYCAAMM00GMjSDeLuSKcKEhvxuAXA";
+    const XZ: &str = "/Td6WFoAAATm1rRGAgAhARYAAAB0L+WjAQAIaGkgaGkgaGkKAAAAAIZOKwi2BFQSAAEhCWwYxdUftvN9AQAAAAAEWVo=";
+    const ZSTD: &str = "KLUv/QRYSQAAaGkgaGkgaGkKXb2bXg==";
+    let heads: Vec<Vec<u8>> =
+        [GZIP, BZIP2, XZ, ZSTD].iter().filter_map(|text| BASE64.decode(text.as_bytes()).ok()).collect();
+    check!().for_each(|input: &[u8]| {
+        let (choice, rest) = input.split_first().map_or((0, input), |(choice, rest)| (*choice, rest));
+        let mut bytes = heads.get(usize::from(choice) % (heads.len() + 1)).cloned().unwrap_or_else(|| rest.to_vec());
+        if !bytes.is_empty() {
+            changed(&mut bytes, rest);
+        }
+        let mut room = vec![0; 4096];
+        let Ok(mut stream) = unpacked(Packing::of(&bytes), std::io::Cursor::new(bytes)) else { return };
+        // Sixteen megabytes are enough to see that it goes on.
+        for _ in 0..4096 {
+            match stream.read(&mut room) {
+                Ok(1..) => {}
+                _ => return,
+            }
+        }
     });
 }

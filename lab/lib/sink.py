@@ -11,6 +11,7 @@ options.add_argument("--file", default="/run/lab/sink.mbox")
 options.add_argument("--delay", type=float, default=0.0, help="seconds before the answer to end of data")
 options.add_argument("--greeting", default="220 far.elsewhere.example ESMTP lab")
 options.add_argument("--rcpt", default="250 2.1.5 ok", help="the answer to RCPT")
+options.add_argument("--data", default="250 2.0.0 taken", help="the answer to the end of data")
 options.add_argument("--login", default="", help="offer AUTH PLAIN, and answer it with this")
 options.add_argument("--tls", metavar="FILE", help="offer STARTTLS with this certificate and key")
 options.add_argument("--ready", action="store_true", help="say ready and end with standard input")
@@ -50,10 +51,11 @@ async def session(reader, writer):
                 await asyncio.sleep(o.delay)
                 tokens = re.findall(rb"^lab (\S+)", body, re.M)
                 signed = " DKIM" if re.search(rb"^DKIM-Signature:", body, re.M | re.I) else ""
-                with open(o.file, "a") as file:
-                    for token in tokens:
-                        file.write(f"{token.decode()}{signed}\n")
-                await say("250 2.0.0 taken")
+                if o.data.startswith("2"):
+                    with open(o.file, "a") as file:
+                        for token in tokens:
+                            file.write(f"{token.decode()}{signed}\n")
+                await say(o.data)
             elif verb == b"STARTTLS" and context and not under_tls:
                 await say("220 2.0.0 begin")
                 await writer.start_tls(context)

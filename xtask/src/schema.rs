@@ -1,26 +1,30 @@
-//! schema/report.json: the JSON Schema of a report, made from the types that are serialised.
+//! schema/*.json: the JSON Schema of a report and of what logs say, made from the types that are serialised.
 
 use crate::generated::Generated;
 use crate::trouble::Trouble;
+use mxray_logs::{LOGS_SCHEMA, Summary};
 use mxray_model::{REPORT_SCHEMA, Report};
 use serde_json::{Value, json};
 
 pub fn generate() -> Result<Generated, Trouble> {
-    let mut schema = schemars::schema_for!(Report).to_value();
+    let mut set = Generated { owns: vec!["schema".into()], ..Generated::default() };
+    set.add("schema/report.json", text(schemars::schema_for!(Report).to_value(), REPORT_SCHEMA)?);
+    set.add("schema/logs.json", text(schemars::schema_for!(Summary).to_value(), LOGS_SCHEMA)?);
+    Ok(set)
+}
+
+fn text(mut schema: Value, name: &str) -> Result<String, Trouble> {
     if let Value::Object(members) = &mut schema {
-        members.insert("title".to_owned(), json!(REPORT_SCHEMA));
-        members.insert("$id".to_owned(), json!(REPORT_SCHEMA));
+        members.insert("title".to_owned(), json!(name));
+        members.insert("$id".to_owned(), json!(name));
     }
     // The member is a plain string to serde; what a reader may rely on is this one value.
-    if let Some(name) = schema.pointer_mut("/properties/schema") {
-        *name = json!({"const": REPORT_SCHEMA});
+    if let Some(member) = schema.pointer_mut("/properties/schema") {
+        *member = json!({"const": name});
     }
-    let mut text = serde_json::to_string_pretty(&schema)
-        .map_err(|source| Trouble::Json { what: "the schema of a report".to_owned(), source })?;
-    text.push('\n');
-    let mut set = Generated { owns: vec!["schema".into()], ..Generated::default() };
-    set.add("schema/report.json", text);
-    Ok(set)
+    let text = serde_json::to_string_pretty(&schema)
+        .map_err(|source| Trouble::Json { what: format!("the schema {name}"), source })?;
+    Ok(text + "\n")
 }
 
 #[cfg(test)]
@@ -29,7 +33,8 @@ mod tests {
 
     fn schema() -> Value {
         let set = generate().unwrap();
-        serde_json::from_str(set.files.values().next().unwrap()).unwrap()
+        let (_, text) = set.files.iter().find(|(path, _)| path.ends_with("report.json")).unwrap();
+        serde_json::from_str(text).unwrap()
     }
 
     #[test]

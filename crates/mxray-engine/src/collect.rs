@@ -11,6 +11,7 @@ use crate::resolvers;
 use crate::sessions::{self, Found, Sessions};
 use crate::surroundings;
 use crate::thin;
+use crate::told::{self, Told};
 use mxray_host::baseline::{self, Now, Place};
 use mxray_host::processes::Table;
 use mxray_host::programs::Programs;
@@ -46,6 +47,8 @@ pub struct Options {
     pub names: Option<NamesWish>,
     /// Name servers instead of the system's.
     pub name_servers: Vec<SocketAddr>,
+    /// How far back logs are read. `None`: neither logs nor queues are looked at.
+    pub logs_since: Option<Duration>,
     /// Who is meant to have which port, as the caller read it.
     pub assignments: Seen<Assignments>,
     /// How much is looked at.
@@ -104,6 +107,7 @@ fn everything(options: &Options, progress: Progress<'_>) -> Evidence {
     attach(&mut parts, &mut servers, &table);
     let around = Around::start(&mut parts, &servers, &table);
     let machine = machine::start(&mut parts, &servers, &table);
+    let told = options.logs_since.map(|since| told::start(&mut parts, &servers, since));
 
     let waiting = first.value().is_some_and(Sample::anyone_waits);
     parts.rest_until(begun + if waiting { WINDOW_WHILE_WAITING } else { WINDOW });
@@ -134,6 +138,7 @@ fn everything(options: &Options, progress: Progress<'_>) -> Evidence {
     join_servers(&mut evidence, servers, &first, &owners, &table);
     evidence.addresses = flat(parts.wait(addresses));
     let sent = kernel::sent();
+    join_told(&mut parts, &mut evidence, told);
     let resolver = resolvers::of(&evidence.resolver, options);
     let sessions = start_sessions(&mut parts, &evidence, options, &resolver);
     let held = sessions.is_some();
@@ -148,6 +153,8 @@ fn everything(options: &Options, progress: Progress<'_>) -> Evidence {
     }
     asked.join(&mut parts, &mut evidence, options, &resolver);
     evidence.firewall = filters::ask(&mut parts, rulesets, &evidence, known(&evidence));
+    // Given by whoever has them; an examination of the host itself misses neither.
+    (evidence.reports, evidence.earlier) = (Seen::Absent, Seen::Absent);
     evidence.resolver_checks = name_servers.and_then(|started| parts.wait(started).ok()).unwrap_or_default();
     evidence.parts.extend(parts.finish());
     evidence
@@ -184,6 +191,13 @@ impl Asked {
             evidence.lookups.extend(found.lookups);
             evidence.names = found.names;
         }
+    }
+}
+
+/// Before the sessions: what waits says who is worth one.
+fn join_told(parts: &mut Parts<'_>, evidence: &mut Evidence, told: Option<Told>) {
+    if let Some(told) = told {
+        told.join(parts, evidence);
     }
 }
 
@@ -258,7 +272,12 @@ pub(crate) fn start_sessions(
     options: &Options,
     resolver: &Resolver,
 ) -> Option<Pending<Found>> {
-    let work = sessions::prepare(evidence, options.sessions.as_ref()?, resolver, parts.margin());
+    let mut wish = options.sessions.clone()?;
+    // Nobody was named: those to whom mail fails are worth a look.
+    if wish.targets.is_empty() {
+        wish.targets = told::failing(evidence);
+    }
+    let work = sessions::prepare(evidence, &wish, resolver, parts.margin());
     (!work.is_empty()).then(|| parts.start("sessions", move || work.hold()))
 }
 

@@ -55,7 +55,17 @@ impl Programs {
     }
 
     /// Runs a program with an empty environment in `/`, for `patience` at most, and gives what it said.
-    pub(crate) fn run(&self, mut command: Command, step: String, patience: Duration) -> Seen<Vec<u8>> {
+    pub(crate) fn run(&self, command: Command, step: String, patience: Duration) -> Seen<Vec<u8>> {
+        match self.said(command, step.clone(), patience) {
+            Seen::Value((_, true)) => {
+                Seen::Unknown(Blind::Failed { step, error: format!("more than {OUTPUT_BYTES_MAX} bytes of output") })
+            }
+            other => other.map(|(output, _)| output),
+        }
+    }
+
+    /// The same, for a list whose beginning is worth something: what it said, and whether it was ended because it said more.
+    pub(crate) fn said(&self, mut command: Command, step: String, patience: Duration) -> Seen<(Vec<u8>, bool)> {
         command.env_clear().env("LC_ALL", "C").current_dir("/").stdin(Stdio::null());
         command.stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
         let now = Instant::now();
@@ -65,7 +75,13 @@ impl Programs {
             Ok(None) => return Seen::not_attempted(&format!("{step}: the examination's time was over")),
             Err(error) => return Seen::Unknown(Blind::Failed { step, error: error.to_string() }),
         };
-        let heard = listen(&child, until).and_then(|said| ended(&child, until).map(|status| (said, status)));
+        let heard = listen(&child, until).and_then(|said| {
+            if said.cut {
+                end(&mut locked(&child));
+                return Ok((said, None));
+            }
+            ended(&child, until).map(|status| (said, Some(status)))
+        });
         if heard.is_err() {
             end(&mut locked(&child));
         }
@@ -73,9 +89,10 @@ impl Programs {
             running.retain(|other| !Arc::ptr_eq(other, &child));
         }
         match heard {
-            Ok(((output, _), status)) if status.success() => Seen::Value(output),
-            Ok(((_, errors), status)) => {
-                Seen::Unknown(Blind::Failed { step, error: format!("{status}: {}", complaint(&errors)) })
+            Ok((said, None)) => Seen::Value((said.output, true)),
+            Ok((said, Some(status))) if status.success() => Seen::Value((said.output, false)),
+            Ok((said, Some(status))) => {
+                Seen::Unknown(Blind::Failed { step, error: format!("{status}: {}", complaint(&said.errors)) })
             }
             Err(Stop::Late) => {
                 let after_ms = u64::try_from(until.saturating_duration_since(now).as_millis()).unwrap_or(u64::MAX);
@@ -99,6 +116,39 @@ impl Programs {
 fn end(child: &mut Child) {
     let _ = kill_process_group(Pid::from_child(child), Signal::KILL);
     let _ = child.wait();
+}
+
+/// A program whose output is read as it comes, and that ends with its reader.
+#[derive(Debug)]
+pub(crate) struct Stream {
+    child: Child,
+    out: Option<std::process::ChildStdout>,
+}
+
+impl Stream {
+    /// Starts it with an empty environment in `/`. Of its other streams the caller disposes.
+    pub(crate) fn start(mut command: Command) -> io::Result<Stream> {
+        command.env_clear().env("LC_ALL", "C").current_dir("/").stdout(Stdio::piped()).process_group(0);
+        let mut child = command.spawn()?;
+        let out = child.stdout.take();
+        Ok(Stream { child, out })
+    }
+}
+
+impl Read for Stream {
+    fn read(&mut self, room: &mut [u8]) -> io::Result<usize> {
+        self.out.as_mut().map_or(Ok(0), |out| out.read(room))
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        // One that waits to write is not waited for.
+        drop(self.out.take());
+        if matches!(self.child.try_wait(), Ok(None)) {
+            end(&mut self.child);
+        }
+    }
 }
 
 /// A program's real path. It is run only where nobody but root can have put it there.
@@ -169,8 +219,16 @@ impl<T: Read> Ear<T> {
     }
 }
 
-/// Standard output and standard error until both are closed.
-fn listen(child: &Running, until: Instant) -> Result<(Vec<u8>, Vec<u8>), Stop> {
+/// What came through the two pipes.
+struct Heard {
+    output: Vec<u8>,
+    errors: Vec<u8>,
+    /// There was more.
+    cut: bool,
+}
+
+/// Standard output and standard error until both are closed, or until it is too much.
+fn listen(child: &Running, until: Instant) -> Result<Heard, Stop> {
     let (out, err) = {
         let mut child = locked(child);
         (child.stdout.take(), child.stderr.take())
@@ -186,10 +244,10 @@ fn listen(child: &Running, until: Instant) -> Result<(Vec<u8>, Vec<u8>), Stop> {
             err.hear(&mut room)?;
         }
         if out.heard.len() + err.heard.len() > OUTPUT_BYTES_MAX {
-            return Err(Stop::Broken(format!("more than {OUTPUT_BYTES_MAX} bytes of output")));
+            return Ok(Heard { output: out.heard, errors: err.heard, cut: true });
         }
     }
-    Ok((out.heard, err.heard))
+    Ok(Heard { output: out.heard, errors: err.heard, cut: false })
 }
 
 fn ready<A: std::os::fd::AsFd, B: std::os::fd::AsFd>(

@@ -5,6 +5,7 @@
 //! files, clocks, waiting, decompression, and what a reply means (`mxray-mail`'s causes).
 #![deny(clippy::disallowed_methods, clippy::disallowed_macros)]
 
+mod batch;
 mod cut;
 mod dovecot;
 mod envelope;
@@ -15,14 +16,23 @@ mod grammar;
 mod join;
 mod opensmtpd;
 mod postfix;
+pub mod queue;
 mod reader;
+pub mod seek;
 mod sendmail;
 pub mod sketch;
 mod stamp;
 
+pub use batch::{Batch, Framer};
 pub use envelope::{Line, Scratch, frame};
-pub use event::{Arrival, Attempt, Delays, Event, Meaning, Notice, Peer, Refusal, Severity, Status};
+pub use event::{
+    Arrival, ArrivalOf, Attempt, AttemptOf, Delays, Event, EventOf, Meaning, MeaningOf, Notice, Peer, PeerOf, Refusal,
+    RefusalOf, Severity, Status,
+};
 pub use grammar::{Grammars, Program};
-pub use join::{Analysis, COUNTED, Lines, Options, Selection, Story, Summary};
+pub use join::{
+    Analysis, COUNTED, CauseOut, IncidentOut, LOGS_SCHEMA, Lines, LogUnseen, Options, Quantiles, Rate, ReceiverOut,
+    RecipientsOut, Selection, SenderOut, Story, Summary, TimelineRow,
+};
 pub use reader::{LINE_BYTES_MAX, Origin, Read, Reader};
 pub use stamp::{SECOND, Stamp, YearScan, Years};

@@ -11,7 +11,7 @@ use crate::stamp::Years;
 pub const LINE_BYTES_MAX: usize = 64 * 1024;
 
 /// What is known about a stream before its first line.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Origin {
     /// Year of the first line, for stamps without one ([`crate::YearScan::first_year`]).
     pub first_year: i32,
@@ -52,8 +52,12 @@ impl Reader {
     }
 
     /// Bytes in order, in pieces of any size: any split gives the same lines.
-    pub fn feed(&mut self, bytes: &[u8], sink: &mut impl FnMut(&[u8], Read<'_>)) {
+    pub fn feed(&mut self, bytes: &[u8], sink: &mut (impl FnMut(&[u8], Read<'_>) + ?Sized)) {
         let mut rest = bytes;
+        if self.partial.is_empty() && !self.over {
+            // A file that was cut while its writer went on where it was has a hole in front.
+            rest = &rest[rest.iter().take_while(|byte| **byte == 0).count()..];
+        }
         while let Some(end) = memchr::memchr(b'\n', rest) {
             let piece = &rest[..end];
             rest = &rest[end + 1..];
@@ -68,7 +72,7 @@ impl Reader {
     }
 
     /// The end of the stream: a last line without its line break counts.
-    pub fn finish(&mut self, sink: &mut impl FnMut(&[u8], Read<'_>)) {
+    pub fn finish(&mut self, sink: &mut (impl FnMut(&[u8], Read<'_>) + ?Sized)) {
         if !self.partial.is_empty() {
             self.end_partial(sink);
         }
@@ -82,7 +86,7 @@ impl Reader {
         self.partial.extend_from_slice(&piece[..piece.len().min(room)]);
     }
 
-    fn end_partial(&mut self, sink: &mut impl FnMut(&[u8], Read<'_>)) {
+    fn end_partial(&mut self, sink: &mut (impl FnMut(&[u8], Read<'_>) + ?Sized)) {
         let mut line = std::mem::take(&mut self.partial);
         self.cut += u64::from(self.over);
         self.over = false;
@@ -91,7 +95,7 @@ impl Reader {
         self.partial = line;
     }
 
-    fn line(&mut self, line: &[u8], sink: &mut impl FnMut(&[u8], Read<'_>)) {
+    fn line(&mut self, line: &[u8], sink: &mut (impl FnMut(&[u8], Read<'_>) + ?Sized)) {
         // An empty line says nothing and is not counted.
         if line.is_empty() || line == b"\r" {
             return;

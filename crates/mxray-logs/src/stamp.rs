@@ -251,6 +251,20 @@ impl YearScan {
         self.last = Some(now);
     }
 
+    /// The year of some line of the file, by its month, where the file crosses at most one New Year. `None`: it crosses more, or the
+    /// line cannot be told.
+    pub fn year_of(&self, lines: &[u8], first_year: i32) -> Option<i32> {
+        let (Some(first), Some(last)) = (self.first, self.last) else { return Some(first_year) };
+        let now =
+            lines.split(|byte| *byte == b'\n').find_map(|line| yearless(crate::envelope::without_prefix(line)))?.0;
+        match self.rollovers {
+            0 => Some(first_year),
+            // Less than a year in all: a month belongs to one side of New Year only.
+            1 if last.month < first.month => Some(first_year + i32::from(now.month < first.month)),
+            _ => None,
+        }
+    }
+
     /// The year of the first line, where the last one is not later than `reference`; `None` for a file whose lines all have
     /// their year.
     pub fn first_year(&self, reference: Stamp) -> Option<i32> {

@@ -60,15 +60,27 @@ fn read(texts: impl Iterator<Item = Vec<u8>>) -> Lines {
     sum
 }
 
-#[expect(clippy::print_stdout, reason = "a score is to be read")]
-fn told(name: &str, lines: &Lines, percent_min: f64) {
+/// The share that may not be undercut, from a file beside this one: it only goes up.
+fn floor(name: &str) -> f64 {
+    let rows = include_str!("corpora/floor.tsv").lines().skip(1).map(|line| line.split_once('\t').unwrap());
+    rows.filter(|(corpus, _)| *corpus == name).map(|(_, floor)| floor.parse().unwrap()).next().unwrap()
+}
+
+fn told(name: &str, lines: &Lines) {
     let share = 100.0 * (lines.read - lines.not_understood) as f64 / lines.read.max(1) as f64;
-    println!(
+    // Past the capture of the test harness: a score is to be read.
+    let mut out = std::io::stderr();
+    let _ = writeln!(
+        out,
         "{name}: {} lines, {} understood, {} foreign ({} free text), {} not: {share:.2} %",
         lines.read, lines.understood, lines.foreign, lines.free_text, lines.not_understood
     );
-    lines.samples.iter().take(60).for_each(|sample| println!("  {}", sample.chars().take(160).collect::<String>()));
-    assert!(lines.read > 0 && share >= percent_min, "{name}: {share:.2} %");
+    if share < 100.0 {
+        for sample in lines.samples.iter().take(60) {
+            let _ = writeln!(out, "  {}", sample.chars().take(160).collect::<String>());
+        }
+    }
+    assert!(lines.read > 0 && share >= floor(name), "{name}: {share:.2} % is under the floor");
 }
 
 /// What a YAML double-quoted or plain scalar says, for the few escapes that these files have.
@@ -95,14 +107,14 @@ fn grok() {
         texts.push(format!("May  1 10:00:00 mx postfix/{program}[1]: {data}\n").into_bytes());
     }
     assert!(texts.len() > 70, "{}", texts.len());
-    told("grok", &read(texts.into_iter()), 100.0);
+    told("grok", &read(texts.into_iter()));
 }
 
 #[test]
 fn crowdsec() {
     let Some(root) = corpus("crowdsec") else { return };
     let logs = files(&root, &|name| name.ends_with(".log"));
-    told("crowdsec", &read(logs.iter().map(|path| std::fs::read(path).unwrap())), 100.0);
+    told("crowdsec", &read(logs.iter().map(|path| std::fs::read(path).unwrap())));
 }
 
 #[test]
@@ -114,23 +126,23 @@ fn fail2ban() {
         let text = std::fs::read(path).unwrap();
         text.split(|byte| *byte == b'\n').filter(|line| !line.starts_with(b"#")).collect::<Vec<_>>().join(&b'\n')
     };
-    told("fail2ban", &read(logs.iter().map(without_comments)), 100.0);
+    told("fail2ban", &read(logs.iter().map(without_comments)));
 }
 
 #[test]
 fn lightmeter() {
     let Some(root) = corpus("lightmeter") else { return };
     let logs = files(&root, &|name| name.ends_with(".log"));
-    told("lightmeter", &read(logs.iter().map(|path| std::fs::read(path).unwrap())), 99.0);
+    told("lightmeter", &read(logs.iter().map(|path| std::fs::read(path).unwrap())));
 }
 
 #[test]
 fn exim() {
     if let Some(root) = corpus("exim_exporter") {
-        told("exim_exporter", &read(std::iter::once(std::fs::read(root.join("mainlog")).unwrap())), 100.0);
+        told("exim_exporter", &read(std::iter::once(std::fs::read(root.join("mainlog")).unwrap())));
     }
     let Some(root) = corpus("exim-testlogs") else { return };
-    for (folder, percent_min) in [("log", 99.0), ("rejectlog", 99.0), ("paniclog", 99.0)] {
+    for folder in ["log", "rejectlog", "paniclog"] {
         let logs = files(&root.join(folder), &|_| true);
         // A blank line and a caption stand between the parts of a test.
         let parts = |path: &PathBuf| {
@@ -140,12 +152,12 @@ fn exim() {
                 .collect::<Vec<_>>()
                 .join(&b'\n')
         };
-        told(&format!("exim-testlogs/{folder}"), &read(logs.iter().map(parts)), percent_min);
+        told(&format!("exim-testlogs/{folder}"), &read(logs.iter().map(parts)));
     }
 }
 
 #[test]
 fn rfc3339() {
     let Some(root) = corpus("pflogsumm-go") else { return };
-    told("pflogsumm-go", &read(std::iter::once(std::fs::read(root.join("rfc3339.log")).unwrap())), 100.0);
+    told("pflogsumm-go", &read(std::iter::once(std::fs::read(root.join("rfc3339.log")).unwrap())));
 }

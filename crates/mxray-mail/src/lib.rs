@@ -1,20 +1,23 @@
-//! A message as bytes: composed from parts, or completed where something is missing.
+//! A message as bytes: composed from parts, or completed where something is missing; and what others report of messages.
 //!
 //! What a user gives is never repaired. Fields that are there stay as they are, byte for byte; what is missing is added in
 //! front of them. A message that is composed here can be sent through any server: lines of at most 998 bytes, 7 bits unless
-//! asked for more (RFC 5321 section 4.5.3.1.6, RFC 2045). Start reading at [`Draft`], then [`complete`]; what others
-//! say of a message is in [`causes`].
+//! asked for more (RFC 5321 section 4.5.3.1.6, RFC 2045). Start reading at [`Draft`], then [`complete`]; what a reply to a
+//! message means is in [`causes`], what others report of one in [`bounce`].
 //!
 //! What must not live here: I/O, clocks and randomness (dates and identifiers come in with a [`Stamp`]), sessions
 //! (`mxray-wire`).
 #![deny(clippy::disallowed_methods, clippy::disallowed_macros)]
 
+pub mod bounce;
 pub mod causes;
 mod complete;
 mod draft;
 mod field;
 mod head;
 mod mime;
+pub mod read;
+pub mod report;
 mod transfer;
 mod words;
 

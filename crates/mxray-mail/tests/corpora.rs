@@ -8,7 +8,9 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use mxray_mail::bounce::{self, Kind, Reading, Recipient};
 use mxray_mail::causes::{Cause, Rules, Said, Speaker};
+use mxray_mail::report::{self, Report};
 
 fn corpus(name: &str) -> Option<PathBuf> {
     let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/corpus");
@@ -77,75 +79,109 @@ impl Score {
     }
 }
 
-/// What a bounce says of recipient number `index`, for scoring only: its Diagnostic-Code, else the text before the original.
-fn said_of(raw: &[u8], index: usize, recipient: &str, alone: bool) -> String {
-    let text = String::from_utf8_lossy(raw).replace("\r\n", "\n").replace("=\n", "");
-    let lower = text.to_ascii_lowercase();
-    let mut codes = Vec::new();
-    let mut from = 0;
-    while let Some(at) = lower[from..].find("\ndiagnostic-code:") {
-        let start = from + at + "\ndiagnostic-code:".len();
-        let mut value = String::new();
-        for (number, line) in text[start..].split('\n').enumerate() {
-            if number > 0 && !line.starts_with([' ', '\t']) {
-                break;
-            }
-            value.push_str(line);
-            value.push('\n');
-        }
-        codes.push(value);
-        from = start;
+/// Score of something other than a cause.
+struct Told {
+    name: &'static str,
+    right: usize,
+    rows: usize,
+    others: Vec<String>,
+}
+
+impl Told {
+    fn new(name: &'static str) -> Told {
+        Told { name, right: 0, rows: 0, others: Vec::new() }
     }
-    let body = lower.find("\n\n").map_or(&text[..], |at| &text[at..]);
-    let ends = [
-        "original message -",
-        "original message follows",
-        "--- original message",
-        "copy of the message",
-        "copy of the original",
-        "copy of your message",
-        "below this line is",
-        "message headers follow",
-        "unsent message follows",
-        "\nreceived:",
-        "\nreturn-path:",
-        "header of the original",
-        "content-type: message/rfc822",
-        "content-type: text/rfc822",
-        "content-type: message/delivery-status",
-    ];
-    let end = ends.iter().filter_map(|end| body.to_ascii_lowercase().find(end)).min().unwrap_or(body.len().min(4000));
-    let body = &body[..body.char_indices().map(|(at, _)| at).take_while(|at| *at <= end).last().unwrap_or(0)];
-    match codes.get(index).or(codes.first()) {
-        // Some put no more than a number or the name of a type there.
-        Some(code) if code.trim().len() > 12 => code.clone(),
-        // Several recipients: each has its own lines, which begin with its address.
-        _ if !alone && !recipient.is_empty() => {
-            let start = body.find(recipient).unwrap_or(0);
-            body[body[..start].rfind('\n').unwrap_or(0)..].lines().take(5).collect::<Vec<_>>().join("\n")
+
+    fn row(&mut self, right: bool, what: impl FnOnce() -> String) {
+        self.rows += 1;
+        self.right += usize::from(right);
+        if !right {
+            self.others.push(what());
         }
-        _ => body.to_owned(),
     }
+
+    #[expect(clippy::print_stdout, reason = "a score is to be read")]
+    fn finish(self) {
+        let share = 100.0 * self.right as f64 / self.rows.max(1) as f64;
+        let _ = writeln!(std::io::stderr(), "{}: {} of {} right, {share:.1} %", self.name, self.right, self.rows);
+        self.others.iter().for_each(|line| println!("  {line}"));
+        assert!(self.rows > 0 && share >= floor(self.name), "{}: {share:.1} % is under the floor", self.name);
+    }
+}
+
+/// The recipient that a row is about: by its address, else by its place.
+fn about<'r>(reading: &'r Reading, row: &BTreeMap<String, String>) -> Option<&'r Recipient> {
+    let named = |own: &&Recipient| own.address.eq_ignore_ascii_case(&row["recipient"]);
+    let index = row["index"].parse::<usize>().unwrap_or(1).saturating_sub(1);
+    reading.recipients.iter().find(named).or_else(|| reading.recipients.get(index)).or(reading.recipients.first())
 }
 
 #[test]
 fn sisimai() {
     let Some(root) = corpus("sisimai") else { return };
     let (rules, classes, mut score) = (Rules::built_in(), mapping("sisimai"), Score::new("sisimai"));
-    let rows = table(&root.join("expected.tsv"));
-    for row in &rows {
+    let mut kinds = Told::new("sisimai kinds");
+    let mut recipients = Told::new("sisimai recipients");
+    for row in table(&root.join("expected.tsv")) {
         let class = row["class"].as_str();
         let Some(expected) = classes.get(class) else { panic!("no mapping for {class}") };
-        // Complaints, deliveries and automatic answers are told by the message, not by a reply.
-        if expected.iter().any(|cause| cause == "-") {
-            continue;
+        let reading = bounce::read(&std::fs::read(root.join(&row["file"])).unwrap(), &rules);
+        let found = about(&reading, &row);
+        let kind = match class {
+            "feedback" => matches!(reading.kind, Kind::Complaint | Kind::AuthFailure | Kind::NotSpam),
+            "delivered" => matches!(reading.kind, Kind::Delivered | Kind::Relayed | Kind::Expanded),
+            "vacation" => reading.kind == Kind::AutomaticReply,
+            _ => matches!(reading.kind, Kind::Failure | Kind::Delay),
+        };
+        kinds.row(kind, || format!("{}: {class}, found {:?}", row["file"], reading.kind));
+        // A complaint's recipient is often hidden on purpose.
+        if !row["recipient"].is_empty() && !row["recipient"].contains("undisclosed") && class != "vacation" {
+            let right = found.is_some_and(|found| found.address.eq_ignore_ascii_case(&row["recipient"]));
+            let all = || reading.recipients.iter().map(|one| one.address.as_str()).collect::<Vec<_>>().join(" ");
+            recipients.row(right, || format!("{}: {}, found {}", row["file"], row["recipient"], all()));
         }
-        let raw = std::fs::read(root.join(&row["file"])).unwrap();
-        let index = row["index"].parse::<usize>().unwrap_or(1).saturating_sub(1);
-        let alone = rows.iter().filter(|other| other["file"] == row["file"]).count() == 1;
-        let text = said_of(&raw, index, &row["recipient"], alone);
-        let found = rules.judge(&Said { host: b"", text: text.as_bytes(), speaker: Speaker::Ours }).cause;
-        score.row(&row["file"], class, expected, found, &text);
+        // Complaints, deliveries and automatic answers are told by the message, not by a reply.
+        if !expected.iter().any(|cause| cause == "-") {
+            let cause = found.map_or(Cause::Unknown, |found| found.cause);
+            score.row(&row["file"], class, expected, cause, found.map_or("", |found| &found.reply));
+        }
+    }
+    kinds.finish();
+    recipients.finish();
+    score.finish();
+}
+
+#[test]
+fn flufl() {
+    let Some(root) = corpus("flufl") else { return };
+    let (rules, mut score) = (Rules::built_in(), Told::new("flufl"));
+    for row in table(&root.join("expected.tsv")) {
+        let reading = bounce::read(&std::fs::read(root.join(&row["file"])).unwrap(), &rules);
+        let expected = if row["class"] == "temporary" { Kind::Delay } else { Kind::Failure };
+        let named = row["recipient"].is_empty()
+            || reading.recipients.iter().any(|own| own.address.eq_ignore_ascii_case(&row["recipient"]));
+        score.row(reading.kind == expected && named, || {
+            let all = reading.recipients.iter().map(|one| one.address.as_str()).collect::<Vec<_>>().join(" ");
+            format!("{}: {} {}, found {:?} {all}", row["file"], row["class"], row["recipient"], reading.kind)
+        });
+    }
+    score.finish();
+}
+
+#[test]
+fn bounceparser() {
+    let Some(root) = corpus("bounceparser") else { return };
+    let (rules, mut score) = (Rules::built_in(), Told::new("bounceparser"));
+    for row in table(&root.join("expected.tsv")) {
+        let reading = bounce::read(&std::fs::read(root.join(&row["file"])).unwrap(), &rules);
+        let expected = row["class"] != "not a bounce" && !row["note"].contains("is_bounce=0");
+        let is_bounce = matches!(reading.kind, Kind::Failure | Kind::Delay);
+        let named = row["recipient"].is_empty()
+            || reading.recipients.iter().any(|own| own.address.eq_ignore_ascii_case(&row["recipient"]));
+        score.row(is_bounce == expected && (named || !expected), || {
+            let all = reading.recipients.iter().map(|one| one.address.as_str()).collect::<Vec<_>>().join(" ");
+            format!("{}: bounce {expected} {}, found {:?} {all}", row["file"], row["recipient"], reading.kind)
+        });
     }
     score.finish();
 }
@@ -177,6 +213,88 @@ fn crisp() {
         let text = &text[start..];
         let found = rules.judge(&Said { host: b"", text: text.as_bytes(), speaker: Speaker::Ours }).cause;
         score.row(&row["file"], class, &classes[class], found, text);
+    }
+    score.finish();
+}
+
+/// All files below a directory that are reports, without the tables and notes beside them.
+fn files(root: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut open = vec![root.to_owned()];
+    while let Some(directory) = open.pop() {
+        for entry in std::fs::read_dir(&directory).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                open.push(path);
+            } else {
+                found.push(path);
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+#[test]
+fn reports() {
+    let rules = Rules::built_in();
+    let mut score = Told::new("reports");
+    for (name, below) in [
+        ("parsedmarc", ""),
+        ("mail-auth", "dmarc-feedback"),
+        ("mail-auth", "tlsrpt"),
+        ("mail-auth", "arf"),
+        ("mox", ""),
+        ("cryinc", ""),
+        ("tlsrpt-digest", ""),
+        ("mail-dmarc", ""),
+    ] {
+        let Some(root) = corpus(name) else { return };
+        for path in files(&root.join(below)) {
+            let file = path.strip_prefix(&root).unwrap().to_string_lossy().into_owned();
+            // What mail-auth's own reader makes of its mails stands beside them.
+            let expected_of_others =
+                name == "mail-auth" && path.extension().is_some_and(|end| end == "json") && below != "tlsrpt";
+            if file.ends_with(".md")
+                || file.ends_with(".tsv")
+                || expected_of_others
+                || file == "tlsrpt/rpt01.json"
+                || file == "tlsrpt/rpt02.json"
+            {
+                continue;
+            }
+            let found = report::read(&std::fs::read(&path).unwrap(), &rules);
+            score.row(!found.reports.is_empty() && found.troubles.is_empty(), || {
+                format!("{name}/{file}: {} reports, {:?}", found.reports.len(), found.troubles)
+            });
+        }
+    }
+    score.finish();
+}
+
+/// What another reader (parsedmarc) counted in the same files.
+#[test]
+fn report_figures() {
+    let Some(root) = corpus("parsedmarc") else { return };
+    let (rules, mut score) = (Rules::built_in(), Told::new("report figures"));
+    for row in table(&root.join("expected.tsv")) {
+        let found = report::read(&std::fs::read(root.join(&row["file"])).unwrap(), &rules);
+        let told = match found.reports.first() {
+            Some(Report::Dmarc(report)) => {
+                let messages: u64 = report.rows.iter().map(|row| row.count).sum();
+                let (org, id) = (&report.org_name, report.report_id.trim_matches(['<', '>']));
+                format!("org={org} id={id} rows={} messages={messages}", report.rows.len())
+            }
+            Some(Report::Tls(report)) => {
+                let sum = |figure: fn(&report::TlsPolicy) -> u64| report.policies.iter().map(figure).sum::<u64>();
+                let (ok, failed) = (sum(|policy| policy.successes), sum(|policy| policy.failures));
+                let (org, id) = (&report.organization, &report.report_id);
+                format!("org={org} id={id} policies={} ok={ok} failed={failed}", report.policies.len())
+            }
+            _ => "nothing".to_owned(),
+        };
+        score
+            .row(told.eq_ignore_ascii_case(&row["note"]), || format!("{}: {}, found {told}", row["file"], row["note"]));
     }
     score.finish();
 }

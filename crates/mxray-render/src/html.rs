@@ -10,7 +10,7 @@ use crate::{Options, dump, unseen};
 use mxray_model::{Finding, Fix, Report};
 use std::io;
 
-const STYLE: &str = include_str!("report.css");
+pub(crate) const STYLE: &str = include_str!("report.css");
 /// Deeper consequences stand on the same level: browsers and eyes both give up.
 const DEPTH_SHOWN: usize = 8;
 
@@ -246,7 +246,7 @@ fn ruled_out(report: &Report, out: &mut dyn io::Write) -> io::Result<()> {
 }
 
 /// Text for element content and for quoted attributes alike.
-fn escaped(text: &str) -> String {
+pub(crate) fn escaped(text: &str) -> String {
     let safe = printable(text);
     let mut out = String::with_capacity(safe.len() + 8);
     for c in safe.chars() {

@@ -201,7 +201,7 @@ fn ruled_out(report: &Report, out: &mut dyn io::Write) -> io::Result<()> {
 ///
 /// An underscore between letters is left alone: no dialect in use takes it for emphasis, and a ticket full of
 /// `smtpd\_milters` is hard to read raw.
-fn prose(text: &str) -> String {
+pub(crate) fn prose(text: &str) -> String {
     let safe = printable(text);
     let mut escaped = String::with_capacity(safe.len() + 8);
     let mut previous = ' ';
@@ -241,7 +241,11 @@ fn code(text: &str) -> String {
 }
 
 /// A fenced block that its lines cannot end, with a blank line before it.
-fn fence<'a>(lines: impl IntoIterator<Item = &'a str>, language: &str, out: &mut dyn io::Write) -> io::Result<()> {
+pub(crate) fn fence<'a>(
+    lines: impl IntoIterator<Item = &'a str>,
+    language: &str,
+    out: &mut dyn io::Write,
+) -> io::Result<()> {
     let lines: Vec<_> = lines.into_iter().map(printable).collect();
     let longest = lines.iter().map(|line| longest_run(line)).max().unwrap_or(0);
     let ticks = "`".repeat(longest.max(2) + 1);

@@ -98,6 +98,18 @@ impl<'a> Screen<'a> {
         self.blank()
     }
 
+    /// One line of pieces in their styles, never broken.
+    pub fn line(&mut self, indent: usize, pieces: &[(Style, String)]) -> io::Result<()> {
+        write!(self.out, "{:indent$}", "")?;
+        for (at, (style, text)) in pieces.iter().enumerate() {
+            if at == 1 || at + 1 == pieces.len() {
+                self.out.write_all(b" ")?;
+            }
+            self.paint(*style, &printable(text))?;
+        }
+        self.blank()
+    }
+
     /// Prose: `first` stands before the first line, as many blanks before the others.
     ///
     /// Words are never broken, and what stands between backticks is one word.

@@ -12,6 +12,7 @@ mod claims;
 mod exim;
 mod filters;
 mod leaving;
+mod logged;
 mod logins;
 mod others_dates;
 mod outside;

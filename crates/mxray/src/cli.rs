@@ -2,13 +2,17 @@
 //!
 //! No meaning here: values are parsed into types, and every command's module decides what to do with them.
 
+use crate::bounce::BounceArgs;
 use crate::config::parse;
 use crate::counters::CountersArgs;
 use crate::domain::DomainArgs;
 use crate::lists::ListsArgs;
+use crate::logs::LogsArgs;
 use crate::output::ColourWish;
 use crate::ports::PortsCommand;
 use crate::probe::ProbeArgs;
+use crate::queue::QueueArgs;
+use crate::reports::ReportsArgs;
 use crate::routes::RoutesArgs;
 use crate::send::SendArgs;
 use crate::sockets::SocketsArgs;
@@ -56,6 +60,12 @@ Examples:
       besides: what happens on the way to those who take this address's mail
   mxray doctor --json >case.json; mxray doctor --replay case.json
       keep a case, and look at it again elsewhere
+  mxray doctor --diff
+      the same, and what changed since the last run
+  mxray doctor --history
+      what was wrong on this host, since when and until when
+  mxray doctor --note SOCK104 'raised the backlog'
+      keep what was done beside it
   mxray doctor --format nagios --deadline 20
       as a check of Nagios, Icinga or Checkmk
   mxray doctor --fail-on warning || mail -s 'mail server' postmaster
@@ -162,6 +172,14 @@ pub enum Command {
     Domain(Box<DomainArgs>),
     /// Is an address or a domain on a blocklist or an allow list, and is the list itself well?
     Lists(ListsArgs),
+    /// What happened, by the logs of mail servers: rates, causes, receivers, lives of messages
+    Logs(Box<LogsArgs>),
+    /// What waits in the mail queue: by cause, destination, age and sender, and when it is tried next
+    Queue(QueueArgs),
+    /// Bounces, complaints and automatic answers: who did not get it, why, whether the address is gone
+    Bounce(BounceArgs),
+    /// Reports of receivers (DMARC, TLS, complaints): who sends in our name, what fails and why
+    Reports(ReportsArgs),
     /// What a finding's code means, why it matters, how to fix it and how to verify
     Explain(ExplainArgs),
     /// The configuration: check it, show what is in effect, print a sample
@@ -238,6 +256,22 @@ pub struct DoctorArgs {
     /// Otherwise each own service is greeted as a client would, and quit; smarthosts and targets, too. No mail is begun.
     #[arg(long, conflicts_with = "replay")]
     pub no_sessions: bool,
+
+    /// Do not keep this run; else the last 200 are kept where mxray has its state
+    #[arg(long)]
+    pub no_save: bool,
+
+    /// Look at nothing: list the causes of the runs that are kept, with first seen, last seen, and gone since
+    #[arg(long, conflicts_with_all = ["targets", "replay", "diff", "note", "no_save", "no_sessions"])]
+    pub history: bool,
+
+    /// Besides: what changed since the last run that is kept
+    #[arg(long, conflicts_with_all = ["replay", "note"])]
+    pub diff: bool,
+
+    /// Look at nothing: note what was done about a finding; ID is its id, or its code
+    #[arg(long, num_args = 2, value_names = ["ID", "TEXT"], conflicts_with_all = ["targets", "replay", "no_save", "no_sessions"])]
+    pub note: Vec<String>,
 
     /// Exit with 1 when a finding is at least this severe: critical, error, warning, notice, info, or never
     /// [default: error]

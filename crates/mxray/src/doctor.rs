@@ -1,5 +1,7 @@
 //! `mxray doctor`: one examination of this host, or of a saved one; rendered, with the exit code of its answer.
 
+mod history;
+
 use crate::cli::{DoctorArgs, ReportFormat};
 use crate::config::Config;
 use crate::exit::{self, Failure};
@@ -8,7 +10,7 @@ use crate::output::Output;
 use crate::outside::{self, credentials};
 use crate::ports::file;
 use crate::progress::Progress;
-use mxray_engine::{NamesWish, Options, Scope, Sessions, Target, examine, judge};
+use mxray_engine::{NamesWish, Options, Scope, Sessions, Target, collect, judge, report_on};
 use mxray_host::baseline::Place;
 use mxray_model::evidence::{Declared, Purpose, SessionProtocol, TlsMode};
 use mxray_model::text::untrusted;
@@ -44,12 +46,25 @@ pub fn run(
     output: &mut Output,
 ) -> Result<u8, Failure> {
     let settings = &config.settings;
+    if args.history {
+        return history::show(&place, format, output);
+    }
+    if let [about, text] = &args.note[..] {
+        return history::note(&place, about, text);
+    }
+    let before = if args.diff { history::last(&place) } else { None };
     let report = match &args.replay {
         Some(file) => replay(file)?,
-        None => live(args, config, place)?,
+        None => live(args, config, place.clone())?,
     };
     let options = output.options();
     output.emit(|out| mxray_render::render(&report, format.into(), &options, out))?;
+    if args.diff {
+        history::diff(before, &report, format, output)?;
+    }
+    if args.replay.is_none() && !args.no_save && place.learn {
+        history::keep(&place, &report);
+    }
     if format == ReportFormat::Nagios {
         return Ok(nagios_status(&report));
     }
@@ -85,9 +100,16 @@ fn live(args: &DoctorArgs, config: &Config, baseline: Place) -> Result<Report, F
         names,
         name_servers: config.settings.dns.servers.clone(),
         assignments: file::evidence(config),
+        logs_since: Some(config.settings.doctor.since.duration()),
         scope: Scope::Everything,
     };
-    Ok(examine(question, &options, &tell))
+    let earlier = history::earlier(&options.baseline);
+    let look = || {
+        let mut evidence = collect(&options, &tell);
+        evidence.earlier = earlier;
+        evidence
+    };
+    Ok(report_on(question, look))
 }
 
 /// A name alone is a domain here; an address alone is a mail server.

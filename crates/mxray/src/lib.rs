@@ -5,6 +5,7 @@
 //! What must not live here: any judgement (`mxray-rules`), any look at the machine (`mxray-host`), any wording of a
 //! report (`mxray-render`).
 
+mod bounce;
 mod cli;
 mod config;
 mod counters;
@@ -16,12 +17,16 @@ mod exit;
 mod explain;
 mod generate;
 mod lists;
+mod logs;
+mod mailbox;
 mod nearest;
 mod output;
 mod outside;
 mod ports;
 mod probe;
 mod progress;
+mod queue;
+mod reports;
 mod routes;
 mod send;
 mod sockets;
@@ -123,6 +128,23 @@ fn dispatch(cli: &Cli, environment: &Environment, output: &mut Output) -> Result
         Command::Lists(args) => {
             let format = list_format(args.output.json, args.output.format, environment)?;
             lists::run(args, format, &load(cli, environment)?, environment, output)
+        }
+        Command::Logs(args) => {
+            let format = environment.format(args.json, args.format, logs::Format::Text).map_err(Failure::Usage)?;
+            logs::run(args, format, environment, output)
+        }
+        Command::Queue(args) => {
+            let terminal = output.terminal();
+            let format = list_format(args.output.json, args.output.format, environment)?;
+            queue::run(args, format, terminal, output)
+        }
+        Command::Bounce(args) => {
+            let format = list_format(args.output.json, args.output.format, environment)?;
+            bounce::run(args, format, output)
+        }
+        Command::Reports(args) => {
+            let format = list_format(args.output.json, args.output.format, environment)?;
+            reports::run(args, format, environment, output)
         }
         Command::Explain(args) => explain::run(args, &explain::pages(), environment, output),
         Command::Config(ConfigCommand::Check) => {

@@ -55,7 +55,7 @@ fn line<'a>(elapsed: Duration, parts: impl IntoIterator<Item = &'a str>, columns
 }
 
 /// Carriage return and "erase to the end of the line" (ECMA-48, EL).
-fn draw(line: &str) {
+pub fn draw(line: &str) {
     let mut stderr = std::io::stderr().lock();
     // A terminal that has gone takes no progress; the run goes on.
     let _ = write!(stderr, "\r\x1b[K{line}").and_then(|()| stderr.flush());

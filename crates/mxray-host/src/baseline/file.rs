@@ -1,4 +1,4 @@
-//! The state file on disk: the one thing that mxray writes on the machine that it examines.
+//! The state files on disk: all that mxray writes on the machine that it examines.
 //!
 //! Its directory must be ours alone, or root would write where another user points. A reader never sees half a file: it is
 //! written beside its place, brought to disk, and moved.
@@ -15,7 +15,6 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 const NAME: &str = "baseline.json";
-const NEW: &str = ".baseline.json.new";
 const NEEDS: &str = "root, or the user who runs mxray regularly";
 
 /// The directory, open.
@@ -58,14 +57,53 @@ impl Directory {
         Ok(Some(Directory { path: path.to_owned(), directory }))
     }
 
+    /// A directory within, which is made where it is missing.
+    ///
+    /// # Errors
+    /// Like [`Directory::open`].
+    pub fn within(&self, name: &str) -> Result<Directory, Blind> {
+        match rustix::fs::mkdirat(&self.directory, name, Mode::RWXU) {
+            Ok(()) | Err(Errno::EXIST) => {}
+            Err(error) => return Err(read::blind("make", &self.path.join(name), &error.into(), NEEDS)),
+        }
+        let missing = || foreign(&self.path.join(name), "was made, and is gone");
+        Directory::open(&self.path.join(name), false)?.ok_or_else(missing)
+    }
+
+    /// The names of its files, in their order.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn names(&self) -> Result<Vec<String>, Blind> {
+        let entries = std::fs::read_dir(&self.path).map_err(|error| read::blind("read", &self.path, &error, NEEDS))?;
+        let named = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
+        let mut names: Vec<String> = named.collect();
+        names.sort();
+        Ok(names)
+    }
+
+    /// Takes a file away. That it is gone already is well.
+    pub fn remove(&self, name: &str) {
+        // What cannot be removed stays, and is tried again by the next run.
+        let _ = rustix::fs::unlinkat(&self.directory, name, AtFlags::empty());
+    }
+
     /// What the file says. `None`: there is none.
     ///
     /// # Errors
     /// It cannot be read, is longer than it may be, or is no regular file of ours.
     pub fn read(&self) -> Result<Option<Vec<u8>>, Blind> {
-        let path = self.path.join(NAME);
+        self.read_file(NAME, BYTES_MAX)
+    }
+
+    /// The same of another file, up to one byte more than `most`.
+    ///
+    /// # Errors
+    /// Like [`Directory::read`].
+    pub fn read_file(&self, name: &str, most: usize) -> Result<Option<Vec<u8>>, Blind> {
+        let path = self.path.join(name);
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let opened = match rustix::fs::openat(&self.directory, NAME, flags, Mode::empty()) {
+        let opened = match rustix::fs::openat(&self.directory, name, flags, Mode::empty()) {
             Ok(opened) => opened,
             Err(Errno::NOENT) => return Ok(None),
             Err(error) => return Err(read::blind("read", &path, &error.into(), NEEDS)),
@@ -78,7 +116,7 @@ impl Directory {
             return Err(foreign(&path, "belongs to another user"));
         }
         let mut bytes = Vec::new();
-        let outcome = File::from(opened).take(BYTES_MAX as u64 + 1).read_to_end(&mut bytes);
+        let outcome = File::from(opened).take(most as u64 + 1).read_to_end(&mut bytes);
         outcome.map_err(|error| read::blind("read", &path, &error, NEEDS))?;
         Ok(Some(bytes))
     }
@@ -88,12 +126,23 @@ impl Directory {
     /// # Errors
     /// A full or read-only disk, mostly. The old file stays as it was.
     pub fn write(&self, bytes: &[u8]) -> Result<bool, Blind> {
-        self.replace(bytes).map_err(|error| read::blind("write", &self.path.join(NAME), &error, NEEDS))
+        self.write_file(NAME, bytes, true)
     }
 
-    fn replace(&self, bytes: &[u8]) -> io::Result<bool> {
+    /// The same of another file. `sync`: it is on the disk when this returns; else a crash of the machine may take it.
+    ///
+    /// # Errors
+    /// Like [`Directory::write`].
+    pub fn write_file(&self, name: &str, bytes: &[u8], sync: bool) -> Result<bool, Blind> {
+        let written = self.replace(name, bytes, sync);
+        written.map_err(|error| read::blind("write", &self.path.join(name), &error, NEEDS))
+    }
+
+    fn replace(&self, name: &str, bytes: &[u8], sync: bool) -> io::Result<bool> {
+        let new = format!(".{name}.new");
+        let new_name = new.as_str();
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let new = rustix::fs::openat(&self.directory, NEW, flags, Mode::RUSR | Mode::WUSR)?;
+        let new = rustix::fs::openat(&self.directory, new_name, flags, Mode::RUSR | Mode::WUSR)?;
         match rustix::fs::flock(&new, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
             Err(Errno::WOULDBLOCK) => return Ok(false),
@@ -101,28 +150,32 @@ impl Directory {
         }
         // Between open and lock, another run may have moved it into place: then it is the file that readers read.
         let ours = rustix::fs::fstat(&new)?;
-        match rustix::fs::statat(&self.directory, NEW, AtFlags::SYMLINK_NOFOLLOW) {
+        match rustix::fs::statat(&self.directory, new_name, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(there) if (there.st_dev, there.st_ino) == (ours.st_dev, ours.st_ino) => {}
             Ok(_) | Err(Errno::NOENT) => return Ok(false),
             Err(error) => return Err(error.into()),
         }
-        let outcome = self.fill(new, bytes);
+        let outcome = self.fill(new, (new_name, name), bytes, sync);
         if outcome.is_err() {
             // What could not be finished is of no use; that it cannot be removed either changes nothing.
-            let _ = rustix::fs::unlinkat(&self.directory, NEW, AtFlags::empty());
+            let _ = rustix::fs::unlinkat(&self.directory, new_name, AtFlags::empty());
         }
         outcome.map(|()| true)
     }
 
-    fn fill(&self, new: OwnedFd, bytes: &[u8]) -> io::Result<()> {
+    fn fill(&self, new: OwnedFd, (from, to): (&str, &str), bytes: &[u8], sync: bool) -> io::Result<()> {
         let mut file = File::from(new);
         file.set_len(0)?;
         file.write_all(bytes)?;
         rustix::fs::fchmod(file.as_fd(), Mode::RUSR | Mode::WUSR)?;
-        file.sync_all()?;
+        if sync {
+            file.sync_all()?;
+        }
         // The lock goes with `file`, after the move.
-        rustix::fs::renameat(&self.directory, NEW, &self.directory, NAME)?;
-        rustix::fs::fsync(&self.directory)?;
+        rustix::fs::renameat(&self.directory, from, &self.directory, to)?;
+        if sync {
+            rustix::fs::fsync(&self.directory)?;
+        }
         Ok(())
     }
 }
@@ -136,6 +189,8 @@ mod tests {
     use super::*;
     use std::fs;
     use std::os::unix::fs::{PermissionsExt, symlink};
+
+    const NEW: &str = ".baseline.json.new";
 
     struct Scratch(PathBuf);
 

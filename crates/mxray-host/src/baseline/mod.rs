@@ -1,9 +1,9 @@
 //! What is usual on this host: learned run by run, kept in one small file, compared with what is now.
 //!
 //! `usual`, `rates` and `state` are arithmetic and know no clock; `file` is the only code of mxray that writes on the machine which
-//! it examines. What must not live here: what a difference means (`mxray-rules`).
+//! it examines, here and for the runs that are kept (`crate::runs`). What must not live here: what a difference means (`mxray-rules`).
 
-mod file;
+pub(crate) mod file;
 mod rates;
 mod state;
 mod usual;
@@ -115,7 +115,7 @@ fn written(opened: Option<Directory>, path: &Path, state: &State, is_new: bool) 
 }
 
 /// Entered by `ip netns exec` or the like: the file system is the host's, the sockets are not.
-fn is_other_namespace() -> bool {
+pub(crate) fn is_other_namespace() -> bool {
     let of = |process: &str| std::fs::read_link(format!("/proc/{process}/ns/net"));
     // Without root, process 1's is not told: then it is taken for the same.
     matches!((of("1"), of("thread-self")), (Ok(first), Ok(own)) if first != own)

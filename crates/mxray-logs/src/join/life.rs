@@ -26,12 +26,17 @@ impl Key {
     pub fn id(&self) -> &[u8] {
         &self.id[..usize::from(self.length)]
     }
+
+    /// Enough to tell the few thousand keys apart that are remembered after their end: two in 10^11 share one.
+    pub fn short(&self) -> u64 {
+        crate::sketch::hashed(self.id()) ^ u64::from(self.origin).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+    }
 }
 
 /// Queue ids are chosen by our own server, not by strangers, and are looked up for each line: a quick hash is enough.
 impl std::hash::Hash for Key {
     fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
-        state.write_u64(crate::sketch::hashed(self.id()) ^ u64::from(self.origin).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        state.write_u64(self.short());
     }
 }
 
@@ -54,6 +59,8 @@ impl std::hash::Hasher for Passing {
 }
 
 pub type ByKey<V> = std::collections::HashMap<Key, V, std::hash::BuildHasherDefault<Passing>>;
+/// By [`Key::short`].
+pub type ByShort<V> = std::collections::HashMap<u64, V, std::hash::BuildHasherDefault<Passing>>;
 
 /// Where one recipient stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -18,13 +18,19 @@ use std::sync::Arc;
 use mxray_mail::causes::{Cause, Rules};
 use mxray_model::text::untrusted;
 
+use crate::batch::Batch;
+use crate::envelope::Line;
 use crate::event::Meaning;
 use crate::grammar::{Grammars, Program};
 use crate::reader::Read;
 use crate::sketch::{Heavy, Minutes, Percentiles};
 use crate::stamp::Stamp;
-use life::{ByKey, Key, Life};
-pub use summary::Summary;
+use life::{ByKey, ByShort, Key, Life};
+pub(crate) use receiver::operator_of;
+pub use summary::{
+    CauseOut, IncidentOut, Quantiles, Rate, ReceiverOut, RecipientsOut, SCHEMA as LOGS_SCHEMA, SenderOut, Summary,
+    TimelineRow, Unseen as LogUnseen,
+};
 use sums::{AccountSums, CauseSums, Incident, ReceiverSums, SenderSums, Totals};
 use table::{OTHERS, Table};
 
@@ -127,13 +133,14 @@ pub struct Analysis {
     last: Option<Stamp>,
     origins: Vec<OriginName>,
     origin_last: u16,
-    lives: ByKey<Life>,
-    ended: ByKey<Ended>,
-    ended_order: VecDeque<(Key, u64)>,
+    /// Boxed: the table itself stays small enough for the nearest cache.
+    lives: ByKey<Box<Life>>,
+    ended: ByShort<Ended>,
+    ended_order: VecDeque<(u64, u64)>,
     ends: u64,
     receivers: Table<ReceiverSums>,
     /// Host names whose receiver is known already.
-    receiver_of: HashMap<Box<[u8]>, u32>,
+    receiver_of: HashMap<Box<[u8]>, u32, foldhash::fast::RandomState>,
     senders: Table<SenderSums>,
     accounts: Table<AccountSums>,
     clients: Table<SenderSums>,
@@ -144,8 +151,10 @@ pub struct Analysis {
     delays: [Percentiles; 5],
     login_sources: Heavy,
     incidents: Vec<Incident>,
+    /// Some incident is not over yet.
+    open_incidents: bool,
     /// Which host a process has TLS with.
-    tls_peers: HashMap<(u16, u32), u64>,
+    tls_peers: HashMap<(u16, u32), u64, foldhash::fast::RandomState>,
     stories: Vec<Story>,
     stories_left_out: u64,
     wanted: HashSet<Key>,
@@ -165,11 +174,11 @@ impl Analysis {
             origins: Vec::new(),
             origin_last: 0,
             lives: ByKey::default(),
-            ended: ByKey::default(),
+            ended: ByShort::default(),
             ended_order: VecDeque::new(),
             ends: 0,
             receivers: Table::new(RECEIVERS_MAX),
-            receiver_of: HashMap::new(),
+            receiver_of: HashMap::default(),
             senders: Table::new(SENDERS_MAX),
             accounts: Table::new(SENDERS_MAX),
             clients: Table::new(SENDERS_MAX),
@@ -180,7 +189,8 @@ impl Analysis {
             delays: Default::default(),
             login_sources: Heavy::new(1_024),
             incidents: Vec::new(),
-            tls_peers: HashMap::new(),
+            open_incidents: false,
+            tls_peers: HashMap::default(),
             stories: Vec::new(),
             stories_left_out: 0,
             wanted: HashSet::new(),
@@ -190,11 +200,32 @@ impl Analysis {
 
     /// One line as [`crate::Reader`] gives it.
     pub fn line(&mut self, raw: &[u8], read: Read<'_>) {
-        self.lines.read += 1;
         let line = match read {
             Read::Framed(line) => line,
-            Read::Unframed(text) => return self.unframed(text),
+            Read::Unframed(text) => {
+                self.lines.read += 1;
+                return self.unframed(text);
+            }
         };
+        let (program, meaning) = self.grammars.read(&line);
+        self.meant(raw, &line, program, meaning);
+    }
+
+    /// One line of a batch: what [`Analysis::line`] does, where another thread has read it already.
+    pub fn batch_line(&mut self, batch: &Batch, at: usize) {
+        let Some(understood) = batch.understood(at) else { return };
+        match understood.line {
+            Some((line, program, meaning)) => self.meant(understood.raw, &line, program, meaning),
+            None => {
+                self.lines.read += 1;
+                self.unframed(understood.raw);
+            }
+        }
+    }
+
+    #[inline]
+    fn meant(&mut self, raw: &[u8], line: &Line<'_>, program: Option<Program>, meaning: Meaning<'_>) {
+        self.lines.read += 1;
         if let Some(stamp) = line.stamp {
             let outside = self.options.since.is_some_and(|since| stamp < since)
                 || self.options.until.is_some_and(|until| stamp > until);
@@ -205,7 +236,6 @@ impl Analysis {
             self.first = Some(self.first.map_or(stamp, |first| first.min(stamp)));
             self.last = Some(self.last.map_or(stamp, |last| last.max(stamp)));
         }
-        let (program, meaning) = self.grammars.read(&line);
         self.continuation = matches!(program, Some(Program::Exim | Program::Dovecot));
         match meaning {
             Meaning::Foreign => self.lines.foreign += 1,
@@ -219,7 +249,7 @@ impl Analysis {
                 self.lines.understood += 1;
                 let origin = self.origin(line.host, line.tag, program);
                 for _ in 0..line.repeats.min(REPEATS_MAX) {
-                    self.event(origin, &line, event, raw);
+                    self.event(origin, line, event, raw);
                 }
             }
         }

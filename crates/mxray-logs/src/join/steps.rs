@@ -25,6 +25,10 @@ impl Analysis {
         let told = id.filter(|_| self.options.selection.is_some()).map(|id| Key::new(origin, id));
         // The last line of a life has to be kept before its end, the first one after its beginning.
         let before = !matches!(event, Event::Arrival { .. } | Event::MessageId { .. } | Event::Notice { .. });
+        if self.open_incidents && !matches!(event, Event::Trouble { .. } | Event::ProcessEnded { .. } | Event::Started)
+        {
+            self.over(origin, stamp, Some(line.tag));
+        }
         let kept = told.is_some_and(|key| before && self.keep_line(key, line.stamp, raw));
         match event {
             Event::Arrival { id, arrival, begins } => self.arrival(Key::new(origin, id), stamp, &arrival, begins),
@@ -60,16 +64,19 @@ impl Analysis {
                     self.tls_peers.insert((origin, pid), hashed(peer.address));
                 }
             }
+            Event::Tls { towards: false, .. } => self.totals.tls_in += 1,
             Event::TlsFailed { towards: true, .. } => self.totals.tls_failures_out += 1,
             Event::TlsFailed { .. } => self.totals.tls_failures_in += 1,
             Event::Connect { .. } => self.totals.connections += 1,
-            Event::Started => self.totals.starts += 1,
+            Event::Started => {
+                self.totals.starts += 1;
+                self.over(origin, stamp, None);
+            }
             Event::Stored { kept: true, .. } => self.totals.stored += 1,
             Event::Stored { .. } => self.totals.discarded_by_sieve += 1,
-            Event::Trouble { severity, text } => self.trouble(origin, stamp, severity, text),
-            Event::ProcessEnded { text } => self.incident(origin, stamp, text, false, false),
-            Event::Tls { .. }
-            | Event::Disconnect { .. }
+            Event::Trouble { severity, text } => self.trouble((origin, line.tag), stamp, severity, text),
+            Event::ProcessEnded { text } => self.incident((origin, line.tag), stamp, text, false, false),
+            Event::Disconnect { .. }
             | Event::Skipped { .. }
             | Event::Filtered { .. }
             | Event::Stopped
@@ -87,7 +94,7 @@ impl Analysis {
         if self.lives.len() >= self.options.lives_max && !self.lives.contains_key(&key) {
             self.make_room(stamp);
         }
-        let life = self.lives.entry(key).or_insert_with(|| Life { first: stamp, ..Life::default() });
+        let life = self.lives.entry(key).or_insert_with(|| Box::new(Life { first: stamp, ..Life::default() }));
         life.last = stamp;
         life
     }
@@ -175,7 +182,7 @@ impl Analysis {
     /// Another life by its id: on the same instance, else on any that is not younger than it may be.
     fn find_elsewhere(&self, id: &[u8], but: Key, now: Stamp) -> Option<Key> {
         let own = Key::new(but.origin, id);
-        let known = |key: &Key| *key != but && (self.lives.contains_key(key) || self.ended.contains_key(key));
+        let known = |key: &Key| *key != but && (self.lives.contains_key(key) || self.ended.contains_key(&key.short()));
         if known(&own) {
             return Some(own);
         }
@@ -207,7 +214,7 @@ impl Analysis {
     fn notice(&mut self, key: Key, stamp: Stamp) {
         let stale =
             |life: &Life| life.birth == Birth::Accepted || (life.notice && life.queued) || !life.recipients.is_empty();
-        if self.lives.get(&key).is_some_and(stale) {
+        if self.lives.get(&key).is_some_and(|life| stale(life)) {
             self.finish(key, End::Reused);
         }
         let life = self.life(key, stamp);
@@ -287,6 +294,8 @@ impl Analysis {
         let sums = self.receivers.row(receiver);
         sums.attempts += 1;
         if attempt.status == Status::Sent {
+            sums.sent += 1;
+            sums.last_sent = sums.last_sent.max(Some(stamp));
             attempt.delay.into_iter().for_each(|delay| sums.delay.add(delay));
             if remote {
                 sums.sent_remote += 1;
@@ -343,6 +352,7 @@ impl Analysis {
                 own.recipients += sums.recipients;
                 own.first = own.first.min(sums.first);
                 own.last = own.last.max(sums.last);
+                own.sent_before = own.sent_before.max(sums.sent_before);
             }
             None => {
                 let receiver = if self.causes.len() < CAUSES_MAX { receiver } else { OTHERS };
@@ -362,9 +372,11 @@ impl Analysis {
             self.totals.echoes += 1;
             return Some(Cause::Echo);
         }
+        let sent_before = self.receivers.get(receiver).map_or(0, |row| row.sent);
         match self.causes.get_mut(&(verdict.cause, receiver)) {
             Some(sums) => {
                 sums.attempts += 1;
+                sums.sent_before = sent_before;
                 sums.first = sums.first.min(stamp);
                 sums.last = sums.last.max(stamp);
             }
@@ -379,6 +391,12 @@ impl Analysis {
                     recipients: 0,
                     first: stamp,
                     last: stamp,
+                    sent_before,
+                    host: match host_of(attempt) {
+                        Host::Local => String::new(),
+                        Host::Name(name) => untrusted(&name[..name.len().min(255)]),
+                    },
+                    domain: domain_of(attempt.to),
                     sample: untrusted(&attempt.text[..attempt.text.len().min(500)]),
                     rule: verdict.rule.map(str::to_owned),
                     finality: verdict.finality,
@@ -408,7 +426,7 @@ impl Analysis {
                 life.client = client;
                 life.wanted |= wanted;
             }
-        } else if let Some(ended) = self.ended.get_mut(&child) {
+        } else if let Some(ended) = self.ended.get_mut(&child.short()) {
             if parent.as_ref().is_some_and(|(parent, ..)| ended.first < *parent) {
                 return false;
             }
@@ -467,7 +485,7 @@ impl Analysis {
         }
     }
 
-    fn trouble(&mut self, origin: u16, stamp: Stamp, severity: Severity, text: &[u8]) {
+    fn trouble(&mut self, (origin, tag): (u16, &[u8]), stamp: Stamp, severity: Severity, text: &[u8]) {
         match severity {
             Severity::Warning => self.totals.warnings += 1,
             Severity::Error => self.totals.errors += 1,
@@ -475,11 +493,21 @@ impl Analysis {
             Severity::Panic => self.totals.panics += 1,
         }
         if severity >= Severity::Fatal {
-            self.incident(origin, stamp, text, severity == Severity::Panic, true);
+            self.incident((origin, tag), stamp, text, severity == Severity::Panic, true);
         }
     }
 
-    fn incident(&mut self, origin: u16, stamp: Stamp, text: &[u8], panic: bool, tells: bool) {
+    /// What a program does after its fatal line says that it lives again: until its next one.
+    fn over(&mut self, origin: u16, stamp: Stamp, tag: Option<&[u8]>) {
+        let is_it = |incident: &&mut Incident| {
+            incident.origin == origin && incident.last < stamp && tag.is_none_or(|tag| *incident.tag == *tag)
+        };
+        self.incidents.iter_mut().filter(is_it).for_each(|incident| incident.over = true);
+        self.open_incidents = self.incidents.iter().any(|incident| !incident.over);
+    }
+
+    fn incident(&mut self, (origin, tag): (u16, &[u8]), stamp: Stamp, text: &[u8], panic: bool, tells: bool) {
+        self.open_incidents = true;
         let near =
             |incident: &&mut Incident| incident.origin == origin && (stamp.0 - incident.last.0).abs() <= INCIDENT_GAP;
         let text = untrusted(&text[..text.len().min(300)]);
@@ -489,10 +517,20 @@ impl Analysis {
         {
             incident.last = incident.last.max(stamp);
             incident.lines += 1;
+            incident.over = false;
             return;
         }
         if self.incidents.len() < INCIDENTS_MAX {
-            self.incidents.push(Incident { first: stamp, last: stamp, origin, text, panic, lines: 1 });
+            self.incidents.push(Incident {
+                first: stamp,
+                last: stamp,
+                origin,
+                text,
+                panic,
+                lines: 1,
+                tag: tag.into(),
+                over: false,
+            });
         }
     }
 
@@ -532,8 +570,8 @@ impl Analysis {
             }
         }
         self.ends += 1;
-        self.ended.insert(key, Ended { counted, first: life.first, number: self.ends });
-        self.ended_order.push_back((key, self.ends));
+        self.ended.insert(key.short(), Ended { counted, first: life.first, number: self.ends });
+        self.ended_order.push_back((key.short(), self.ends));
         if self.ended_order.len() > ENDED_MAX
             && let Some((oldest, number)) = self.ended_order.pop_front()
             && self.ended.get(&oldest).is_some_and(|ended| ended.number == number)
@@ -582,6 +620,11 @@ impl Analysis {
         }
         self.bound();
     }
+}
+
+fn domain_of(address: &[u8]) -> String {
+    let domain = memchr::memrchr(b'@', address).map_or(&b""[..], |at| &address[at + 1..]);
+    untrusted(&domain[..domain.len().min(255)]).to_ascii_lowercase()
 }
 
 /// pickup tells the user before cleanup has accepted anything.

@@ -24,6 +24,7 @@ pub const RATE_RECIPIENTS_MIN: u64 = 100;
 
 /// What a log says.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Summary {
     pub schema: &'static str,
     pub window: Window,
@@ -51,12 +52,14 @@ pub struct Summary {
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Window {
     pub first: Option<String>,
     pub last: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct LinesOut {
     pub read: u64,
     pub understood: u64,
@@ -69,6 +72,7 @@ pub struct LinesOut {
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Messages {
     /// Taken up by the queue for the first time, notices and continuations not counted.
     pub received: u64,
@@ -92,6 +96,7 @@ pub struct Messages {
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Attempts {
     pub sent: u64,
     pub deferred: u64,
@@ -101,6 +106,7 @@ pub struct Attempts {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct RecipientsOut {
     pub delivered: u64,
     pub bounced: u64,
@@ -112,6 +118,7 @@ pub struct RecipientsOut {
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Rejects {
     pub total: u64,
     pub by_code: BTreeMap<String, u64>,
@@ -119,6 +126,7 @@ pub struct Rejects {
 
 /// Numerator and denominator, and the percentage where there are enough.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Rate {
     pub numerator: u64,
     pub denominator: u64,
@@ -128,6 +136,7 @@ pub struct Rate {
 /// Of recipients: bounce (the address is wrong), block (reputation and policy) and expiry by those that are final; deferral
 /// by all.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Rates {
     pub bounce: Rate,
     pub block: Rate,
@@ -136,6 +145,7 @@ pub struct Rates {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Quantiles {
     pub count: u64,
     pub p50_ms: Option<f64>,
@@ -145,6 +155,7 @@ pub struct Quantiles {
 
 /// Of attempts that delivered; each right to one per cent.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Delays {
     pub total: Quantiles,
     pub before_queue: Quantiles,
@@ -154,14 +165,18 @@ pub struct Delays {
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct TlsOut {
     pub sent_remote: u64,
     pub sent_tls: u64,
+    /// Sessions of clients of ours.
+    pub received_tls: u64,
     pub failures_out: u64,
     pub failures_in: u64,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Logins {
     pub granted: u64,
     pub failed: u64,
@@ -171,12 +186,14 @@ pub struct Logins {
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Source {
     pub address: String,
     pub failures: u64,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct CauseOut {
     pub cause: &'static str,
     pub receiver: String,
@@ -192,14 +209,21 @@ pub struct CauseOut {
     pub recipients: u64,
     pub first: String,
     pub last: String,
+    /// Deliveries to the receiver after its last attempt: what came through since says that it is over.
+    pub delivered_since: u64,
+    /// Of one of the attempts: the host that it was about, and the recipient's domain.
+    pub host: String,
+    pub domain: String,
     pub sample: String,
     pub rule: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ReceiverOut {
     pub name: String,
     pub attempts: u64,
+    pub last_delivered: Option<String>,
     pub recipients: RecipientsOut,
     pub rates: Rates,
     pub sent_remote: u64,
@@ -208,6 +232,7 @@ pub struct ReceiverOut {
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct SenderOut {
     pub name: String,
     pub messages: u64,
@@ -217,6 +242,7 @@ pub struct SenderOut {
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct AccountOut {
     pub name: String,
     pub messages: u64,
@@ -235,17 +261,23 @@ pub struct AccountOut {
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct IncidentOut {
     pub first: String,
     pub last: String,
     pub host: String,
     pub instance: String,
     pub panic: bool,
+    /// The program, as its line names it.
+    pub program: String,
     pub text: String,
     pub lines: u64,
+    /// That program did something else afterwards, or the server was started anew.
+    pub over: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Troubles {
     pub warnings: u64,
     pub errors: u64,
@@ -257,6 +289,7 @@ pub struct Troubles {
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Timeline {
     pub step_minutes: i64,
     pub kinds: [&'static str; 5],
@@ -264,12 +297,14 @@ pub struct Timeline {
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct TimelineRow {
     pub at: String,
     pub counts: [u64; 5],
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Unseen {
     pub what: String,
     pub why: String,
@@ -324,6 +359,7 @@ impl Analysis {
             tls: TlsOut {
                 sent_remote: totals.sent_remote,
                 sent_tls: totals.sent_tls,
+                received_tls: totals.tls_in,
                 failures_out: totals.tls_failures_out,
                 failures_in: totals.tls_failures_in,
             },
@@ -408,6 +444,12 @@ impl Analysis {
                 recipients: sums.recipients,
                 first: sums.first.rfc3339(),
                 last: sums.last.rfc3339(),
+                delivered_since: self
+                    .receivers
+                    .get(*receiver)
+                    .map_or(0, |row| row.sent.saturating_sub(sums.sent_before)),
+                host: sums.host.clone(),
+                domain: sums.domain.clone(),
                 sample: sums.sample.clone(),
                 rule: sums.rule.clone(),
             })
@@ -429,8 +471,10 @@ impl Analysis {
                 host: untrusted(self.origin_names(incident.origin).0),
                 instance: untrusted(self.origin_names(incident.origin).1),
                 panic: incident.panic,
+                program: untrusted(&incident.tag),
                 text: incident.text.clone(),
                 lines: incident.lines,
+                over: incident.over,
             })
             .collect()
     }
@@ -530,6 +574,7 @@ fn receiver_out(name: &[u8], sums: &ReceiverSums) -> ReceiverOut {
     ReceiverOut {
         name: untrusted(name),
         attempts: sums.attempts,
+        last_delivered: sums.last_sent.map(Stamp::rfc3339),
         recipients: recipients_out(&sums.recipients),
         rates: rates(&sums.recipients),
         sent_remote: sums.sent_remote,

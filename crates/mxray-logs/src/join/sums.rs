@@ -52,6 +52,9 @@ impl Recipients {
 pub struct ReceiverSums {
     pub recipients: Recipients,
     pub attempts: u64,
+    /// Of the attempts, those that delivered.
+    pub sent: u64,
+    pub last_sent: Option<Stamp>,
     pub sent_remote: u64,
     pub sent_tls: u64,
     pub delay: Percentiles,
@@ -61,6 +64,8 @@ impl Row for ReceiverSums {
     fn merge(&mut self, other: &ReceiverSums) {
         self.recipients.merge(&other.recipients);
         self.attempts += other.attempts;
+        self.sent += other.sent;
+        self.last_sent = self.last_sent.max(other.last_sent);
         self.sent_remote += other.sent_remote;
         self.sent_tls += other.sent_tls;
         self.delay.merge(&other.delay);
@@ -183,6 +188,12 @@ pub struct CauseSums {
     pub recipients: u64,
     pub first: Stamp,
     pub last: Stamp,
+    /// Deliveries to the receiver before its last attempt: with those of now, how many came after it.
+    pub sent_before: u64,
+    /// The host that it was about, or the recipient's domain where none is known.
+    pub host: String,
+    /// The recipient's domain.
+    pub domain: String,
     /// A reply as it stood in the log.
     pub sample: String,
     pub rule: Option<String>,
@@ -213,6 +224,7 @@ pub struct Totals {
     pub login_failures: u64,
     pub sent_remote: u64,
     pub sent_tls: u64,
+    pub tls_in: u64,
     pub tls_failures_in: u64,
     pub tls_failures_out: u64,
     pub stored: u64,
@@ -235,4 +247,8 @@ pub struct Incident {
     pub text: String,
     pub panic: bool,
     pub lines: u64,
+    /// The program whose line it was, as it names itself there.
+    pub tag: Box<[u8]>,
+    /// After its last line that program did something else, or the server was started anew.
+    pub over: bool,
 }

@@ -11,7 +11,7 @@ pub trait Row: Default + Clone {
 /// Rows by name. The first row is for all that had to leave.
 #[derive(Debug, Clone)]
 pub struct Table<R> {
-    index: HashMap<Box<[u8]>, u32>,
+    index: HashMap<Box<[u8]>, u32, foldhash::fast::RandomState>,
     rows: Vec<(Box<[u8]>, R)>,
     room: usize,
     /// Names that were moved into the first row.
@@ -23,7 +23,7 @@ pub const OTHERS: u32 = 0;
 
 impl<R: Row> Table<R> {
     pub fn new(room: usize) -> Table<R> {
-        Table { index: HashMap::new(), rows: vec![(Box::default(), R::default())], room: room.max(2), moved: 0 }
+        Table { index: HashMap::default(), rows: vec![(Box::default(), R::default())], room: room.max(2), moved: 0 }
     }
 
     /// The number of a name; numbers hold until [`Table::prune`].
@@ -40,6 +40,10 @@ impl<R: Row> Table<R> {
     pub fn row(&mut self, number: u32) -> &mut R {
         let at = if (number as usize) < self.rows.len() { number as usize } else { OTHERS as usize };
         &mut self.rows[at].1
+    }
+
+    pub fn get(&self, number: u32) -> Option<&R> {
+        self.rows.get(number as usize).map(|(_, row)| row)
     }
 
     pub fn named(&mut self, name: &[u8]) -> &mut R {

@@ -114,3 +114,28 @@ fn too_many_minutes_become_hours() {
     assert_eq!(minutes.step_minutes(), 60);
     assert_eq!(minutes.rows().iter().map(|(_, counts)| counts[0]).sum::<u64>(), 150_000);
 }
+
+/// A flood of different addresses: the sum stays as large as it was made, and says how wrong it may be. Two million stand for a
+/// hundred: the bound is reached after the first thousands.
+#[test]
+fn a_flood_of_different_names_takes_no_more_room() {
+    let mut heavy = Heavy::new(1_024);
+    let mut distinct = Distinct::default();
+    let mut size = 0;
+    for number in 0..2_000_000u64 {
+        let name = number.to_le_bytes();
+        heavy.add(&name, 1);
+        distinct.add(&name);
+        if number % 10 == 0 {
+            heavy.add(b"one that comes again", 1);
+        }
+        if number == 100_000 {
+            size = heavy.to_bytes().len();
+        }
+    }
+    assert!(heavy.top(usize::MAX).len() <= 2_048);
+    assert!(heavy.to_bytes().len() < size * 2, "{} after {size}", heavy.to_bytes().len());
+    assert_eq!(distinct.to_bytes().len(), Distinct::default().to_bytes().len());
+    let (name, count) = heavy.top(1)[0];
+    assert!(name == b"one that comes again" && count <= 200_000 && count + heavy.error() >= 200_000, "{count}");
+}

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 /// Who has to act.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub enum Move {
     /// Us, who send.
     Us,
@@ -22,6 +23,7 @@ pub enum Move {
 /// What is left to hope for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub enum Finality {
     /// The address will not work again by itself.
     AddressGone,
@@ -35,6 +37,20 @@ pub enum Finality {
     StopLane,
     /// Nothing failed.
     NoFailure,
+}
+
+impl Finality {
+    /// The name that stands in reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Finality::AddressGone => "address-gone",
+            Finality::MessageDead => "message-dead",
+            Finality::Wait => "wait",
+            Finality::SlowDown => "slow-down",
+            Finality::StopLane => "stop-lane",
+            Finality::NoFailure => "no-failure",
+        }
+    }
 }
 
 macro_rules! causes {

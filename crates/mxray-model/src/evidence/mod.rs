@@ -6,14 +6,18 @@
 
 mod baseline;
 mod certificate;
+mod earlier;
 mod firewall;
 mod host;
+mod logs;
 mod machine;
 mod namespace;
 mod outside;
 mod ports;
 mod process;
 pub mod published;
+mod queue;
+pub mod reports;
 mod routing;
 mod server;
 mod signer;
@@ -22,11 +26,16 @@ mod unit;
 
 pub use baseline::{Baseline, Usual};
 pub use certificate::{Certificate, CertificatePair, ChainFile, KeyFile, PrivateKey, PublicKey};
+pub use earlier::Earlier;
 pub use firewall::{
     Direction, FilterAbout, FilterAnswer, FilterEnd, FilterQuestion, FilterRule, FilterStep, FilterTable,
     FilterVerdict, Firewall, Packet, Persisted, PersistedAnswer, RewrittenTo,
 };
 pub use host::{Counter, FileSystem, Fill, Kernel, PortRange, TcpMemory, Vantage};
+pub use logs::{
+    LogAccount, LogAttempts, LogCause, LogDelay, LogIncident, LogLines, LogLoginSource, LogLogins, LogRate,
+    LogRecipients, LogSource, LogSums, LogTls, MailLogs,
+};
 pub use machine::{
     Clock, Distribution, KernelClock, Memory, MemoryGroup, NameServer, ResolvConf, Resolver, ResolverFiles, Software,
     Stamp, StampKind, TimeDaemon, TlsLibrary,
@@ -42,6 +51,8 @@ pub use ports::{
     AskedListener, Assignment, Assignments, Bystanders, Exposure, Forbidden, PackageProcesses, PortOwner, V6Policy,
 };
 pub use process::{Descriptors, Owner, Process, Processes};
+pub use queue::{Queue, QueueCause, QueueMessage, QueueRow};
+pub use reports::Reports;
 pub use routing::{
     AddressState, BoundSource, DefaultRoute, NextHop, OwnAddress, Refusal, Refuser, RouteAnswer, RouteOutcome,
     RoutePurpose, RouteRefused, RouteTaken, Routing,
@@ -113,8 +124,16 @@ pub struct Evidence {
     pub names: published::Names,
     /// The mail that was given to be evaluated.
     pub mail: Seen<published::ExaminedMail>,
+    /// What the mail servers' logs say. `Absent`: looked for, there is none.
+    pub logs: Seen<MailLogs>,
+    /// What waits in the queue of each server, by instance name.
+    pub queues: BTreeMap<String, Seen<Queue>>,
     /// This host's name servers, each asked directly, by address.
     pub resolver_checks: BTreeMap<String, ResolverCheck>,
+    /// What an earlier run saw. Absent: none is kept.
+    pub earlier: Seen<Earlier>,
+    /// What receivers reported. Unknown: no reports were given.
+    pub reports: Seen<Reports>,
     /// How each part of the examination went, by its name.
     pub parts: BTreeMap<String, Part>,
 }

@@ -215,6 +215,7 @@ pub fn listed<S: AsRef<str>>(all: &[S]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use mxray_model::evidence::published::MailRouting;
     use std::collections::BTreeSet;
 
     #[test]
@@ -226,6 +227,34 @@ mod tests {
         assert!(is_ours("plan.example", &domain) && is_ours("homelan.example", &domain));
         let receiver = Domain { why: BTreeSet::from([DomainWhy::Receiver]), ..Domain::default() };
         assert!(!is_ours("example.org", &receiver));
+    }
+
+    /// What a rule says of one domain that was asked about.
+    fn said(code: &str, domain: Domain) -> Vec<mxray_model::Finding> {
+        let mut evidence = Evidence::default();
+        evidence.names.domains.insert("plan.example".to_owned(), domain);
+        crate::examine_by(&evidence, |rule| rule.code == code).findings
+    }
+
+    #[test]
+    fn t11_only_what_sends_nothing_is_told_to_let_nobody_send() {
+        let route = || {
+            let domain = "plan.example".to_owned();
+            Seen::Value(MailRouting { domain, route: MailRoute::Null, problems: Vec::new() })
+        };
+        let record = |why: DomainWhy| {
+            let domain = Domain { why: BTreeSet::from([why]), route: route(), spf: Seen::Absent, ..Domain::default() };
+            said("SPF101", domain).remove(0).fix.remove(0).records.remove(0).value
+        };
+        assert_eq!(record(DomainWhy::Asked), "\"v=spf1 -all\"");
+        assert!(record(DomainWhy::Sends { by: "postfix".to_owned() }).contains("~all"));
+    }
+
+    #[test]
+    fn t27_without_a_selector_no_key_is_called_missing() {
+        let domain = || Domain { why: BTreeSet::from([DomainWhy::Asked]), ..Domain::default() };
+        assert_eq!(said("DKIM102", domain()), []);
+        assert_eq!(said("DKIM101", domain()).remove(0).severity, mxray_model::Severity::Info);
     }
 
     #[test]

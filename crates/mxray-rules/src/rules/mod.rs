@@ -11,11 +11,14 @@ mod fw;
 mod host;
 mod id;
 mod list;
+mod log;
 mod look;
 mod mail;
 mod mbox;
 mod mx;
 mod port;
+mod queue;
+mod reported;
 mod route;
 mod smtp;
 mod sock;
@@ -43,6 +46,7 @@ catalogue! {
     conf::service_not_enabled,
     conf::certificate_key_mismatch,
     conf::relay_open_by_config,
+    conf::mail_loop,
     conf::size_limit_local,
     conf::signer_not_wired,
     conf::rewrite_after_signing,
@@ -76,6 +80,8 @@ catalogue! {
     dns::wildcard_mail_name,
     dns::dangling_alias,
     dns::txt_damaged,
+    reported::dmarc_enforced_unaligned,
+    reported::change_detected,
     fw::egress_blocked_here,
     fw::ingress_blocked_here,
     fw::destination_not_listening,
@@ -104,6 +110,17 @@ catalogue! {
     list::domain_listed,
     list::refused,
     list::unhealthy,
+    log::bounce_rate_high,
+    log::block_rate_high,
+    log::deferral_rate_high,
+    log::outbound_account_abused,
+    log::login_attack,
+    log::fatal_in_log,
+    log::tls_failures,
+    log::receiver_says,
+    log::log_not_understood,
+    log::delay_high,
+    reported::complaint_rate_high,
     look::dns_timeout,
     look::dns_servfail,
     look::resolver_rewrites,
@@ -151,6 +168,9 @@ catalogue! {
     port::shadowed,
     port::must_not_listen,
     port::tls_differs,
+    queue::queue_growing,
+    queue::queue_stuck,
+    queue::queue_held,
     route::default_route_missing,
     route::no_route,
     route::gateway_dead,
@@ -200,6 +220,7 @@ catalogue! {
     sts::mx_cert_fails,
     sts::tlsrpt_absent,
     sts::tlsrpt_invalid,
+    reported::tls_failures_reported,
     tls::not_offered,
     tls::handshake_fails,
     tls::cert_expired,

@@ -45,6 +45,10 @@ impl Span {
     pub const fn hours(hours: u64) -> Self {
         Span { seconds: hours * 3600 }
     }
+
+    pub const fn duration(self) -> Duration {
+        Duration::from_secs(self.seconds)
+    }
 }
 
 impl fmt::Display for Span {

@@ -11,6 +11,7 @@ mod doctor;
 mod domain;
 mod domains;
 mod lists;
+mod logs;
 mod mail;
 mod ports;
 mod ports_plan;
@@ -41,6 +42,7 @@ const COMMANDS: &[&[&str]] = &[
     &["ports", "diff"],
     &["domain"],
     &["lists"],
+    &["logs"],
     &["explain"],
     &["config", "check"],
     &["config", "show"],

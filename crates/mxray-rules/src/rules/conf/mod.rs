@@ -2,6 +2,7 @@
 
 pub mod certificate_key_mismatch;
 pub mod delivery_switched_off;
+pub mod mail_loop;
 pub mod policy_without_effect;
 pub mod relay_open_by_config;
 pub mod rewrite_after_signing;

@@ -1,5 +1,6 @@
 //! LOOK007: a server has us wait because we ask too often, or too many at a time.
 
+use crate::logged;
 use crate::outside::{self, Contact, Verdict, at};
 use crate::replies;
 use crate::rule::{Rule, Said};
@@ -27,7 +28,33 @@ struct Limited<'a> {
     confidence: f32,
 }
 
+/// Causes of logs that ask for fewer connections or for less mail.
+const CAUSES: [&str; 4] = ["too-many-connections", "rcpt-rate", "rate-reputation", "rate-new-ip"];
+
 fn check(evidence: &Evidence) -> Said {
+    let mut judgement = sessions(evidence).unwrap_or_else(|early| early);
+    if let Some(blind) = logged::forbidden(evidence) {
+        judgement.blind(&RULE, blind);
+    }
+    for asked in logged::putting_off(evidence, &CAUSES) {
+        let (severity, waits) = asked.while_waiting(RULE.severity);
+        let summary = format!(
+            "{} limits how much it takes from us{waits}: {}.",
+            asked.cause.receiver,
+            logged::quoted(&asked.cause.sample)
+        );
+        judgement.find(
+            asked.finding(&RULE, severity, summary, evidence).confidence(BY_WORDS).reference("RFC 5321 section 3.8").fix(
+                Fix::here("Send more slowly and over fewer connections at a time (Postfix: smtp_destination_concurrency_limit, smtp_destination_rate_delay), and wait: faster retries make it worse.")
+                    .command("mxray queue")
+                    .verify("mxray queue --interval 60"),
+            ),
+        );
+    }
+    Ok(judgement)
+}
+
+fn sessions(evidence: &Evidence) -> Said {
     let well = "it asked nobody to come less often";
     outside::each(
         evidence,

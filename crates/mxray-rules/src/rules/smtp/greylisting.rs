@@ -1,5 +1,6 @@
 //! SMTP109: a server has unknown senders come a second time.
 
+use crate::logged;
 use crate::outside::{self, Contact, Verdict, at};
 use crate::replies;
 use crate::rule::{Rule, Said};
@@ -29,6 +30,31 @@ struct Greylisted<'a> {
 }
 
 fn check(evidence: &Evidence) -> Said {
+    let mut judgement = sessions(evidence).unwrap_or_else(|early| early);
+    if let Some(blind) = logged::forbidden(evidence) {
+        judgement.blind(&RULE, blind);
+    }
+    for asked in logged::putting_off(evidence, &["greylist"]) {
+        let (severity, waits) = asked.while_waiting(RULE.severity);
+        let summary = format!(
+            "{} has unknown senders come a second time{waits}: {}.",
+            asked.cause.receiver,
+            logged::quoted(&asked.cause.sample)
+        );
+        let mut finding = asked.finding(&RULE, severity, summary, evidence).confidence(BY_NAME).reference("RFC 6647");
+        finding.whose_move = Mover::Nobody;
+        judgement.find(
+            finding.fix(
+                Fix::here("Wait: the queue tries again, and from then on this host is known there.")
+                    .command("mxray queue")
+                    .verify("mxray logs --since 1h"),
+            ),
+        );
+    }
+    Ok(judgement)
+}
+
+fn sessions(evidence: &Evidence) -> Said {
     outside::each(evidence, &RULE, "it takes the first mail of an unknown sender", judge, |bad| {
         let Greylisted { reply, confidence, taken_later } = bad.first.1;
         let waits = outside::is_smarthost(bad.endpoint);

@@ -23,7 +23,11 @@ fn check(evidence: &Evidence) -> Said {
 fn pick(flaw: &SpfFlaw) -> Option<String> {
     match &flaw.problem {
         SpfProblem::IncludeNoRecord { target } => {
-            Some(format!("the record of {} leads to {target}, which has no SPF record", flaw.domain))
+            // The name itself is told, or the record whose term has a name that is none.
+            Some(match flaw.domain == *target {
+                true => format!("{target}, which a term leads to, has no SPF record"),
+                false => format!("the record of {} leads to {target}, which has no SPF record", flaw.domain),
+            })
         }
         _ => None,
     }
@@ -45,10 +49,8 @@ fn finding(of: &Of<'_>, survey: &SpfSurvey, picked: &[Picked<'_>]) -> Finding {
     );
     let record = survey.record.as_deref().unwrap_or_default();
     let dead = |term: &str| {
-        let (bare, own) =
-            (term.trim_start_matches(['+', '-', '~', '?']), picked.iter().filter(|one| one.flaw.domain == of.name));
-        let mut targets = own.map(|one| target(one.flaw));
-        let mut leads = |rest: &str| targets.any(|target| rest.trim_end_matches('.').eq_ignore_ascii_case(target));
+        let bare = term.trim_start_matches(['+', '-', '~', '?']);
+        let leads = |rest: &str| targets.iter().any(|target| rest.trim_end_matches('.').eq_ignore_ascii_case(target));
         match bare.split_at_checked("include:".len()) {
             Some((head, rest)) if head.eq_ignore_ascii_case("include:") => leads(rest),
             _ => false,

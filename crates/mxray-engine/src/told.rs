@@ -1,0 +1,378 @@
+//! What this host's mail servers tell of themselves: their logs, lately first and within bounds, and their queues.
+//!
+//! Here lives how much is read, and how sums of a queue become evidence. What must not live here: where logs and queues are
+//! (`mxray-host`), what their lines mean (`mxray-logs`), and what is a fault (rules).
+
+use crate::logs::{evidence_of, mover};
+use crate::maillog::{self, Ended, Reading, Source};
+use crate::parts::{Parts, Pending};
+use crate::sessions::Target;
+use jiff::Timestamp;
+use mxray_host::maillog::{Journal, JournalWindow, found_here};
+use mxray_host::programs::Programs;
+use mxray_host::queue::{Found, Piece, look};
+use mxray_logs::queue::{self, Entry, State, Sums};
+use mxray_logs::{Analysis, Options, SECOND, Stamp, Summary};
+use mxray_mail::causes::{Cause, Retry, Rules};
+use mxray_model::evidence::{Evidence, LogSource, MailLogs, Queue, QueueCause, QueueMessage, QueueRow, Server};
+use mxray_model::text::untrusted;
+use mxray_model::{Blind, Seen, Unseen};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::{Duration, Instant};
+
+/// Of each file so much from its end.
+const TAIL_BYTES: u64 = 64 << 20;
+/// For all that is read of logs. The last hour comes first, so that what is cut is the older part.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// What "now" is, for rates and for faults that may be over.
+const RECENT_S: i64 = 3_600;
+/// Rows of each table of a queue.
+const ROWS_MAX: usize = 50;
+/// Destinations that are examined because mail to them fails.
+const TARGETS_MAX: usize = 4;
+/// What waits for this part of all is worth a connection.
+const SHARE_MIN_PERCENT: u64 = 5;
+
+/// What was started and is still to come.
+pub(crate) struct Told {
+    logs: Pending<Seen<MailLogs>>,
+    queues: Vec<(String, Pending<Seen<Queue>>)>,
+    programs: Programs,
+}
+
+pub(crate) fn start(parts: &mut Parts<'_>, servers: &Seen<BTreeMap<String, Server>>, since: Duration) -> Told {
+    let known = servers.value().cloned().unwrap_or_default();
+    let directories: BTreeSet<String> =
+        known.values().filter_map(|server| server.directories.get("log").cloned()).collect();
+    let until = parts.margin();
+    let logs = parts.start("mail logs", move || read_logs(&directories, since, until));
+    let programs = Programs::new(until);
+    let mut queues = Vec::new();
+    for (name, server) in known.into_iter().filter(|(_, server)| server.enabled && server.software != "dovecot") {
+        let programs = programs.clone();
+        let part = format!("queue of {name}");
+        queues.push((name, parts.start(&part, move || read_queue(&server, &programs, until))));
+    }
+    Told { logs, queues, programs }
+}
+
+impl Told {
+    pub fn join(self, parts: &mut Parts<'_>, evidence: &mut Evidence) {
+        evidence.logs = parts.wait(self.logs).unwrap_or_else(Seen::Unknown);
+        for (name, pending) in self.queues {
+            let queue = parts.wait(pending).unwrap_or_else(Seen::Unknown);
+            if !queue.is_absent() {
+                evidence.queues.insert(name, queue);
+            }
+        }
+        self.programs.end();
+    }
+}
+
+/// The logs of this host since so long ago.
+fn read_logs(directories: &BTreeSet<String>, since: Duration, until: Instant) -> Seen<MailLogs> {
+    let deadline = until.min(Instant::now() + PATIENCE);
+    let now = Stamp(Timestamp::now().as_microsecond());
+    let ago = |seconds: i64| Stamp(now.0.saturating_sub(seconds.saturating_mul(SECOND)));
+    let since_s = i64::try_from(since.as_secs()).unwrap_or(i64::MAX / SECOND);
+    let rules = Arc::new(Rules::built_in());
+    let whole_since = ago(since_s);
+    let recent_since = ago(RECENT_S.min(since_s));
+    let Some((recent, _)) = pass(directories, &rules, recent_since, deadline) else { return Seen::Absent };
+    let Some((whole, ended)) = pass(directories, &rules, whole_since, deadline) else { return Seen::Absent };
+    // What was cut is the end, which the first pass has.
+    let mut logs = match ended.cut_short {
+        false => evidence_of(&whole, Some(&recent)),
+        true => evidence_of(&recent, Some(&recent)),
+    };
+    logs.since = Seen::Value(if ended.cut_short { recent_since } else { whole_since }.rfc3339());
+    logs.sources = sources(&ended);
+    Seen::Value(logs)
+}
+
+/// Reads what is there since a moment. `None`: there are no logs here.
+fn pass(
+    directories: &BTreeSet<String>,
+    rules: &Arc<Rules>,
+    since: Stamp,
+    deadline: Instant,
+) -> Option<(Summary, Ended)> {
+    let found = found_here(directories);
+    let mut unseen = found.unseen;
+    let mut sources: Vec<Source> = found.files.into_iter().map(Source::File).collect();
+    if sources.is_empty() {
+        match Journal::open(JournalWindow { since: Some(since.0), until: None, follow: false }) {
+            Seen::Value(stream) => {
+                sources.push(Source::Stream { name: "the journal".to_owned(), stream: Box::new(stream) });
+            }
+            Seen::Absent if unseen.is_empty() => return None,
+            Seen::Absent => {}
+            Seen::Unknown(blind) => {
+                unseen.push(Unseen { what: "the journal".to_owned(), why: blind.why(), needs: blind.needs() })
+            }
+        }
+    }
+    let mut analysis = Analysis::new(Arc::clone(rules), Options { since: Some(since), ..Options::default() });
+    let stop = AtomicBool::new(false);
+    let mut ended = maillog::read(
+        sources,
+        &mut analysis,
+        Reading {
+            since: Some(since),
+            until: None,
+            tail_bytes: Some(TAIL_BYTES),
+            deadline: Some(deadline),
+            stop: &stop,
+            progress: &mut |_| {},
+        },
+    );
+    ended.unseen.append(&mut unseen);
+    Some((analysis.into_summary(), ended))
+}
+
+/// What was read, and what was not and why.
+fn sources(ended: &Ended) -> BTreeMap<String, Seen<LogSource>> {
+    let read = |source: &maillog::SourceRead| {
+        let cut = ended.unseen.iter().find(|unseen| unseen.what.ends_with(&source.name));
+        let cut = cut.map_or_else(String::new, |unseen| format!("{}: {}", unseen.what, unseen.why));
+        (source.name.clone(), Seen::Value(LogSource { bytes: source.bytes, cut }))
+    };
+    let mut all: BTreeMap<String, Seen<LogSource>> = ended.sources.iter().map(read).collect();
+    for unseen in &ended.unseen {
+        if all.keys().any(|name| unseen.what.ends_with(name.as_str())) {
+            continue;
+        }
+        let blind =
+            Blind::NotPermitted { what: format!("read {} ({})", unseen.what, unseen.why), needs: unseen.needs.clone() };
+        all.insert(unseen.what.clone(), Seen::Unknown(blind));
+    }
+    all
+}
+
+/// What waits in one server's queue, now.
+pub fn read_queue(server: &Server, programs: &Programs, until: Instant) -> Seen<Queue> {
+    look(server, programs, until).map(|found| queue_of(server, &found, Timestamp::now().as_second()))
+}
+
+/// The pieces of a queue, added up.
+pub fn queue_of(server: &Server, found: &Found, now_s: i64) -> Queue {
+    let (mut entries, mut cut, mut not_understood) = (Vec::new(), found.cut, found.unread);
+    let mut envelopes = Vec::new();
+    for piece in &found.pieces {
+        match piece {
+            Piece::PostfixListing(text) => {
+                let (listed, foreign, more) = queue::postfix::listing(text, mxray_host::queue::MESSAGES_MAX);
+                // The line at which a long listing was ended is no line.
+                not_understood += foreign.saturating_sub(u64::from(found.cut));
+                cut |= more;
+                entries.extend(listed.into_iter().map(|entry| with_next_try(server, entry, now_s)));
+            }
+            Piece::Exim { id, header, journal, log } => match queue::exim::header(id, header) {
+                Some(mut entry) => {
+                    queue::exim::journal(&mut entry, journal);
+                    queue::exim::message_log(&mut entry, log);
+                    entries.push(entry);
+                }
+                None => not_understood += 1,
+            },
+            Piece::OpenSmtpd { id, envelope } => match queue::opensmtpd::envelope(id, envelope) {
+                Some(envelope) => envelopes.push(envelope),
+                None => not_understood += 1,
+            },
+        }
+    }
+    entries.extend(queue::opensmtpd::joined(envelopes));
+    let rules = Rules::built_in();
+    let mut sums = Sums::new(now_s);
+    entries.iter().for_each(|entry| sums.add(&rules, entry));
+    let mut queue = evidence_of_queue(&sums, now_s);
+    queue.source.clone_from(&found.source);
+    queue.not_understood = not_understood;
+    queue.truncated_at = if cut { Seen::Value(sums.messages) } else { Seen::Absent };
+    queue
+}
+
+/// Postfix's queue files say when, its listing does not: its law of waiting does (qmgr(8)).
+fn with_next_try(server: &Server, mut entry: Entry, now_s: i64) -> Entry {
+    let seconds = |name: &str, usual: i64| time_of(server.setting(name)).unwrap_or(usual);
+    if entry.state == State::Deferred {
+        let age_s = (now_s - entry.arrived_s).max(0);
+        let (least, most) = (seconds("minimal_backoff_time", 300), seconds("maximal_backoff_time", 4_000));
+        let wait = queue::postfix::next_try_in_s(age_s, least, most, seconds("queue_run_delay", 300));
+        entry.next_try_s = Some(now_s.saturating_add(wait));
+    }
+    entry
+}
+
+/// `300s`, `5m`, `1h`: Postfix's times.
+fn time_of(text: &str) -> Option<i64> {
+    let text = text.trim();
+    let (digits, unit) =
+        text.split_at(text.len() - text.chars().next_back().filter(char::is_ascii_alphabetic).map_or(0, |_| 1));
+    let number: i64 = digits.parse().ok()?;
+    let factor = match unit {
+        "" | "s" => 1,
+        "m" => 60,
+        "h" => 3_600,
+        "d" => 86_400,
+        "w" => 604_800,
+        _ => return None,
+    };
+    number.checked_mul(factor)
+}
+
+fn evidence_of_queue(sums: &Sums, now_s: i64) -> Queue {
+    let age = |seconds: i64| u64::try_from(seconds).unwrap_or(0);
+    let row = |row: &queue::Row| QueueRow {
+        messages: row.messages,
+        recipients: row.recipients,
+        oldest_s: age(row.oldest_s),
+        ages: row.ages.to_vec(),
+    };
+    let named = |table: &BTreeMap<Vec<u8>, queue::Row>| {
+        let mut rows: Vec<_> = table.iter().collect();
+        rows.sort_by(|one, other| other.1.recipients.cmp(&one.1.recipients).then_with(|| one.0.cmp(other.0)));
+        rows.into_iter().take(ROWS_MAX).map(|(name, of)| (untrusted(name), row(of))).collect()
+    };
+    let message = |waiting: &queue::Waiting| QueueMessage {
+        id: untrusted(&waiting.id),
+        age_s: age(waiting.age_s),
+        sender: untrusted(&waiting.sender),
+        recipients: waiting.recipients,
+        first_recipient: untrusted(&waiting.first_recipient),
+        reason: untrusted(&waiting.reason),
+    };
+    let mut causes: Vec<QueueCause> = sums.causes.values().map(cause).collect();
+    causes.sort_by(|one, other| {
+        let name = |of: &QueueCause| (of.cause.clone(), of.receiver.clone());
+        other.recipients.cmp(&one.recipients).then_with(|| name(one).cmp(&name(other)))
+    });
+    causes.truncate(ROWS_MAX);
+    Queue {
+        source: String::new(),
+        messages: sums.messages,
+        recipients: sums.recipients,
+        bytes: sums.bytes,
+        states: sums.states.iter().map(|(state, of)| (state.name().to_owned(), row(of))).collect(),
+        destinations: named(&sums.destinations),
+        senders: named(&sums.senders),
+        causes,
+        oldest: sums.oldest.iter().map(|(state, of)| (state.name().to_owned(), message(of))).collect(),
+        widest_active: sums.widest_active.as_ref().map_or(Seen::Absent, |of| Seen::Value(message(of))),
+        young_deferred: sums.young_deferred,
+        next_try_in_s: sums.next_try_s.map_or(Seen::Absent, |at| Seen::Value(age(at - now_s))),
+        truncated_at: Seen::Absent,
+        not_understood: 0,
+    }
+}
+
+fn cause(row: &queue::CauseRow) -> QueueCause {
+    QueueCause {
+        cause: row.cause.name().to_owned(),
+        receiver: untrusted(&row.receiver),
+        host: untrusted(&row.host),
+        domain: untrusted(&row.domain),
+        about: row.cause.about().to_owned(),
+        whose_move: mover(row.cause.whose_move()),
+        finality: row.finality.name().to_owned(),
+        retry: match row.retry {
+            Retry::Yes => Seen::Value(true),
+            Retry::No => Seen::Value(false),
+            Retry::Unsaid => Seen::Absent,
+        },
+        proof: row.cause.proof().to_owned(),
+        recipients: row.recipients,
+        oldest_s: u64::try_from(row.oldest_s).unwrap_or(0),
+        sample: untrusted(&row.sample),
+    }
+}
+
+/// Domains whose mail waits for something that a session proves or clears, one for each receiver and cause.
+pub(crate) fn failing(evidence: &Evidence) -> Vec<Target> {
+    // A dead domain or two wait in every queue.
+    let lately = evidence.logs.value().map_or(0, |logs| logs.whole.deferral.denominator);
+    let mut rows: Vec<(u64, &QueueCause)> = Vec::new();
+    for queue in evidence.queues.values().filter_map(Seen::value) {
+        let all = queue.recipients.max(lately);
+        let large = |row: &&QueueCause| row.recipients.saturating_mul(100) >= all.saturating_mul(SHARE_MIN_PERCENT);
+        let provable = |row: &&QueueCause| Cause::named(&row.cause).is_some_and(is_provable);
+        rows.extend(queue.causes.iter().filter(large).filter(provable).map(|row| (row.recipients, row)));
+    }
+    rows.sort_by(|one, other| other.0.cmp(&one.0).then_with(|| one.1.domain.cmp(&other.1.domain)));
+    let mut domains = BTreeSet::new();
+    let fresh = |row: &&QueueCause| {
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-');
+        row.domain.contains('.') && row.domain.bytes().all(plain) && domains.insert(row.receiver.clone())
+    };
+    let chosen: Vec<&QueueCause> = rows.into_iter().map(|(_, row)| row).filter(fresh).take(TARGETS_MAX).collect();
+    chosen.into_iter().map(|row| Target::Exchangers { domain: row.domain.clone() }).collect()
+}
+
+/// What a greeting, EHLO and STARTTLS show.
+fn is_provable(cause: Cause) -> bool {
+    matches!(
+        cause,
+        Cause::Refused
+            | Cause::ConnectTimeout
+            | Cause::Unreachable
+            | Cause::SessionTimeout
+            | Cause::LostConnection
+            | Cause::GreetingRefused
+            | Cause::TlsWeRequire
+            | Cause::TlsCertificate
+            | Cause::TlsHandshake
+            | Cause::HeloBad
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_of_postfix() {
+        for (text, seconds) in [
+            ("300s", Some(300)),
+            ("5m", Some(300)),
+            ("1h", Some(3_600)),
+            ("7", Some(7)),
+            ("", None),
+            ("x", None),
+            ("5y", None),
+        ] {
+            assert_eq!(time_of(text), seconds, "{text}");
+        }
+    }
+
+    fn listed(count: usize, reason: &str, domain: &str) -> Found {
+        let line = |at: usize| {
+            format!(
+                r#"{{"queue_name":"deferred","queue_id":"A{at}","arrival_time":1000,"sender":"a@b.example","recipients":[{{"address":"u{at}@{domain}","delay_reason":"{reason}"}}]}}"#
+            )
+        };
+        let text: Vec<String> = (0..count).map(line).collect();
+        Found {
+            source: "test".to_owned(),
+            pieces: vec![Piece::PostfixListing(text.join("\n").into_bytes())],
+            ..Found::default()
+        }
+    }
+
+    #[test]
+    fn what_waits_is_grouped_and_calls_for_a_probe() {
+        let server = Server { software: "postfix".to_owned(), ..Server::default() };
+        let refused = listed(3, "connect to mx.far.example[192.0.2.1]:25: Connection refused", "far.example");
+        let queue = queue_of(&server, &refused, 1_900);
+        assert_eq!((queue.messages, queue.young_deferred, queue.causes.len()), (3, 3, 1));
+        assert_eq!(queue.next_try_in_s, Seen::Value(1_200));
+        let mut evidence = Evidence::default();
+        evidence.queues.insert("postfix".to_owned(), Seen::Value(queue));
+        assert_eq!(failing(&evidence), [Target::Exchangers { domain: "far.example".to_owned() }]);
+        // What no session can show is left alone.
+        let full = listed(3, "host mx.far.example[192.0.2.1] said: 452 4.2.2 mailbox full", "far.example");
+        evidence.queues.insert("postfix".to_owned(), Seen::Value(queue_of(&server, &full, 1_900)));
+        assert_eq!(failing(&evidence), []);
+    }
+}

@@ -1,0 +1,95 @@
+//! A file that is still written: what is new in it, across rotation and truncation.
+//!
+//! Looked at when asked, by its size and its name's identity: no watch of the kernel has to be told apart from what it missed.
+//! What must not live here: when to look again.
+
+use super::file::{LogFile, opened};
+use std::fs::File;
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// What became of a file since it was last looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum News {
+    Nothing,
+    /// So many bytes stand at the front of the room.
+    Bytes(usize),
+    /// It was read to its end, and its name belongs to another file now: that one is read from here on.
+    Rotated,
+    /// It is shorter than what was read of it: it is read from its beginning.
+    Truncated,
+}
+
+/// A plain file that is followed by its name.
+#[derive(Debug)]
+pub struct Follow {
+    path: PathBuf,
+    file: Arc<File>,
+    at: u64,
+    identity: (u64, u64),
+    /// The first bytes of what was read: a file that was cut and grew past the place has others.
+    first: Vec<u8>,
+}
+
+/// Enough of a first line to hold its stamp and host.
+const FIRST_BYTES: usize = 64;
+
+impl Follow {
+    /// Goes on from a place of a file.
+    pub fn new(file: &LogFile, at: u64) -> Follow {
+        let mut follow =
+            Follow { path: file.path.clone(), file: file.handle(), at, identity: file.identity, first: Vec::new() };
+        follow.first = follow.beginning();
+        follow
+    }
+
+    /// Device and number of the file that is read now.
+    pub fn identity(&self) -> (u64, u64) {
+        self.identity
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn beginning(&self) -> Vec<u8> {
+        let mut room = vec![0; FIRST_BYTES.min(usize::try_from(self.at).unwrap_or(FIRST_BYTES))];
+        let count = self.file.read_at(&mut room, 0).unwrap_or(0);
+        room.truncate(count);
+        room
+    }
+
+    /// What is new. Call again until it says [`News::Nothing`].
+    ///
+    /// # Errors
+    /// What the system says of reading; the file may be asked again later.
+    pub fn look(&mut self, room: &mut [u8]) -> io::Result<News> {
+        let data = self.file.metadata()?;
+        if data.len() < self.at || (self.at > 0 && self.beginning() != self.first) {
+            (self.at, self.first) = (0, Vec::new());
+            return Ok(News::Truncated);
+        }
+        match self.file.read_at(room, self.at) {
+            Ok(0) => {}
+            Ok(count) => {
+                self.at += count as u64;
+                if self.first.len() < FIRST_BYTES {
+                    self.first = self.beginning();
+                }
+                return Ok(News::Bytes(count));
+            }
+            Err(error) if error.kind() == ErrorKind::Interrupted => return Ok(News::Nothing),
+            Err(error) => return Err(error),
+        }
+        // The end of what is there; while its name is gone or not readable, the old file may still be written.
+        let Ok((file, data)) = opened(&self.path) else { return Ok(News::Nothing) };
+        let identity = (data.dev(), data.ino());
+        if identity == self.identity {
+            return Ok(News::Nothing);
+        }
+        *self = Follow { path: self.path.clone(), file: Arc::new(file), at: 0, identity, first: Vec::new() };
+        Ok(News::Rotated)
+    }
+}

@@ -1,0 +1,124 @@
+//! Queues that are directories of small files: Exim's `input` and `msglog`, OpenSMTPD's envelopes.
+
+use super::{FILE_BYTES_MAX, Found, MESSAGES_MAX, Piece};
+use crate::read;
+use mxray_model::{Blind, Seen};
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+/// Names of one directory that are looked at; it also holds two files for each message.
+const NAMES_MAX: usize = 200_000;
+
+/// `input/ID-H`, or `input/X/ID-H` where the spool is split; beside it `ID-J`, and `msglog/ID`.
+pub fn exim(spool: &str, until: Instant) -> Seen<Found> {
+    let input = Path::new(spool).join("input");
+    let mut found = Found { source: read::shown(&input), ..Found::default() };
+    let names = match names(&input) {
+        Ok(names) => names,
+        Err(blind) => return blind,
+    };
+    let mut directories = vec![(PathBuf::new(), names)];
+    let parts: Vec<OsString> =
+        directories.iter().flat_map(|(_, all)| all).filter(|name| name.len() == 1).cloned().collect();
+    for part in parts {
+        match self::names(&input.join(&part)) {
+            Ok(names) => directories.push((PathBuf::from(part), names)),
+            Err(_) => found.unread += 1,
+        }
+    }
+    for (part, names) in directories {
+        for name in names {
+            let Some(id) = name.as_bytes().strip_suffix(b"-H") else { continue };
+            if full(&mut found, until) {
+                return Seen::Value(found);
+            }
+            let id = id.to_vec();
+            let beside = |tail: &str| {
+                let mut path = std::ffi::OsStr::from_bytes(&id).to_owned();
+                path.push(tail);
+                input.join(&part).join(path)
+            };
+            let Some(header) = bytes(&beside("-H")) else {
+                found.unread += 1;
+                continue;
+            };
+            let log = Path::new(spool).join("msglog").join(&part).join(std::ffi::OsStr::from_bytes(&id));
+            let journal = bytes(&beside("-J")).unwrap_or_default();
+            found.pieces.push(Piece::Exim { journal, log: bytes(&log).unwrap_or_default(), header, id });
+        }
+    }
+    Seen::Value(found)
+}
+
+/// `queue/01/01234567/0123456789abcdef`, one file for one recipient, beside `message`.
+pub fn opensmtpd(spool: &str, until: Instant) -> Seen<Found> {
+    let queue = Path::new(spool).join("queue");
+    let mut found = Found { source: read::shown(&queue), ..Found::default() };
+    let buckets = match names(&queue) {
+        Ok(buckets) => buckets,
+        Err(blind) => return blind,
+    };
+    let below = |directory: &Path, found: &mut Found| match names(directory) {
+        Ok(names) => names,
+        Err(_) => {
+            found.unread += 1;
+            Vec::new()
+        }
+    };
+    for bucket in buckets {
+        let bucket = queue.join(bucket);
+        for message in below(&bucket, &mut found) {
+            let message = bucket.join(message);
+            for envelope in below(&message, &mut found) {
+                let id = envelope.as_bytes();
+                if id.len() != 16 || !id.iter().all(u8::is_ascii_hexdigit) {
+                    continue;
+                }
+                if full(&mut found, until) {
+                    return Seen::Value(found);
+                }
+                match bytes(&message.join(&envelope)) {
+                    Some(text) => found.pieces.push(Piece::OpenSmtpd { id: id.to_vec(), envelope: text }),
+                    None => found.unread += 1,
+                }
+            }
+        }
+    }
+    Seen::Value(found)
+}
+
+/// The bound, or the end of the time, is reached: there is more than was read.
+fn full(found: &mut Found, until: Instant) -> bool {
+    found.cut = found.pieces.len() >= MESSAGES_MAX || Instant::now() >= until;
+    found.cut
+}
+
+fn bytes(path: &Path) -> Option<Vec<u8>> {
+    match read::file(path, FILE_BYTES_MAX) {
+        Seen::Value(content) => Some(content.bytes),
+        _ => None,
+    }
+}
+
+/// Names in a directory, ordered.
+fn names(directory: &Path) -> Result<Vec<OsString>, Seen<Found>> {
+    let entries = match std::fs::read_dir(directory) {
+        Ok(entries) => entries,
+        // A spool without its directory has never had mail.
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Err(Seen::Value(empty(directory))),
+        Err(error) => return Err(Seen::Unknown(blind(directory, &error))),
+    };
+    let mut names: Vec<OsString> = entries.take(NAMES_MAX).filter_map(|entry| Some(entry.ok()?.file_name())).collect();
+    names.sort();
+    Ok(names)
+}
+
+fn empty(directory: &Path) -> Found {
+    Found { source: read::shown(directory), ..Found::default() }
+}
+
+fn blind(directory: &Path, error: &std::io::Error) -> Blind {
+    read::blind("read", directory, error, "root")
+}

@@ -1,0 +1,88 @@
+//! Listings and files of queues as the servers write them.
+
+use super::sums::{AGE_LIMITS_S, Sums};
+use super::{State, exim, opensmtpd, postfix};
+use mxray_mail::causes::{Cause, Rules};
+use proptest::prelude::*;
+
+const LISTING: &str = concat!(
+    r#"{"queue_name": "deferred", "queue_id": "4ABC", "arrival_time": 1000, "message_size": 337, "forced_expire": false, "sender": "ann@harbour.example", "recipients": [{"address": "bob@far.example", "delay_reason": "connect to mx.far.example[192.0.2.9]:25: Connection refused"}, {"address": "eve@far.example", "delay_reason": "delivery temporarily suspended: connect to mx.far.example[192.0.2.9]:25: Connection refused"}], "new_member": [1]}"#,
+    "\n",
+    r#"{"queue_name": "hold", "queue_id": "4ABD", "arrival_time": 400, "message_size": 5, "sender": "MAILER-DAEMON", "recipients": [{"address": "\u0007x@y.example"}]}"#,
+    "\n",
+    r#"{"queue_name": "active", "queue_id": "4ABE", "arrival_time": 4500, "sender": "a@b.example", "recipients": [{"address": "c@d.example", "other_reason": "host mx.d.example[192.0.2.8] said: 450 4.2.0 Greylisted (in reply to RCPT TO command)"}]}"#,
+    "\nMail queue is strange\n",
+);
+
+#[test]
+fn a_listing_of_postfix() {
+    let (entries, foreign, cut) = postfix::listing(LISTING.as_bytes(), 100);
+    assert_eq!((entries.len(), foreign, cut), (3, 1, false));
+    assert_eq!(entries[1].state, State::Hold);
+    assert!(entries[1].sender.is_empty());
+    assert_eq!(postfix::listing(LISTING.as_bytes(), 2).2, true);
+    let rules = Rules::built_in();
+    let mut sums = Sums::new(5_000);
+    entries.iter().for_each(|entry| sums.add(&rules, entry));
+    assert_eq!((sums.messages, sums.recipients, sums.bytes), (3, 4, 342));
+    let refused = &sums.causes[&(Cause::Refused, b"far.example".to_vec())];
+    assert_eq!((refused.recipients, refused.oldest_s, refused.host.as_slice()), (2, 4_000, &b"mx.far.example"[..]));
+    assert_eq!(sums.causes[&(Cause::Greylist, b"d.example".to_vec())].recipients, 1);
+    assert_eq!(sums.destinations[&b"far.example".to_vec()].recipients, 2);
+    assert_eq!(sums.states[&State::Deferred].ages().iter().position(|row| row.count == 1), Some(4));
+    assert_eq!(sums.oldest[&State::Hold].id, b"4ABD");
+    assert_eq!(sums.young_deferred, 0);
+}
+
+#[test]
+fn the_next_try_follows_the_age_within_its_limits() {
+    assert_eq!(postfix::next_try_in_s(10, 300, 4_000, 300), 600);
+    assert_eq!(postfix::next_try_in_s(1_000, 300, 4_000, 300), 1_300);
+    assert_eq!(postfix::next_try_in_s(100_000, 300, 4_000, 300), 4_300);
+}
+
+const HEADER: &[u8] = b"1tABCD-00000000abc-1X2Y-H\nDebian-exim 106 112\n<ann@harbour.example>\n1700000000 1\n-received_time_usec .123\n-frozen 1700000100\n-body_linecount 1\nYN done@far.example\nNN also@far.example\n3\ndone@far.example\nbob@far.example\neve@far.example 0 0,0#1\n\n012  Subject: x\n";
+
+#[test]
+fn an_envelope_of_exim() {
+    let mut entry = exim::header(b"1tABCD-00000000abc-1X2Y", HEADER).unwrap();
+    assert_eq!((entry.state, entry.arrived_s, entry.recipients.len()), (State::Hold, 1_700_000_000, 2));
+    exim::journal(&mut entry, b"eve@far.example\n");
+    assert_eq!(entry.recipients.len(), 1);
+    let log = b"2026-05-01 10:00:00 bob@far.example R=dnslookup T=remote_smtp defer (111) H=mx.far.example [192.0.2.9]: Connection refused\n";
+    exim::message_log(&mut entry, log);
+    assert!(entry.recipients[0].reason.ends_with(b"Connection refused"), "{entry:?}");
+    assert_eq!(exim::header(b"other", HEADER), None);
+    assert_eq!(exim::header(b"1tABCD-00000000abc-1X2Y", &HEADER[..90]), None);
+}
+
+#[test]
+fn envelopes_of_opensmtpd_of_one_message_are_one_entry() {
+    let text = b"version: 3\ndispatcher: \"out\"\ntype: mta\nsender: ann@harbour.example\nrcpt: bob@far.example\ndest: bob@far.example\nctime: 1700000000\nlast-try: 1700000400\nexpire: 345600\nretry: 1\nerrorline: 451 4.3.0 not now\n";
+    let one = opensmtpd::envelope(b"0123456789abcdef", text).unwrap();
+    let other = opensmtpd::envelope(b"01234567ffffffff", text).unwrap();
+    assert_eq!((one.state, one.last_try_s), (State::Deferred, Some(1_700_000_400)));
+    let joined = opensmtpd::joined(vec![one, other]);
+    assert_eq!((joined.len(), joined[0].recipients.len()), (1, 2));
+    assert_eq!(opensmtpd::envelope(b"x", b"\x1f\x8b\x00"), None);
+}
+
+proptest! {
+    #[test]
+    fn nothing_that_is_read_makes_a_reader_fail(bytes in proptest::collection::vec(any::<u8>(), 0..400), now in any::<i32>()) {
+        let mut all = postfix::listing(&bytes, 10).0;
+        all.extend(exim::header(b"id", &bytes));
+        all.extend(opensmtpd::envelope(b"id", &bytes));
+        let mut of_exim = exim::header(b"id", &[b"id-H\nu 1 1\n<>\n1 0\n", bytes.as_slice()].concat());
+        if let Some(entry) = &mut of_exim {
+            exim::journal(entry, &bytes);
+            exim::message_log(entry, &bytes);
+        }
+        all.extend(of_exim);
+        let rules = Rules::built_in();
+        let mut sums = Sums::new(i64::from(now));
+        all.iter().for_each(|entry| sums.add(&rules, entry));
+        prop_assert_eq!(sums.messages, all.len() as u64);
+        prop_assert!(sums.states.values().all(|row| row.ages().len() == AGE_LIMITS_S.len() + 1));
+    }
+}

@@ -1,0 +1,118 @@
+//! LOG106: a program of the mail server ends with a fatal line, again and again.
+
+use crate::logged;
+use crate::rule::{Judgement, Rule, Said};
+use mxray_model::evidence::{LogIncident, MailLogs};
+use mxray_model::{Evidence, Fix, Seen, Severity, Subject};
+
+pub const RULE: Rule = Rule {
+    code: "LOG106",
+    name: "fatal-in-log",
+    severity: Severity::Critical,
+    since: "0.1.0",
+    summary: "a program of the mail server gives up with a fatal error",
+    page: include_str!("fatal_in_log.md"),
+    check,
+};
+
+/// A supervisor starts it anew at least each minute while there is work: what was silent for longer has nothing to do, or is over.
+const QUIET_S: i64 = 1_800;
+/// A crash draws two or three lines: so many are more than one crash.
+const LINES_OF_A_LOOP: u64 = 4;
+
+fn check(evidence: &Evidence) -> Said {
+    let logs = logged::logs(evidence, &RULE)?;
+    let mut judgement = Judgement::nothing();
+    for incident in &logs.incidents {
+        if is_over(evidence, logs, incident) {
+            continue;
+        }
+        judgement.find(finding(evidence, logs, incident));
+    }
+    if judgement.findings.is_empty() {
+        let over = logs.incidents.len();
+        judgement.well(if over == 0 {
+            "no program gave up with a fatal line".to_owned()
+        } else {
+            format!("{over} fatal lines are over: the programs went on")
+        });
+    }
+    Ok(judgement)
+}
+
+/// The program lives again, or nothing was heard of it for long.
+fn is_over(evidence: &Evidence, logs: &MailLogs, incident: &LogIncident) -> bool {
+    let quiet = logged::age_s(evidence, logs, &incident.last).is_some_and(|age| age > QUIET_S);
+    incident.over || (quiet && !incident.panic)
+}
+
+fn finding(evidence: &Evidence, logs: &MailLogs, incident: &LogIncident) -> mxray_model::Finding {
+    let repeats = incident.times > 1 || incident.lines >= LINES_OF_A_LOOP;
+    let old = logged::age_s(evidence, logs, &incident.last).is_some_and(|age| age > QUIET_S);
+    let severity = match (repeats, incident.panic, old) {
+        (_, _, true) => Severity::Warning,
+        (true, _, _) | (_, true, _) => RULE.severity,
+        // Once: a signal, a file that was being replaced.
+        _ => Severity::Warning,
+    };
+    let program = if incident.program.is_empty() { &incident.instance } else { &incident.program };
+    let instance = server_of(evidence, incident);
+    let how = if repeats { "gives up again and again" } else { "gave up" };
+    let subject = match &instance {
+        Some(instance) => format!("{instance} {program}"),
+        None => program.clone(),
+    };
+    let mut finding = RULE
+        .finding_as(severity, Subject::service(subject), format!("{program} {how}: {}.", logged::quoted(&incident.text)))
+        .confidence(if repeats { 0.9 } else { 0.7 })
+        .data("program", program.clone())
+        .data("text", incident.text.clone())
+        .data("times", incident.times)
+        .data("lines", incident.lines)
+        .data("first", incident.first.clone())
+        .data("last", incident.last.clone())
+        .because(
+            format!("From {} to {}, {} lines: {}", incident.first, incident.last, incident.lines, incident.text),
+            logged::SOURCE,
+            logged::log_pointer(&["incidents"]),
+        )
+        .fix(
+            Fix::here("The line names what is wrong: a setting, a table, a permission, a limit. Put that right, and have the server read it.")
+                .command("postfix check")
+                .verify("mxray logs --since 10m"),
+        );
+    if let Some(instance) = instance {
+        finding =
+            finding.touches(Subject::service(&instance)).touches(Subject::service(format!("{instance} delivery")));
+        for wanted in evidence
+            .servers
+            .value()
+            .and_then(|servers| servers.get(&instance))
+            .into_iter()
+            .flat_map(|s| s.wanted.values())
+        {
+            let service = program.strip_prefix(&format!("{}/", incident.instance)).unwrap_or(program);
+            // `postfix/submission/smtpd` is the service `submission`; `postfix/smtpd` may be any.
+            if service.contains(wanted.service.as_str()) || service == wanted.command {
+                finding = finding.touches(crate::view::service_at(&instance, wanted.port));
+            }
+        }
+    }
+    for cause in
+        logs.causes.iter().filter(|cause| logged::is_of_the_server(&cause.cause) || logged::is_of_the_way(&cause.cause))
+    {
+        finding = finding.touches(logged::receiver_scope(&cause.receiver));
+    }
+    finding
+}
+
+/// The configured server that the log's name for the instance belongs to.
+fn server_of(evidence: &Evidence, incident: &LogIncident) -> Option<String> {
+    let Seen::Value(servers) = &evidence.servers else { return None };
+    if servers.contains_key(&incident.instance) {
+        return Some(incident.instance.clone());
+    }
+    let named = servers.iter().find(|(_, server)| server.setting("syslog_name") == incident.instance);
+    let by_software = || servers.iter().find(|(_, server)| incident.program.starts_with(server.software.as_str()));
+    named.or_else(by_software).map(|(name, _)| name.clone())
+}

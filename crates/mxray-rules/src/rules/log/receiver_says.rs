@@ -1,0 +1,154 @@
+//! LOG108: what a receiver says of our mail, by the cause that its words mean.
+
+use crate::logged::{self, Holds};
+use crate::rule::{Judgement, Rule, Said};
+use mxray_model::evidence::{LogCause, MailLogs};
+use mxray_model::{Evidence, Finding, Fix, Mover, Severity};
+
+pub const RULE: Rule = Rule {
+    code: "LOG108",
+    name: "receiver-says",
+    severity: Severity::Error,
+    since: "0.1.0",
+    summary: "a receiver's replies, or what became of the way to it, carry one cause",
+    page: include_str!("receiver_says.md"),
+    check,
+};
+
+/// Most findings: the others are in `mxray logs`.
+const FINDINGS_MAX: usize = 12;
+
+fn check(evidence: &Evidence) -> Said {
+    let logs = logged::logs(evidence, &RULE)?;
+    let mut judgement = Judgement::nothing();
+    let (mut cleared, mut told) = (0u32, 0usize);
+    for cause in &logs.causes {
+        if matches!(cause.finality.as_str(), "no-failure")
+            || matches!(cause.cause.as_str(), "suspended-echo" | "expired")
+        {
+            continue;
+        }
+        match logged::holds(evidence, logs, cause) {
+            Holds::Yes if told < FINDINGS_MAX => {
+                told += 1;
+                judgement.find(finding(evidence, logs, cause));
+            }
+            Holds::Yes => {}
+            Holds::Cleared | Holds::Gone | Holds::Old => cleared += 1,
+        }
+    }
+    if judgement.findings.is_empty() {
+        let past = if cleared > 0 { format!("; {cleared} causes of earlier are over") } else { String::new() };
+        judgement.well(format!(
+            "{} deliveries, and nothing that a receiver says holds mail up now{past}",
+            logs.whole.attempts.sent
+        ));
+    }
+    Ok(judgement)
+}
+
+/// By whose move it is and how final; milder where it concerns little of the mail.
+fn severity(logs: &MailLogs, cause: &LogCause) -> Severity {
+    let much = logged::matters(logs, cause);
+    let step = |much_is: Severity, little_is: Severity| if much { much_is } else { little_is };
+    match cause.cause.as_str() {
+        "greylist" => Severity::Info,
+        "unknown" => step(Severity::Warning, Severity::Info),
+        _ if cause.recipients == 0 => Severity::Info,
+        "auth-spf" | "auth-dkim" | "auth-dmarc" | "sender-domain-bad" | "callout-verify" | "local-config" => {
+            step(Severity::Error, Severity::Warning)
+        }
+        _ => match (cause.whose_move, cause.finality.as_str()) {
+            (Mover::Us, "stop-lane") => step(Severity::Error, Severity::Warning),
+            (Mover::Nobody, _) => Severity::Info,
+            (Mover::Recipient, _) => step(Severity::Warning, Severity::Info),
+            (_, _) => step(Severity::Warning, Severity::Notice),
+        },
+    }
+}
+
+fn finding(evidence: &Evidence, logs: &MailLogs, cause: &LogCause) -> Finding {
+    let waits = logged::waiting(evidence, &cause.cause, &cause.receiver).filter(|waits| *waits > 0);
+    let waiting = match waits {
+        None => String::new(),
+        Some(1) => "; 1 waits".to_owned(),
+        Some(waits) => format!("; {waits} wait"),
+    };
+    let speaks = if logged::is_of_the_server(&cause.cause) { "This server's own" } else { &cause.receiver };
+    let count = match (cause.recipients, cause.attempts) {
+        (0, attempts) => format!("{attempts} attempts, all delivered in the end"),
+        (1, _) => "1 recipient".to_owned(),
+        (recipients, _) => format!("{recipients} recipients"),
+    };
+    let mut finding = RULE
+        .finding_as(
+            severity(logs, cause),
+            mxray_model::Subject::new(
+                mxray_model::SubjectKind::Receiver,
+                format!("{} {}", cause.receiver, cause.cause),
+            ),
+            format!("{speaks}: {} ({count}{waiting}): {}.", cause.about, logged::quoted(&cause.sample)),
+        )
+        .confidence(if cause.cause == "unknown" { 0.5 } else { 0.8 })
+        .data("cause", cause.cause.clone())
+        .data("receiver", cause.receiver.clone())
+        .data("finality", cause.finality.clone())
+        .data("attempts", cause.attempts)
+        .data("recipients", cause.recipients)
+        .data("first", cause.first.clone())
+        .data("last", cause.last.clone())
+        .data("sample", cause.sample.clone())
+        .data("rule", cause.rule.clone())
+        .because(
+            format!("{} attempts, the last at {}: {}", cause.attempts, cause.last, cause.sample),
+            logged::SOURCE,
+            logged::log_pointer(&["causes"]),
+        )
+        .touches(logged::receiver_scope(&cause.receiver))
+        .reference("RFC 5321 section 4.2.1");
+    finding.whose_move = cause.whose_move;
+    if let Some(retry) = cause.retry.value() {
+        finding = finding.data("retry", *retry);
+    }
+    if let Some(waits) = waits {
+        finding = finding.data("waiting", waits);
+    }
+    finding = logged::touching_endpoints(finding, evidence, &[&cause.host], &[&cause.domain]);
+    if logged::is_of_the_way(&cause.cause) || logged::is_of_the_server(&cause.cause) || cause.cause == "relayhost-auth"
+    {
+        finding = logged::touching_delivery(finding, evidence, None);
+    }
+    if cause.whose_move == Mover::Us {
+        finding = logged::touching_identity(finding, evidence);
+    }
+    finding.fix(fix(cause))
+}
+
+fn fix(cause: &LogCause) -> Fix {
+    let who = match cause.whose_move {
+        Mover::Recipient => "whoever has or wrote the address",
+        Mover::Receiver => "admin of the receiver",
+        Mover::Network => "whoever runs the way between",
+        Mover::Us | Mover::Nobody => "admin of this host",
+    };
+    let text = match cause.finality.as_str() {
+        "address-gone" => "Take the address out of what is sent, or write it right.",
+        "stop-lane" => {
+            "Everything towards this receiver fails until it is changed: do what the reply says, then let the queue try again."
+        }
+        "slow-down" => "Send less and more slowly to this receiver; faster retries make it worse.",
+        "message-dead" => "This message will not arrive; change what the reply names before it is sent again.",
+        _ => "The next attempt may succeed; what the reply names has to end first.",
+    };
+    let mut fix = Fix::here(text);
+    who.clone_into(&mut fix.who);
+    if !cause.proof.is_empty() {
+        fix.text = format!("{} To confirm it: {}.", fix.text, cause.proof);
+    }
+    let host = if cause.host.is_empty() { &cause.domain } else { &cause.host };
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-');
+    if !host.is_empty() && host.bytes().all(plain) && logged::is_of_the_way(&cause.cause) {
+        fix = fix.command(format!("mxray probe {host}:25"));
+    }
+    fix.verify("mxray logs --since 1h")
+}
