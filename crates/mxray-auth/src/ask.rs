@@ -253,7 +253,7 @@ impl<E: Evaluator> Machine<E> {
     /// Takes the answer to a want of signed records, under the same bound.
     pub fn signed(&mut self, name: &str, kind: Kind, signed: Arc<Signed>) {
         let room = self.answers.signed.len() < WANTS_MAX;
-        let signed = if room { signed } else { Arc::new(Signed::new(not_asked(name, kind), None)) };
+        let signed = if room { signed } else { Arc::new(Signed::new(&not_asked(name, kind), None)) };
         self.answers.signed(name, kind, signed);
     }
 

@@ -83,7 +83,7 @@ impl Zone {
                                 machine.dns(&name, kind, self.lookup(&name, kind));
                             }
                             Want::Signed { name, kind } => {
-                                let signed = Signed::new(self.lookup(&name, kind), None);
+                                let signed = Signed::new(&self.lookup(&name, kind), None);
                                 machine.signed(&name, kind, std::sync::Arc::new(signed));
                             }
                             Want::StsPolicy { domain } => {

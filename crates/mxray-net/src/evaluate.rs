@@ -122,10 +122,10 @@ impl Evaluations {
             if now >= self.until {
                 let why = "the time was over before it was asked".to_owned();
                 let outcome = DnsOutcome::NotAsked(Blind::NotAttempted { why });
-                return Arc::new(Signed::new(unanswered(name, kind, outcome), None));
+                return Arc::new(Signed::new(&unanswered(name, kind, outcome), None));
             }
             let answer = self.resolver.signed(kind.as_str(), name, self.until.min(now + self.patience));
-            Arc::new(Signed::new(answer.lookup, answer.packet.as_deref()))
+            Arc::new(Signed::new(&answer.lookup, answer.packet.as_deref()))
         };
         Arc::clone(place.get_or_init(ask))
     }

@@ -54,8 +54,7 @@ pub const NEAREST_FIRST: &[&str] = &[
     "MAIL102", "MAIL103", "MAIL106", "MAIL101", "MAIL104", "MAIL108", "MAIL109",
     // What the log says of all this, and what waits because of it.
     "LOG106", "CONF106", "LOG104", "LOG105", "LOG102", "LOG101", "LOG107", "LOG108", "LOG103", "QUEUE103", "QUEUE102",
-    "QUEUE101", "LOG110", "LOG109",
-    // What others report a day later, and what differs from before.
+    "QUEUE101", "LOG110", "LOG109", // What others report a day later, and what differs from before.
     "DMARC114", "STS111", "LOG111", "DNS109",
 ];
 
@@ -254,6 +253,10 @@ pub const LINKS: &[(&str, &str, Link)] = &[
     ("DNS107", "DKIM104", Link::SharedScope),
     ("DNS107", "DMARC101", Link::SharedScope),
     ("DNS107", "DMARC103", Link::SharedScope),
+    ("DNS107", "STS102", Link::SharedScope),
+    ("DNS107", "STS110", Link::SharedScope),
+    ("DNS104", "STS102", Link::SharedScope),
+    ("DNS104", "STS110", Link::SharedScope),
     ("DNS104", "DMARC101", Link::SharedScope),
     ("DNS104", "DMARC103", Link::SharedScope),
     ("DNS106", "DKIM102", Link::SharedScope),
@@ -364,8 +367,6 @@ pub const LINKS: &[(&str, &str, Link)] = &[
     ("TLS108", "TLS109", Link::SharedScope),
     // Mail leaves from another address than it is meant to.
     ("ROUTE105", "SPF117", Link::SharedScope),
-    ("ROUTE104", "SPF117", Link::SharedScope),
-    ("ID108", "SPF117", Link::SharedScope),
     // A record that cannot be evaluated lets nobody pass; and each way to spoil it ends in the same.
     ("SPF102", "SPF117", Link::SharedScope),
     ("SPF103", "SPF117", Link::SharedScope),

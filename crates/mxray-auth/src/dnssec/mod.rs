@@ -28,7 +28,7 @@ pub struct Signed {
 
 impl Signed {
     /// From what became of the question, and the message that counts.
-    pub fn new(lookup: Lookup, packet: Option<&[u8]>) -> Self {
+    pub fn new(lookup: &Lookup, packet: Option<&[u8]>) -> Self {
         let message = packet.and_then(wire::Message::read);
         let why = match &lookup.outcome {
             DnsOutcome::Refused { rcode } => format!("the name servers say {rcode}"),
@@ -78,7 +78,7 @@ pub fn judges(packet: &[u8], name: &str, kind: Kind, anchors: &str, now_s: i64) 
                 for want in wants {
                     if let Want::Signed { name, kind } = want {
                         let lookup = unanswered(&name, kind, DnsOutcome::NoData);
-                        machine.signed(&name, kind, std::sync::Arc::new(Signed::new(lookup, Some(packet))));
+                        machine.signed(&name, kind, std::sync::Arc::new(Signed::new(&lookup, Some(packet))));
                     }
                 }
             }

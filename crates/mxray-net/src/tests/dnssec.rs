@@ -3,7 +3,8 @@
 use crate::{Evaluations, Resolver};
 use mxray_auth::ask::Kind;
 use mxray_auth::dnssec::{TrustAnchors, Validation};
-use mxray_model::evidence::published::{SecurityChain, SecurityReason, SecurityState};
+use mxray_model::evidence::published::SecurityState::{self, Bogus, Insecure, Secure};
+use mxray_model::evidence::published::{SecurityChain, SecurityReason};
 use std::fs;
 use std::io::Write;
 use std::net::{SocketAddr, TcpStream, UdpSocket};
@@ -256,9 +257,55 @@ fn delv(world: &World, name: &str, kind: Kind) -> Option<SecurityState> {
     })
 }
 
+/// What is asked, and what comes of it: the state, and words of the reason.
+const EXPECTED: &[(&str, Kind, SecurityState, &str)] = &[
+    ("www.good.example", Kind::A, Secure, ""),
+    ("good.example", Kind::Mx, Secure, ""),
+    ("good.example", Kind::Txt, Secure, ""),
+    ("mixed.good.example", Kind::Mx, Secure, ""),
+    ("good.example", Kind::Ds, Secure, ""),
+    ("good.example", Kind::Tlsa, Secure, ""),
+    ("none.good.example", Kind::A, Secure, ""),
+    ("a.b.none.good.example", Kind::A, Secure, ""),
+    ("empty.good.example", Kind::A, Secure, ""),
+    ("x.wild.good.example", Kind::A, Secure, ""),
+    ("y.x.wild.good.example", Kind::A, Secure, ""),
+    ("x.wild.good.example", Kind::Txt, Secure, ""),
+    ("*.wild.good.example", Kind::A, Secure, ""),
+    ("alias.good.example", Kind::A, Secure, ""),
+    ("far.good.example", Kind::A, Secure, ""),
+    ("lost.good.example", Kind::A, Insecure, "unsigned.example is not signed: example proves"),
+    ("host.branch.good.example", Kind::A, Secure, ""),
+    ("www.hashed.example", Kind::A, Secure, ""),
+    ("hashed.example", Kind::Tlsa, Secure, ""),
+    ("none.hashed.example", Kind::A, Secure, ""),
+    ("a.b.none.hashed.example", Kind::A, Secure, ""),
+    ("empty.hashed.example", Kind::A, Secure, ""),
+    ("x.wild.hashed.example", Kind::A, Secure, ""),
+    ("x.wild.hashed.example", Kind::Txt, Secure, ""),
+    ("www.optout.example", Kind::A, Secure, ""),
+    ("www.iterated.example", Kind::A, Secure, ""),
+    ("www.rsa256.example", Kind::A, Secure, ""),
+    ("www.rsa512.example", Kind::A, Secure, ""),
+    ("www.rsa1.example", Kind::A, Secure, ""),
+    ("www.p384.example", Kind::A, Secure, ""),
+    ("www.ed25519.example", Kind::A, Secure, ""),
+    ("www.unsigned.example", Kind::A, Insecure, "unsigned.example is not signed: example proves"),
+    ("none.unsigned.example", Kind::A, Insecure, "unsigned.example is not signed"),
+    ("www.expired.example", Kind::A, Bogus, "the signature of DNSKEY expired.example expired at 2"),
+    ("www.future.example", Kind::A, Bogus, "is not valid before 2"),
+    ("www.wrongds.example", Kind::A, Bogus, "none of its keys"),
+    ("www.nokeys.example", Kind::A, Bogus, "and no DNSKEY records"),
+    ("www.stripped.example", Kind::A, Bogus, "A www.stripped.example has no signature"),
+    ("stripped.example", Kind::Mx, Secure, ""),
+    ("www.forged.example", Kind::A, Bogus, "the signature of A www.forged.example by key"),
+    ("none.noproofs.example", Kind::A, Bogus, "that there is no A none.noproofs.example is not proven"),
+    ("none.example", Kind::A, Secure, ""),
+    ("none", Kind::A, Secure, ""),
+];
+
 #[test]
 fn verdicts_have_reasons_and_are_those_of_delv() {
-    use SecurityState::{Bogus, Insecure, Secure};
     let world = match world() {
         Ok(world) => world,
         Err(why) => {
@@ -266,56 +313,11 @@ fn verdicts_have_reasons_and_are_those_of_delv() {
             return;
         }
     };
-    let expected: &[(&str, Kind, SecurityState, &str)] = &[
-        ("www.good.example", Kind::A, Secure, ""),
-        ("good.example", Kind::Mx, Secure, ""),
-        ("good.example", Kind::Txt, Secure, ""),
-        ("mixed.good.example", Kind::Mx, Secure, ""),
-        ("good.example", Kind::Ds, Secure, ""),
-        ("good.example", Kind::Tlsa, Secure, ""),
-        ("none.good.example", Kind::A, Secure, ""),
-        ("a.b.none.good.example", Kind::A, Secure, ""),
-        ("empty.good.example", Kind::A, Secure, ""),
-        ("x.wild.good.example", Kind::A, Secure, ""),
-        ("y.x.wild.good.example", Kind::A, Secure, ""),
-        ("x.wild.good.example", Kind::Txt, Secure, ""),
-        ("*.wild.good.example", Kind::A, Secure, ""),
-        ("alias.good.example", Kind::A, Secure, ""),
-        ("far.good.example", Kind::A, Secure, ""),
-        ("lost.good.example", Kind::A, Insecure, "unsigned.example is not signed: example proves"),
-        ("host.branch.good.example", Kind::A, Secure, ""),
-        ("www.hashed.example", Kind::A, Secure, ""),
-        ("hashed.example", Kind::Tlsa, Secure, ""),
-        ("none.hashed.example", Kind::A, Secure, ""),
-        ("a.b.none.hashed.example", Kind::A, Secure, ""),
-        ("empty.hashed.example", Kind::A, Secure, ""),
-        ("x.wild.hashed.example", Kind::A, Secure, ""),
-        ("x.wild.hashed.example", Kind::Txt, Secure, ""),
-        ("www.optout.example", Kind::A, Secure, ""),
-        ("www.iterated.example", Kind::A, Secure, ""),
-        ("www.rsa256.example", Kind::A, Secure, ""),
-        ("www.rsa512.example", Kind::A, Secure, ""),
-        ("www.rsa1.example", Kind::A, Secure, ""),
-        ("www.p384.example", Kind::A, Secure, ""),
-        ("www.ed25519.example", Kind::A, Secure, ""),
-        ("www.unsigned.example", Kind::A, Insecure, "unsigned.example is not signed: example proves"),
-        ("none.unsigned.example", Kind::A, Insecure, "unsigned.example is not signed"),
-        ("www.expired.example", Kind::A, Bogus, "the signature of DNSKEY expired.example expired at 2"),
-        ("www.future.example", Kind::A, Bogus, "is not valid before 2"),
-        ("www.wrongds.example", Kind::A, Bogus, "none of its keys"),
-        ("www.nokeys.example", Kind::A, Bogus, "and no DNSKEY records"),
-        ("www.stripped.example", Kind::A, Bogus, "A www.stripped.example has no signature"),
-        ("stripped.example", Kind::Mx, Secure, ""),
-        ("www.forged.example", Kind::A, Bogus, "the signature of A www.forged.example by key"),
-        ("none.noproofs.example", Kind::A, Bogus, "that there is no A none.noproofs.example is not proven"),
-        ("none.example", Kind::A, Secure, ""),
-        ("none", Kind::A, Secure, ""),
-    ];
-    let questions: Vec<(&str, Kind)> = expected.iter().map(|(name, kind, _, _)| (*name, *kind)).collect();
+    let questions: Vec<(&str, Kind)> = EXPECTED.iter().map(|(name, kind, _, _)| (*name, *kind)).collect();
     let now_s = jiff::Timestamp::now().as_second();
     let chains = validated(&world, &questions, now_s);
     let mut differ = Vec::new();
-    for ((name, kind, state, words), chain) in expected.iter().zip(&chains) {
+    for ((name, kind, state, words), chain) in EXPECTED.iter().zip(&chains) {
         let reason = chain.reason.as_ref().map(ToString::to_string).unwrap_or_default();
         if chain.state != *state || !reason.contains(words) {
             differ.push(format!("{}: {:?} {reason}", chain.question, chain.state));
