@@ -27,6 +27,9 @@ pub fn write(wanted: &Wanted, told: &Told, options: &Options, out: &mut dyn Writ
     judged(told, &told.now, options, screen)?;
     clocks(told, screen)?;
     mxray_render::findings(screen, &told.findings)?;
+    if !told.findings.is_empty() && !told.unseen.is_empty() {
+        screen.blank()?;
+    }
     spf::unseen(&told.unseen, screen)
 }
 

@@ -110,6 +110,11 @@ fn two_clocks_tell_what_expired_since() {
     assert!(answer["received"].is_null() && answer["no_received"].as_str().unwrap().contains("no Received"));
 }
 
+/// The codes of what is wrong with the mail, causes first.
+fn codes(answer: &serde_json::Value) -> Vec<&str> {
+    answer["findings"].as_array().unwrap().iter().filter_map(|finding| finding["code"].as_str()).collect()
+}
+
 #[test]
 fn t29e_what_passes_for_others_does_not_count_and_is_named() {
     let words = ["--mail-from", "list@stranger.example", "--at", "2026-11-02T09:00:00Z"];
@@ -120,6 +125,9 @@ fn t29e_what_passes_for_others_does_not_count_and_is_named() {
     );
     assert_eq!((&answer["spf"]["result"], &answer["dkim"][0]["result"]), (&"pass".into(), &"pass".into()));
     assert!(answer["dmarc"]["reason"].as_str().unwrap().contains("stranger.example"), "{answer:#}");
+    assert_eq!(codes(&answer), ["MAIL104", "MAIL108"]);
+    let (_, shown) = ask(&server(), &signed("stranger.example"), &words);
+    assert!(text(&shown).contains("ERROR MAIL104"), "{}", text(&shown));
 }
 
 #[test]
@@ -131,6 +139,7 @@ fn a_changed_body_fails_with_both_hashes() {
     // SPF is aligned: DMARC passes all the same, and rests on it.
     assert_eq!((&answer["dmarc"]["result"], &answer["dmarc"]["rests_on_spf"]), (&"pass".into(), &true.into()));
     assert_eq!(answer["message"]["hashed_with_lf"], serde_json::json!([]));
+    assert_eq!(codes(&answer), ["MAIL102", "MAIL109"]);
 }
 
 #[test]
