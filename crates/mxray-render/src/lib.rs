@@ -24,7 +24,7 @@ mod text;
 mod unseen;
 
 pub use document::{Bar, Block, Document, Section, Table, render_document};
-pub use endpoint::{certificate_problem, conduct_text, endpoint, is_silent, tls_ending, transcript};
+pub use endpoint::{conduct_text, endpoint, is_silent, transcript};
 pub use json::{write_json, write_json_line};
 pub use nagios::nagios_status;
 pub use page::render_page;
