@@ -244,7 +244,8 @@ impl Work {
             };
             tasks.push(Task { name: format!("names of {address}"), work: Box::new(work) });
         }
-        if !self.wish.lists.is_empty() && !(begun.domains.is_empty() && begun.senders.is_empty()) {
+        let anything = !begun.domains.is_empty() || !begun.senders.is_empty();
+        if anything && !self.wish.lists.is_empty() {
             let work = move || {
                 let mut names = begun.clone();
                 listings::look(&mut names, context);
@@ -252,7 +253,7 @@ impl Work {
             };
             tasks.push(Task { name: "lists".to_owned(), work: Box::new(work) });
         }
-        if !begun.domains.is_empty() || !begun.senders.is_empty() {
+        if anything {
             let work = move || Piece::Rewrites(zone::rewrites(context));
             tasks.push(Task { name: "made-up answers".to_owned(), work: Box::new(work) });
         }
@@ -323,7 +324,7 @@ impl Found {
         match piece {
             Piece::Domain { name, seed, found } => {
                 if let Some(domain) = self.names.domains.get_mut(&name) {
-                    merge(domain, *seed, *found);
+                    merge(domain, &seed, *found);
                 }
             }
             Piece::Sender { address, found } => _ = self.names.senders.insert(address.to_string(), *found),
@@ -339,7 +340,7 @@ impl Found {
 }
 
 /// Each part fills its own fields: what it changed counts.
-fn merge(domain: &mut Domain, seed: Domain, found: Domain) {
+fn merge(domain: &mut Domain, seed: &Domain, found: Domain) {
     fn change<T: PartialEq>(place: &mut T, was: &T, is: T) {
         if *was != is {
             *place = is;

@@ -127,8 +127,8 @@ fn each_part_brings_its_own_fields() {
         route: MailRoute::Null,
         problems: Vec::new(),
     };
-    merge(&mut domain, base.clone(), Domain { route: Seen::Value(routing.clone()), ..base.clone() });
-    merge(&mut domain, base.clone(), Domain { spf: Seen::Absent, ..base.clone() });
+    merge(&mut domain, &base, Domain { route: Seen::Value(routing.clone()), ..base.clone() });
+    merge(&mut domain, &base, Domain { spf: Seen::Absent, ..base.clone() });
     assert_eq!((domain.route.value(), domain.spf.is_absent()), (Some(&routing), true));
     assert_eq!(seed("xn--mnchen-3ya.example", &planned).shown.as_deref(), Some("m\u{fc}nchen.example"));
 }

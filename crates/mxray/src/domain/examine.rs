@@ -66,6 +66,7 @@ pub fn run(
         names: Some(names),
         name_servers: servers.clone(),
         assignments: Seen::Absent,
+        logs_since: None,
         scope: Scope::Names,
         logs_since: None,
     };
