@@ -33,9 +33,9 @@ fn main() -> Result<(), Box<dyn Error>> {
             let count = file.read(piece).unwrap_or(0);
             piece.truncate(count);
             if count == 0 {
-                framer.finish(batch)
+                framer.finish(batch);
             } else {
-                framer.fill(batch)
+                framer.fill(batch);
             }
             count > 0
         };

@@ -7,8 +7,8 @@ use jiff::Timestamp;
 use mxray_mail::bounce::{Kind, Reading};
 use mxray_mail::report::{Aggregate, AuthResult, Disposition, Found, Report, Row, Source, TlsReport};
 use mxray_model::evidence::reports::{
-    CheckedDomain, Complaints, DmarcReports, OwnBy, ReportChange, ReportChanged, ReportedSource, Reports, TlsFailures,
-    TlsReports, TlsSessions, Unaligned,
+    CheckedDomain, DmarcReports, OwnBy, ReportChange, ReportChanged, ReportedSource, Reports, TlsFailures, TlsReports,
+    Unaligned,
 };
 use mxray_model::text::untrusted;
 use mxray_model::{Blind, Prefix, Seen};
@@ -169,7 +169,7 @@ impl Sum {
             sum.successes += policy.successes;
             sum.failures += failed;
             widen(&mut sum.first, &mut sum.last, &date_of(&report.begin), &date_of(&report.end));
-            let sessions = sum.policies.entry(untrusted(policy.kind.as_bytes())).or_insert_with(TlsSessions::default);
+            let sessions = sum.policies.entry(untrusted(policy.kind.as_bytes())).or_default();
             sessions.successes += policy.successes;
             sessions.failures += failed;
             for detail in &policy.details {
@@ -224,7 +224,7 @@ impl Sum {
         if !self.reports.complaints.contains_key(&domain) && self.reports.complaints.len() >= DOMAINS_MAX {
             return;
         }
-        let sum = self.reports.complaints.entry(domain).or_insert_with(Complaints::default);
+        let sum = self.reports.complaints.entry(domain).or_default();
         match reading.kind {
             Kind::NotSpam => sum.not_spam += complaint.incidents,
             Kind::AuthFailure => sum.auth_failures += complaint.incidents,

@@ -110,7 +110,7 @@ fn pass(
             Seen::Absent if unseen.is_empty() => return None,
             Seen::Absent => {}
             Seen::Unknown(blind) => {
-                unseen.push(Unseen { what: "the journal".to_owned(), why: blind.why(), needs: blind.needs() })
+                unseen.push(Unseen { what: "the journal".to_owned(), why: blind.why(), needs: blind.needs() });
             }
         }
     }

@@ -328,7 +328,7 @@ mod records {
                 match (kind, any) {
                     (Kind::A, IpAddr::V4(address)) if found.is_empty() => found.push(of(RecordData::A { address })),
                     (Kind::Aaaa, IpAddr::V6(address)) if found.is_empty() => {
-                        found.push(of(RecordData::Aaaa { address }))
+                        found.push(of(RecordData::Aaaa { address }));
                     }
                     _ => {}
                 }

@@ -341,13 +341,14 @@ pub fn sent_from<'a>(
 
 /// How much a listing weighs, by what receivers do with the list. `None`: it is none, or a good one.
 pub fn listing_severity(listing: &Listing) -> Option<Severity> {
-    (listing.listed.value() == Some(&true) && !listing.allow).then(|| {
-        match (listing.netblock, listing.policy, listing.tier) {
-            (true, ..) => Severity::Notice,
-            (_, true, _) => Severity::Warning,
-            (_, _, 1) => Severity::Error,
-            _ => Severity::Notice,
-        }
+    if listing.listed.value() != Some(&true) || listing.allow {
+        return None;
+    }
+    Some(match (listing.netblock, listing.policy, listing.tier) {
+        (true, ..) => Severity::Notice,
+        (_, true, _) => Severity::Warning,
+        (_, _, 1) => Severity::Error,
+        _ => Severity::Notice,
     })
 }
 

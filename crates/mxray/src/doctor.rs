@@ -42,17 +42,17 @@ pub fn run(
     args: &DoctorArgs,
     format: ReportFormat,
     config: &Config,
-    place: Place,
+    place: &Place,
     output: &mut Output,
 ) -> Result<u8, Failure> {
     let settings = &config.settings;
     if args.history {
-        return history::show(&place, format, output);
+        return history::show(place, format, output);
     }
     if let [about, text] = &args.note[..] {
-        return history::note(&place, about, text);
+        return history::note(place, about, text);
     }
-    let before = if args.diff { history::last(&place) } else { None };
+    let before = if args.diff { history::last(place) } else { None };
     let report = match &args.replay {
         Some(file) => replay(file)?,
         None => live(args, config, place.clone())?,
@@ -63,7 +63,7 @@ pub fn run(
         history::diff(before, &report, format, output)?;
     }
     if args.replay.is_none() && !args.no_save && place.learn {
-        history::keep(&place, &report);
+        history::keep(place, &report);
     }
     if format == ReportFormat::Nagios {
         return Ok(nagios_status(&report));

@@ -39,7 +39,7 @@ pub use config::SAMPLE as CONFIG_SAMPLE;
 pub use environment::VARIABLES;
 
 use clap::Parser;
-use cli::{Cli, Command, ConfigCommand, ReportFormat};
+use cli::{Cli, Command, ConfigCommand, ListFormat, ReportFormat};
 use config::{Config, Flags};
 use environment::Environment;
 use exit::Failure;
@@ -87,7 +87,7 @@ fn dispatch(cli: &Cli, environment: &Environment, output: &mut Output) -> Result
             config.apply(&Flags { deadline: args.deadline, fail_on: args.fail_on, no_sessions: args.no_sessions });
             let format = environment.format(args.json, args.format, ReportFormat::Text).map_err(Failure::Usage)?;
             let place = state::place(cli, environment, config.settings.baseline.learn);
-            doctor::run(args, format, &config, place, output)
+            doctor::run(args, format, &config, &place, output)
         }
         Command::Probe(args) => {
             let config = load(cli, environment)?;
@@ -119,14 +119,14 @@ fn dispatch(cli: &Cli, environment: &Environment, output: &mut Output) -> Result
         }
         Command::Talk(args) => talk::run(args, &load(cli, environment)?, environment, output),
         Command::Send(args) => {
-            let format = list_format(args.output.json, args.output.format, environment)?;
-            let servers = load(cli, environment)?.settings.dns.servers.clone();
-            send::run(args, format, &servers, output)
+            let format = environment.format(args.output.json, args.output.format, ListFormat::Text);
+            let servers = &load(cli, environment)?.settings.dns.servers;
+            send::run(args, format.map_err(Failure::Usage)?, servers, output)
         }
         Command::Ports(command) => ports::run(command, cli, environment, output),
         Command::Domain(args) => domain::run(args, &load(cli, environment)?, environment, output),
         Command::Lists(args) => {
-            let format = list_format(args.output.json, args.output.format, environment)?;
+            let format = list_format(&args.output, environment)?;
             lists::run(args, format, &load(cli, environment)?, environment, output)
         }
         Command::Logs(args) => {
@@ -135,17 +135,10 @@ fn dispatch(cli: &Cli, environment: &Environment, output: &mut Output) -> Result
         }
         Command::Queue(args) => {
             let terminal = output.terminal();
-            let format = list_format(args.output.json, args.output.format, environment)?;
-            queue::run(args, format, terminal, output)
+            queue::run(args, list_format(&args.output, environment)?, terminal, output)
         }
-        Command::Bounce(args) => {
-            let format = list_format(args.output.json, args.output.format, environment)?;
-            bounce::run(args, format, output)
-        }
-        Command::Reports(args) => {
-            let format = list_format(args.output.json, args.output.format, environment)?;
-            reports::run(args, format, environment, output)
-        }
+        Command::Bounce(args) => bounce::run(args, list_format(&args.output, environment)?, output),
+        Command::Reports(args) => reports::run(args, list_format(&args.output, environment)?, environment, output),
         Command::Explain(args) => explain::run(args, &explain::pages(), environment, output),
         Command::Config(ConfigCommand::Check) => {
             config::command::check(cli.global.config.as_deref(), environment, output)
@@ -159,12 +152,8 @@ fn dispatch(cli: &Cli, environment: &Environment, output: &mut Output) -> Result
     }
 }
 
-fn list_format(
-    json: bool,
-    format: Option<cli::ListFormat>,
-    environment: &Environment,
-) -> Result<cli::ListFormat, Failure> {
-    environment.format(json, format, cli::ListFormat::Text).map_err(Failure::Usage)
+fn list_format(asked: &cli::ListFormatArgs, environment: &Environment) -> Result<ListFormat, Failure> {
+    environment.format(asked.json, asked.format, ListFormat::Text).map_err(Failure::Usage)
 }
 
 fn load(cli: &Cli, environment: &Environment) -> Result<Config, Failure> {

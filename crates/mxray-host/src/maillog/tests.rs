@@ -105,8 +105,8 @@ fn words_are_files_patterns_and_directories() {
     scratch.file("wtmp", b"\x07\0\0\0tty\0");
     fs::hard_link(scratch.0.join("mail.log"), scratch.0.join("same.log")).unwrap();
     fs::create_dir(scratch.0.join("below")).unwrap();
-    let names = |found: &Found| found.files.iter().map(|file| file.path.file_name().unwrap().to_owned()).count();
-    let of_directory = find(&[scratch.0.clone()]);
+    let names = |found: &Found| found.files.len();
+    let of_directory = find(std::slice::from_ref(&scratch.0));
     assert_eq!((names(&of_directory), of_directory.unseen.len()), (2, 0), "{of_directory:?}");
     let of_pattern = find(&[scratch.0.join("mail.log*"), scratch.0.join("mail.log")]);
     assert_eq!(names(&of_pattern), 2);

@@ -53,7 +53,7 @@ pub fn header(id: &[u8], text: &[u8]) -> Option<Entry> {
 /// Takes those out that were delivered after the envelope was written.
 pub fn journal(entry: &mut Entry, text: &[u8]) {
     let done: Vec<&[u8]> = text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).collect();
-    entry.recipients.retain(|recipient| !done.iter().any(|done| *done == recipient.address.as_slice()));
+    entry.recipients.retain(|recipient| !done.contains(&recipient.address.as_slice()));
 }
 
 /// The message's own log: the last `==` of each recipient says why it waits. A message that was tried is no longer new.

@@ -43,7 +43,7 @@ pub fn envelope(id: &[u8], text: &[u8]) -> Option<Entry> {
     }
     if held {
         entry.state = State::Hold;
-    } else if entry.last_try_s.is_some() || entry.recipients.first()?.reason.first().is_some() {
+    } else if entry.last_try_s.is_some() || !entry.recipients.first()?.reason.is_empty() {
         entry.state = State::Deferred;
     }
     Some(entry)

@@ -20,7 +20,7 @@ fn a_listing_of_postfix() {
     assert_eq!((entries.len(), foreign, cut), (3, 1, false));
     assert_eq!(entries[1].state, State::Hold);
     assert!(entries[1].sender.is_empty());
-    assert_eq!(postfix::listing(LISTING.as_bytes(), 2).2, true);
+    assert!(postfix::listing(LISTING.as_bytes(), 2).2);
     let rules = Rules::built_in();
     let mut sums = Sums::new(5_000);
     entries.iter().for_each(|entry| sums.add(&rules, entry));

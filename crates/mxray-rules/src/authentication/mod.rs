@@ -78,7 +78,7 @@ pub fn subject(domain: &str) -> Subject {
 fn is_private(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
     let below = |zone: &&str| name == **zone || name.strip_suffix(*zone).is_some_and(|rest| rest.ends_with('.'));
-    !name.contains('.') || PRIVATE.iter().any(|zone| below(&zone))
+    !name.contains('.') || PRIVATE.iter().any(below)
 }
 
 fn is_ours(name: &str, domain: &Domain) -> bool {

@@ -68,7 +68,6 @@ pub fn run(
         assignments: Seen::Absent,
         logs_since: None,
         scope: Scope::Names,
-        logs_since: None,
     };
     let question = Question { command: "domain".to_owned(), targets: domains };
     let progress = RefCell::new(Progress::start());

@@ -46,8 +46,7 @@ impl Drop for Meter {
 fn line(progress: Progress, elapsed: Duration) -> String {
     let rate = progress.bytes as f64 / elapsed.as_secs_f64().max(0.001);
     let mut line = format!("{} MB, {:.0} MB/s", progress.bytes / 1_000_000, rate / 1e6);
-    if progress.total > 0 {
-        let share = progress.bytes.min(progress.total) * 100 / progress.total;
+    if let Some(share) = (progress.bytes.min(progress.total) * 100).checked_div(progress.total) {
         let left = progress.total.saturating_sub(progress.bytes) as f64 / rate.max(1.0);
         line.push_str(&format!(", {share} %, {left:.0} s left"));
     }

@@ -20,7 +20,7 @@ pub fn json(look: &Look, before: Option<&Look>, out: &mut Vec<u8>) -> io::Result
     for (instance, (software, queue)) in &look.queues {
         let Seen::Value(queue) = queue else { continue };
         let mut push = |by: &str, name: &str, row: Value| {
-            rows.push(json!({"instance": instance, "by": by, "name": name, "of": row}))
+            rows.push(json!({"instance": instance, "by": by, "name": name, "of": row}));
         };
         for (by, table) in tables(queue) {
             table.iter().for_each(|(name, row)| push(by, name, json!(row)));

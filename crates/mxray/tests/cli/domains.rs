@@ -89,7 +89,7 @@ fn hostile_zones_are_unknown_and_hold_nobody_else() {
     }
     // A record that cannot be had is no missing one.
     let spf = &domain(&report, "big.example")["spf"];
-    assert!(!spf["absent"].is_object() && *spf != Value::from("absent"), "{spf:#}");
+    assert!(!spf["absent"].is_object() && spf.as_str() != Some("absent"), "{spf:#}");
     let quick = domain(&report, "xn--qui-dma.example");
     assert_eq!(quick["spf"]["value"]["lookups"], 1, "{quick:#}");
     assert_eq!(quick["dmarc"]["value"]["current"]["policy"], "reject");

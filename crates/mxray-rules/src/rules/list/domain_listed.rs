@@ -28,7 +28,7 @@ fn check(evidence: &Evidence) -> Said {
             "{name} is on {}{more}: mail that comes from it, or only names it, is refused or filed as spam.",
             super::in_words(first.listing)
         );
-        judgement.find(super::finding(&RULE, severity, super::domain(name), summary, &listed));
+        judgement.find(super::finding(&RULE, severity, super::domain(name), &summary, &listed));
     }
     Ok(judgement)
 }

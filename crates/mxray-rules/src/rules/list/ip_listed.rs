@@ -39,5 +39,5 @@ fn finding(evidence: &Evidence, text: &str, first: &Entry<'_>, listed: &[Entry<'
     let more = if listed.len() > 1 { format!(" and {} more", listed.len() - 1) } else { String::new() };
     let what = if in_use { format!("Mail leaves from {text}, which is on") } else { format!("{text} is on") };
     let summary = format!("{what} {}{more}: receivers that use it refuse its mail.", super::in_words(first.listing));
-    super::finding(&RULE, severity, super::address(text), summary, listed)
+    super::finding(&RULE, severity, super::address(text), &summary, listed)
 }

@@ -23,7 +23,7 @@ fn check(evidence: &Evidence) -> Said {
             let network = if first.listing.netblock { ", which lists its whole network" } else { "" };
             let summary =
                 format!("{text} is on {}{network}{more}; few receivers go by it.", super::in_words(first.listing));
-            judgement.find(super::finding(&RULE, RULE.severity, super::address(text), summary, &listed));
+            judgement.find(super::finding(&RULE, RULE.severity, super::address(text), &summary, &listed));
         }
     }
     Ok(judgement)

@@ -86,10 +86,11 @@ fn in_words(listing: &Listing) -> String {
 }
 
 /// One finding of all of these, with each list's own words and its page for being taken off.
-fn finding(rule: &Rule, severity: Severity, subject: Subject, summary: String, entries: &[Entry<'_>]) -> Finding {
+fn finding(rule: &Rule, severity: Severity, subject: Subject, summary: &str, entries: &[Entry<'_>]) -> Finding {
     let listings = || entries.iter().map(|entry| entry.listing);
+    let verify = format!("mxray lists {}", subject.value);
     let mut finding = rule
-        .finding_as(severity, subject.clone(), summary)
+        .finding_as(severity, subject, summary)
         .confidence(0.97)
         .data("lists", listings().map(|one| one.zone.clone()).collect::<Vec<_>>())
         .data("meanings", listings().flat_map(|one| one.meanings.clone()).collect::<Vec<_>>())
@@ -100,7 +101,6 @@ fn finding(rule: &Rule, severity: Severity, subject: Subject, summary: String, e
         let text = format!("{} has an answer at {}.{said}", listing.zone, listing.asked);
         finding = finding.because(text, in_words(listing), view::pointer(["names", "listings", key]));
     }
-    let verify = format!("mxray lists {}", subject.value);
     let first = "Find what got it there first: a broken account, a form that sends, a host behind the same address. Whoever asks \
                  to be taken off before that is back on within hours.";
     let mut step = Fix::here("Then ask each list to take it off, where it has a page for that.").verify(verify.clone());

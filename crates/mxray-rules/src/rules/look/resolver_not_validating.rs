@@ -25,7 +25,7 @@ fn check(evidence: &Evidence) -> Said {
             Seen::Value(DnssecAnswer::NotValidated | DnssecAnswer::Stripped) => plain.push(check),
             // Another root than the Internet's may not be signed.
             Seen::Value(DnssecAnswer::Unsigned) => {
-                blind = Some(Blind::NotAttempted { why: "the root is not signed".to_owned() })
+                blind = Some(Blind::NotAttempted { why: "the root is not signed".to_owned() });
             }
             Seen::Absent => {}
             Seen::Unknown(why) => blind = Some(why.clone()),

@@ -44,7 +44,8 @@ fn check(evidence: &Evidence) -> Said {
 
 /// Of an entry with addresses only listeners at one of them, or at all addresses.
 fn is_meant(entry: &Assignment, wanted: &WantedListener) -> bool {
-    let at_one = |address| wanted.addresses.contains(address) || wanted.addresses.iter().any(|a| a.is_unspecified());
+    let at_one =
+        |address| wanted.addresses.contains(address) || wanted.addresses.iter().any(std::net::IpAddr::is_unspecified);
     wanted.port == entry.ports.0 && (entry.addresses.is_empty() || entry.addresses.iter().any(at_one))
 }
 

@@ -30,7 +30,7 @@ fn check(evidence: &Evidence) -> Said {
     for (instance, queue) in logged::queues(evidence) {
         match stuck(evidence, queue) {
             Some((text, confidence, part)) => {
-                judgement.find(finding(evidence, instance, queue, &text, confidence, part))
+                judgement.find(finding(evidence, instance, queue, &text, confidence, part));
             }
             None if queue.messages == 0 => judgement.well(format!("{instance}: its queue is empty")),
             None => judgement

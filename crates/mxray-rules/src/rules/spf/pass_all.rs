@@ -40,7 +40,6 @@ fn finding(of: &Of<'_>, survey: &SpfSurvey, picked: &[Picked<'_>]) -> Finding {
         "{whose} lets everybody send (\"{}\"): forged mail passes SPF, and with it DMARC.",
         terms.first().map_or("", String::as_str)
     );
-    let summary = summary;
     let is_all = |term: &str| matches!(term.to_ascii_lowercase().as_str(), "all" | "+all");
     let record = survey.record.as_deref().unwrap_or_default();
     let step = if record.split(' ').any(is_all) {
