@@ -126,8 +126,7 @@ fn dispatch(cli: &Cli, environment: &Environment, output: &mut Output) -> Result
         Command::Ports(command) => ports::run(command, cli, environment, output),
         Command::Domain(args) => domain::run(args, &load(cli, environment)?, environment, output),
         Command::Lists(args) => {
-            let format = list_format(&args.output, environment)?;
-            lists::run(args, format, &load(cli, environment)?, environment, output)
+            lists::run(args, list_format(&args.output, environment)?, &load(cli, environment)?, environment, output)
         }
         Command::Logs(args) => {
             let format = environment.format(args.json, args.format, logs::Format::Text).map_err(Failure::Usage)?;
