@@ -244,7 +244,7 @@ mod tests {
         let mut out = Vec::new();
         let options = Options { colour: false, columns: 120, verbose: false };
         text(&look(9), Some(&look(4)), 10, &options, &mut out).unwrap();
-        let told = String::from_utf8(out).unwrap();
+        let told = String::from_utf8(out).unwrap().split_whitespace().collect::<Vec<_>>().join(" ");
         for part in [
             "9 messages wait for 9 recipients: 9 deferred; +5 since the look before; the next try within 9 min.",
             "refused at far.example",
