@@ -79,8 +79,9 @@ def reply(query):
     kind, _ = struct.unpack("!HH", query[end + 1 : end + 5])
     question = query[12 : end + 5]
     exists = labels[-1:] != [b"arpa"] and b"nowhere" not in labels and answer != "none"
-    # The lab's own domain publishes nothing here but what /etc/hosts has.
-    exists = exists and labels[-2:] != [b"harbour", b"example"]
+    # The lab's own domain is not published here; only its hosts have addresses.
+    if labels[-2:] == [b"harbour", b"example"] and (len(labels) == 2 or b"_domainkey" in labels or labels[0][:1] == b"_"):
+        exists = False
     found = []
     if answer == "refused":
         pass
