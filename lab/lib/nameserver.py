@@ -79,6 +79,8 @@ def reply(query):
     kind, _ = struct.unpack("!HH", query[end + 1 : end + 5])
     question = query[12 : end + 5]
     exists = labels[-1:] != [b"arpa"] and b"nowhere" not in labels and answer != "none"
+    # Nobody in this world is below the large registries: whoever asks there looks for a resolver that makes names up.
+    exists = exists and labels[-1:] not in ([b"com"], [b"net"])
     # The lab's own domain is not published here; only its hosts have addresses.
     if labels[-2:] == [b"harbour", b"example"] and (len(labels) == 2 or b"_domainkey" in labels or labels[0][:1] == b"_"):
         exists = False

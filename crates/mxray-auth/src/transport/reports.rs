@@ -32,7 +32,8 @@ impl Evaluator for TlsReports {
                 match (own.as_slice(), texts.as_slice()) {
                     ([record], _) => Seen::Value(read(record)),
                     // Section 3: several are none. One that is meant and misses the version is worth its problems.
-                    ([], [other]) => Seen::Value(read(other)),
+                    // What a wildcard answers with is not.
+                    ([], [other]) if is_meant(other) => Seen::Value(read(other)),
                     ([], _) => Seen::Absent,
                     ([first, ..], _) => {
                         let mut record = read(first);
@@ -49,6 +50,11 @@ impl Evaluator for TlsReports {
 
 fn is_record(text: &[u8]) -> bool {
     text.strip_prefix(b"v=TLSRPTv1").is_some_and(|rest| matches!(rest.first(), Some(b';' | b' ')))
+}
+
+fn is_meant(text: &[u8]) -> bool {
+    let small = text.to_ascii_lowercase();
+    small.windows(3).any(|three| three == b"tls") || small.windows(4).any(|four| four == b"rua=")
 }
 
 /// Reads a record.

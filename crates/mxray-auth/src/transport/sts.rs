@@ -39,7 +39,8 @@ impl Evaluator for Sts {
         let mut state =
             StsState { domain: domain.clone(), record, policy: Seen::Absent, fetch: None, uncovered: Seen::Absent };
         match &state.record {
-            Seen::Value(record) if !several(record) => {}
+            // No sender fetches a policy that no record announces.
+            Seen::Value(record) if !several(record) && is_record(record.text.as_bytes()) => {}
             Seen::Value(_) | Seen::Absent => return Ok(state),
             Seen::Unknown(blind) => {
                 (state.policy, state.uncovered) = (Seen::Unknown(blind.clone()), Seen::Unknown(blind.clone()));
@@ -71,7 +72,8 @@ fn found(domain: &str, ask: &mut Asker<'_>) -> Result<Seen<StsRecord>, Pending> 
     let own: Vec<&Vec<u8>> = texts.iter().filter(|text| is_record(text)).collect();
     Ok(match (own.as_slice(), texts.as_slice()) {
         ([one], _) => Seen::Value(record(one)),
-        ([], [other]) => Seen::Value(record(other)),
+        // One that is meant to be a record is worth a word; what a wildcard answers with is not.
+        ([], [other]) if is_meant(other) => Seen::Value(record(other)),
         ([], _) => Seen::Absent,
         ([first, ..], _) => {
             let mut read = record(first);
@@ -84,6 +86,10 @@ fn found(domain: &str, ask: &mut Asker<'_>) -> Result<Seen<StsRecord>, Pending> 
 
 fn is_record(text: &[u8]) -> bool {
     text.strip_prefix(b"v=STSv1").is_some_and(|rest| rest.trim_ascii_start().first() == Some(&b';'))
+}
+
+fn is_meant(text: &[u8]) -> bool {
+    text.to_ascii_lowercase().windows(3).any(|three| three == b"sts")
 }
 
 /// Reads the record at `_mta-sts`.
