@@ -63,6 +63,8 @@ fn driven<E: Evaluator>(evaluator: E, texts: &[Vec<u8>]) -> E::Outcome {
                             let record = DnsRecord { name: name.clone(), ttl_s: 1, data };
                             machine.dns(&name, kind, answered(&name, kind, vec![record]));
                         }
+                        // No evaluator of these texts asks for what is signed.
+                        Want::Signed { name, .. } => panic!("nobody asks for {name} with its signatures here"),
                         Want::StsPolicy { domain } => {
                             let bytes = texts.first().cloned().unwrap_or_default();
                             machine.policy(&domain, Fetched::Body { bytes, content_type: None });
