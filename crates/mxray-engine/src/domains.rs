@@ -4,14 +4,14 @@
 //! names and about services as others meet them, and its verdict is about the domains.
 
 use crate::collect::{Asked, Options, flat, join_sessions, start_sessions, start_signers};
-use crate::judge::verdict;
+use crate::judge::{self, leave_out, report, verdict};
 use crate::parts::{Parts, Progress};
 use crate::resolvers;
 use jiff::Timestamp;
 use mxray_host::{processes, resolver, vantage};
 use mxray_model::evidence::published::{Domain, DomainWhy, MailRoute};
 use mxray_model::evidence::{Evidence, Signer};
-use mxray_model::{Finding, Question, REPORT_SCHEMA, Report, Seen, Tool, Unseen, Verdict};
+use mxray_model::{Finding, Question, Report, Seen, Unseen, Verdict};
 use mxray_rules::Rule;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -76,7 +76,7 @@ fn is_asked(rule: &Rule) -> bool {
 
 /// Runs these rules and makes the report.
 pub(crate) fn judge(question: Question, evidence: Evidence, started: String, took_ms: u64) -> Report {
-    let judged = mxray_rules::examine_by(&evidence, is_asked);
+    let mut judged = mxray_rules::examine_by(&evidence, is_asked);
     let of_nothing = mxray_rules::examine_by(
         &Evidence { declared: evidence.declared.clone(), clock: evidence.clock.clone(), ..Evidence::default() },
         is_asked,
@@ -84,32 +84,11 @@ pub(crate) fn judge(question: Question, evidence: Evidence, started: String, too
     let gaps = gaps(&evidence);
     let verdict = verdict(&judged.causes, !gaps.is_empty());
     let summary = summary(verdict, &judged.causes, &gaps, &evidence);
-    let mut unseen = judged.unseen;
-    unseen.retain(|unseen| !of_nothing.unseen.contains(unseen));
-    unseen.extend(gaps);
-    unseen.extend(crate::names::notes(&evidence));
-    unseen.extend(not_connected(&evidence));
-    unseen.sort();
-    unseen.dedup();
-    let mut healthy = judged.healthy;
-    healthy.retain(|row| !of_nothing.healthy.contains(row));
-    let mut ruled_out = judged.ruled_out;
-    ruled_out.retain(|rival| !of_nothing.healthy.iter().any(|row| row.code == rival.code));
-    Report {
-        schema: REPORT_SCHEMA.to_owned(),
-        tool: Tool { name: "mxray".to_owned(), version: env!("CARGO_PKG_VERSION").to_owned() },
-        started,
-        took_ms,
-        question,
-        verdict,
-        summary,
-        causes: judged.causes,
-        findings: judged.findings,
-        ruled_out,
-        healthy,
-        unseen,
-        evidence,
-    }
+    leave_out(&mut judged, &of_nothing);
+    judged.unseen.extend(gaps);
+    judged.unseen.extend(crate::names::notes(&evidence));
+    judged.unseen.extend(not_connected(&evidence));
+    report(judge::Asked { question, started, took_ms }, evidence, judged, verdict, summary)
 }
 
 fn asked(evidence: &Evidence) -> impl Iterator<Item = (&String, &Domain)> {

@@ -3,6 +3,7 @@
 use crate::cut_short::{self, Cut};
 use mxray_model::evidence::{EndpointWhy, Evidence, ExaminedEndpoint, Purpose, Server};
 use mxray_model::{Blind, Finding, Question, REPORT_SCHEMA, Report, Seen, Severity, Tool, Unseen, Verdict};
+use mxray_rules::Judged;
 use mxray_rules::Rule;
 use std::collections::BTreeMap;
 
@@ -18,23 +19,35 @@ pub fn judge(question: Question, evidence: Evidence, started: String, took_ms: u
     if question.command == crate::domains::COMMAND {
         return crate::domains::judge(question, evidence, started, took_ms);
     }
-    let judged = mxray_rules::examine_by(&evidence, |rule| concerns(rule, &evidence));
+    let mut judged = mxray_rules::examine_by(&evidence, |rule| concerns(rule, &evidence));
     let in_charge = mxray_rules::in_charge(&evidence);
     let gaps = gaps(&in_charge);
     let verdict = verdict(&judged.causes, !gaps.is_empty());
-    let mut unseen = judged.unseen;
-    unseen.extend(side_notes(&question, &evidence));
-    unseen.extend(gaps.iter().cloned());
-    unseen.sort();
-    unseen.dedup();
+    judged.unseen.extend(side_notes(&question, &evidence));
+    judged.unseen.extend(gaps.iter().cloned());
     let summary = summary(verdict, &judged.causes, &gaps, &in_charge);
     drop(in_charge);
+    report(Asked { question, started, took_ms }, evidence, judged, verdict, summary)
+}
+
+/// What was asked, and when.
+pub(crate) struct Asked {
+    pub question: Question,
+    pub started: String,
+    pub took_ms: u64,
+}
+
+/// The report of what was judged.
+pub(crate) fn report(asked: Asked, evidence: Evidence, judged: Judged, verdict: Verdict, summary: String) -> Report {
+    let mut unseen = judged.unseen;
+    unseen.sort();
+    unseen.dedup();
     Report {
         schema: REPORT_SCHEMA.to_owned(),
         tool: Tool { name: "mxray".to_owned(), version: env!("CARGO_PKG_VERSION").to_owned() },
-        started,
-        took_ms,
-        question,
+        started: asked.started,
+        took_ms: asked.took_ms,
+        question: asked.question,
         verdict,
         summary,
         causes: judged.causes,
@@ -49,6 +62,13 @@ pub fn judge(question: Question, evidence: Evidence, started: String, took_ms: u
 /// That nobody gave a mail is no news.
 fn concerns(rule: &Rule, evidence: &Evidence) -> bool {
     !rule.code.starts_with("MAIL") || !matches!(evidence.mail, Seen::Unknown(Blind::NotAttempted { .. }))
+}
+
+/// Takes away what rules say of nothing at all: they speak of what was not part of the question.
+pub(crate) fn leave_out(judged: &mut Judged, of_nothing: &Judged) {
+    judged.unseen.retain(|unseen| !of_nothing.unseen.contains(unseen));
+    judged.healthy.retain(|row| !of_nothing.healthy.contains(row));
+    judged.ruled_out.retain(|rival| !of_nothing.healthy.iter().any(|row| row.code == rival.code));
 }
 
 /// Of this host, or of what was probed. `blind`: something that had to be seen was not.

@@ -4,14 +4,14 @@
 //! so that a probe's "could not look" holds only what a probe could have seen.
 
 use crate::cut_short;
-use crate::judge::verdict;
+use crate::judge::{Asked, leave_out, report, verdict};
 use mxray_model::evidence::{DialOutcome, DnsOutcome, EndpointWhy, Evidence, ExaminedEndpoint, RecordData, Session};
-use mxray_model::{Blind, Finding, Question, REPORT_SCHEMA, Report, RuledOut, Seen, Tool, Unseen, Verdict};
+use mxray_model::{Blind, Finding, Question, Report, Seen, Unseen, Verdict};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Runs the rules on endpoints and lookups, and makes the report.
 pub(crate) fn judge(question: Question, evidence: Evidence, started: String, took_ms: u64) -> Report {
-    let judged = mxray_rules::examine(&evidence);
+    let mut judged = mxray_rules::examine(&evidence);
     let of_nothing = mxray_rules::examine(&Evidence {
         declared: evidence.declared.clone(),
         clock: evidence.clock.clone(),
@@ -20,30 +20,12 @@ pub(crate) fn judge(question: Question, evidence: Evidence, started: String, too
     let gaps = gaps(&evidence);
     let verdict = verdict(&judged.causes, !gaps.is_empty());
     let summary = summary(verdict, &judged.causes, &gaps, &evidence);
-    let mut unseen = heard(&evidence).map_or(judged.unseen, |heard| mxray_rules::examine(&heard).unseen);
-    unseen.retain(|unseen| !of_nothing.unseen.contains(unseen));
-    unseen.extend(gaps);
-    unseen.sort();
-    unseen.dedup();
-    let mut healthy = judged.healthy;
-    healthy.retain(|row| !of_nothing.healthy.contains(row));
-    let mut ruled_out: Vec<RuledOut> = judged.ruled_out;
-    ruled_out.retain(|rival| !of_nothing.healthy.iter().any(|row| row.code == rival.code));
-    Report {
-        schema: REPORT_SCHEMA.to_owned(),
-        tool: Tool { name: "mxray".to_owned(), version: env!("CARGO_PKG_VERSION").to_owned() },
-        started,
-        took_ms,
-        question,
-        verdict,
-        summary,
-        causes: judged.causes,
-        findings: judged.findings,
-        ruled_out,
-        healthy,
-        unseen,
-        evidence,
+    if let Some(heard) = heard(&evidence) {
+        judged.unseen = mxray_rules::examine(&heard).unseen;
     }
+    leave_out(&mut judged, &of_nothing);
+    judged.unseen.extend(gaps);
+    report(Asked { question, started, took_ms }, evidence, judged, verdict, summary)
 }
 
 /// Without the ports that nobody named and where nobody answered: that rules cannot tell what these would say is no news.

@@ -8,13 +8,13 @@ use crate::collect::{
     start_signers, summarise, wait_for_owners, wait_for_servers,
 };
 use crate::filters;
-use crate::judge::verdict;
+use crate::judge::{Asked, report, verdict};
 use crate::parts::{Parts, Progress};
 use crate::surroundings;
 use mxray_host::programs::Programs;
 use mxray_host::{kernel, mta, ownership, processes, sockets, vantage};
 use mxray_model::evidence::{Assignments, Evidence};
-use mxray_model::{Blind, Finding, Question, REPORT_SCHEMA, Report, Seen, Tool, Unseen, Verdict};
+use mxray_model::{Blind, Finding, Question, Report, Seen, Unseen, Verdict};
 use mxray_rules::Rule;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -96,30 +96,13 @@ fn is_asked(rule: &Rule) -> bool {
 
 /// Runs these rules and makes the report.
 pub(crate) fn judge(question: Question, evidence: Evidence, started: String, took_ms: u64) -> Report {
-    let judged = mxray_rules::examine_by(&evidence, is_asked);
+    let mut judged = mxray_rules::examine_by(&evidence, is_asked);
     let gaps = gaps(&evidence);
     let verdict = verdict(&judged.causes, !gaps.is_empty());
     let summary = summary(verdict, &judged.causes, &gaps, &evidence);
-    let mut unseen = judged.unseen;
-    unseen.extend(gaps);
-    unseen.extend(unread(&evidence));
-    unseen.sort();
-    unseen.dedup();
-    Report {
-        schema: REPORT_SCHEMA.to_owned(),
-        tool: Tool { name: "mxray".to_owned(), version: env!("CARGO_PKG_VERSION").to_owned() },
-        started,
-        took_ms,
-        question,
-        verdict,
-        summary,
-        causes: judged.causes,
-        findings: judged.findings,
-        ruled_out: judged.ruled_out,
-        healthy: judged.healthy,
-        unseen,
-        evidence,
-    }
+    judged.unseen.extend(gaps);
+    judged.unseen.extend(unread(&evidence));
+    report(Asked { question, started, took_ms }, evidence, judged, verdict, summary)
 }
 
 /// Without these an audit says nothing.

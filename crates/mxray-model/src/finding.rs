@@ -95,7 +95,7 @@ impl Record {
     pub fn zone_line(&self) -> String {
         let name = if self.name.ends_with('.') { self.name.clone() } else { format!("{}.", self.name) };
         let value = match self.kind.as_str() {
-            "TXT" if !self.value.starts_with('"') => quoted(&self.value),
+            "TXT" if !self.value.starts_with('"') => quoted_txt(&self.value),
             _ => self.value.clone(),
         };
         format!("{name} IN {} {value}", self.kind)
@@ -110,7 +110,8 @@ impl Record {
     }
 }
 
-fn quoted(text: &str) -> String {
+/// A text as the strings of a TXT record in a zone file: quoted, none longer than 255 bytes.
+pub fn quoted_txt(text: &str) -> String {
     let mut strings = vec![String::new()];
     let mut bytes = 0;
     for c in text.chars() {

@@ -18,7 +18,7 @@ mod subject;
 pub mod text;
 
 pub use evidence::Evidence;
-pub use finding::{ConfigLine, Finding, Fix, Mover, Reason, Record, Severity};
+pub use finding::{ConfigLine, Finding, Fix, Mover, Reason, Record, Severity, quoted_txt};
 pub use prefix::{BadPrefix, Prefix};
 pub use report::{Question, REPORT_SCHEMA, Report, Row, RuledOut, Tool, Unseen, Verdict};
 pub use reverse::reverse_name;

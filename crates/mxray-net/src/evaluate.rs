@@ -255,6 +255,16 @@ pub fn why_no_answer(lookup: &Lookup) -> Option<String> {
 
 /// Does something for each, a bounded number at the same time; what comes of it is in the same order.
 pub fn side_by_side<T: Sync, R: Send>(all: &[T], most: usize, work: impl Fn(&T) -> R + Sync) -> Vec<R> {
+    side_by_side_named("", all, most, work)
+}
+
+/// The same, in threads of this name.
+pub fn side_by_side_named<T: Sync, R: Send>(
+    name: &str,
+    all: &[T],
+    most: usize,
+    work: impl Fn(&T) -> R + Sync,
+) -> Vec<R> {
     let next = AtomicUsize::new(0);
     let done: Mutex<BTreeMap<usize, R>> = Mutex::default();
     let worker = || {
@@ -268,7 +278,7 @@ pub fn side_by_side<T: Sync, R: Send>(all: &[T], most: usize, work: impl Fn(&T) 
     std::thread::scope(|scope| {
         for _ in 1..all.len().min(most) {
             // Where no thread can be had, the others do its work.
-            let _ = std::thread::Builder::new().spawn_scoped(scope, worker);
+            let _ = std::thread::Builder::new().name(name.to_owned()).spawn_scoped(scope, worker);
         }
         worker();
     });

@@ -30,7 +30,7 @@ pub use dns::{
     unicode_name, wire_name,
 };
 pub use drive::{Held, drive, drive_judging};
-pub use evaluate::{Evaluated, Evaluations, side_by_side, why_no_answer};
+pub use evaluate::{Evaluated, Evaluations, side_by_side, side_by_side_named, why_no_answer};
 pub use examine::{Beyond, Examination, Tools, examine};
 pub use fetch::{Fetching, Page, reads_as_page};
 pub use lists::{

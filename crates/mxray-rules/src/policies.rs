@@ -9,6 +9,7 @@ use mxray_model::evidence::published::{
     DaneResult, DaneVerdict, Domain, DomainWhy, MailHost, MailRoute, StsMode, StsPolicy, StsState,
 };
 use mxray_model::evidence::{Evidence, ExaminedEndpoint, SessionProtocol, SmtpClient};
+pub use mxray_model::quoted_txt as quoted;
 use mxray_model::{Blind, Finding, Fix, Mover, Seen, Severity, Subject, SubjectKind};
 
 /// Where mail between servers goes.
@@ -194,11 +195,6 @@ pub fn rests_on_its_key(evidence: &Evidence, endpoint: &ExaminedEndpoint) -> boo
 }
 
 // --- what a fix says ------------------------------------------------------------------------------------------
-
-/// A text as it stands in a zone file.
-pub fn quoted(text: &str) -> String {
-    format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
-}
 
 /// An id that is another one than before: the day, in digits.
 pub fn new_id(evidence: &Evidence, old: Option<&str>) -> String {

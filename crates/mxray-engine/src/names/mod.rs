@@ -20,13 +20,12 @@ pub use listings::listing;
 use mxray_model::evidence::published::{Domain, DomainWhy, Listing, Names, SenderAddress};
 use mxray_model::evidence::{DnsOutcome, Evidence, Lookup, Part, PartOutcome};
 use mxray_model::{Blind, Seen, Unseen};
-use mxray_net::{Evaluations, Fetching, ListZone, Resolver, unicode_name};
+use mxray_net::{Evaluations, Fetching, ListZone, Resolver, side_by_side_named, unicode_name};
 use plan::{Plan, Planned};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -396,25 +395,7 @@ fn side_by_side(tasks: &[Task<'_>]) -> Vec<Ended> {
 
 /// Does something for each, a bounded number at the same time, in threads whose panics the program's hook keeps silent about.
 fn each<T: Sync, R: Send>(all: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
-    let next = AtomicUsize::new(0);
-    let done: Mutex<BTreeMap<usize, R>> = Mutex::default();
-    let worker = || {
-        loop {
-            let place = next.fetch_add(1, Ordering::Relaxed);
-            let Some(one) = all.get(place) else { return };
-            let result = work(one);
-            done.lock().unwrap_or_else(PoisonError::into_inner).insert(place, result);
-        }
-    };
-    thread::scope(|scope| {
-        for _ in 1..all.len().min(SIDE_BY_SIDE) {
-            let name = format!("{}names", crate::parts::THREAD_PREFIX);
-            // Where no thread can be had, the others do its work.
-            let _ = thread::Builder::new().name(name).spawn_scoped(scope, worker);
-        }
-        worker();
-    });
-    done.into_inner().unwrap_or_else(PoisonError::into_inner).into_values().collect()
+    side_by_side_named(&format!("{}names", crate::parts::THREAD_PREFIX), all, SIDE_BY_SIDE, work)
 }
 
 /// A part that did not come back: the domains and addresses that were asked about are named all the same, and all else of them

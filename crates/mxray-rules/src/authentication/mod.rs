@@ -13,11 +13,9 @@ use crate::rule::{Judgement, Rule, Said};
 use crate::view;
 use mxray_model::evidence::published::{DmarcPolicy, Domain, DomainWhy, MailRoute};
 use mxray_model::evidence::{Server, Signer};
+pub use mxray_model::quoted_txt as quoted;
 use mxray_model::{Blind, Evidence, Fix, Prefix, Record, Seen, Subject, SubjectKind};
 use std::net::IpAddr;
-
-/// One string of a TXT record (RFC 1035 section 3.3).
-const STRING_BYTES_MAX: usize = 255;
 
 /// Names that no public zone has (RFC 6761, RFC 6762, RFC 8375, RFC 9476, and those of habit), and reverse zones.
 const PRIVATE: [&str; 12] = [
@@ -178,26 +176,6 @@ pub fn publish(text: impl Into<String>, name: &str, value: &str) -> Fix {
 /// A change of what is published, without a record that could be proposed.
 pub fn change(text: impl Into<String>) -> Fix {
     Fix { who: "whoever publishes the zone".to_owned(), ..Fix::here(text) }
-}
-
-/// A text as the strings of a TXT record in a zone file: quoted, none longer than 255 bytes.
-pub fn quoted(text: &str) -> String {
-    let mut strings: Vec<String> = vec![String::new()];
-    let mut bytes = 0;
-    for c in text.chars() {
-        if bytes + c.len_utf8() > STRING_BYTES_MAX {
-            strings.push(String::new());
-            bytes = 0;
-        }
-        bytes += c.len_utf8();
-        if let Some(last) = strings.last_mut() {
-            if matches!(c, '"' | '\\') {
-                last.push('\\');
-            }
-            last.push(c);
-        }
-    }
-    strings.iter().map(|string| format!("\"{string}\"")).collect::<Vec<_>>().join(" ")
 }
 
 /// `a`, `a and b`, `a, b and c`.
