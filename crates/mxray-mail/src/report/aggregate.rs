@@ -4,7 +4,6 @@
 //! missing. A document type is refused: nothing here expands an entity. What must not live here: what a row means.
 
 use std::borrow::Cow;
-use std::collections::HashSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -296,7 +295,7 @@ struct Reading {
     reason: Reason,
     result: AuthResult,
     /// Values that repeat from row to row are kept once.
-    known: HashSet<Arc<str>>,
+    known: foldhash::HashSet<Arc<str>>,
     empty: Arc<str>,
     seen: bool,
 }
@@ -310,7 +309,7 @@ impl Reading {
             row: Row::default(),
             reason: Reason::default(),
             result: AuthResult::default(),
-            known: HashSet::new(),
+            known: foldhash::HashSet::default(),
             empty: Arc::from(""),
             seen: false,
         }
@@ -380,6 +379,10 @@ impl Reading {
     }
 
     fn push(&mut self, text: &str) {
+        // Between elements stand line breaks and indentation.
+        if !matches!(self.stack.last(), Some(Tag::Leaf(_) | Tag::Dkim | Tag::Spf)) {
+            return;
+        }
         let left = VALUE_BYTES_MAX.saturating_sub(self.value.len());
         let end = (0..=left.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
         self.value.push_str(&text[..end]);
