@@ -25,8 +25,6 @@ use plan::{Plan, Planned};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::Ordering;
-use std::thread;
 use std::time::{Duration, Instant};
 
 /// Tasks at the same time. Each waits nearly all of its time.
