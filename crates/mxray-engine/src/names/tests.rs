@@ -3,7 +3,8 @@
 use super::*;
 use mxray_model::evidence::published::MailRoute;
 use std::net::UdpSocket;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 
 /// A name server on loopback that gives every question the same answer: this code, and no record.
 struct Answering {
