@@ -121,13 +121,29 @@ pub fn note(place: &Place, about: &str, text: &str) -> Result<u8, Failure> {
     }
     let text: String = text.chars().take(NOTE_CHARS_MAX).collect();
     let note = Note { at: now(), about: untrusted(about.trim().as_bytes()), text: untrusted(text.as_bytes()) };
+    let (shown, met) = (note.about.clone(), was_a_cause(place, &note.about));
     match runs::note(place, note) {
-        Ok(true) => Ok(exit::OK),
+        Ok(true) => {
+            if !met {
+                say(&format!(
+                    "mxray: noted; no run that is kept has a cause {shown} (mxray doctor --history lists them)"
+                ));
+            }
+            Ok(exit::OK)
+        }
         Ok(false) => {
             Err(Failure::Unanswered("--note: this user has no directory for state, or looks elsewhere".to_owned()))
         }
         Err(blind) => Err(Failure::Unanswered(format!("--note: {}; needs {}", blind.why(), blind.needs()))),
     }
+}
+
+/// Has a kept run a cause of this id or code?
+fn was_a_cause(place: &Place, about: &str) -> bool {
+    let is_it = |cause: &Finding| cause.id == about || cause.code.eq_ignore_ascii_case(about);
+    let runs = runs::list(place);
+    let mut kept = runs.value().into_iter().flatten().filter_map(|run| read(place, run).ok());
+    kept.any(|run| run.causes.iter().any(is_it))
 }
 
 fn now() -> String {

@@ -10,12 +10,14 @@ mod dns;
 mod doctor;
 mod domain;
 mod domains;
+mod kept;
 mod lists;
 mod logs;
 mod mail;
 mod ports;
 mod ports_plan;
 mod probe;
+mod returned;
 mod send;
 mod talk;
 mod terminal;
@@ -44,6 +46,8 @@ const COMMANDS: &[&[&str]] = &[
     &["lists"],
     &["logs"],
     &["queue"],
+    &["bounce"],
+    &["reports"],
     &["explain"],
     &["config", "check"],
     &["config", "show"],
