@@ -11,15 +11,15 @@ use crate::resolvers;
 use crate::sessions::{self, Found, Sessions};
 use crate::surroundings;
 use crate::thin;
-use crate::told::{self, Told};
+use crate::told;
 use mxray_host::baseline::{self, Now, Place};
 use mxray_host::processes::Table;
 use mxray_host::programs::Programs;
 use mxray_host::sockets::Sample;
 use mxray_host::{certificates, files, kernel, mta, processes, routes, signers, sockets, sockstat, software, vantage};
 use mxray_model::evidence::{
-    Assignments, Baseline, Bystanders, CertificatePair, Declared, Evidence, FileSystem, Namespaces, Owner, Processes,
-    Routing, Server, Signer, Sockets, TcpMemory, Units,
+    Assignments, Baseline, Bystanders, CertificatePair, Declared, Evidence, FileSystem, Kernel, Namespaces, Owner,
+    Processes, Routing, Server, Signer, Sockets, TcpMemory, Units,
 };
 use mxray_model::{Blind, Seen};
 use mxray_net::Resolver;
@@ -116,10 +116,8 @@ fn everything(options: &Options, progress: Progress<'_>) -> Evidence {
 
     let owners = wait_for_owners(&mut parts, owners);
     let (last, counters_last, tcp_last) = second_look(parts.wait(last));
-    let (kernel_settings, counters_first) = match parts.wait(settings) {
-        Ok(both) => both,
-        Err(blind) => (Default::default(), Seen::Unknown(blind)),
-    };
+    let settings = parts.wait(settings);
+    let (kernel_settings, counters_first) = settings.unwrap_or_else(|blind| (Kernel::default(), Seen::Unknown(blind)));
 
     let mut evidence = Evidence {
         vantage: parts.wait(vantage).unwrap_or_else(|blind| vantage::without_files(&blind)),
@@ -138,7 +136,7 @@ fn everything(options: &Options, progress: Progress<'_>) -> Evidence {
     join_servers(&mut evidence, servers, &first, &owners, &table);
     evidence.addresses = flat(parts.wait(addresses));
     let sent = kernel::sent();
-    join_told(&mut parts, &mut evidence, told);
+    told.into_iter().for_each(|told| told.join(&mut parts, &mut evidence));
     let resolver = resolvers::of(&evidence.resolver, options);
     let sessions = start_sessions(&mut parts, &evidence, options, &resolver);
     let held = sessions.is_some();
@@ -191,13 +189,6 @@ impl Asked {
             evidence.lookups.extend(found.lookups);
             evidence.names = found.names;
         }
-    }
-}
-
-/// Before the sessions: what waits says who is worth one.
-fn join_told(parts: &mut Parts<'_>, evidence: &mut Evidence, told: Option<Told>) {
-    if let Some(told) = told {
-        told.join(parts, evidence);
     }
 }
 

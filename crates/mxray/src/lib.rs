@@ -78,9 +78,7 @@ fn run(words: impl IntoIterator<Item = OsString>, environment: &Environment) -> 
 }
 
 fn dispatch(cli: &Cli, environment: &Environment, output: &mut Output) -> Result<u8, Failure> {
-    if let Some(target) = &cli.global.netns {
-        target.enter().map_err(|error| Failure::Unanswered(format!("--netns: {error}")))?;
-    }
+    enter_namespace(cli)?;
     match &cli.command {
         Command::Doctor(args) => {
             let mut config = load(cli, environment)?;
@@ -149,6 +147,11 @@ fn dispatch(cli: &Cli, environment: &Environment, output: &mut Output) -> Result
         Command::Completions(args) => generate::completions(args, output),
         Command::Man(args) => generate::man(args, output),
     }
+}
+
+fn enter_namespace(cli: &Cli) -> Result<(), Failure> {
+    let Some(target) = &cli.global.netns else { return Ok(()) };
+    target.enter().map_err(|error| Failure::Unanswered(format!("--netns: {error}")))
 }
 
 fn list_format(asked: &cli::ListFormatArgs, environment: &Environment) -> Result<ListFormat, Failure> {
