@@ -179,7 +179,7 @@ impl Asked {
         evidence.lookups.extend(found.lookups);
         evidence.parts.extend(found.crashed);
         evidence.names = found.names;
-        if evidence.names.domains.is_empty() || evidence.endpoints.is_empty() {
+        if evidence.names.domains.is_empty() {
             return;
         }
         let (wish, resolver, until) = (wish.clone(), resolver.clone(), parts.margin());
