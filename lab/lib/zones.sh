@@ -150,7 +150,7 @@ named_conf() {
     while [ "$1" != -- ]; do addresses="$addresses $1;"; shift; done
     shift
     {
-        printf 'options { directory "%s"; listen-on {%s }; listen-on-v6 { none; }; recursion no; dnssec-validation no; pid-file none; session-keyfile none; };\ncontrols { };\n' $ZONES "$addresses"
+        printf 'options { directory "%s"; listen-on {%s }; listen-on-v6 { none; }; recursion no; dnssec-validation no; max-records-per-type 0; pid-file none; session-keyfile none; };\ncontrols { };\n' $ZONES "$addresses"
         for name in "$@"; do printf 'zone "%s" { type primary; file "%s/zone.served"; };\n' "$name" "$(zone_dir "$name")"; done
     } >"$file"
 }

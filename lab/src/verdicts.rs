@@ -96,8 +96,8 @@ fn unsigned() -> String {
 /// What is read of a command's JSON.
 #[derive(Debug, Default, Deserialize)]
 struct Said {
-    #[serde(default)]
-    causes: Vec<Finding>,
+    /// `domain --mail` has none: there a cause is what no other finding explains.
+    causes: Option<Vec<Finding>>,
     #[serde(default)]
     findings: Vec<Finding>,
     #[serde(default, deserialize_with = "questions")]
@@ -108,6 +108,16 @@ struct Said {
 fn questions<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Vec<Unseen>, D::Error> {
     let all = Vec::<serde_json::Value>::deserialize(from)?;
     Ok(all.into_iter().filter_map(|one| serde_json::from_value(one).ok()).collect())
+}
+
+impl Said {
+    fn causes(&self) -> Vec<&Finding> {
+        let explained = |one: &Finding| self.findings.iter().any(|other| other.explains.contains(&one.id));
+        match &self.causes {
+            Some(causes) => causes.iter().collect(),
+            None => self.findings.iter().filter(|finding| !explained(finding)).collect(),
+        }
+    }
 }
 
 /// How one case ended: what was said of it, and what is wrong with that.
@@ -285,7 +295,8 @@ impl Row {
         let findings: Vec<&Finding> = said.findings.iter().filter(own).collect();
         let wanted = |finding: &Finding| format!("{} {}", finding.code, finding.severity);
         // What another finding explains is no verdict of its own.
-        let causes: Vec<&Finding> = said.causes.iter().filter(own).filter(|cause| is_grave(&cause.severity)).collect();
+        let mut causes = said.causes();
+        causes.retain(|cause| own(cause) && is_grave(&cause.severity));
         let milder = findings.iter().copied().filter(|finding| !is_grave(&finding.severity));
         let told: Vec<&Finding> =
             causes.iter().copied().chain(milder.filter(|finding| self.expect.contains(&wanted(finding)))).collect();
@@ -327,7 +338,7 @@ mod tests {
 
     fn said(findings: &[(&str, &str, &str)]) -> Said {
         let all = findings.iter().map(|(code, severity, subject)| {
-            serde_json::json!({"code": code, "severity": severity, "summary": "", "subject": {"kind": "domain", "value": subject}})
+            serde_json::json!({"code": code, "severity": severity, "id": "", "explains": [], "summary": "", "subject": {"kind": "domain", "value": subject}})
         });
         let all: Vec<serde_json::Value> = all.collect();
         serde_json::from_value(serde_json::json!({"findings": all.clone(), "causes": all})).unwrap()

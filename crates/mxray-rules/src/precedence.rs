@@ -125,6 +125,7 @@ pub const LINKS: &[(&str, &str, Link)] = &[
     // Reports go to the domain itself, like all other mail.
     ("MX102", "DMARC106", Link::SharedScope),
     ("MX103", "DMARC106", Link::SharedScope),
+    ("MX105", "DMARC106", Link::SharedScope),
     ("MX106", "DMARC106", Link::SharedScope),
     ("MX108", "DMARC106", Link::SharedScope),
     ("MX109", "DMARC106", Link::SharedScope),
