@@ -4,6 +4,7 @@
 //! A receiver's own policy is its own business, and names that are only addresses backwards never stand in MAIL FROM. What must
 //! not live here: any judgement.
 
+pub mod alignment;
 pub mod dkim;
 pub mod dmarc;
 pub mod mail;

@@ -21,6 +21,8 @@ pub enum DomainWhy {
     Own { server: String },
     /// This host writes mail in its name: the instance, or the signer whose configuration says so.
     Sends { by: String },
+    /// A signer of this host writes it into its signatures (`d=`), on mail that is written in the names of others.
+    Signs { by: String },
     /// Mail of this host goes there.
     Receiver,
 }
