@@ -7,6 +7,7 @@
 //! it sees what a user sees, the binary and its JSON.
 
 pub mod changed;
+pub mod coverage;
 pub mod doctor;
 pub mod fault;
 pub mod foreign;
