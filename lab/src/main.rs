@@ -157,7 +157,9 @@ fn named(words: &[String]) -> io::Result<Plan> {
         } else if let Some(fault) = everything.faults.get(word) {
             plan.faults.insert(word.clone(), fault.clone());
         } else {
-            return Err(io::Error::other(format!("neither a fault, nor host:NAME of a healthy host, nor table:NAME: {word}")));
+            return Err(io::Error::other(format!(
+                "neither a fault, nor host:NAME of a healthy host, nor table:NAME: {word}"
+            )));
         }
     }
     Ok(plan)

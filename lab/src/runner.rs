@@ -108,11 +108,23 @@ fn jobs(plan: &Plan) -> io::Result<VecDeque<Job>> {
         for part in faults.chunks(FAULTS_PER_HOST) {
             let judged_healthy = plan.healthy.contains_key(name) && !judged.contains(&name);
             judged.push(name);
-            jobs.push(Job { host: name.to_owned(), file: file.clone(), faults: part.to_vec(), judged_healthy, table: None });
+            jobs.push(Job {
+                host: name.to_owned(),
+                file: file.clone(),
+                faults: part.to_vec(),
+                judged_healthy,
+                table: None,
+            });
         }
     }
     for (name, file) in plan.healthy.iter().filter(|(name, _)| !judged.contains(&name.as_str())) {
-        jobs.push(Job { host: name.clone(), file: file.clone(), faults: Vec::new(), judged_healthy: true, table: None });
+        jobs.push(Job {
+            host: name.clone(),
+            file: file.clone(),
+            faults: Vec::new(),
+            judged_healthy: true,
+            table: None,
+        });
     }
     for (slug, table) in &plan.tables {
         let no_host = || io::Error::other(format!("no host file named {}", table.host));

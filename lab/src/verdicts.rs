@@ -53,6 +53,7 @@ pub struct Table {
 #[serde(deny_unknown_fields)]
 pub struct Command {
     pub run: String,
+    /// A run that hangs: far above the deadline of the command itself, since a busy machine makes it longer.
     pub within_s: f64,
 }
 
@@ -346,7 +347,8 @@ mod tests {
 
     #[test]
     fn a_zone_is_the_standard_but_for_what_it_says_itself() {
-        let zone = row("records = \"\"\"\n@ TXT \\\"v=spf1 -all\\\"\n\"\"\"\nwithout = [\"_dmarc TXT\"]").zone().unwrap();
+        let zone =
+            row("records = \"\"\"\n@ TXT \\\"v=spf1 -all\\\"\n\"\"\"\nwithout = [\"_dmarc TXT\"]").zone().unwrap();
         assert_eq!(zone, "@ MX 10 mx\nmx A 203.0.113.25\n@ TXT \"v=spf1 -all\"\n");
         assert_eq!(row("records = \"\"\nbare = true").zone().unwrap(), "");
         assert_eq!(row("").zone(), None);

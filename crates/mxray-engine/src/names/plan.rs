@@ -102,7 +102,8 @@ fn own_domains(evidence: &Evidence, plan: &mut Plan) {
         }
     }
     for (software, signer) in evidence.signers.value().into_iter().flatten().filter(|(_, signer)| signs(signer)) {
-        let listed: BTreeSet<String> = signer.domains.value().into_iter().flatten().map(|name| canonical(name)).collect();
+        let listed: BTreeSet<String> =
+            signer.domains.value().into_iter().flatten().map(|name| canonical(name)).collect();
         let keys = signer
             .keys
             .values()

@@ -33,8 +33,13 @@ pub fn foreign<'a>(evidence: &'a Evidence, of: &Of<'_>, found: &DmarcDiscovery) 
             Seen::Unknown(blind) => return Seen::Unknown(blind.clone()),
         }
         let used = |file: &'a mxray_model::evidence::KeyUse| file.names.difference(&file.idle);
-        let names: BTreeSet<&str> =
-            signer.keys.values().flat_map(used).filter_map(|name| name.split_once("._domainkey.")).map(|(_, d)| d).collect();
+        let names: BTreeSet<&str> = signer
+            .keys
+            .values()
+            .flat_map(used)
+            .filter_map(|name| name.split_once("._domainkey."))
+            .map(|(_, d)| d)
+            .collect();
         if names.iter().any(|name| is_aligned(name, of.name, found)) {
             return Seen::Absent;
         }

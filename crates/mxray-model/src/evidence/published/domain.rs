@@ -27,6 +27,13 @@ pub enum DomainWhy {
     Receiver,
 }
 
+impl DomainWhy {
+    /// What it publishes is for us to mend: no receiver's, and no other organisation's in whose name we merely sign.
+    pub fn is_own(&self) -> bool {
+        !matches!(self, DomainWhy::Receiver | DomainWhy::Signs { .. })
+    }
+}
+
 /// Where a selector was learned: one that nobody named is not known to be missing.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]

@@ -76,12 +76,7 @@ enum Way {
     Only { servers: Vec<String>, domains: Vec<String> },
 }
 
-fn finding(
-    evidence: &Evidence,
-    name: &str,
-    unanswered: &[(&String, &Lookup)],
-    below: &BTreeSet<&str>,
-) -> Finding {
+fn finding(evidence: &Evidence, name: &str, unanswered: &[(&String, &Lookup)], below: &BTreeSet<&str>) -> Finding {
     let kinds: Vec<&str> = unanswered.iter().map(|(_, lookup)| lookup.kind.as_str()).collect();
     let asked: BTreeSet<SocketAddr> =
         unanswered.iter().flat_map(|(_, lookup)| &lookup.tries).map(|one| one.server).collect();

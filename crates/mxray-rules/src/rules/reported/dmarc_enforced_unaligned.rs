@@ -90,7 +90,8 @@ fn misconfigured(of: &Of<'_>, policy: &str, foreign: &[Foreign<'_>], by_spf: boo
     for one in foreign {
         finding = finding.touches(Subject::service(one.software));
         for at in &one.at {
-            let text = format!("{} signs mail of {name} with a key of {} ({at}).", one.software, listed_set(&one.names));
+            let text =
+                format!("{} signs mail of {name} with a key of {} ({at}).", one.software, listed_set(&one.names));
             finding = finding.because(text, "configuration", view::pointer(["signers", "value", one.software]));
         }
     }
