@@ -415,4 +415,32 @@ mod tests {
         declared.declared.public_prefixes.push("192.168.0.0/16".to_owned());
         assert_eq!(plan(&declared, &wish()).senders.len(), 1);
     }
+
+    /// What a signer signs for is written here; a name that only its keys have is not, unless it is unknown for whom it signs.
+    #[test]
+    fn a_name_that_is_only_signed_with_is_not_written_for() {
+        let signing = |domains: serde_json::Value| -> Evidence {
+            let keys = serde_json::json!({"/k": {"names": ["s._domainkey.provider.example"], "at": {"file": "/t", "line": 1}, "file": "absent"}});
+            let signer = serde_json::json!({
+                "software": "opendkim", "config_file": "/etc/opendkim.conf", "mode": {"value": {"signs": true, "verifies": false}}, "mode_at": null,
+                "sockets": {"value": []}, "socket_at": null, "domains": domains, "keys": keys, "running": {"value": 7},
+                "enabled": {"value": true}, "problems": []
+            });
+            let signers = serde_json::json!({"value": {"opendkim": signer}});
+            Evidence { signers: serde_json::from_value(signers).unwrap(), ..Evidence::default() }
+        };
+        let by = || "opendkim".to_owned();
+        let listed = plan(&signing(serde_json::json!({"value": ["quay.example"]})), &wish());
+        assert_eq!(names(&listed), ["provider.example", "quay.example"]);
+        assert_eq!(listed.domains["provider.example"].why, BTreeSet::from([DomainWhy::Signs { by: by() }]));
+        assert_eq!(listed.domains["quay.example"].why, BTreeSet::from([DomainWhy::Sends { by: by() }]));
+        assert!(listed.domains["provider.example"].selectors.contains_key("s"));
+        for open in [
+            serde_json::json!({"value": ["*"]}),
+            serde_json::json!({"unknown": {"not_attempted": {"why": "a table in a database"}}}),
+        ] {
+            let plan = plan(&signing(open), &wish());
+            assert_eq!(plan.domains["provider.example"].why, BTreeSet::from([DomainWhy::Sends { by: by() }]));
+        }
+    }
 }
