@@ -1,5 +1,7 @@
 //! Name servers that misbehave, on 127.0.0.1, and what is said of them.
 
+mod unreadable;
+
 use super::*;
 use hickory_proto::op::{Edns, Message, MessageType, OpCode, Query, ResponseCode};
 use hickory_proto::rr::rdata::opt::EdnsOption;
@@ -669,6 +671,6 @@ fn zones_are_asked_by_their_own_servers_and_aliases_lead_to_others() {
         assert_eq!(asked.get(question), Some(&wants_recursion), "{question}: {asked:?}");
     }
     // What a parent says of its child, it is asked for itself; and here nobody serves it.
-    let ds = own.signed("DS", "child.example", soon());
+    let ds = own.signed("DS", "child.example", Duration::from_secs(5), soon());
     assert!(matches!(ds.lookup.outcome, DnsOutcome::NotAsked(_)), "{ds:?}");
 }
