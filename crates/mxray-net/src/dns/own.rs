@@ -34,7 +34,12 @@ impl Resolver {
     ///
     /// # Errors
     /// Why nobody can be asked.
-    pub(super) fn servers_of(&self, name: &Name, kind: RecordType, allowance: &Allowance) -> Result<Vec<SocketAddr>, String> {
+    pub(super) fn servers_of(
+        &self,
+        name: &Name,
+        kind: RecordType,
+        allowance: &Allowance,
+    ) -> Result<Vec<SocketAddr>, String> {
         let servers = match &self.finder {
             None => self.servers.clone(),
             Some(finder) => finder.own_servers_of(name, kind, allowance)?,
@@ -76,7 +81,8 @@ impl Resolver {
 
     fn at(&self, hosts: &BTreeSet<String>, zone: &str, allowance: &Allowance) -> Result<Vec<SocketAddr>, String> {
         let hosts: Vec<&String> = hosts.iter().collect();
-        let answered = crate::evaluate::side_by_side(&hosts, SERVERS_MAX, |host| self.addresses_of(host, allowance).addresses);
+        let answered =
+            crate::evaluate::side_by_side(&hosts, SERVERS_MAX, |host| self.addresses_of(host, allowance).addresses);
         let all: Vec<SocketAddr> = answered
             .iter()
             .filter_map(Seen::value)

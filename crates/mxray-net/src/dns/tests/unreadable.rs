@@ -40,8 +40,7 @@ fn a_record_without_data_costs_itself_alone() {
             packet(asked, 0, &[raw(TXT_KIND, bad), raw(TXT_KIND, b"\x0bv=spf1 -all")], &[], &[])
         });
         let lookup = ask_one(&server, "TXT", "x.example");
-        let found: Vec<RecordData> =
-            lookup.found().value().unwrap().iter().map(|record| record.data.clone()).collect();
+        let found: Vec<RecordData> = lookup.found().value().unwrap().iter().map(|record| record.data.clone()).collect();
         assert_eq!(found, [RecordData::Txt { strings: vec![(&b"v=spf1 -all"[..]).into()] }]);
         let other = RecordData::Other { kind: "TYPE16".to_owned(), text: shown.to_owned() };
         assert_eq!(lookup.records.iter().map(|record| &record.data).collect::<Vec<_>>(), [&found[0], &other]);
