@@ -46,13 +46,50 @@ impl Dice {
 
 /// Of fields, the odd ones last: bare CR, VT, FF.
 const VALUES: &[&[u8]] = &[
-    b"a", b"Word", b" ", b"  ", b"\t", b" \t ", b"\r\n ", b"\r\n\t", b"\r\n \r\n ", b"\n ", b":", b";", b"=?utf-8?q?x?=",
-    b"\xc3\xbc", b"\xff", b"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", b"\0",
-    b"\r", b"\x0b", b"\x0c",
+    b"a",
+    b"Word",
+    b" ",
+    b"  ",
+    b"\t",
+    b" \t ",
+    b"\r\n ",
+    b"\r\n\t",
+    b"\r\n \r\n ",
+    b"\n ",
+    b":",
+    b";",
+    b"=?utf-8?q?x?=",
+    b"\xc3\xbc",
+    b"\xff",
+    b"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
+    b"\0",
+    b"\r",
+    b"\x0b",
+    b"\x0c",
 ];
 const BODIES: &[&[u8]] = &[
-    b"a", b"Word", b" ", b"  ", b"\t", b" \t", b"\r\n", b"\n", b"\r\n\r\n", b" \r\n", b"\t\n", b".", b"..\r\n", b"\0", b"\xff",
-    b"\xc3\xbc", b"-- \r\n", b"line of a text\r\n", b"\r", b"\r\r\n", b"\x0b", b"\x0c",
+    b"a",
+    b"Word",
+    b" ",
+    b"  ",
+    b"\t",
+    b" \t",
+    b"\r\n",
+    b"\n",
+    b"\r\n\r\n",
+    b" \r\n",
+    b"\t\n",
+    b".",
+    b"..\r\n",
+    b"\0",
+    b"\xff",
+    b"\xc3\xbc",
+    b"-- \r\n",
+    b"line of a text\r\n",
+    b"\r",
+    b"\r\r\n",
+    b"\x0b",
+    b"\x0c",
 ];
 /// Those with which nobody's parser has trouble.
 const TAME: usize = 17;
@@ -190,7 +227,11 @@ fn canonical_forms_are_those_of_dkimpy() {
             }
             match excuse(what, &ours, case) {
                 Some((why, expected)) if expected == their => *excused.entry(why).or_insert(0) += 1,
-                _ => differ.push(format!("{number} {what}: {:?} is {:?}", ours.escape_ascii().to_string(), their.escape_ascii().to_string())),
+                _ => differ.push(format!(
+                    "{number} {what}: {:?} is {:?}",
+                    ours.escape_ascii().to_string(),
+                    their.escape_ascii().to_string()
+                )),
             }
         }
         assert_eq!(theirs.next(), None, "{number}: it sees more fields");
