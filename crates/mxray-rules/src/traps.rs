@@ -1,8 +1,9 @@
 //! Traps (docs/traps.md) that show in what all rules together say, and not in one evaluator.
 
 use crate::{Judged, examine};
-use mxray_model::evidence::published::{DaneResult, ServiceRecord};
+use mxray_model::evidence::published::{DaneResult, Domain, DomainWhy, MailRoute, MailRouting, ServiceRecord};
 use mxray_model::{Evidence, Seen};
+use std::collections::BTreeSet;
 
 /// The domain of the healthy host.
 const OWN: &str = "example.net";
@@ -13,6 +14,22 @@ fn healthy() -> Evidence {
 
 fn rows<'a>(judged: &'a Judged, code: &str) -> Vec<&'a str> {
     judged.healthy.iter().filter(|row| row.code == code).map(|row| row.text.as_str()).collect()
+}
+
+#[test]
+fn t11_the_null_mx_is_not_advised_to_a_domain_that_sends() {
+    let advice = |why: DomainWhy| {
+        let name = "plan.example".to_owned();
+        let routing = MailRouting { domain: name.clone(), route: MailRoute::Nowhere, problems: Vec::new() };
+        let domain = Domain { why: BTreeSet::from([why]), route: Seen::Value(routing), ..Domain::default() };
+        let mut evidence = Evidence::default();
+        evidence.names.domains.insert(name, domain);
+        let mut found = examine(&evidence).findings;
+        found.retain(|finding| finding.code == "MX102");
+        found.remove(0).fix.remove(0).text
+    };
+    assert!(advice(DomainWhy::Asked).contains("null MX"));
+    assert!(!advice(DomainWhy::Sends { by: "postfix".to_owned() }).contains("null MX"));
 }
 
 #[test]

@@ -11,7 +11,7 @@ mod names;
 mod own;
 mod salvage;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod turns;
 
 pub use check::{DnsQuestion, check_resolver};

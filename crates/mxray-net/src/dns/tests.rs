@@ -13,12 +13,12 @@ use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-type Udp = dyn Fn(&[u8]) -> Vec<Vec<u8>> + Send + Sync;
-type Tcp = dyn Fn(&mut TcpStream, &[u8]) + Send + Sync;
+pub(crate) type Udp = dyn Fn(&[u8]) -> Vec<Vec<u8>> + Send + Sync;
+pub(crate) type Tcp = dyn Fn(&mut TcpStream, &[u8]) + Send + Sync;
 
 /// A server for one test; it ends with it.
-struct Server {
-    address: SocketAddr,
+pub(crate) struct Server {
+    pub address: SocketAddr,
     questions: Arc<AtomicUsize>,
     over: Arc<AtomicBool>,
     threads: Vec<std::thread::JoinHandle<()>>,
@@ -36,7 +36,7 @@ impl Drop for Server {
     }
 }
 
-fn server(udp: Box<Udp>, tcp: Option<Box<Tcp>>) -> Server {
+pub(crate) fn server(udp: Box<Udp>, tcp: Option<Box<Tcp>>) -> Server {
     let (socket, listener) = loop {
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
         // The same port has to be free for TCP.
@@ -98,7 +98,7 @@ fn reply(asked: &[u8]) -> Message {
     message
 }
 
-fn with(asked: &[u8], records: &[(&str, RData)]) -> Vec<u8> {
+pub(crate) fn with(asked: &[u8], records: &[(&str, RData)]) -> Vec<u8> {
     let mut message = reply(asked);
     for (owner, data) in records {
         message.add_answer(Record::from_rdata(name(owner), 300, data.clone()));
@@ -114,7 +114,7 @@ fn alias(target: &str) -> RData {
     RData::CNAME(CNAME(name(target)))
 }
 
-fn code(asked: &[u8], code: ResponseCode) -> Vec<u8> {
+pub(crate) fn code(asked: &[u8], code: ResponseCode) -> Vec<u8> {
     let mut message = reply(asked);
     message.metadata.response_code = code;
     message.to_vec().unwrap()
@@ -125,7 +125,7 @@ fn honest() -> Server {
     server(Box::new(|asked| vec![with(asked, &[(&asked_name(asked), a(1))])]), None)
 }
 
-fn asked_name(asked: &[u8]) -> String {
+pub(crate) fn asked_name(asked: &[u8]) -> String {
     names::shown(Message::from_vec(asked).unwrap().queries[0].name())
 }
 

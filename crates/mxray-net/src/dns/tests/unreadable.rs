@@ -152,3 +152,23 @@ fn the_code_is_told_although_its_options_cannot_be_read() {
     let lookup = ask_one(&server, "A", "x.example");
     assert_eq!(lookup.outcome, DnsOutcome::Refused { rcode: "BADVERS".to_owned() }, "{lookup:?}");
 }
+
+mod beside {
+    use super::super::super::message::{self, Question};
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        /// Whatever the record is, the one beside it is read.
+        #[test]
+        fn any_record_costs_at_most_itself(kind in any::<u16>(), data in proptest::collection::vec(any::<u8>(), 0..40), first in any::<bool>()) {
+            let question = Question::new(name("x.example"), RecordType::MX);
+            let asked = question.bytes(7).unwrap();
+            let mut records = vec![raw(MX_KIND, b"\0\x0a\xc0\x0c")];
+            records.insert(usize::from(first), raw(kind, &data));
+            let packet = packet(&asked, 0, &records, &[], &[]);
+            let message::Packet::Answer(answer) = message::read(&packet, 7, &question) else { panic!("{packet:?}") };
+            prop_assert!(kind == CNAME_KIND || answer.found, "{:?}", answer);
+        }
+    }
+}
