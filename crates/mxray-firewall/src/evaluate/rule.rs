@@ -717,6 +717,8 @@ fn connection(view: &View, key: u32, way: Option<Way>) -> Loaded {
                 Bits::unknown(2)
             }
         }
+        // Only what another connection's helper expects has one (`ct->master`).
+        6 if fresh => return Loaded::Missing,
         13 => view.ct_labels,
         17 => view.ct_zone,
         4 | 5 | 18 | 23 => Bits::unknown(4),

@@ -29,7 +29,13 @@ fn raw_bytes(dice: &mut Dice, scene: Scene) -> String {
         11 => "tcp ackseq 0".to_owned(),
         12 => "tcp flags != syn".to_owned(),
         13 if dice.one_in(3) => dice
-            .pick(&["tcp option maxseg size 1-9000", "tcp window > 1", "@ih,0,8 0x6d", "tcp doff > 5", "udp length < 99"])
+            .pick(&[
+                "tcp option maxseg size 1-9000",
+                "tcp window > 1",
+                "@ih,0,8 0x6d",
+                "tcp doff > 5",
+                "udp length < 99",
+            ])
             .to_owned(),
         _ => "tcp flags & (syn | ack) == syn".to_owned(),
     }
@@ -39,7 +45,9 @@ fn raw_bytes(dice: &mut Dice, scene: Scene) -> String {
 fn joined(dice: &mut Dice, scene: Scene) -> String {
     let sends = matches!(scene.hook, "output" | "postrouting");
     match dice.below(9) {
-        0 if scene.four() => "ip saddr . ip daddr { 10.9.1.0/24 . 10.9.1.0-10.9.1.9, 10.8.0.0/16 . 10.9.2.1 }".to_owned(),
+        0 if scene.four() => {
+            "ip saddr . ip daddr { 10.9.1.0/24 . 10.9.1.0-10.9.1.9, 10.8.0.0/16 . 10.9.2.1 }".to_owned()
+        }
         1 if scene.four() => format!("ip daddr . tcp dport != {{ 10.9.1.1 . 20-100, 10.9.2.0/24 . {} }}", dice.port()),
         2 if scene.six() => "ip6 saddr . tcp dport { fd09:1::/64 . 25-587, fd08::5 . 2525 }".to_owned(),
         3 if sends => "meta skuid . tcp dport { 1000 . 25, 33 . 25, 0 . 587 }".to_owned(),
@@ -114,7 +122,9 @@ pub fn nft_statement(dice: &mut Dice, scene: Scene, below: &[usize]) -> String {
         3 if scene.four() => format!("add @noted {{ ip saddr . {} }}", dice.port()),
         4 if scene.four() => "update @noted { ip saddr . tcp dport timeout 10s }".to_owned(),
         5 if scene.four() => "delete @noted { ip saddr . tcp dport }".to_owned(),
-        6 if scene.four() => format!("meter m{} {{ ip saddr limit rate over 1000/second burst 999 packets }} drop", dice.below(9)),
+        6 if scene.four() => {
+            format!("meter m{} {{ ip saddr limit rate over 1000/second burst 999 packets }} drop", dice.below(9))
+        }
         7 => "meta mark set tcp dport map { 25 : 5, 587 : 0x25 }".to_owned(),
         8 => "meta mark set meta mark or 0x4".to_owned(),
         9 => "ct mark set meta mark".to_owned(),
@@ -162,7 +172,9 @@ pub fn nft_translation(dice: &mut Dice, scene: Scene) -> Option<String> {
             _ => format!("tcp dport 465-587 dnat {ip}to 10.9.2.2-10.9.2.2"),
         },
         ("output", "ip") => "meta skuid 1000 tcp dport 25 redirect to :2525".to_owned(),
-        ("postrouting", "ip") => dice.pick(&["snat to 10.9.1.1", "meta l4proto tcp masquerade to :20000-61000"]).to_owned(),
+        ("postrouting", "ip") => {
+            dice.pick(&["snat to 10.9.1.1", "meta l4proto tcp masquerade to :20000-61000"]).to_owned()
+        }
         ("postrouting", "ip6") => "masquerade persistent".to_owned(),
         _ => return None,
     })
@@ -173,8 +185,14 @@ pub fn iptables_match(dice: &mut Dice, chain: &str, v6: bool) -> String {
     let not = if dice.one_in(5) { "! " } else { "" };
     let sends = chain == "OUTPUT";
     match dice.below(24) {
-        0 => format!("-p tcp -m hashlimit --hashlimit-upto 900/sec --hashlimit-mode srcip --hashlimit-name h{}", dice.below(9)),
-        1 => format!("-p tcp -m hashlimit --hashlimit-above 900/sec --hashlimit-mode srcip --hashlimit-name g{}", dice.below(9)),
+        0 => format!(
+            "-p tcp -m hashlimit --hashlimit-upto 900/sec --hashlimit-mode srcip --hashlimit-name h{}",
+            dice.below(9)
+        ),
+        1 => format!(
+            "-p tcp -m hashlimit --hashlimit-above 900/sec --hashlimit-mode srcip --hashlimit-name g{}",
+            dice.below(9)
+        ),
         2 => "-p tcp -m connlimit --connlimit-above 60".to_owned(),
         3 => "-p tcp -m connlimit --connlimit-upto 60".to_owned(),
         4 => format!("-m connmark {not}--mark 0x5/0xf"),
@@ -239,8 +257,10 @@ pub fn iptables_mangle(dice: &mut Dice) -> String {
         4 => "-A PREROUTING -p tcp -m tcp --tcp-flags SYN,RST SYN -j TCPMSS --set-mss 1400\n".to_owned(),
         5 => format!("-A OUTPUT -p tcp -m tcp --dport {port} -j TOS --set-tos 0x10/0x3f\n"),
         6 => "-A PREROUTING -j DSCP --set-dscp 0x05\n".to_owned(),
-        7 if dice.one_in(3) => format!("-A PREROUTING -p tcp -m tcp --dport {port} -j TPROXY --on-port 2525 --on-ip ::\n")
-            .replace(" --on-ip ::", ""),
+        7 if dice.one_in(3) => {
+            format!("-A PREROUTING -p tcp -m tcp --dport {port} -j TPROXY --on-port 2525 --on-ip ::\n")
+                .replace(" --on-ip ::", "")
+        }
         _ => "-A PREROUTING -m socket --nowildcard -j MARK --set-xmark 0x0/0xffffffff\n".to_owned(),
     }
 }
@@ -250,7 +270,9 @@ pub fn iptables_nat(dice: &mut Dice, v6: bool) -> String {
     let port = dice.port();
     match (dice.below(6), v6) {
         (0, false) => format!("-A PREROUTING -d 10.9.1.0/24 -p tcp -m tcp --dport {port} -j NETMAP --to 10.9.2.0/24\n"),
-        (1, false) => format!("-A PREROUTING -p tcp -m tcp --dport {port} -j DNAT --to-destination 10.9.2.2-10.9.2.2:25-25\n"),
+        (1, false) => {
+            format!("-A PREROUTING -p tcp -m tcp --dport {port} -j DNAT --to-destination 10.9.2.2-10.9.2.2:25-25\n")
+        }
         (2, _) => format!("-A PREROUTING -p tcp -m tcp --dport {port} -j REDIRECT --to-ports 2525 --random\n"),
         (3, false) => "-A POSTROUTING -o a0 -j SNAT --to-source 10.9.1.1\n".to_owned(),
         (4, _) => "-A POSTROUTING -o a0 -p tcp -j MASQUERADE --to-ports 20000-61000\n".to_owned(),
