@@ -62,7 +62,8 @@ fn find(below: &Path, program: Option<&str>, name: Option<&str>, protocol: &str)
     files.iter().filter(|file| file.file_type().is_ok_and(|kind| kind.is_file())).find_map(|file| {
         let text = untrusted_lines(&read::bounded(&file.path(), read::SMALL_BYTES_MAX).ok()?);
         let local = below.join("local").join(file.file_name());
-        let local = read::bounded(&local, read::SMALL_BYTES_MAX).map(|bytes| untrusted_lines(&bytes)).unwrap_or_default();
+        let local =
+            read::bounded(&local, read::SMALL_BYTES_MAX).map(|bytes| untrusted_lines(&bytes)).unwrap_or_default();
         Profile::read(&read::shown(&file.path()), &text, &local, program, name, protocol)
     })
 }
@@ -169,7 +170,8 @@ mod tests {
 
     #[test]
     fn a_profile_is_found_by_what_it_is_attached_to() {
-        let text = "#include <tunables/global>\n/{,usr/}sbin/clamd flags=(attach_disconnected) {\n  network inet stream,\n}\n";
+        let text =
+            "#include <tunables/global>\n/{,usr/}sbin/clamd flags=(attach_disconnected) {\n  network inet stream,\n}\n";
         let found = profile(text, "", "tcp").unwrap();
         assert!(found.ipv4 && !found.ipv6 && !found.low_ports);
         assert_eq!(found.at.line, 2);

@@ -408,7 +408,10 @@ mod tests {
         };
         let told = for_people(bare(), "sieve", &entry("filters of users", "ticket 4711"));
         assert_eq!(told.because[0].text, "sieve is for: filters of users. Ask ticket 4711.");
-        assert_eq!((told.data["purpose"].as_str(), told.data["contact"].as_str()), (Some("filters of users"), Some("ticket 4711")));
+        assert_eq!(
+            (told.data["purpose"].as_str(), told.data["contact"].as_str()),
+            (Some("filters of users"), Some("ticket 4711"))
+        );
         assert_eq!(for_people(bare(), "sieve", &entry("", "")), bare());
         assert_eq!(for_people(bare(), "sieve", &entry("", "a@b")).because[0].text, "For sieve ask a@b.");
     }

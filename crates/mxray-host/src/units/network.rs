@@ -150,10 +150,7 @@ fn merge(texts: &[(String, Vec<u8>)]) -> NetworkLimits {
 }
 
 fn shown(line: &Assignment) -> Line {
-    Line {
-        text: format!("{}={}", line.key, line.value),
-        at: FileLine { file: line.file.clone(), line: line.line },
-    }
+    Line { text: format!("{}={}", line.key, line.value), at: FileLine { file: line.file.clone(), line: line.line } }
 }
 
 /// `parse_boolean` of systemd.
@@ -285,7 +282,9 @@ mod tests {
         assert!(may_bind(&limits, false, "tcp", 25) && may_bind(&limits, true, "tcp", 500));
         assert!(!may_bind(&limits, false, "tcp", 465) && !may_bind(&limits, false, "udp", 25));
         let one = merged("SocketBindDeny=ipv4:tcp\nSocketBindDeny=udp:53\n");
-        assert!(!may_bind(&one, false, "tcp", 25) && may_bind(&one, true, "tcp", 25) && !may_bind(&one, true, "udp", 53));
+        assert!(
+            !may_bind(&one, false, "tcp", 25) && may_bind(&one, true, "tcp", 25) && !may_bind(&one, true, "udp", 53)
+        );
         let back = merged("SocketBindDeny=any\nSocketBindDeny=\nSocketBindDeny=1-1023\n");
         assert!(may_bind(&back, false, "tcp", 2525) && !may_bind(&back, false, "tcp", 25));
         let strange = merged("SocketBindDeny=%i\n");

@@ -65,13 +65,7 @@ pub(super) fn read(place: &Place, file: &str, found: &mut Found) -> Vec<Service>
     services
 }
 
-fn read_into(
-    place: &Place,
-    (file, project): (&str, &str),
-    depth: u32,
-    found: &mut Found,
-    services: &mut Vec<Service>,
-) {
+fn read_into(place: &Place, (file, project): (&str, &str), depth: u32, found: &mut Found, services: &mut Vec<Service>) {
     let Some((text, variables)) = text_of(place, file, found) else { return };
     let parsed = parse_all(&text, file, &variables, found);
     let own = services.len();
@@ -157,7 +151,8 @@ fn parse_all(text: &str, file: &str, variables: &Variables, found: &mut Found) -
         for path in paths {
             match path.text().and_then(|path| put_in(path, variables)) {
                 Some(path) => parsed.includes.push((path, item.line)),
-                None => found.puzzled(Line { service: "compose", file, number: item.line }, "an include that is not understood"),
+                None => found
+                    .puzzled(Line { service: "compose", file, number: item.line }, "an include that is not understood"),
             }
         }
     }
@@ -215,7 +210,10 @@ fn extended<'tree>(
             (Some(other), Some(path)) => {
                 match text(Some(path)) {
                     Some(path) => parsed.extends.push((name.to_owned(), path, other, extends.line)),
-                    None => found.puzzled(Line { service: name, file, number: extends.line }, "the file that it extends is not known"),
+                    None => found.puzzled(
+                        Line { service: name, file, number: extends.line },
+                        "the file that it extends is not known",
+                    ),
                 }
                 return ports;
             }
@@ -323,7 +321,9 @@ mod tests {
 
     #[test]
     fn the_first_version_and_the_hosts_own_network() {
-        let old = parsed("mail:\n  image: x\n  ports:\n    - 25:25\n    - 465-466:465-466/tcp\ndb:\n  image: y\n  net: host\n");
+        let old = parsed(
+            "mail:\n  image: x\n  ports:\n    - 25:25\n    - 465-466:465-466/tcp\ndb:\n  image: y\n  net: host\n",
+        );
         assert_eq!(ports(&old), [("mail", vec![25, 465, 466])]);
         let host = parsed("services:\n  a:\n    network_mode: host\n    ports: [\"25:25\"]\n  b:\n    expose: [25]\n");
         assert_eq!(ports(&host), []);

@@ -257,7 +257,11 @@ fn of_machine(machine: &nspawn::Machine, boot: &Boot, table: &Seen<Table>, out: 
     let (_, at_boot) = boot.of(&units);
     let running = running(table, &Running { units: &units, processes: &[], words: &[] });
     for (published, line) in &machine.published {
-        for (port, address) in published.ports.iter().flat_map(|port| addresses("nspawn", None).into_iter().map(move |address| (port, address))) {
+        for (port, address) in published
+            .ports
+            .iter()
+            .flat_map(|port| addresses("nspawn", None).into_iter().map(move |address| (port, address)))
+        {
             out.push(AskedListener {
                 software: "systemd-nspawn".to_owned(),
                 service: format!("container {}", machine.name),

@@ -78,7 +78,8 @@ mod tests {
     #[test]
     fn ports_with_and_without_their_parts() {
         let mut found = Found::default();
-        let text = "[Exec]\nBoot=yes\n[Network]\nVirtualEthernet=yes\nPort=tcp:25:2525\nPort=587\nPort=udp:53\nPort=smtp\n";
+        let text =
+            "[Exec]\nBoot=yes\n[Network]\nVirtualEthernet=yes\nPort=tcp:25:2525\nPort=587\nPort=udp:53\nPort=smtp\n";
         let machine = parse("/etc/systemd/nspawn/mail.nspawn", text.as_bytes().to_vec(), &mut found);
         let ports: Vec<(u16, bool, u32)> =
             machine.published.iter().map(|(one, line)| (one.ports[0], one.udp, *line)).collect();

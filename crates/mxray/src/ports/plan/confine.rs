@@ -86,7 +86,9 @@ fn addresses(rules: &AddressRules, wish: &Wish, sockets: &[Binding], reasons: &m
     };
     let weight = if denied.len() == ruled.len() { Weight::Refuses } else { Weight::Risk };
     let text = format!("{}: packets of {peer} and the like are dropped before the service", line.text);
-    reasons.push(Reason::new("ip_rules", weight, text).at(&line.at).remedy("IPAddressAllow= of those who are to reach it"));
+    reasons.push(
+        Reason::new("ip_rules", weight, text).at(&line.at).remedy("IPAddressAllow= of those who are to reach it"),
+    );
 }
 
 /// Ports that the reference policy gives to mail software (policy/modules/kernel/corenetwork.te.in and the services' own).
@@ -147,7 +149,8 @@ fn apparmor(profile: &Seen<Profile>, wish: &Wish, sockets: &[Binding], reasons: 
         profile.name,
         lacks.join("`, `")
     );
-    let remedy = "such a rule in the profile's file below /etc/apparmor.d/local, where there is none in what it includes";
+    let remedy =
+        "such a rule in the profile's file below /etc/apparmor.d/local, where there is none in what it includes";
     reasons.push(Reason::new("apparmor", Weight::Hides, text).at(&profile.at).remedy(remedy));
 }
 
@@ -175,7 +178,10 @@ mod tests {
     #[test]
     fn a_policy_that_is_not_worked_out_hides_the_answer() {
         let enforced = Confinement::SeLinux(Seen::Value(()));
-        assert_eq!(judged(&enforced, &wish(2525, Exposure::Public, Some("postfix@-.service"))), [("selinux", Weight::Hides)]);
+        assert_eq!(
+            judged(&enforced, &wish(2525, Exposure::Public, Some("postfix@-.service"))),
+            [("selinux", Weight::Hides)]
+        );
         assert_eq!(judged(&enforced, &wish(587, Exposure::Public, Some("postfix@-.service"))), []);
         assert_eq!(judged(&Confinement::SeLinux(Seen::Absent), &wish(2525, Exposure::Public, None)), []);
     }

@@ -1,12 +1,12 @@
 //! Can this run here? The kernel's own rules first, then what the next start will ask for, then what was decided. Pure: the same
 //! facts and wish give the same reasons in the same order.
 
-use super::facts::{Asked, Facts, Holder, Holding, Way, endpoint, place};
 use super::confine;
+use super::facts::{Asked, Facts, Holder, Holding, Way, endpoint, place};
 use super::wish::{LowPorts, Wish, same_unit};
 use mxray_model::Seen;
 use mxray_model::binding::{Binding, Together, ephemeral, together};
-use mxray_model::evidence::{Assignment, Direction, Exposure, FileLine, FilterRule};
+use mxray_model::evidence::{Assignment, Direction, Exposure, FileLine, FilterRule, FilterVerdict};
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
@@ -624,6 +624,12 @@ fn taken_elsewhere(wish: &Wish, facts: &Facts, reasons: &mut Vec<Reason>) {
         let asked = packet.direction == Direction::In
             && packet.destination_port == Some(wish.port)
             && packet.protocol == wish.protocol;
+        if let (true, FilterVerdict::Unknown { why }) = (asked, &answer.verdict) {
+            let by = answer.by.as_ref().map_or_else(String::new, |rule| format!(", at {}", rule_words(rule)));
+            let to = endpoint(packet.destination, wish.port);
+            let text = format!("whether packets to {to} come to a listener here is not known: {}{by}", why.why());
+            reasons.push(Reason::new("filter_unknown", Weight::Risk, text));
+        }
         let Some(to) = answer.rewritten_to.as_ref().filter(|_| asked) else { continue };
         let port = to.port.unwrap_or(wish.port);
         let place = to.address.map_or_else(|| format!("port {port}"), |address| endpoint(address, port));

@@ -285,12 +285,7 @@ impl Links {
 ///
 /// # Errors
 /// No such user, or no such unit.
-pub fn starter(
-    user: Option<&str>,
-    unit: Option<&str>,
-    protocol: &str,
-    vantage: &Vantage,
-) -> Result<Starter, String> {
+pub fn starter(user: Option<&str>, unit: Option<&str>, protocol: &str, vantage: &Vantage) -> Result<Starter, String> {
     let unit = unit.map(|unit| if unit.contains('.') { unit.to_owned() } else { format!("{unit}.service") });
     let described = unit.as_deref().map(units::describe_one);
     if let (Some(Seen::Absent), Some(name)) = (&described, &unit) {

@@ -2,9 +2,9 @@
 
 use mxray_host::security::Profile;
 use mxray_host::units::network::{AddressRules, BindRules, Line};
-use mxray_model::{Blind, Seen};
 use mxray_model::binding::Binding;
 use mxray_model::evidence::{Exposure, FileLine, V6Policy};
+use mxray_model::{Blind, Seen};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// A service that wants to listen.
