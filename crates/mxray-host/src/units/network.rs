@@ -113,8 +113,8 @@ pub fn network(unit: &str) -> Seen<NetworkLimits> {
     files::load(Path::new("/"), unit).map(|loaded| merge(&loaded.texts))
 }
 
-/// The unit's file and its drop-ins, in order.
-fn merge(texts: &[(String, Vec<u8>)]) -> NetworkLimits {
+/// The unit's file and its drop-ins, in order, as path and text.
+pub fn merge(texts: &[(String, Vec<u8>)]) -> NetworkLimits {
     let mut limits = NetworkLimits::default();
     let (mut private, mut path) = (None, None);
     let mut families = Families::default();

@@ -158,6 +158,7 @@ fn apparmor(profile: &Seen<Profile>, wish: &Wish, sockets: &[Binding], reasons: 
 mod tests {
     use super::super::wish::{LowPorts, Starter};
     use super::*;
+    use mxray_host::units::network::{NetworkLimits, merge};
     use mxray_model::evidence::{FileLine, V6Policy};
 
     fn wish(port: u16, exposure: Exposure, unit: Option<&str>) -> Wish {
@@ -173,6 +174,34 @@ mod tests {
         let mut reasons = Vec::new();
         judge(confinement, wish, &wish.sockets(true, false), &mut reasons);
         reasons.iter().map(|reason| (reason.code, reason.weight)).collect()
+    }
+
+    fn of_unit(lines: &str) -> NetworkLimits {
+        merge(&[("/x.service".to_owned(), format!("[Service]\n{lines}").into_bytes())])
+    }
+
+    #[test]
+    fn what_systemd_refuses_to_bind_is_refused() {
+        let bind = |lines: &str| Confinement::Bind(of_unit(lines).bind);
+        let public = |port| wish(port, Exposure::Public, Some("x.service"));
+        let some = bind("SocketBindDeny=any\nSocketBindAllow=tcp:25\n");
+        assert_eq!(judged(&some, &public(25)), []);
+        let refused = ("bind_rules", Weight::Refuses);
+        assert_eq!(judged(&some, &public(587)), [refused, refused], "one for each family's socket");
+        assert_eq!(judged(&bind("SocketBindDeny=ipv6:tcp\n"), &public(25)), [refused]);
+        assert_eq!(judged(&bind("SocketBindDeny=tcp:%i\n"), &public(25)).first(), Some(&("bind_rules", Weight::Hides)));
+    }
+
+    #[test]
+    fn whose_packets_are_dropped_does_not_reach_the_service() {
+        let rules =
+            Confinement::Addresses(of_unit("IPAddressDeny=any\nIPAddressAllow=localhost 10.0.0.0/8\n").addresses);
+        let asked = |exposure| judged(&rules, &wish(25, exposure, Some("x.service")));
+        assert_eq!(asked(Exposure::Public), [("ip_rules", Weight::Refuses)]);
+        assert_eq!(asked(Exposure::Loopback), []);
+        assert_eq!(asked(Exposure::Prefixes(vec!["10.1.0.0/16".to_owned()])), []);
+        let both = vec!["10.1.0.0/16".to_owned(), "192.168.0.0/16".to_owned()];
+        assert_eq!(asked(Exposure::Prefixes(both)), [("ip_rules", Weight::Risk)]);
     }
 
     #[test]
