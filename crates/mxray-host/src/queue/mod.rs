@@ -1,4 +1,4 @@
-//! The queues of mail servers, as bytes: Postfix's own listing, the files of Exim and OpenSMTPD.
+//! The queues of mail servers, as bytes: Postfix's own listing, the files of Exim, OpenSMTPD and Sendmail.
 //!
 //! What must not live here: what the bytes say (`mxray-logs`' `queue`). Nothing is locked, moved or written; what is delivered
 //! while we look is missing, or stands there a moment too long.
@@ -46,6 +46,12 @@ pub enum Piece {
         id: Vec<u8>,
         envelope: Vec<u8>,
     },
+    /// A control file; `set_aside`: one of a message that is quarantined.
+    Sendmail {
+        id: Vec<u8>,
+        control: Vec<u8>,
+        set_aside: bool,
+    },
 }
 
 /// What waits in one server's queue. `Absent`: this software has none that is known.
@@ -54,6 +60,7 @@ pub fn look(server: &Server, programs: &Programs, until: Instant) -> Seen<Found>
         ("postfix", _) => postfix::look(server, programs),
         ("exim", Some(spool)) => files::exim(spool, until),
         ("opensmtpd", Some(spool)) => files::opensmtpd(spool, until),
+        ("sendmail", Some(queue)) => files::sendmail(queue, until),
         _ => Seen::Absent,
     }
 }

@@ -67,3 +67,26 @@ fn a_spool_that_was_never_used_is_empty() {
     let spool = Scratch::new("unused");
     assert!(files::exim(spool.path(), later()).value().unwrap().pieces.is_empty());
 }
+
+#[test]
+fn queues_of_sendmail_in_one_directory_or_in_groups() {
+    let queue = Scratch::new("sendmail");
+    queue.file("qfone", "V8\n.\n");
+    queue.file("dfone", "body");
+    queue.file("q1/qf/qftwo", "V8\n");
+    queue.file("q2/hfthree", "V8\n");
+    queue.file("q2/qfempty", "");
+    let found = files::sendmail(queue.path(), later());
+    let found = found.value().unwrap();
+    let ids: Vec<_> = found
+        .pieces
+        .iter()
+        .filter_map(|piece| match piece {
+            Piece::Sendmail { id, set_aside, .. } => Some((String::from_utf8_lossy(id).into_owned(), *set_aside)),
+            _ => None,
+        })
+        .filter(|(id, _)| ["one", "two", "three", "empty"].contains(&id.as_str()))
+        .collect();
+    assert_eq!(ids, [("one".to_owned(), false), ("two".to_owned(), false), ("three".to_owned(), true)]);
+    assert!(files::sendmail(queue.path(), Instant::now()).value().unwrap().cut);
+}

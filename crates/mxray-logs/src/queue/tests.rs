@@ -1,7 +1,7 @@
 //! Listings and files of queues as the servers write them.
 
 use super::sums::{AGE_LIMITS_S, Sums};
-use super::{State, exim, opensmtpd, postfix};
+use super::{State, exim, opensmtpd, postfix, sendmail};
 use mxray_mail::causes::{Cause, Rules};
 use proptest::prelude::*;
 
@@ -67,12 +67,37 @@ fn envelopes_of_opensmtpd_of_one_message_are_one_entry() {
     assert_eq!(opensmtpd::envelope(b"x", b"\x1f\x8b\x00"), None);
 }
 
+const CONTROL: &[u8] = b"V8\nT1700000000\nK1700000400\nN3\nP120312\nI8/1/4711\nMDeferred: Connection refused by mx.far.example.\nFbs\n$_mail.b.example [192.0.2.1]\n$rESMTP\nS<ann@harbour.example>\nrRFC822; bob@far.example\nRPFD:<bob@far.example>\nRPFD:eve@far.example\nH?P?Return-Path: <\x81g>\nHReceived: from mail.b.example\n\tby mx\n.\nRPFD:<behind@the.end>\n";
+
+#[test]
+fn a_control_file_of_sendmail() {
+    let entry = sendmail::control(b"4ALFjb1u004711", CONTROL, false).unwrap();
+    assert_eq!((entry.state, entry.arrived_s, entry.last_try_s), (State::Deferred, 1_700_000_000, Some(1_700_000_400)));
+    assert_eq!(entry.sender, b"ann@harbour.example");
+    let addresses: Vec<&[u8]> = entry.recipients.iter().map(|one| one.address.as_slice()).collect();
+    assert_eq!(addresses[..2], [&b"bob@far.example"[..], b"eve@far.example"]);
+    assert!(!addresses.contains(&&b"behind@the.end"[..]));
+    assert!(entry.recipients[0].reason.ends_with(b"refused by mx.far.example."));
+    let rules = Rules::built_in();
+    let mut sums = Sums::new(1_700_001_000);
+    sums.add(&rules, &entry);
+    assert!(sums.causes.contains_key(&(Cause::Refused, b"far.example".to_vec())), "{:?}", sums.causes.keys());
+    // A message that waits for its first attempt, one that is quarantined, and files that are none.
+    let fresh = b"V8\nT1700000000\nK0\nN0\nS<>\nR<bob@far.example>\n.\n";
+    let fresh = |set_aside| sendmail::control(b"x", fresh, set_aside).unwrap().state;
+    assert_eq!((fresh(false), fresh(true)), (State::Incoming, State::Hold));
+    for text in [&b"V8\nT1\nS<a@b.example>\n.\n"[..], b"", b"\x1f\x8b", b"R<bob@far.example>\n", b"V8\nTx\nR<a@b>\n"] {
+        assert_eq!(sendmail::control(b"x", text, false), None);
+    }
+}
+
 proptest! {
     #[test]
     fn nothing_that_is_read_makes_a_reader_fail(bytes in proptest::collection::vec(any::<u8>(), 0..400), now in any::<i32>()) {
         let mut all = postfix::listing(&bytes, 10).0;
         all.extend(exim::header(b"id", &bytes));
         all.extend(opensmtpd::envelope(b"id", &bytes));
+        all.extend(sendmail::control(b"id", &[b"V8\nT1\nR<a@b.example>\n", bytes.as_slice()].concat(), false));
         let mut of_exim = exim::header(b"id", &[b"id-H\nu 1 1\n<>\n1 0\n", bytes.as_slice()].concat());
         if let Some(entry) = &mut of_exim {
             exim::journal(entry, &bytes);
