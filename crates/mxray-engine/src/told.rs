@@ -169,6 +169,12 @@ pub fn queue_of(server: &Server, found: &Found, now_s: i64) -> Queue {
                 cut |= more;
                 entries.extend(listed.into_iter().map(|entry| with_next_try(server, entry, now_s)));
             }
+            Piece::Postfix { state, id, file, deferred } => match queue::postfix::file(id, state, file, deferred) {
+                // Nobody is left: it is about to be taken away.
+                Some(entry) if entry.recipients.is_empty() => {}
+                Some(entry) => entries.push(entry),
+                None => not_understood += 1,
+            },
             Piece::Exim { id, header, journal, log } => match queue::exim::header(id, header) {
                 Some(mut entry) => {
                     queue::exim::journal(&mut entry, journal);
@@ -327,7 +333,10 @@ fn waiting_for(evidence: &Evidence, wanted: fn(Cause) -> bool) -> Vec<String> {
 
 /// What MX, addresses, DNSSEC, TLSA records and MTA-STS policies show.
 fn is_published(cause: Cause) -> bool {
-    matches!(cause, Cause::DomainMissing | Cause::DnsTemporary | Cause::NullMx | Cause::NotHosted | Cause::TlsTheyRequire)
+    matches!(
+        cause,
+        Cause::DomainMissing | Cause::DnsTemporary | Cause::NullMx | Cause::NotHosted | Cause::TlsTheyRequire
+    )
 }
 
 /// What a greeting, EHLO and STARTTLS show.
@@ -392,7 +401,11 @@ mod tests {
         assert_eq!(failing(&evidence), [Target::Exchangers { domain: "far.example".to_owned() }]);
         assert_eq!(failing_names(&evidence), ["far.example"]);
         // What a zone shows and no session.
-        let lost = listed(3, "Host or domain name not found. Name service error for name=far.example type=MX: Host not found, try again", "far.example");
+        let lost = listed(
+            3,
+            "Host or domain name not found. Name service error for name=far.example type=MX: Host not found, try again",
+            "far.example",
+        );
         evidence.queues.insert("postfix".to_owned(), Seen::Value(queue_of(&server, &lost, 1_900)));
         assert_eq!((failing(&evidence), failing_names(&evidence)), (vec![], vec!["far.example".to_owned()]));
         // What no session can show is left alone.

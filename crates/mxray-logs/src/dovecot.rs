@@ -126,7 +126,8 @@ fn login(text: &[u8]) -> Option<Event<'_>> {
     let failed =
         has(text, b"auth failed") || has(text, b"Authentication failed") || has(text, b"authentication failed");
     // The server behind the login does not answer: nobody's password was wrong.
-    let fault = has(text, b"Auth process broken") || has(text, b"temp_fail") || has(text, b"emporary authentication failure");
+    let fault =
+        has(text, b"Auth process broken") || has(text, b"temp_fail") || has(text, b"emporary authentication failure");
     if failed && fault {
         return Some(Event::Trouble { severity: Severity::Error, text });
     }

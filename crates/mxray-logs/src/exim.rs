@@ -293,8 +293,17 @@ fn without_id(text: &[u8]) -> Option<Event<'_>> {
     if let Some(rest) = text.strip_prefix(b"Failed to ").or_else(|| text.strip_prefix(b"failed to ")) {
         return Some(Event::Trouble { severity: Severity::Error, text: rest });
     }
-    if starts_with_any(text, &[b"expansion of ", b"spool_directory space check failed", b"string too large in ", b"WARNING: ", b"(SSL_", b"(gnutls_"])
-        || has(text, b" verb not allowed in ")
+    if starts_with_any(
+        text,
+        &[
+            b"expansion of ",
+            b"spool_directory space check failed",
+            b"string too large in ",
+            b"WARNING: ",
+            b"(SSL_",
+            b"(gnutls_",
+        ],
+    ) || has(text, b" verb not allowed in ")
     {
         return Some(Event::Trouble { severity: Severity::Error, text });
     }

@@ -145,8 +145,8 @@ fn by_name(tag: &[u8]) -> Option<Program> {
         b"dovecot" => Some(Program::Dovecot),
         b"smtpd" => Some(Program::OpenSmtpd),
         b"sendmail" | b"sm" => Some(Program::Sendmail),
-        b"opendkim" | b"opendmarc" | b"rspamd" | b"amavis" | b"amavisd" | b"postgrey" | b"policyd" | b"policy" | b"dkim"
-        | b"spamd" | b"clamav" | b"milter" | b"spamass" | b"openarc" => Some(Program::Filter),
+        b"opendkim" | b"opendmarc" | b"rspamd" | b"amavis" | b"amavisd" | b"postgrey" | b"policyd" | b"policy"
+        | b"dkim" | b"spamd" | b"clamav" | b"milter" | b"spamass" | b"openarc" => Some(Program::Filter),
         // Dovecot's own files: the tag is the service.
         _ => dovecot::is_service(tag).then_some(Program::Dovecot),
     }

@@ -1,4 +1,4 @@
-//! Queues that are directories of small files: Exim's `input` and `msglog`, OpenSMTPD's envelopes, Sendmail's control files.
+//! Queues that are directories of small files: those of a Postfix that does not run, Exim's `input` and `msglog`, OpenSMTPD's envelopes, Sendmail's control files.
 
 use super::{FILE_BYTES_MAX, Found, MESSAGES_MAX, Piece};
 use crate::read;
@@ -47,6 +47,51 @@ pub fn exim(spool: &str, until: Instant) -> Seen<Found> {
             let log = Path::new(spool).join("msglog").join(&part).join(std::ffi::OsStr::from_bytes(&id));
             let journal = bytes(&beside("-J")).unwrap_or_default();
             found.pieces.push(Piece::Exim { journal, log: bytes(&log).unwrap_or_default(), header, id });
+        }
+    }
+    Seen::Value(found)
+}
+
+/// Where Postfix keeps messages, by state; what is set aside as corrupt is not mail that waits.
+const POSTFIX_STATES: [&str; 5] = ["maildrop", "incoming", "active", "deferred", "hold"];
+
+/// `deferred/X/ID`, hashed or not, and beside it `defer/X/ID` with what was tried (`hash_queue_names`).
+pub fn postfix(queue: &str, until: Instant) -> Seen<Found> {
+    let queue = Path::new(queue);
+    let mut found = Found { source: read::shown(queue), ..Found::default() };
+    for state in POSTFIX_STATES {
+        let mut open = vec![PathBuf::new()];
+        while let Some(part) = open.pop() {
+            let names = match names(&queue.join(state).join(&part)) {
+                Ok(names) => names,
+                // One that may not be read says that none may.
+                Err(blind) if blind.value().is_none() && part.as_os_str().is_empty() => return blind,
+                Err(blind) => {
+                    found.unread += u64::from(blind.value().is_none());
+                    continue;
+                }
+            };
+            for name in names {
+                if name.len() == 1 {
+                    if open.len() < GROUPS_MAX {
+                        open.push(part.join(&name));
+                    }
+                    continue;
+                }
+                if full(&mut found, until) {
+                    return Seen::Value(found);
+                }
+                let Some(file) = bytes(&queue.join(state).join(&part).join(&name)) else {
+                    found.unread += 1;
+                    continue;
+                };
+                let beside = |part: &Path| bytes(&queue.join("defer").join(part).join(&name));
+                let hashed = || {
+                    name.as_bytes().first().and_then(|first| beside(Path::new(std::ffi::OsStr::from_bytes(&[*first]))))
+                };
+                let deferred = beside(&part).or_else(hashed).unwrap_or_default();
+                found.pieces.push(Piece::Postfix { state, id: name.as_bytes().to_vec(), file, deferred });
+            }
         }
     }
     Seen::Value(found)

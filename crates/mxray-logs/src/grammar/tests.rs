@@ -64,7 +64,8 @@ fn told(rules: &Rules, meaning: &Meaning<'_>) -> String {
         Event::Connect { client } => format!("connect {}", named(client)),
         Event::Disconnect { client } => format!("disconnect {}", named(client)),
         Event::Arrival { id, arrival, begins } => {
-            let mut told = format!("{} {} from {}", if begins { "arrival" } else { "more" }, text(id), named(arrival.client));
+            let mut told =
+                format!("{} {} from {}", if begins { "arrival" } else { "more" }, text(id), named(arrival.client));
             for (name, value) in [
                 ("sender", arrival.sender),
                 ("account", arrival.account),
@@ -121,7 +122,8 @@ fn each_line_means_what_it_says() {
         count += 1;
         let expected = lines.next_if(|next| next.starts_with("    ")).unwrap_or_default().trim();
         let (tag, said) = line.split_once(": ").unwrap();
-        let line_of = Line { stamp: None, host: b"mx", tag: tag.as_bytes(), pid: None, text: said.as_bytes(), repeats: 1 };
+        let line_of =
+            Line { stamp: None, host: b"mx", tag: tag.as_bytes(), pid: None, text: said.as_bytes(), repeats: 1 };
         let found = told(&rules, &Grammars::default().read(&line_of).1);
         if found.trim() != expected {
             let _ = writeln!(wrong, "{line}\n    {found}\n  instead of\n    {expected}");

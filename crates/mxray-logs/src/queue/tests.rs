@@ -67,6 +67,58 @@ fn envelopes_of_opensmtpd_of_one_message_are_one_entry() {
     assert_eq!(opensmtpd::envelope(b"x", b"\x1f\x8b\x00"), None);
 }
 
+/// Records of a queue file.
+fn records(all: &[(u8, &str)]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for (kind, value) in all {
+        bytes.push(*kind);
+        let mut length = value.len();
+        while length > 0x7f {
+            bytes.push(u8::try_from(length & 0x7f).unwrap() | 0x80);
+            length >>= 7;
+        }
+        bytes.push(u8::try_from(length).unwrap());
+        bytes.extend(value.as_bytes());
+    }
+    bytes
+}
+
+#[test]
+fn a_queue_file_of_postfix() {
+    let long = "x".repeat(300);
+    let head = [
+        (b'C', "            337             665               2               0             337               0"),
+        (b'T', "1700000000 123456"),
+        (b'A', long.as_str()),
+        (b'S', "ann@harbour.example"),
+        (b'D', "done@far.example"),
+        (b'O', "eve@harbour.example"),
+        (b'R', "eve@far.example"),
+    ];
+    let mut file = records(&head);
+    // A recipient that a milter added stands behind the end; the jump leads there.
+    let jump = file.len() + 17;
+    let behind = jump + records(&[(b'M', ""), (b'N', "R is no recipient here"), (b'X', ""), (b'E', "")]).len();
+    file.extend(records(&[
+        (b'p', &format!("{behind:15}")),
+        (b'M', ""),
+        (b'N', "R is no recipient here"),
+        (b'X', ""),
+        (b'E', ""),
+    ]));
+    file.extend(records(&[(b'R', "bob@far.example"), (b'p', &format!("{jump:15}"))]));
+    let deferred = b"<eve@far.example>: x\nrecipient=eve@far.example\noffset=5\nstatus=4.4.1\naction=delayed\nreason=connect to mx.far.example[192.0.2.9]:25: Connection refused\n\n";
+    let entry = postfix::file(b"4ABC", "deferred", &file, deferred).unwrap();
+    assert_eq!((entry.state, entry.arrived_s, entry.bytes), (State::Deferred, 1_700_000_000, Some(337)));
+    let named: Vec<_> = entry.recipients.iter().map(|one| String::from_utf8_lossy(&one.address).into_owned()).collect();
+    assert_eq!(named, ["eve@far.example", "bob@far.example"]);
+    assert!(entry.recipients[0].reason.ends_with(b"refused") && entry.recipients[1].reason.is_empty());
+    assert_eq!(postfix::file(b"x", "hold", &records(&head[..2]), b""), None);
+    // One that leads to itself ends.
+    let circle = records(&[(b'T', "1 0"), (b'S', ""), (b'p', "              7")]);
+    assert!(postfix::file(b"x", "active", &circle, b"").is_some());
+}
+
 const CONTROL: &[u8] = b"V8\nT1700000000\nK1700000400\nN3\nP120312\nI8/1/4711\nMDeferred: Connection refused by mx.far.example.\nFbs\n$_mail.b.example [192.0.2.1]\n$rESMTP\nS<ann@harbour.example>\nrRFC822; bob@far.example\nRPFD:<bob@far.example>\nRPFD:eve@far.example\nH?P?Return-Path: <\x81g>\nHReceived: from mail.b.example\n\tby mx\n.\nRPFD:<behind@the.end>\n";
 
 #[test]
@@ -97,6 +149,7 @@ proptest! {
         let mut all = postfix::listing(&bytes, 10).0;
         all.extend(exim::header(b"id", &bytes));
         all.extend(opensmtpd::envelope(b"id", &bytes));
+        all.extend(postfix::file(b"id", "active", &[records(&[(b'T', "1 0"), (b'S', "")]), bytes.clone()].concat(), &bytes));
         all.extend(sendmail::control(b"id", &[b"V8\nT1\nR<a@b.example>\n", bytes.as_slice()].concat(), false));
         let mut of_exim = exim::header(b"id", &[b"id-H\nu 1 1\n<>\n1 0\n", bytes.as_slice()].concat());
         if let Some(entry) = &mut of_exim {
