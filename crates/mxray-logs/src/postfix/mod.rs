@@ -225,7 +225,6 @@ fn by_hand<'a>(id: &'a [u8], rest: &'a [u8]) -> Option<Event<'a>> {
                 b"enabling PIX workarounds",
                 b"TLS is required",
                 b"Cannot start TLS",
-                b"conversation with ",
                 b"table ",
                 b"milter ",
                 b"flush ",
@@ -249,7 +248,8 @@ fn housekeeping(text: &[u8]) -> Option<Event<'_>> {
     if starts_with_any(text, &[b"terminating on signal", b"stopping the Postfix mail system"]) {
         return Some(Event::Stopped);
     }
-    let known: [&[u8]; 24] = [
+    let known: [&[u8]; 25] = [
+        b"waiting for the Postfix mail system",
         b"statistics: ",
         b"reload -- version",
         b"refreshing the Postfix mail system",
