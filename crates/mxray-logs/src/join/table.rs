@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use crate::cut::kept;
+
 /// Sums that can be put together, and have a weight.
 pub trait Row: Default + Clone {
     fn merge(&mut self, other: &Self);
@@ -28,6 +30,7 @@ impl<R: Row> Table<R> {
 
     /// The number of a name; numbers hold until [`Table::prune`].
     pub fn number(&mut self, name: &[u8]) -> u32 {
+        let name = kept(name);
         if let Some(number) = self.index.get(name) {
             return *number;
         }
