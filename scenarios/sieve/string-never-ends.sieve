@@ -1,0 +1,4 @@
+# A quoted string without its end
+plan: depth=ehlo
+s: "IMPLEMENTATION" "x
+endless: y
