@@ -2,3 +2,6 @@
 plan: depth=ehlo
 s: "IMPLEMENTATION" "x
 endless: y
+expect: /ending/limit/limit = "line_bytes"
+anomalies:
+findings: MBOX107

@@ -370,7 +370,10 @@ mod traps {
         let rule = catalogue().iter().find(|rule| rule.code == code).unwrap();
         let known = samples(rule);
         for title in titles {
-            check(rule, known.iter().find(|sample| sample.title == *title).unwrap_or_else(|| panic!("{code}: {title}")));
+            check(
+                rule,
+                known.iter().find(|sample| sample.title == *title).unwrap_or_else(|| panic!("{code}: {title}")),
+            );
         }
     }
 
@@ -391,7 +394,10 @@ mod traps {
 
     #[test]
     fn t38_a_certificate_matters_by_port_and_by_policy() {
-        holds("TLS106", &["Signed itself, on port 25", "Signed itself, on port 993", "The relayhost's, and our server verifies"]);
+        holds(
+            "TLS106",
+            &["Signed itself, on port 25", "Signed itself, on port 993", "The relayhost's, and our server verifies"],
+        );
         holds("TLS103", &["Port 25", "IMAP with a certificate of yesterday", "A receiver's certificate"]);
     }
 
