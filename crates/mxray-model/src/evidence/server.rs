@@ -117,7 +117,8 @@ pub struct Configured<T> {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct SmtpClient {
-    /// `may`, `encrypt`, `dane`, `dane-only`, …; empty: not set.
+    /// `may`, `encrypt`, `dane`, `dane-only`, …, in Postfix's words; `may-verify`: TLS with a certificate that holds, else in
+    /// clear (Exim). Empty: not set.
     pub tls_level: Configured<String>,
     /// `dnssec`, `enabled`, `disabled`; empty: not set.
     pub dns_support: Configured<String>,
@@ -126,7 +127,7 @@ pub struct SmtpClient {
     /// The tables by which it changes content on its way out, by the keys of `rewrites`.
     #[serde(default)]
     pub rewriting: Vec<Configured<String>>,
-    /// How it logs in at next hops. `None`: it does not (smtp_sasl_auth_enable).
+    /// How it logs in at next hops. `None`: it does not.
     #[serde(default)]
     pub login: Option<ClientLogin>,
 }
@@ -137,7 +138,7 @@ pub struct SmtpClient {
 pub struct ClientLogin {
     /// The tables with users and passwords; one whose contents stand in its name is kept as its type alone.
     pub tables: Configured<Vec<String>>,
-    /// smtp_sasl_mechanism_filter; empty: all mechanisms.
+    /// smtp_sasl_mechanism_filter, or those that it has; empty: all mechanisms.
     pub mechanisms: String,
     /// smtp_sasl_tls_security_options: `noanonymous`, `noplaintext`, …
     pub options: String,

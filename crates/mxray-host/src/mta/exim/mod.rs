@@ -1,7 +1,7 @@
 //! Exim: its one configuration, read from the files, and completed by `exim -bP` where it may be asked.
 //!
-//! This file and `binary` are the rim that touches the machine. `text`, `sections`, `list`, `daemon`, `listeners`, `facts`,
-//! `helpers` and `interpret` are pure. Not read: what Exim expands for each message (`${…}`), which stands as it is
+//! This file, `binary` and `logins` are the rim that touches the machine. `text`, `sections`, `list`, `daemon`, `listeners`,
+//! `facts`, `helpers`, `expand`, `search` and `interpret` are pure. Not read: what Exim expands for each message (`${…}`), which stands as it is
 //! written or is told as a problem.
 
 #[cfg(test)]
@@ -9,17 +9,22 @@ mod against;
 mod attach;
 mod binary;
 mod daemon;
+mod expand;
 mod facts;
 mod helpers;
 mod interpret;
 mod list;
 mod listeners;
+mod logins;
 mod origin;
+mod search;
 mod sections;
 mod start;
 #[cfg(test)]
 mod tests;
 mod text;
+
+pub(super) use logins::login;
 
 use super::Reader;
 use super::machine::Machine;
@@ -82,9 +87,7 @@ impl Reader for EximReader {
         if exim.is_absent() {
             return Seen::Absent;
         }
-        let Some(file) = CONFIGURATIONS.iter().find(|file| !matches!(Path::new(file).try_exists(), Ok(false))) else {
-            return Seen::Absent;
-        };
+        let Some(file) = configuration() else { return Seen::Absent };
         match read_server(&exim, file, programs) {
             Ok(Some(server)) => Seen::Value(BTreeMap::from([("exim".to_owned(), server)])),
             Ok(None) => Seen::Absent,
@@ -95,6 +98,11 @@ impl Reader for EximReader {
     fn attach(&self, servers: &mut BTreeMap<String, Server>, table: &Table) {
         attach::attach(servers, table);
     }
+}
+
+/// The configuration that Exim would use. `None`: there is none.
+fn configuration() -> Option<&'static str> {
+    CONFIGURATIONS.iter().copied().find(|file| !matches!(Path::new(file).try_exists(), Ok(false)))
 }
 
 /// `None`: it was installed, and nothing has ever started it.

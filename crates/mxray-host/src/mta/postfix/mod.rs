@@ -14,7 +14,7 @@ mod facts;
 mod interpret;
 mod lines;
 pub(crate) mod listeners;
-pub mod logins;
+mod logins;
 pub(crate) mod main_cf;
 pub(crate) mod master_cf;
 mod postconf;
@@ -24,6 +24,8 @@ mod tests;
 
 pub(crate) use effective::{Item, items};
 pub(crate) use lines::escaped;
+
+pub(super) use logins::login;
 
 use super::Reader;
 use super::machine::Machine;
