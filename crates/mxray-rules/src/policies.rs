@@ -49,7 +49,7 @@ pub enum Policy {
 impl<'a> Of<'a> {
     /// Its records are this operator's to mend: it is this host's, or somebody asked how it is.
     pub fn is_ours(&self) -> bool {
-        self.domain.why.iter().any(|why| *why != DomainWhy::Receiver)
+        self.domain.why.iter().any(DomainWhy::is_own)
     }
 
     /// A mail server of this host takes its mail, or somebody asked about it.

@@ -125,10 +125,13 @@ pub const LINKS: &[(&str, &str, Link)] = &[
     // Reports go to the domain itself, like all other mail.
     ("MX102", "DMARC106", Link::SharedScope),
     ("MX103", "DMARC106", Link::SharedScope),
+    ("MX105", "DMARC106", Link::SharedScope),
     ("MX106", "DMARC106", Link::SharedScope),
     ("MX108", "DMARC106", Link::SharedScope),
     ("MX109", "DMARC106", Link::SharedScope),
     ("MX110", "DMARC106", Link::SharedScope),
+    // An address that is none is no address for reports.
+    ("DMARC106", "DMARC105", Link::SharedScope),
     // Nothing leaves this host, or leads nowhere: nobody can be reached.
     ("ROUTE101", "MX113", Link::SharedScope),
     ("ROUTE102", "MX113", Link::SharedScope),
@@ -242,6 +245,8 @@ pub const LINKS: &[(&str, &str, Link)] = &[
     ("HOST104", "LOOK002", Link::SharedScope),
     // A domain that is not there has no way for mail; one whose signatures do not hold has no answers.
     ("DNS101", "MX102", Link::SharedScope),
+    ("DNS101", "SPF101", Link::SharedScope),
+    ("DNS101", "DMARC101", Link::SharedScope),
     ("DANE102", "LOOK002", Link::SharedScope),
     ("DANE102", "DANE108", Link::SharedScope),
     ("DANE108", "LOOK002", Link::SharedScope),

@@ -45,7 +45,7 @@ pub fn routed<'a>(evidence: &'a Evidence, rule: &Rule, judgement: &mut Judgement
 
 /// Its records are this operator's to mend: it is this host's, or somebody asked how it is.
 pub fn is_ours(domain: &Domain) -> bool {
-    domain.why.iter().any(|why| !matches!(why, DomainWhy::Receiver))
+    domain.why.iter().any(DomainWhy::is_own)
 }
 
 /// Mail of this host goes there.

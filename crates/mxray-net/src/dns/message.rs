@@ -15,8 +15,9 @@ use std::str::FromStr;
 
 /// What fits through nearly all networks in one piece (DNS Flag Day 2020).
 const UDP_PAYLOAD: u16 = 1232;
-/// Records that are kept of one answer. A blocklist or a round robin has tens.
-const RECORDS_MAX: usize = 256;
+/// Records that are kept of one answer: as many as the 64 KiB of a message can hold, twelve bytes each. With fewer, a policy that
+/// stands among the verifications of many services would be there or not as the server turns its records round.
+const RECORDS_MAX: usize = 65_535 / 12;
 /// Extended errors that are kept; servers send one or two.
 const EXTENDED_MAX: usize = 8;
 /// Aliases that are followed within one answer; resolvers themselves stop at about so many.

@@ -36,8 +36,8 @@ use turns::Allowance;
 const DNS_PORT: u16 = 53;
 /// Questions that follow from one: an answer may end at an alias.
 const FOLLOWED_MAX: usize = 8;
-/// Records of all those answers together.
-const RECORDS_MAX: usize = 512;
+/// Records of all those answers together: aliases, and what one message can hold.
+const RECORDS_MAX: usize = 6000;
 /// Answers that are remembered. A run asks for tens of names.
 const REMEMBERED_MAX: usize = 4096;
 

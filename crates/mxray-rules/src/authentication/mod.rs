@@ -4,6 +4,7 @@
 //! A receiver's own policy is its own business, and names that are only addresses backwards never stand in MAIL FROM. What must
 //! not live here: any judgement.
 
+pub mod alignment;
 pub mod dkim;
 pub mod dmarc;
 pub mod mail;
@@ -81,7 +82,7 @@ fn is_private(name: &str) -> bool {
 }
 
 fn is_ours(name: &str, domain: &Domain) -> bool {
-    !is_private(name) && domain.why.iter().any(|why| *why != DomainWhy::Receiver)
+    !is_private(name) && domain.why.iter().any(DomainWhy::is_own)
 }
 
 /// Every domain that is ours to judge.
@@ -91,6 +92,17 @@ pub fn each(evidence: &Evidence, rule: &Rule, judge: impl Fn(&Of<'_>, &mut Judge
     }
     let mut judgement = Judgement::nothing();
     for of in ours(evidence) {
+        judge(&of, &mut judgement);
+    }
+    Ok(judgement)
+}
+
+/// The same, and those in whose name a signer of this host signs mail of others: their keys are ours to publish.
+pub fn each_signed(evidence: &Evidence, rule: &Rule, judge: impl Fn(&Of<'_>, &mut Judgement)) -> Said {
+    let mut judgement = each(evidence, rule, &judge)?;
+    let all = evidence.names.domains.iter().map(|(name, domain)| Of { name, domain });
+    let signs = |of: &Of<'_>| of.domain.why.iter().any(|why| matches!(why, DomainWhy::Signs { .. }));
+    for of in all.filter(|of| signs(of) && !is_ours(of.name, of.domain) && !is_private(of.name)) {
         judge(&of, &mut judgement);
     }
     Ok(judgement)

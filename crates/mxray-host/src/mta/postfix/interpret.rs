@@ -17,6 +17,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// The parameters that rules look at.
 pub(crate) const SETTINGS: &[&str] = &[
+    "canonical_maps",
     "command_directory",
     "compatibility_level",
     "content_filter",
@@ -57,6 +58,7 @@ pub(crate) const SETTINGS: &[&str] = &[
     "relay_domains",
     "relay_transport",
     "relayhost",
+    "sender_canonical_maps",
     "sender_dependent_relayhost_maps",
     "smtp_bind_address",
     "smtp_bind_address6",
