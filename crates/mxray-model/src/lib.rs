@@ -15,6 +15,7 @@ mod seen;
 pub mod session;
 pub mod special;
 mod subject;
+pub mod nearest;
 pub mod text;
 
 pub use evidence::Evidence;

@@ -59,7 +59,7 @@ pub use routing::{
 };
 pub use server::{
     Account, Barred, CertificateFiles, Children, ClientLogin, Configured, DomainKind, Egress, Endpoint, FileLine,
-    Helper, HelperKind, HelperState, MailDomain, Master, OfferedSocket, OtherServer, Problem, Purpose, Rewrite, Server,
+    Helper, HelperKind, HelperState, Lacking, MailDomain, Master, OfferedSocket, OtherServer, Problem, Purpose, Rewrite, Server,
     Setting, SmtpClient, Table, TlsMode, UnitLimits, WantedListener,
 };
 pub use signer::{KeyUse, Signer, SignerMode};

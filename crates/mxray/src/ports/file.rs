@@ -15,7 +15,7 @@ use crate::config::keys::{self, Wrong};
 use crate::config::read::{self, Refused, line_of};
 use crate::environment::Environment;
 use crate::exit::Failure;
-use crate::nearest::nearest;
+use mxray_model::nearest::nearest;
 use crate::output::{ColourWish, colour_on_stderr};
 use mxray_model::evidence::{Assignments, FileLine};
 use mxray_model::text::untrusted;
