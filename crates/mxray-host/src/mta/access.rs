@@ -8,7 +8,7 @@ use mxray_model::evidence::{Account, Barred};
 use mxray_model::{Blind, Seen};
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// What keeps the user out, nearest to the root first. `Absent`: nothing does.
 pub fn barred(path: &Path, account: &Account) -> Seen<Barred> {
@@ -32,6 +32,25 @@ pub fn unusable(directory: &Path, account: &Account) -> Seen<Barred> {
         Seen::Value(identity) => walk(directory, &identity, 0o7),
         Seen::Absent => Seen::not_attempted("the user's groups stand behind NSS only"),
         Seen::Unknown(blind) => Seen::Unknown(blind),
+    }
+}
+
+/// The same for several directories: those that keep the user out. What cannot be told counts where nothing was found.
+pub fn unusable_of(directories: &[PathBuf], account: &Account) -> Seen<Vec<Barred>> {
+    let mut found: Vec<Barred> = Vec::new();
+    let mut blind = None;
+    for directory in directories.iter().filter(|directory| directory.is_absolute()) {
+        match unusable(directory, account) {
+            Seen::Value(barred) if found.iter().any(|known| known.path == barred.path) => {}
+            Seen::Value(barred) => found.push(barred),
+            Seen::Absent => {}
+            Seen::Unknown(reason) => blind = Some(reason),
+        }
+    }
+    match (found.is_empty(), blind) {
+        (false, _) => Seen::Value(found),
+        (true, None) => Seen::Absent,
+        (true, Some(blind)) => Seen::Unknown(blind),
     }
 }
 

@@ -38,11 +38,11 @@ const ALWAYS: [&str; 19] = [
 const BY_DOMAINS: [(&str, &[&str]); 3] = [
     ("virtual_mailbox_domains", &["virtual_mailbox_maps"]),
     ("relay_domains", &["relay_recipient_maps"]),
-    ("mydestination", &["local_recipient_maps"]),
+    ("mydestination", &["alias_maps", "local_recipient_maps"]),
 ];
 
 /// Asked by local(8), where it delivers.
-const LOCAL: [&str; 4] = ["alias_maps", "mailbox_command_maps", "mailbox_transport_maps", "fallback_transport_maps"];
+const LOCAL: [&str; 3] = ["mailbox_command_maps", "mailbox_transport_maps", "fallback_transport_maps"];
 
 /// Asked by virtual(8), where it delivers.
 const VIRTUAL: [&str; 2] = ["virtual_uid_maps", "virtual_gid_maps"];
@@ -73,9 +73,12 @@ pub(super) fn asked(sources: &Sources<'_>) -> Vec<Configured<String>> {
         found.add(&sources.common(name));
     }
     for (domains, names) in BY_DOMAINS {
-        if !items(&sources.values.plain(domains)).is_empty() {
-            names.iter().for_each(|name| found.add(&sources.common(name)));
+        if items(&sources.values.plain(domains)).is_empty() {
+            continue;
         }
+        // The built-in defaults of local mail name tables that few hosts have.
+        let lists = names.iter().map(|name| sources.common(name));
+        lists.filter(|list| domains != "mydestination" || list.at.is_some()).for_each(|list| found.add(&list));
     }
     let used = |transport: &str, domains: &str, daemon: &str| {
         let transport = sources.values.plain(transport);
@@ -84,8 +87,7 @@ pub(super) fn asked(sources: &Sources<'_>) -> Vec<Configured<String>> {
             && sources.master.services.get(&format!("{name}/unix")).is_some_and(|service| service.daemon() == daemon)
     };
     if used("local_transport", "mydestination", "local") {
-        // The built-in default names tables that few hosts have.
-        LOCAL.iter().map(|name| sources.common(name)).filter(|list| list.at.is_some()).for_each(|list| found.add(&list));
+        LOCAL.iter().for_each(|name| found.add(&sources.common(name)));
     }
     if used("virtual_transport", "virtual_mailbox_domains", "virtual") {
         VIRTUAL.iter().for_each(|name| found.add(&sources.common(name)));

@@ -27,6 +27,7 @@ mod tests;
 
 pub(crate) use effective::{Item, items};
 pub(crate) use lines::escaped;
+pub(crate) use tables::look as tables_of;
 
 use super::Reader;
 use super::machine::Machine;

@@ -22,22 +22,15 @@ pub(super) fn closed(server: &Server) -> Seen<Vec<Barred>> {
     let queue = PathBuf::from(server.setting("queue_directory"));
     let mut directories: Vec<PathBuf> = PARTS.iter().map(|part| queue.join(part)).collect();
     directories.push(PathBuf::from(server.setting("data_directory")));
-    let mut found: Vec<Barred> = Vec::new();
-    let mut blind = None;
-    for directory in directories.iter().filter(|directory| directory.is_absolute()) {
-        match access::unusable(directory, account) {
-            Seen::Value(barred) if found.iter().any(|known| known.path == barred.path) => {}
-            Seen::Value(barred) => found.push(barred),
-            Seen::Absent => {}
-            Seen::Unknown(reason) => blind = Some(reason),
-        }
-    }
     let postdrop = Path::new(server.setting("command_directory")).join("postdrop");
-    found.extend(without_group(&postdrop, &queue.join("maildrop")));
-    match (found.is_empty(), blind) {
-        (false, _) => Seen::Value(found),
-        (true, None) => Seen::Absent,
-        (true, Some(blind)) => Seen::Unknown(blind),
+    let closed = access::unusable_of(&directories, account);
+    match (without_group(&postdrop, &queue.join("maildrop")), closed) {
+        (Some(barred), Seen::Value(mut found)) => {
+            found.push(barred);
+            Seen::Value(found)
+        }
+        (Some(barred), Seen::Absent | Seen::Unknown(_)) => Seen::Value(vec![barred]),
+        (None, closed) => closed,
     }
 }
 

@@ -41,6 +41,8 @@ pub(super) fn suffix(kind: &str) -> Option<&'static str> {
 pub(super) fn opened(kind: &str) -> Option<&'static str> {
     match kind {
         "mysql" | "pgsql" | "ldap" | "sqlite" | "memcache" => Some(""),
+        // Dovecot's files of users.
+        "passwd-file" => Some(""),
         _ => suffix(kind),
     }
 }

@@ -40,6 +40,8 @@ pub(super) fn tables(
 
 /// What cannot be done without a table.
 enum Effect {
+    /// Dovecot's files of users.
+    Users,
     Local,
     Outgoing,
     All,
@@ -48,6 +50,7 @@ enum Effect {
 impl Effect {
     fn of(setting: &str) -> Effect {
         match setting {
+            "passdb" | "userdb" => Effect::Users,
             "alias_maps" | "mailbox_command_maps" | "mailbox_transport_maps" | "fallback_transport_maps"
             | "local_recipient_maps" => Effect::Local,
             name if name.starts_with("smtp_") => Effect::Outgoing,
@@ -58,12 +61,13 @@ impl Effect {
     fn severity(&self) -> Severity {
         match self {
             Effect::Local => Severity::Warning,
-            Effect::Outgoing | Effect::All => Severity::Critical,
+            Effect::Users | Effect::Outgoing | Effect::All => Severity::Critical,
         }
     }
 
     fn text(&self) -> &'static str {
         match self {
+            Effect::Users => "nobody can log in, and mail to its mailboxes is refused or waits",
             Effect::Local => "mail to users of this system waits in the queue",
             Effect::Outgoing => "mail to other hosts waits in the queue",
             Effect::All => "mail is turned away for now (451), or waits in the queue",
@@ -77,6 +81,14 @@ fn missing(evidence: &Evidence, at: &At<'_>) -> Finding {
     let summary = format!("{setting} names {name}, and {file} does not exist: {}.", effect.text());
     let words = Words::new(evidence, at.server);
     let finding = common(at, RULE.finding_as(effect.severity(), Subject::file(file), summary));
+    if matches!(effect, Effect::Users) {
+        let fix = Fix::here("Put the file back from where it is kept, for Dovecot's auth process to read; or name the right one.");
+        let fix = match &at.asked.at {
+            Some(place) => fix.config(place.file.clone(), Some(place.line), format!("{setting} with the right file")),
+            None => fix,
+        };
+        return finding.fix(fix.verify("doveadm user '*'"));
+    }
     let fix = match &at.table.text {
         Seen::Value(_) => Fix::here("Make the index of the text that lies beside it.").command(index(at)),
         Seen::Absent | Seen::Unknown(_) => without_text(&words, at),
@@ -159,14 +171,20 @@ fn common(at: &At<'_>, finding: Finding) -> Finding {
         .data("table", at.asked.value.clone())
         .touches(Subject::service(at.instance))
         .touches(Subject::service(format!("{} delivery", at.instance)))
-        .reference(format!("postconf(5), {}", at.asked.setting))
-        .reference("DATABASE_README");
+        .reference(words_of(at));
     if matches!(Effect::of(&at.asked.setting), Effect::All) {
         for wanted in at.server.wanted.values() {
             finding = finding.touches(view::port_scope(wanted.port));
         }
     }
     finding
+}
+
+fn words_of(at: &At<'_>) -> String {
+    match Effect::of(&at.asked.setting) {
+        Effect::Users => "doc.dovecot.org, passwd-file".to_owned(),
+        _ => format!("postconf(5), {}; DATABASE_README", at.asked.setting),
+    }
 }
 
 /// trivial-rewrite(8) asks mydestination first: a domain that stands there as well has its mailboxes nowhere.

@@ -1,4 +1,4 @@
-//! Directories of Postfix's queue in which its own user may not write, and a postdrop(1) that may not either.
+//! Directories of a queue in which the server's own user may not write, and a postdrop(1) that may not either.
 
 use super::RULE;
 use crate::rule::Judgement;
@@ -18,7 +18,8 @@ struct Usual {
 
 pub(super) fn directories(evidence: &Evidence, judgement: &mut Judgement) {
     let servers = evidence.servers.value().into_iter().flatten();
-    for (instance, server) in servers.filter(|(_, server)| server.enabled && server.software == "postfix") {
+    for (instance, server) in servers.filter(|(_, server)| server.enabled && matches!(server.software.as_str(), "postfix" | "exim"))
+    {
         match &server.closed {
             Seen::Value(closed) => {
                 for barred in closed {
@@ -31,11 +32,27 @@ pub(super) fn directories(evidence: &Evidence, judgement: &mut Judgement) {
     }
 }
 
+/// The user whose processes work there.
+fn account(server: &Server) -> &str {
+    server.egress.account.value().map_or_else(|| server.setting("mail_owner"), |account| account.name.as_str())
+}
+
 fn usual(server: &Server, barred: &Barred) -> Usual {
-    let owner = server.setting("mail_owner").to_owned();
+    let owner = account(server).to_owned();
     let queue = server.setting("queue_directory");
     let part = barred.path.strip_prefix(queue).map(|rest| rest.trim_start_matches('/'));
     let own = |mode, effect| Usual { owner: owner.clone(), group: None, mode, effect };
+    if server.software == "exim" {
+        let log = server.directories.get("log").is_some_and(|log| *log == barred.path);
+        let below = ["queue", "log"].iter().filter_map(|of| server.directories.get(*of));
+        return if log {
+            own("2750", "nothing can be logged: clients are told to try later, and nothing is delivered")
+        } else if below.into_iter().any(|of| barred.path.starts_with(of.as_str())) {
+            own("0750", "no message can be taken in or delivered")
+        } else {
+            Usual { owner: "root".to_owned(), group: None, mode: "0755", effect: "nothing can be stored in the queue" }
+        };
+    }
     if !barred.directory {
         // The group that may write to maildrop (setgid_group).
         return Usual {
@@ -63,7 +80,7 @@ fn finding(evidence: &Evidence, instance: &str, server: &Server, barred: &Barred
     let usual = usual(server, barred);
     let words = Words::new(evidence, server);
     let place = shell_word(&barred.path);
-    let account = server.setting("mail_owner");
+    let account = account(server);
     let has = format!("mode {}, owner {}, group {}", barred.mode, barred.owner, barred.group);
     let who = if barred.directory { format!("{account} cannot work in it") } else { "it has not the group it needs".to_owned() };
     let group = usual.group.as_ref().map_or_else(String::new, |group| format!(":{group}"));
@@ -75,7 +92,7 @@ fn finding(evidence: &Evidence, instance: &str, server: &Server, barred: &Barred
     fix = fix
         .command(format!("chmod {} {place}", usual.mode))
         .undo(format!("chown {}:{} {place}; chmod {} {place}", barred.owner, barred.group, barred.mode))
-        .verify("postfix check");
+        .verify(words.check());
     let mut finding = RULE
         .finding(
             Subject::path(&barred.path),
@@ -92,14 +109,16 @@ fn finding(evidence: &Evidence, instance: &str, server: &Server, barred: &Barred
         .touches(Subject::service(instance))
         .touches(Subject::service(format!("{instance} delivery")))
         .fix(fix)
-        .reference("postfix(1), check and set-permissions");
+        .reference(if server.software == "exim" { "Exim specification, chapter 54" } else { "postfix(1), check and set-permissions" });
     for wanted in server.wanted.values() {
         finding = finding.touches(view::port_scope(wanted.port));
     }
     let then = if server.master.is_absent() {
         Fix::here("Then start the server, which does not run.").command(words.start())
     } else {
-        Fix::here("Then let the server try again what waits.").command(words.reload()).command("postqueue -f")
+        Fix::here("Then let the server try again what waits.").command(words.reload()).command(
+            if server.software == "exim" { "exim -qff" } else { "postqueue -f" },
+        )
     };
     finding.fix(then.verify("mxray doctor"))
 }
