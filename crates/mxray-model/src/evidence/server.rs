@@ -64,6 +64,8 @@ pub struct Server {
     pub asked: Vec<Configured<String>>,
     /// Internal services that its programs or parameters name and that its service table does not have, by name.
     pub lacking: BTreeMap<String, Lacking>,
+    /// Sockets of its own services in the queue directory that are looked for by their path and are not there.
+    pub unlinked: BTreeSet<String>,
     /// Parameters (`setting`) that its software does not know and nothing refers to, each with the one (`value`) that it is
     /// almost written like and that is not set.
     pub misspelt: Vec<Configured<String>>,

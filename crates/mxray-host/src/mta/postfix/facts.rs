@@ -74,6 +74,7 @@ pub(crate) fn common(sources: &Sources<'_>) -> Server {
         clients: clients(sources),
         asked: super::asked::asked(sources),
         lacking: super::parts::lacking(sources),
+        unlinked: super::parts::sockets(sources).into_iter().collect(),
         closed: Seen::not_attempted("directories were not looked at"),
         master: Seen::not_attempted("processes were not looked at"),
         children: Seen::not_attempted("processes were not looked at"),

@@ -70,6 +70,17 @@ pub(super) fn lacking(sources: &Sources<'_>) -> BTreeMap<String, Lacking> {
     found
 }
 
+/// The sockets of the services that every message needs, as their programs look for them: `private/rewrite`.
+pub(super) fn sockets(sources: &Sources<'_>) -> Vec<String> {
+    let transports = TRANSPORTS.iter().filter(|(_, domains)| domains.is_empty() || !items(&sources.values.plain(domains)).is_empty());
+    let names = transports.map(|(parameter, _)| transport(&sources.values.plain(parameter)));
+    let names: Vec<String> = NEEDED.iter().map(|name| (*name).to_owned()).chain(names).collect();
+    let services = sources.master.services.values().filter(|service| {
+        matches!(service.kind.as_str(), "unix" | "fifo" | "unix-dgram") && names.contains(&service.name)
+    });
+    services.map(|service| format!("{}/{}", if service.private { "private" } else { "public" }, service.name)).collect()
+}
+
 /// In front of the first colon; a value without one is a name as a whole.
 fn transport(value: &str) -> String {
     value.split(':').next().unwrap_or_default().trim().to_owned()

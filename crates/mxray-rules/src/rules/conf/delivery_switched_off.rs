@@ -231,11 +231,14 @@ fn dead_transport(server: &Server, parameter: &'static str, default: &str) -> Op
     let name = view::transport_name(server.setting(parameter));
     let set = server.set_at(parameter).is_some();
     // A domain that is taken in only to be returned; tables of transports may send each of its addresses elsewhere.
-    let takes = parameter == "virtual_transport"
-        && !server.setting("virtual_mailbox_domains").trim().is_empty()
-        && server.setting("transport_maps").trim().is_empty();
+    let takes = parameter == "virtual_transport" && !server.setting("virtual_mailbox_domains").trim().is_empty();
+    let all = server.setting("transport_maps").trim().is_empty();
     let (effect, severity) = match name {
-        "error" if takes => ("mail to its virtual mailboxes is refused or returned", Severity::Critical),
+        "error" if takes && all => ("mail to its virtual mailboxes is refused or returned", Severity::Critical),
+        "error" if takes => (
+            "mail to its virtual mailboxes is refused or returned, but for those that transport_maps names",
+            Severity::Warning,
+        ),
         "retry" => ("mail stays in the queue", Severity::Critical),
         "discard" => ("mail is thrown away, and its sender is told that it was delivered", Severity::Critical),
         // Debian's "local only" sets this on purpose; mail to others is then refused as unroutable.
