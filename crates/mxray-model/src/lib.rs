@@ -8,6 +8,7 @@
 pub mod binding;
 pub mod evidence;
 mod finding;
+pub mod nearest;
 mod prefix;
 mod report;
 mod reverse;
@@ -15,7 +16,6 @@ mod seen;
 pub mod session;
 pub mod special;
 mod subject;
-pub mod nearest;
 pub mod text;
 
 pub use evidence::Evidence;

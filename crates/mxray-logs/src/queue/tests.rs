@@ -80,7 +80,10 @@ fn what_waits_for_this_hosts_own_service_is_named_as_the_log_names_it() {
         receivers.concat()
     };
     for own in ["mail.d.example[private/dovecot-lmtp]", "127.0.0.1[127.0.0.1]", "localhost[::1]"] {
-        assert_eq!(of(&format!("host {own} said: 451 4.2.0 Internal error occurred (in reply to end of DATA command)")), "(local)");
+        assert_eq!(
+            of(&format!("host {own} said: 451 4.2.0 Internal error occurred (in reply to end of DATA command)")),
+            "(local)"
+        );
     }
     assert_eq!(of("host mx.d.example[192.0.2.8] said: 451 4.3.0 later (in reply to RCPT TO command)"), "d.example");
 }

@@ -143,8 +143,10 @@ mod tests {
                     userdb {\n driver = passwd-file\n args = /etc/dovecot/users\n}\n\
                     passdb passwd-file {\n passwd_file_path = /srv/users\n}\n\
                     passdb {\n driver = passwd-file\n args = /srv/%d/passwd\n}\npassdb {\n driver = pam\n}\n";
-        let found: Vec<String> =
-            files(&tree::text(conf.as_bytes()).tree).into_iter().map(|file| format!("{} {}", file.setting, file.value)).collect();
+        let found: Vec<String> = files(&tree::text(conf.as_bytes()).tree)
+            .into_iter()
+            .map(|file| format!("{} {}", file.setting, file.value))
+            .collect();
         assert_eq!(found, ["passdb passwd-file:/etc/dovecot/users", "passdb passwd-file:/srv/users"]);
     }
 

@@ -63,8 +63,13 @@ const RESTRICTIONS: [&str; 8] = [
 const SMTPD: [&str; 2] = ["smtpd_milter_maps", "smtpd_command_filter"];
 
 /// Asked by smtp(8) for what it sends. Its policies for TLS stand with the clients.
-const SMTP: [&str; 5] =
-    ["smtp_generic_maps", "smtp_header_checks", "smtp_mime_header_checks", "smtp_nested_header_checks", "smtp_body_checks"];
+const SMTP: [&str; 5] = [
+    "smtp_generic_maps",
+    "smtp_header_checks",
+    "smtp_mime_header_checks",
+    "smtp_nested_header_checks",
+    "smtp_body_checks",
+];
 
 /// Tables by the parameter that names them; each once, by the first one that does.
 pub(super) fn asked(sources: &Sources<'_>) -> Vec<Configured<String>> {
@@ -117,7 +122,8 @@ fn restrictions(sources: &Sources<'_>, service: &Service, found: &mut Found) {
         let list = sources.of(service, name);
         found.add(&list);
         senders |= list.value.contains("sender_login_mismatch");
-        for class in classes.iter().filter(|class| items(&list.value).iter().any(|item| item.text() == class.as_str())) {
+        for class in classes.iter().filter(|class| items(&list.value).iter().any(|item| item.text() == class.as_str()))
+        {
             found.add(&sources.of(service, class));
         }
     }
@@ -142,7 +148,11 @@ impl Found {
                 continue;
             }
             if self.list.len() < ASKED_MAX && !self.list.iter().any(|known| known.value == word) {
-                self.list.push(Configured { value: word.to_owned(), setting: list.setting.clone(), at: list.at.clone() });
+                self.list.push(Configured {
+                    value: word.to_owned(),
+                    setting: list.setting.clone(),
+                    at: list.at.clone(),
+                });
             }
         }
     }
@@ -183,9 +193,15 @@ mod tests {
                     virtual_mailbox_maps = hash:/boxes\nsmtp_sasl_password_maps = hash:/passwords\nalias_maps = hash:/aliases\n\
                     smtpd_tls_session_cache_database = btree:/var/lib/postfix/cache\nmydestination =\n";
         let master = "smtp inet n - y - - smtpd\nsmtp unix - - y - - smtp\nlocal unix - n n - - local\n";
-        assert_eq!(of(main, master), [pair("virtual_alias_maps", "hash:/v"), pair("virtual_alias_maps", "mysql:/m.cf")]);
+        assert_eq!(
+            of(main, master),
+            [pair("virtual_alias_maps", "hash:/v"), pair("virtual_alias_maps", "mysql:/m.cf")]
+        );
         let found = of(
-            &main.replace("mydestination =", "mydestination = a.example\nsmtp_sasl_auth_enable = yes\nvirtual_mailbox_domains = b.example"),
+            &main.replace(
+                "mydestination =",
+                "mydestination = a.example\nsmtp_sasl_auth_enable = yes\nvirtual_mailbox_domains = b.example",
+            ),
             master,
         );
         for table in ["hash:/boxes", "hash:/passwords", "hash:/aliases"] {

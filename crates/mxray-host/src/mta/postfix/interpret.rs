@@ -184,8 +184,10 @@ pub(crate) fn server(input: &Input<'_>) -> Server {
         wanted: &wanted.keys().cloned().collect(),
     });
     let misspelt = super::parts::misspelt(&input.main, &input.master, &input.dump).into_iter();
-    let misspelt = misspelt.map(|(setting, value, line)| {
-        Configured { value, setting, at: Some(FileLine { file: main_file.clone(), line }) }
+    let misspelt = misspelt.map(|(setting, value, line)| Configured {
+        value,
+        setting,
+        at: Some(FileLine { file: main_file.clone(), line }),
     });
     Server {
         software: "postfix".to_owned(),

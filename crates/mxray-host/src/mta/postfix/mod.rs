@@ -237,7 +237,8 @@ impl Installed<'_> {
         let queue = Path::new(server.setting("queue_directory")).to_owned();
         let sockets = std::mem::take(&mut server.unlinked).into_iter().map(|socket| queue.join(socket));
         // Where nobody may look, the socket counts as there.
-        server.unlinked = sockets.filter(|path| matches!(path.try_exists(), Ok(false))).map(|path| read::shown(&path)).collect();
+        server.unlinked =
+            sockets.filter(|path| matches!(path.try_exists(), Ok(false))).map(|path| read::shown(&path)).collect();
         if unprivileged {
             let account = &server.egress.account;
             server.helpers.values_mut().for_each(|helper| helper.connects_as = account.clone());

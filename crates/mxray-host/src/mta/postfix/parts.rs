@@ -72,7 +72,9 @@ pub(super) fn lacking(sources: &Sources<'_>) -> BTreeMap<String, Lacking> {
 
 /// The sockets of the services that every message needs, as their programs look for them: `private/rewrite`.
 pub(super) fn sockets(sources: &Sources<'_>) -> Vec<String> {
-    let transports = TRANSPORTS.iter().filter(|(_, domains)| domains.is_empty() || !items(&sources.values.plain(domains)).is_empty());
+    let transports = TRANSPORTS
+        .iter()
+        .filter(|(_, domains)| domains.is_empty() || !items(&sources.values.plain(domains)).is_empty());
     let names = transports.map(|(parameter, _)| transport(&sources.values.plain(parameter)));
     let names: Vec<String> = NEEDED.iter().map(|name| (*name).to_owned()).chain(names).collect();
     let services = sources.master.services.values().filter(|service| {
@@ -137,7 +139,11 @@ const NAME_CHARS_MIN: usize = 8;
 
 /// Parameters of main.cf that postconf does not list and to which no value refers, each with the one beside which it was
 /// written, where that is not set itself. Without postconf nobody knows all parameters.
-pub(super) fn misspelt(main: &MainCf, master: &MasterCf, dump: &Seen<BTreeMap<String, String>>) -> Vec<(String, String, u32)> {
+pub(super) fn misspelt(
+    main: &MainCf,
+    master: &MasterCf,
+    dump: &Seen<BTreeMap<String, String>>,
+) -> Vec<(String, String, u32)> {
     let Seen::Value(dump) = dump else { return Vec::new() };
     let overrides = master.services.values().flat_map(|service| service.overrides.values());
     let texts: Vec<&String> = main.values.values().map(|set| &set.value).chain(overrides).collect();
@@ -149,7 +155,9 @@ pub(super) fn misspelt(main: &MainCf, master: &MasterCf, dump: &Seen<BTreeMap<St
         if is_known || texts.iter().any(|text| text.contains(name.as_str())) || is_of_transport(name, master) {
             continue;
         }
-        let beside = dump.keys().filter(|known| known.len().abs_diff(name.len()) <= SLIPS_MAX && !main.values.contains_key(*known));
+        let beside = dump
+            .keys()
+            .filter(|known| known.len().abs_diff(name.len()) <= SLIPS_MAX && !main.values.contains_key(*known));
         let nearest = beside.map(|known| (slips(name, known), known)).min();
         if let Some((1..=SLIPS_MAX, known)) = nearest {
             found.push((name.clone(), known.clone(), assignment.line));
@@ -161,7 +169,10 @@ pub(super) fn misspelt(main: &MainCf, master: &MasterCf, dump: &Seen<BTreeMap<St
 fn is_of_transport(name: &str, master: &MasterCf) -> bool {
     let ends = ["_limit", "_delay", "_time_limit", "_feedback", "_loan", "_cost", "_factor", "_refill", "_interval"];
     ends.iter().any(|end| name.ends_with(end))
-        && master.services.values().any(|service| name.strip_prefix(&service.name).is_some_and(|rest| rest.starts_with('_')))
+        && master
+            .services
+            .values()
+            .any(|service| name.strip_prefix(&service.name).is_some_and(|rest| rest.starts_with('_')))
 }
 
 #[cfg(test)]
@@ -205,7 +216,8 @@ mod tests {
 
     #[test]
     fn a_comment_sign_is_found_and_a_remark_is_none() {
-        let master = WHOLE.replace("cleanup unix", "#cleanup unix").replace("qmgr unix", "# qmgr unix was here\n#qmgr fifo");
+        let master =
+            WHOLE.replace("cleanup unix", "#cleanup unix").replace("qmgr unix", "# qmgr unix was here\n#qmgr fifo");
         let found = of("mydestination =\n", &master);
         assert_eq!(found.keys().collect::<Vec<_>>(), ["cleanup", "qmgr"]);
         let line = found["cleanup"].commented.as_ref().unwrap();
@@ -242,7 +254,8 @@ mod tests {
         let main = "default_transport = smtp-out\nvirtual_mailbox_domains = b.example\nvirtual_transport = dovecot\n\
                     content_filter = scan:dummy\nvirtual_mailbox_maps = proxy:hash:/v\nmailbox_transport = lmtp:unix:x\nmydestination =\n";
         let found = of(main, &WHOLE.replace("proxymap unix", "#proxymap unix"));
-        let pairs: Vec<(&str, &str)> = found.iter().map(|(name, part)| (name.as_str(), part.setting.as_str())).collect();
+        let pairs: Vec<(&str, &str)> =
+            found.iter().map(|(name, part)| (name.as_str(), part.setting.as_str())).collect();
         let wanted = [
             ("dovecot", "virtual_transport"),
             ("proxymap", "proxymap"),

@@ -131,11 +131,7 @@ fn metadata(path: &str) -> Seen<Metadata> {
     }
 }
 
-fn not_indexed(
-    (path, text): (&str, &Metadata),
-    (file, index): (&str, &Metadata),
-    aliases: bool,
-) -> Seen<Vec<String>> {
+fn not_indexed((path, text): (&str, &Metadata), (file, index): (&str, &Metadata), aliases: bool) -> Seen<Vec<String>> {
     // A younger index was made of this text; Postfix itself compares no more than that.
     if let (Ok(text), Ok(index)) = (text.modified(), index.modified())
         && text <= index
@@ -167,11 +163,8 @@ fn missing(text: &[u8], index: &[u8], aliases: bool) -> Seen<Vec<String>> {
     let holds =
         |wanted: &str| wanted.is_empty() || index.windows(wanted.len()).any(|window| window == wanted.as_bytes());
     let split = |line: &'_ super::lines::Logical| -> Option<(String, String)> {
-        let (key, value) = if aliases {
-            (line.text.split_once(':')?.0, "")
-        } else {
-            line.text.split_once(char::is_whitespace)?
-        };
+        let (key, value) =
+            if aliases { (line.text.split_once(':')?.0, "") } else { line.text.split_once(char::is_whitespace)? };
         Some((key.trim().to_owned(), value.trim().to_owned()))
     };
     // postmap(1) and postalias(1) take quotes away.
@@ -196,7 +189,10 @@ mod tests {
             missing(text, b"encrypt", false),
             Seen::Value(vec!["Elsewhere.example".to_owned(), ".other.example".to_owned()])
         );
-        assert_eq!(missing(b"elsewhere.example none\n", index, false), Seen::Value(vec!["elsewhere.example".to_owned()]));
+        assert_eq!(
+            missing(b"elsewhere.example none\n", index, false),
+            Seen::Value(vec!["elsewhere.example".to_owned()])
+        );
         assert_eq!(missing(b"", index, false), Seen::Value(vec![]));
         let aliases = b"\"odd name\": x\nPostmaster:    root\nops: alice,\n bob\n";
         assert_eq!(missing(aliases, b"postmaster\x00root\x00ops\x00alice,bob\x00", true), Seen::Value(vec![]));
@@ -222,9 +218,7 @@ mod tests {
 
     #[test]
     fn only_tables_in_files_are_looked_at() {
-        for name in
-            ["inline:", "static:may", "ldap:x", "socketmap:inet:127.0.0.1:8461:p", "hash:relative"]
-        {
+        for name in ["inline:", "static:may", "ldap:x", "socketmap:inet:127.0.0.1:8461:p", "hash:relative"] {
             assert!(table(name, "x").is_none(), "{name}");
         }
         let gone = table("hash:/does/not/exist", "x").unwrap();

@@ -301,10 +301,13 @@ fn strangers_refused<'a>(evidence: &Evidence, server: &'a Server, parameter: &'s
     const OWN: [&str; 4] =
         ["permit_mynetworks", "permit_sasl_authenticated", "permit_inet_interfaces", "permit_tls_clientcerts"];
     let at_rcpt = ["smtpd_client_restrictions", "smtpd_helo_restrictions", "smtpd_sender_restrictions"];
-    if !at_rcpt.contains(&parameter) && parameter != "smtpd_recipient_restrictions" || server.set_at(parameter).is_none() {
+    if !at_rcpt.contains(&parameter) && parameter != "smtpd_recipient_restrictions"
+        || server.set_at(parameter).is_none()
+    {
         return None;
     }
-    let mut public = server.wanted.values().filter(|w| w.port == 25 && view::is_public_smtp(w) && !w.is_loopback_only());
+    let mut public =
+        server.wanted.values().filter(|w| w.port == 25 && view::is_public_smtp(w) && !w.is_loopback_only());
     let is_used = public.any(|wanted| !wanted.overrides.contains_key(parameter) && wanted.command == "smtpd");
     let entries = view::list(server.setting(parameter));
     let end = entries.iter().position(|entry| !OWN.contains(entry))?;
@@ -313,15 +316,23 @@ fn strangers_refused<'a>(evidence: &Evidence, server: &'a Server, parameter: &'s
         return None;
     }
     view::receives_mail(evidence, server)?;
-    let only_own = view::list(server.setting("mynetworks")).iter().all(|network| {
-        view::prefix(network).is_some_and(|prefix| prefix.address.to_canonical().is_loopback())
-    });
+    let only_own = view::list(server.setting("mynetworks"))
+        .iter()
+        .all(|network| view::prefix(network).is_some_and(|prefix| prefix.address.to_canonical().is_loopback()));
     Some(Switch {
         parameter,
         service: None,
-        effect: format!("every client but those of mynetworks and users with a login is turned away ({word}), also on port 25"),
+        effect: format!(
+            "every client but those of mynetworks and users with a login is turned away ({word}), also on port 25"
+        ),
         severity: if only_own { Severity::Critical } else { Severity::Notice },
-        wanted: entries.iter().enumerate().filter(|(at, _)| *at != end).map(|(_, entry)| *entry).collect::<Vec<_>>().join(", "),
+        wanted: entries
+            .iter()
+            .enumerate()
+            .filter(|(at, _)| *at != end)
+            .map(|(_, entry)| *entry)
+            .collect::<Vec<_>>()
+            .join(", "),
         ports: Vec::new(),
     })
 }

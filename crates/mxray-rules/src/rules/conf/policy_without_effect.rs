@@ -43,7 +43,9 @@ fn check(evidence: &Evidence) -> Said {
             one_table(evidence, &At { instance, server, name, list, table }, &mut judgement);
         }
         if judgement.findings.len() + judgement.unseen.len() == before && !server.clients.is_empty() {
-            judgement.well(format!("{instance}: what it asks of TLS can have effect, and the tables that it names are there"));
+            judgement.well(format!(
+                "{instance}: what it asks of TLS can have effect, and the tables that it names are there"
+            ));
         }
     }
     Ok(judgement)

@@ -20,19 +20,64 @@ const fn part(name: &'static str, severity: Severity, effect: &'static str, line
 }
 
 const PARTS: [Part; 13] = [
-    part("cleanup", Severity::Critical, "no message can be taken in: clients wait, and give up", "cleanup unix n - - - 0 cleanup"),
-    part("rewrite", Severity::Critical, "no address can be resolved: clients wait, and give up", "rewrite unix - - - - - trivial-rewrite"),
+    part(
+        "cleanup",
+        Severity::Critical,
+        "no message can be taken in: clients wait, and give up",
+        "cleanup unix n - - - 0 cleanup",
+    ),
+    part(
+        "rewrite",
+        Severity::Critical,
+        "no address can be resolved: clients wait, and give up",
+        "rewrite unix - - - - - trivial-rewrite",
+    ),
     part("qmgr", Severity::Critical, "nothing that was taken in is delivered", "qmgr unix n - n 300 1 qmgr"),
-    part("pickup", Severity::Critical, "mail from programs of this host stays in maildrop", "pickup unix n - - 60 1 pickup"),
-    part("bounce", Severity::Error, "what cannot be delivered is not returned: it stays in the queue", "bounce unix - - - - 0 bounce"),
-    part("defer", Severity::Error, "what has to wait cannot be put aside with its reason", "defer unix - - - - 0 bounce"),
-    part("tlsmgr", Severity::Critical, "there is no TLS: STARTTLS is answered with 454", "tlsmgr unix - - - 1000? 1 tlsmgr"),
-    part("proxymap", Severity::Critical, "tables behind proxy: cannot be asked, and whoever asks them waits", "proxymap unix - - n - - proxymap"),
+    part(
+        "pickup",
+        Severity::Critical,
+        "mail from programs of this host stays in maildrop",
+        "pickup unix n - - 60 1 pickup",
+    ),
+    part(
+        "bounce",
+        Severity::Error,
+        "what cannot be delivered is not returned: it stays in the queue",
+        "bounce unix - - - - 0 bounce",
+    ),
+    part(
+        "defer",
+        Severity::Error,
+        "what has to wait cannot be put aside with its reason",
+        "defer unix - - - - 0 bounce",
+    ),
+    part(
+        "tlsmgr",
+        Severity::Critical,
+        "there is no TLS: STARTTLS is answered with 454",
+        "tlsmgr unix - - - 1000? 1 tlsmgr",
+    ),
+    part(
+        "proxymap",
+        Severity::Critical,
+        "tables behind proxy: cannot be asked, and whoever asks them waits",
+        "proxymap unix - - n - - proxymap",
+    ),
     part("postlog", Severity::Warning, "nothing is written to its log", "postlog unix-dgram n - n - 1 postlogd"),
     part("smtp", Severity::Critical, "mail to other hosts waits in the queue", "smtp unix - - - - - smtp"),
-    part("relay", Severity::Critical, "mail to domains that it relays for waits in the queue", "relay unix - - - - - smtp"),
+    part(
+        "relay",
+        Severity::Critical,
+        "mail to domains that it relays for waits in the queue",
+        "relay unix - - - - - smtp",
+    ),
     part("local", Severity::Error, "mail to users of this system waits in the queue", "local unix - n n - - local"),
-    part("virtual", Severity::Critical, "mail to its virtual mailboxes waits in the queue", "virtual unix - n n - - virtual"),
+    part(
+        "virtual",
+        Severity::Critical,
+        "mail to its virtual mailboxes waits in the queue",
+        "virtual unix - n n - - virtual",
+    ),
 ];
 
 /// The LMTP client, which any of the parameters may name.
@@ -106,7 +151,9 @@ fn fix(server: &Server, name: &str, lacking: &Lacking, words: &Words<'_>, part: 
             _ => "",
         };
         return match lacking.at {
-            Some(_) if server.settings.contains_key(&lacking.setting) => words.setting_fix(&text, &lacking.setting, default),
+            Some(_) if server.settings.contains_key(&lacking.setting) => {
+                words.setting_fix(&text, &lacking.setting, default)
+            }
             _ => Fix::here(text).config(words.master_cf(), None, name),
         };
     };

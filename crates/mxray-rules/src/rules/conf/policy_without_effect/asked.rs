@@ -51,7 +51,10 @@ impl Effect {
     fn of(setting: &str) -> Effect {
         match setting {
             "passdb" | "userdb" => Effect::Users,
-            "alias_maps" | "mailbox_command_maps" | "mailbox_transport_maps" | "fallback_transport_maps"
+            "alias_maps"
+            | "mailbox_command_maps"
+            | "mailbox_transport_maps"
+            | "fallback_transport_maps"
             | "local_recipient_maps" => Effect::Local,
             name if name.starts_with("smtp_") => Effect::Outgoing,
             _ => Effect::All,
@@ -82,7 +85,9 @@ fn missing(evidence: &Evidence, at: &At<'_>) -> Finding {
     let words = Words::new(evidence, at.server);
     let finding = common(at, RULE.finding_as(effect.severity(), Subject::file(file), summary));
     if matches!(effect, Effect::Users) {
-        let fix = Fix::here("Put the file back from where it is kept, for Dovecot's auth process to read; or name the right one.");
+        let fix = Fix::here(
+            "Put the file back from where it is kept, for Dovecot's auth process to read; or name the right one.",
+        );
         let fix = match &at.asked.at {
             Some(place) => fix.config(place.file.clone(), Some(place.line), format!("{setting} with the right file")),
             None => fix,
@@ -114,7 +119,9 @@ fn without_text(words: &Words<'_>, at: &At<'_>) -> Fix {
     let value = at.server.setting(setting);
     if !in_main || value.is_empty() {
         return match &at.asked.at {
-            Some(place) => Fix::here(text).config(place.file.clone(), Some(place.line), format!("{setting} without {name}")),
+            Some(place) => {
+                Fix::here(text).config(place.file.clone(), Some(place.line), format!("{setting} without {name}"))
+            }
             None => Fix::here(text),
         };
     }
@@ -204,7 +211,7 @@ pub(super) fn domains(evidence: &Evidence, instance: &str, server: &Server, judg
         let words = Words::new(evidence, server);
         let rest: Vec<&str> = view::list(server.setting("mydestination"))
             .into_iter()
-            .filter(|entry| !entry.trim_end_matches('.').eq_ignore_ascii_case(name))
+            .filter(|entry| !entry.trim_end_matches('.').eq_ignore_ascii_case(name.trim_end_matches('.')))
             .collect();
         judgement.find(
             RULE.finding_as(
@@ -236,7 +243,10 @@ pub(super) fn domains(evidence: &Evidence, instance: &str, server: &Server, judg
     }
 }
 
-fn is_same(a: &Configured<mxray_model::evidence::MailDomain>, b: &Configured<mxray_model::evidence::MailDomain>) -> bool {
+fn is_same(
+    a: &Configured<mxray_model::evidence::MailDomain>,
+    b: &Configured<mxray_model::evidence::MailDomain>,
+) -> bool {
     let bare = |name: &str| name.trim_end_matches('.').to_ascii_lowercase();
     bare(&a.value.name) == bare(&b.value.name)
 }

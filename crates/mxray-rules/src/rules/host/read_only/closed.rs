@@ -18,7 +18,8 @@ struct Usual {
 
 pub(super) fn directories(evidence: &Evidence, judgement: &mut Judgement) {
     let servers = evidence.servers.value().into_iter().flatten();
-    for (instance, server) in servers.filter(|(_, server)| server.enabled && matches!(server.software.as_str(), "postfix" | "exim"))
+    for (instance, server) in
+        servers.filter(|(_, server)| server.enabled && matches!(server.software.as_str(), "postfix" | "exim"))
     {
         match &server.closed {
             Seen::Value(closed) => {
@@ -72,7 +73,9 @@ fn usual(server: &Server, barred: &Barred) -> Usual {
             own("0755", "the server cannot keep its lock and its caches, and may not even start")
         }
         // A directory above all of them belongs to root, and lets everybody pass.
-        _ => Usual { owner: "root".to_owned(), group: None, mode: "0755", effect: "nothing can be stored in the queue" },
+        _ => {
+            Usual { owner: "root".to_owned(), group: None, mode: "0755", effect: "nothing can be stored in the queue" }
+        }
     }
 }
 
@@ -82,7 +85,11 @@ fn finding(evidence: &Evidence, instance: &str, server: &Server, barred: &Barred
     let place = shell_word(&barred.path);
     let account = account(server);
     let has = format!("mode {}, owner {}, group {}", barred.mode, barred.owner, barred.group);
-    let who = if barred.directory { format!("{account} cannot work in it") } else { "it has not the group it needs".to_owned() };
+    let who = if barred.directory {
+        format!("{account} cannot work in it")
+    } else {
+        "it has not the group it needs".to_owned()
+    };
     let group = usual.group.as_ref().map_or_else(String::new, |group| format!(":{group}"));
     let mut fix = Fix::here("Give it back the owner and the mode of an installation.");
     if barred.owner != usual.owner || usual.group.as_ref().is_some_and(|group| *group != barred.group) {
@@ -94,10 +101,7 @@ fn finding(evidence: &Evidence, instance: &str, server: &Server, barred: &Barred
         .undo(format!("chown {}:{} {place}; chmod {} {place}", barred.owner, barred.group, barred.mode))
         .verify(words.check());
     let mut finding = RULE
-        .finding(
-            Subject::path(&barred.path),
-            format!("{} ({has}): {who}, so {}.", barred.path, usual.effect),
-        )
+        .finding(Subject::path(&barred.path), format!("{} ({has}): {who}, so {}.", barred.path, usual.effect))
         .confidence(0.95)
         .because(
             format!("{} has {has}; {account} runs what works there.", barred.path),
@@ -109,16 +113,20 @@ fn finding(evidence: &Evidence, instance: &str, server: &Server, barred: &Barred
         .touches(Subject::service(instance))
         .touches(Subject::service(format!("{instance} delivery")))
         .fix(fix)
-        .reference(if server.software == "exim" { "Exim specification, chapter 54" } else { "postfix(1), check and set-permissions" });
+        .reference(if server.software == "exim" {
+            "Exim specification, chapter 54"
+        } else {
+            "postfix(1), check and set-permissions"
+        });
     for wanted in server.wanted.values() {
         finding = finding.touches(view::port_scope(wanted.port));
     }
     let then = if server.master.is_absent() {
         Fix::here("Then start the server, which does not run.").command(words.start())
     } else {
-        Fix::here("Then let the server try again what waits.").command(words.reload()).command(
-            if server.software == "exim" { "exim -qff" } else { "postqueue -f" },
-        )
+        Fix::here("Then let the server try again what waits.")
+            .command(words.reload())
+            .command(if server.software == "exim" { "exim -qff" } else { "postqueue -f" })
     };
     finding.fix(then.verify("mxray doctor"))
 }
