@@ -20,6 +20,8 @@ pub fn build(root: &Path, profile: &str) -> Result<Built, Trouble> {
         .args(["build", "--locked", "--profile", profile, "--package", "mxray", "--bin", "mxray"])
         .arg("--message-format=json-render-diagnostics")
         .env("CARGO_ENCODED_RUSTFLAGS", without_paths(root))
+        // Set by `cargo run` for xtask; crates whose build script reads it would be built again each time.
+        .env_remove("CARGO_MANIFEST_DIR")
         .current_dir(root)
         .stdout(Stdio::piped())
         .stderr(Stdio::inherit());
