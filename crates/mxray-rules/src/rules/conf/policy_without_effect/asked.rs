@@ -155,7 +155,12 @@ fn stale(evidence: &Evidence, at: &At<'_>, keys: &[String]) -> Finding {
         keys.first().map_or_else(String::new, |key| shell_word(key)),
         shell_word(&at.asked.value)
     );
-    common(at, RULE.finding(Subject::file(&at.table.file), summary))
+    // Packages write to /etc/aliases, and admins who never need what stands there.
+    let severity = match Effect::of(&at.asked.setting) {
+        Effect::Local => Severity::Notice,
+        Effect::Users | Effect::Outgoing | Effect::All => Severity::Warning,
+    };
+    common(at, RULE.finding_as(severity, Subject::file(&at.table.file), summary))
         .data("keys", keys.to_vec())
         .fix(Fix::here("Make the index anew.").command(index(at)).verify(verify))
         .fix(Fix::here("Let the running server open it.").command(words.reload()))
