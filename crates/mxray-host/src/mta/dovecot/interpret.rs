@@ -90,6 +90,7 @@ pub(crate) fn server(input: Input<'_>) -> Server {
         service_settings(tree, section, enabled, input.exists, &mut server);
     }
     server.helpers = databases::helpers(tree, input.read, &fallback, &mut problems);
+    server.asked = databases::files(tree);
     server.certificates = certificates(tree, &server.wanted);
     server.problems = problems;
     server

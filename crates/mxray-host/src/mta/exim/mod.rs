@@ -27,6 +27,7 @@ mod text;
 pub(super) use logins::login;
 
 use super::Reader;
+use super::access;
 use super::machine::Machine;
 use crate::processes::Table;
 use crate::programs::Programs;
@@ -34,7 +35,7 @@ use crate::{names, read, units};
 use binary::Exim;
 use daemon::{DEFAULT_FILE, Defaults};
 use interpret::Input;
-use mxray_model::evidence::{FileLine, Problem, Server, Setting};
+use mxray_model::evidence::{Barred, FileLine, Problem, Server, Setting};
 use mxray_model::{Blind, Seen};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -174,6 +175,7 @@ fn finish(server: &mut Server) {
     for (name, directory) in crate::files::mounted_below(server.setting("spool_directory"), QUEUE_PARTS) {
         server.directories.insert(format!("queue/{name}"), directory);
     }
+    server.closed = closed(server);
     server.unit =
         if units::exists("exim4.service") { units::limits("exim4.service") } else { units::limits("exim.service") };
 }
@@ -253,4 +255,17 @@ pub(super) fn draft(content: &str, machine: &Machine) -> Server {
         machine,
         newer: Vec::new(),
     })
+}
+
+/// Exim receives, logs and delivers as its own user; its spool and its log have to let it work there.
+fn closed(server: &Server) -> Seen<Vec<Barred>> {
+    let Seen::Value(account) = &server.egress.account else {
+        return Seen::not_attempted("Exim's user is not known");
+    };
+    let mut directories = Vec::new();
+    if let Some(queue) = server.directories.get("queue") {
+        directories.extend(["", "input", "msglog", "db"].map(|part| Path::new(queue).join(part)));
+    }
+    directories.extend(server.directories.get("log").map(Into::into));
+    access::unusable_of(&directories, account)
 }
