@@ -31,8 +31,12 @@ pub fn begun(evidence: &Evidence, rule: &Rule) -> Result<Judgement, Judgement> {
     if !evidence.names.domains.is_empty() {
         return Ok(Judgement::nothing());
     }
-    let why = "no domain was looked at".to_owned();
-    Err(Judgement::cannot_tell(rule, &Blind::Elsewhere { why, look: "mxray domain NAME".to_owned() }))
+    Err(Judgement::cannot_tell(rule, &no_domain()))
+}
+
+/// What every rule about published names says where there is no name.
+pub fn no_domain() -> Blind {
+    Blind::Elsewhere { why: "no domain was looked at".to_owned(), look: "mxray domain NAME".to_owned() }
 }
 
 /// Policies that senders go by, each for itself.

@@ -221,6 +221,20 @@ pub const LINKS: &[(&str, &str, Link)] = &[
     ("SOCK102", "PORT107", Link::SharedScope),
     ("SOCK101", "PORT105", Link::SharedScope),
     ("SOCK101", "PORT107", Link::SharedScope),
+    // A service or a table that its own programs ask for and that is not there: they wait, give up, and say so.
+    ("CONF101", "SOCK111", Link::SharedScope),
+    ("CONF101", "SMTP101", Link::SharedScope),
+    ("CONF101", "TLS102", Link::SharedScope),
+    ("CONF101", "AUTH108", Link::SharedScope),
+    ("CONF101", "LOG106", Link::SharedScope),
+    ("CONF101", "CONF110", Link::SharedScope),
+    ("CONF110", "SOCK111", Link::SharedScope),
+    ("CONF110", "SMTP101", Link::SharedScope),
+    ("CONF110", "LOG106", Link::SharedScope),
+    ("CONF110", "LOG108", Link::SharedScope),
+    ("HOST111", "SOCK114", Link::SharedScope),
+    ("HOST111", "SMTP101", Link::SharedScope),
+    ("HOST111", "TLS102", Link::SharedScope),
     // A service that its own configuration disables.
     ("CONF101", "SOCK101", Link::SharedScope),
     // The socket that is asked is not the one on which the signer listens.

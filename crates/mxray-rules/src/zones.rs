@@ -3,11 +3,12 @@
 //!
 //! What must not live here: which of it is a fault (rules), and whose a domain is (`published`).
 
+use crate::policies::no_domain;
 use crate::published;
 use crate::rule::{Judgement, Rule};
 use mxray_model::evidence::published::{Domain, SecurityChain, SecurityReason, SecurityState};
 use mxray_model::evidence::{DnsOutcome, Lookup};
-use mxray_model::{Blind, Evidence, Finding, Mover, Severity, Subject, SubjectKind};
+use mxray_model::{Evidence, Finding, Mover, Severity, Subject, SubjectKind};
 use std::collections::BTreeMap;
 
 /// All domains that were looked at; where there is none, the rule cannot tell.
@@ -17,8 +18,7 @@ pub fn domains<'a>(
     judgement: &mut Judgement,
 ) -> impl Iterator<Item = (&'a str, &'a Domain)> + use<'a> {
     if evidence.names.domains.is_empty() {
-        let why = "no domain was looked at".to_owned();
-        judgement.blind(rule, &Blind::Elsewhere { why, look: "mxray domain NAME".to_owned() });
+        judgement.blind(rule, &no_domain());
     }
     evidence.names.domains.iter().map(|(name, domain)| (name.as_str(), domain))
 }

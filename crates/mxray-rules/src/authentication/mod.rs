@@ -10,12 +10,13 @@ pub mod dmarc;
 pub mod mail;
 pub mod spf;
 
+use crate::policies::no_domain;
 use crate::rule::{Judgement, Rule, Said};
 use crate::view;
 use mxray_model::evidence::published::{DmarcPolicy, Domain, DomainWhy, MailRoute};
 use mxray_model::evidence::{Server, Signer};
 pub use mxray_model::quoted_txt as quoted;
-use mxray_model::{Blind, Evidence, Fix, Prefix, Record, Seen, Subject, SubjectKind};
+use mxray_model::{Evidence, Fix, Prefix, Record, Seen, Subject, SubjectKind};
 use std::net::IpAddr;
 
 /// Names that no public zone has (RFC 6761, RFC 6762, RFC 8375, RFC 9476, and those of habit), and reverse zones.
@@ -87,8 +88,7 @@ fn is_ours(name: &str, domain: &Domain) -> bool {
 /// Every domain that is ours to judge.
 pub fn each(evidence: &Evidence, rule: &Rule, judge: impl Fn(&Of<'_>, &mut Judgement)) -> Said {
     if evidence.names.domains.is_empty() {
-        let why = "no domain was looked at".to_owned();
-        return Err(Judgement::cannot_tell(rule, &Blind::NotAttempted { why }));
+        return Err(Judgement::cannot_tell(rule, &no_domain()));
     }
     let mut judgement = Judgement::nothing();
     for of in ours(evidence) {
