@@ -45,7 +45,12 @@ impl Grammars {
         }
         let program = self.program(line);
         let event = match program {
-            Some(Program::Postfix) => postfix::read(last_part(line.tag), line.text),
+            Some(Program::Postfix) => {
+                let program = last_part(line.tag);
+                // A policy server that spawn(8) runs logs under Postfix's name.
+                let policy = || by_name(program).filter(|of| *of == Program::Filter).map(|_| program);
+                postfix::read(program, line.text).or_else(|| filters::read(policy()?, line.text))
+            }
             Some(Program::Exim) => exim::read(line.text),
             Some(Program::Dovecot) => dovecot::read(line.tag, line.text),
             Some(Program::OpenSmtpd) => opensmtpd::read(line.text),
@@ -142,9 +147,12 @@ fn by_name(tag: &[u8]) -> Option<Program> {
         b"dovecot" => Some(Program::Dovecot),
         b"smtpd" => Some(Program::OpenSmtpd),
         b"sendmail" | b"sm" => Some(Program::Sendmail),
-        b"opendkim" | b"opendmarc" | b"rspamd" | b"amavis" | b"amavisd" | b"postgrey" | b"policyd" | b"dkim"
-        | b"spamd" | b"clamav" | b"milter" | b"spamass" | b"openarc" => Some(Program::Filter),
+        b"opendkim" | b"opendmarc" | b"rspamd" | b"amavis" | b"amavisd" | b"postgrey" | b"policyd" | b"policy"
+        | b"dkim" | b"spamd" | b"clamav" | b"milter" | b"spamass" | b"openarc" => Some(Program::Filter),
         // Dovecot's own files: the tag is the service.
         _ => dovecot::is_service(tag).then_some(Program::Dovecot),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -33,6 +33,9 @@ pub use summary::{
     TimelineRow, Unseen as LogUnseen,
 };
 use sums::{AccountSums, CauseSums, Incident, ReceiverSums, SenderSums, Totals};
+
+/// How deliveries within this host are named, where others have their operator.
+pub(crate) const LOCAL: &[u8] = b"(local)";
 use table::{OTHERS, Table};
 
 /// What is looked for.

@@ -309,7 +309,7 @@ impl Analysis {
         }
         let name = match self.rules.receiver_of(host) {
             Some(name) => name.as_bytes().to_vec(),
-            None if host.is_empty() => b"(local)".to_vec(),
+            None if host.is_empty() => super::LOCAL.to_vec(),
             None => operator_of(host),
         };
         let number = self.receivers.number(&name);

@@ -137,6 +137,10 @@ pub(super) fn with_host<'a>(id: &'a [u8], rest: &'a [u8]) -> Option<Event<'a>> {
     if let Some(tail) = rest.strip_prefix(b"lost connection with ") {
         return Some(skipped(tail));
     }
+    // `conversation with mx.example[192.0.2.1] timed out while sending message body`
+    if let Some(tail) = rest.strip_prefix(b"conversation with ") {
+        return Some(skipped(tail));
+    }
     if starts_with_any(rest, &[b"connect to ", b"Server certificate "]) {
         return Some(skipped(rest));
     }
