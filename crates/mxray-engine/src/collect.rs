@@ -149,40 +149,46 @@ fn everything(options: &Options, progress: Progress<'_>) -> Evidence {
     if held {
         evidence.kernel.while_connecting = kernel::window(&sent, &kernel::sent());
     }
-    asked.join(&mut parts, &mut evidence, options, &resolver);
+    asked.join(&mut parts, &mut evidence, &resolver);
     evidence.firewall = filters::ask(&mut parts, rulesets, &evidence, known(&evidence));
-    // Given by whoever has them; an examination of the host itself misses neither.
-    (evidence.reports, evidence.earlier) = (Seen::Absent, Seen::Absent);
+    // Given by whoever has them.
+    evidence.reports = Seen::not_attempted("no reports were given");
+    evidence.earlier = Seen::not_attempted("no earlier run was given");
     evidence.resolver_checks = name_servers.and_then(|started| parts.wait(started).ok()).unwrap_or_default();
     evidence.parts.extend(parts.finish());
     evidence
 }
 
-/// Names that are being asked about.
-pub(crate) struct Asked(Option<Pending<names::Found>>);
+/// Names that are being asked about, and what was wished for.
+pub(crate) struct Asked(Option<(Pending<names::Found>, NamesWish)>);
 
 impl Asked {
     pub fn start(parts: &mut Parts<'_>, evidence: &Evidence, options: &Options, resolver: &Resolver) -> Asked {
         let Some(wish) = &options.names else { return Asked(None) };
-        let work = names::prepare(evidence, wish, resolver, parts.margin());
-        Asked((!work.is_empty()).then(|| parts.start("names", move || work.carry_out())))
+        let mut wish = wish.clone();
+        // Nobody was named: those to whom mail fails are asked about as if they had been.
+        if wish.own && wish.domains.is_empty() && wish.receivers.is_empty() {
+            wish.receivers = told::failing_names(evidence);
+        }
+        let work = names::prepare(evidence, &wish, resolver, parts.margin());
+        Asked((!work.is_empty()).then(|| (parts.start("names", move || work.carry_out()), wish)))
     }
 
     /// Waits, and holds what was published against what the sessions saw. A part that did not come back leaves its facts
     /// unknown.
-    pub fn join(self, parts: &mut Parts<'_>, evidence: &mut Evidence, options: &Options, resolver: &Resolver) {
-        let (Some(pending), Some(wish)) = (self.0, &options.names) else { return };
+    pub fn join(self, parts: &mut Parts<'_>, evidence: &mut Evidence, resolver: &Resolver) {
+        let Some((pending, wish)) = self.0 else { return };
         let found = match parts.wait(pending) {
             Ok(found) => found,
-            Err(blind) => names::Found { names: names::not_back(evidence, wish, &blind), ..names::Found::default() },
+            Err(blind) => names::Found { names: names::not_back(evidence, &wish, &blind), ..names::Found::default() },
         };
         evidence.lookups.extend(found.lookups);
         evidence.parts.extend(found.crashed);
         evidence.names = found.names;
-        if evidence.names.domains.is_empty() || evidence.endpoints.is_empty() {
+        if evidence.names.domains.is_empty() {
             return;
         }
-        let (wish, resolver, until) = (wish.clone(), resolver.clone(), parts.margin());
+        let (resolver, until) = (resolver.clone(), parts.margin());
         let (own, seen) = (evidence.names.clone(), names::known(evidence));
         let pending = parts.start("DANE", move || names::dane(own, &seen, &wish, &resolver, until));
         if let Ok(found) = parts.wait(pending) {

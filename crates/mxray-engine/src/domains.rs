@@ -44,7 +44,7 @@ pub(crate) fn collect(options: &Options, progress: Progress<'_>) -> Evidence {
     let names = Asked::start(&mut parts, &evidence, options, &resolver);
     let sessions = start_sessions(&mut parts, &evidence, options, &resolver);
     join_sessions(&mut parts, &mut evidence, sessions);
-    names.join(&mut parts, &mut evidence, options, &resolver);
+    names.join(&mut parts, &mut evidence, &resolver);
     evidence.parts.extend(parts.finish());
     evidence
 }

@@ -59,9 +59,34 @@ pub(crate) fn report(asked: Asked, evidence: Evidence, judged: Judged, verdict: 
     }
 }
 
+/// Rules that speak of receivers' reports. That nobody gave any is said once (`reports_note`), not by each of them.
+const OF_REPORTS: [&str; 3] = ["DMARC114", "STS111", "LOG111"];
+/// The rule that compares with an earlier run. The first run has none, and needs no word.
+const OF_EARLIER: &str = "DNS109";
+
 /// That nobody gave a mail is no news.
 fn concerns(rule: &Rule, evidence: &Evidence) -> bool {
-    !rule.code.starts_with("MAIL") || !matches!(evidence.mail, Seen::Unknown(Blind::NotAttempted { .. }))
+    fn given<T>(fact: &Seen<T>) -> bool {
+        !matches!(fact, Seen::Unknown(Blind::NotAttempted { .. }))
+    }
+    match rule.code {
+        code if code.starts_with("MAIL") => given(&evidence.mail),
+        code if OF_REPORTS.contains(&code) => given(&evidence.reports),
+        OF_EARLIER => given(&evidence.earlier),
+        _ => true,
+    }
+}
+
+/// What only receivers can tell was not part of the question.
+fn reports_note(evidence: &Evidence) -> Option<Unseen> {
+    let Seen::Unknown(blind @ Blind::NotAttempted { .. }) = &evidence.reports else { return None };
+    // A host without a mail server has nobody who reports of it.
+    evidence.servers.value().filter(|servers| servers.values().any(|server| server.enabled))?;
+    Some(Unseen {
+        what: "what receivers report of our mail (DMARC, TLS, complaints)".to_owned(),
+        why: blind.why(),
+        needs: "mxray reports PATH: the files or the mailbox where they arrive".to_owned(),
+    })
 }
 
 /// Takes away what rules say of nothing at all: they speak of what was not part of the question.
@@ -152,11 +177,9 @@ fn no_server(evidence: &Evidence) -> Unseen {
     let others: Vec<String> = evidence.others.iter().map(|(name, other)| format!("{name}: {}", other.found)).collect();
     Unseen {
         what: "the configuration of a mail server".to_owned(),
-        why: format!(
-            "this version reads a configured Postfix, Exim, OpenSMTPD, Sendmail or Dovecot ({})",
-            others.join("; ")
-        ),
-        needs: "one of these configured, or a version of mxray that reads the other".to_owned(),
+        why: format!("found, but with no configuration that mxray reads: {}", others.join("; ")),
+        needs: "Postfix, Exim, OpenSMTPD, Sendmail or Dovecot configured, or a run on the host that handles the mail"
+            .to_owned(),
     }
 }
 
@@ -185,6 +208,7 @@ fn side_notes(question: &Question, evidence: &Evidence) -> Vec<Unseen> {
     notes.extend(crate::sessions::notes(question, evidence));
     notes.extend(broken_off(evidence));
     notes.extend(baseline_note(evidence));
+    notes.extend(reports_note(evidence));
     for (path, blind) in &evidence.declared.unread {
         notes.push(Unseen {
             what: format!("mxray's own configuration {path}"),

@@ -169,12 +169,22 @@ pub fn queue_of(server: &Server, found: &Found, now_s: i64) -> Queue {
                 cut |= more;
                 entries.extend(listed.into_iter().map(|entry| with_next_try(server, entry, now_s)));
             }
+            Piece::Postfix { state, id, file, deferred } => match queue::postfix::file(id, state, file, deferred) {
+                // Nobody is left: it is about to be taken away.
+                Some(entry) if entry.recipients.is_empty() => {}
+                Some(entry) => entries.push(entry),
+                None => not_understood += 1,
+            },
             Piece::Exim { id, header, journal, log } => match queue::exim::header(id, header) {
                 Some(mut entry) => {
                     queue::exim::journal(&mut entry, journal);
                     queue::exim::message_log(&mut entry, log);
                     entries.push(entry);
                 }
+                None => not_understood += 1,
+            },
+            Piece::Sendmail { id, control, set_aside } => match queue::sendmail::control(id, control, *set_aside) {
+                Some(entry) => entries.push(entry),
                 None => not_understood += 1,
             },
             Piece::OpenSmtpd { id, envelope } => match queue::opensmtpd::envelope(id, envelope) {
@@ -291,13 +301,24 @@ fn cause(row: &queue::CauseRow) -> QueueCause {
 
 /// Domains whose mail waits for something that a session proves or clears, one for each receiver and cause.
 pub(crate) fn failing(evidence: &Evidence) -> Vec<Target> {
+    let chosen = waiting_for(evidence, is_provable).into_iter();
+    chosen.map(|domain| Target::Exchangers { domain }).collect()
+}
+
+/// Domains of which what is published, or a session, proves or clears why their mail waits.
+pub(crate) fn failing_names(evidence: &Evidence) -> Vec<String> {
+    waiting_for(evidence, |cause| is_provable(cause) || is_published(cause))
+}
+
+/// The domains whose mail waits for one of some causes, one for each receiver.
+fn waiting_for(evidence: &Evidence, wanted: fn(Cause) -> bool) -> Vec<String> {
     // A dead domain or two wait in every queue.
     let lately = evidence.logs.value().map_or(0, |logs| logs.whole.deferral.denominator);
     let mut rows: Vec<(u64, &QueueCause)> = Vec::new();
     for queue in evidence.queues.values().filter_map(Seen::value) {
         let all = queue.recipients.max(lately);
         let large = |row: &&QueueCause| row.recipients.saturating_mul(100) >= all.saturating_mul(SHARE_MIN_PERCENT);
-        let provable = |row: &&QueueCause| Cause::named(&row.cause).is_some_and(is_provable);
+        let provable = |row: &&QueueCause| Cause::named(&row.cause).is_some_and(wanted);
         rows.extend(queue.causes.iter().filter(large).filter(provable).map(|row| (row.recipients, row)));
     }
     rows.sort_by(|one, other| other.0.cmp(&one.0).then_with(|| one.1.domain.cmp(&other.1.domain)));
@@ -307,7 +328,15 @@ pub(crate) fn failing(evidence: &Evidence) -> Vec<Target> {
         row.domain.contains('.') && row.domain.bytes().all(plain) && domains.insert(row.receiver.clone())
     };
     let chosen: Vec<&QueueCause> = rows.into_iter().map(|(_, row)| row).filter(fresh).take(TARGETS_MAX).collect();
-    chosen.into_iter().map(|row| Target::Exchangers { domain: row.domain.clone() }).collect()
+    chosen.into_iter().map(|row| row.domain.clone()).collect()
+}
+
+/// What MX, addresses, DNSSEC, TLSA records and MTA-STS policies show.
+fn is_published(cause: Cause) -> bool {
+    matches!(
+        cause,
+        Cause::DomainMissing | Cause::DnsTemporary | Cause::NullMx | Cause::NotHosted | Cause::TlsTheyRequire
+    )
 }
 
 /// What a greeting, EHLO and STARTTLS show.
@@ -370,9 +399,18 @@ mod tests {
         let mut evidence = Evidence::default();
         evidence.queues.insert("postfix".to_owned(), Seen::Value(queue));
         assert_eq!(failing(&evidence), [Target::Exchangers { domain: "far.example".to_owned() }]);
+        assert_eq!(failing_names(&evidence), ["far.example"]);
+        // What a zone shows and no session.
+        let lost = listed(
+            3,
+            "Host or domain name not found. Name service error for name=far.example type=MX: Host not found, try again",
+            "far.example",
+        );
+        evidence.queues.insert("postfix".to_owned(), Seen::Value(queue_of(&server, &lost, 1_900)));
+        assert_eq!((failing(&evidence), failing_names(&evidence)), (vec![], vec!["far.example".to_owned()]));
         // What no session can show is left alone.
         let full = listed(3, "host mx.far.example[192.0.2.1] said: 452 4.2.2 mailbox full", "far.example");
         evidence.queues.insert("postfix".to_owned(), Seen::Value(queue_of(&server, &full, 1_900)));
-        assert_eq!(failing(&evidence), []);
+        assert_eq!((failing(&evidence), failing_names(&evidence)), (vec![], Vec::<String>::new()));
     }
 }

@@ -51,12 +51,21 @@ pub fn read<'a>(tag: &[u8], text: &'a [u8]) -> Option<Event<'a>> {
     let (service, rest) = if tag.starts_with(b"dovecot") { service_and_rest(text)? } else { (tag, text) };
     let (severity, rest) = level(rest);
     let grave = |severity| Some(Event::Trouble { severity, text: rest });
+    // Said as a warning since 2.0: an operator or systemd stops it.
+    let end = service.iter().position(|byte| matches!(byte, b'(' | b'<')).unwrap_or(service.len());
+    if &service[..end] == b"master" {
+        if starts_with_any(rest, &[b"Killed with signal", b"Shutting down"]) {
+            return Some(Event::Stopped);
+        }
+        if rest.starts_with(b"service(") && has(rest, b"command startup failed, throttling") {
+            return Some(Event::ProcessEnded { text: rest });
+        }
+    }
     match severity {
         Some(severity @ (Severity::Fatal | Severity::Panic)) => return grave(severity),
         Some(severity) if !has_login(rest) && !has(rest, b"msgid=") => return grave(severity),
         _ => {}
     }
-    let end = service.iter().position(|byte| matches!(byte, b'(' | b'<')).unwrap_or(service.len());
     match &service[..end] {
         b"imap-login" | b"pop3-login" | b"submission-login" | b"managesieve-login" => {
             login(rest).or(Some(Event::Remark))
@@ -64,7 +73,6 @@ pub fn read<'a>(tag: &[u8], text: &'a [u8]) -> Option<Event<'a>> {
         b"lmtp" | b"lda" => Some(delivery(rest)),
         b"auth" | b"auth-worker" => Some(auth(rest)),
         b"master" if rest.starts_with(b"Dovecot v") && has(rest, b"starting up") => Some(Event::Started),
-        b"master" if starts_with_any(rest, &[b"Killed with signal", b"Shutting down"]) => Some(Event::Stopped),
         name if SERVICES.contains(&name) || severity.is_some() => Some(Event::Remark),
         // A name that Dovecot's services have with parentheses: `script-login(user)`, a plugin's.
         _ => (end < service.len()).then_some(Event::Remark),
@@ -117,6 +125,12 @@ fn login(text: &[u8]) -> Option<Event<'_>> {
     }
     let failed =
         has(text, b"auth failed") || has(text, b"Authentication failed") || has(text, b"authentication failed");
+    // The server behind the login does not answer: nobody's password was wrong.
+    let fault =
+        has(text, b"Auth process broken") || has(text, b"temp_fail") || has(text, b"emporary authentication failure");
+    if failed && fault {
+        return Some(Event::Trouble { severity: Severity::Error, text });
+    }
     if failed && address.is_some() {
         return Some(Event::Login { account, client, granted: false });
     }

@@ -67,6 +67,8 @@ fn of_message<'a>(id: &'a [u8], rest: &'a [u8]) -> Event<'a> {
         b"Completed" => Event::Removed { id },
         b"Frozen" => Event::Held { id },
         b"Message" if tail.starts_with(b"abandoned") => Event::Canceled { id },
+        // Said at each queue run as long as it is.
+        b"Message" if tail.starts_with(b"is frozen") => Event::Held { id },
         b"removed" => Event::Remark,
         _ if rest.starts_with(b"H=") && has(rest, b" rejected ") => refusal(Some(id), rest).unwrap_or(Event::Remark),
         _ if rest.starts_with(b"F=") && has(rest, b" rejected ") => refusal(Some(id), rest).unwrap_or(Event::Remark),
@@ -75,6 +77,10 @@ fn of_message<'a>(id: &'a [u8], rest: &'a [u8]) -> Event<'a> {
             Event::Skipped { id: Some(id), host: host_field(rest).unwrap_or_default(), text: rest }
         }
         _ if has(rest, b"cancelled by") => Event::Canceled { id },
+        // Before 4.80: `mx.example [192.0.2.1] Connection refused`.
+        _ if starts_with_any(bracket_tail(tail), &[b"Connection ", b"No route ", b"Network is "]) => {
+            Event::Skipped { id: Some(id), host: host_in(rest), text: rest }
+        }
         // Free text of a message: an ACL's log_message, DKIM results, a router's remark.
         _ => Event::Remark,
     }
@@ -96,6 +102,11 @@ fn field<'a>(text: &'a [u8], key: &[u8]) -> Option<&'a [u8]> {
         }
         from = at + 1;
     }
+}
+
+/// What stands behind `[address] `.
+fn bracket_tail(text: &[u8]) -> &[u8] {
+    text.strip_prefix(b"[").and_then(|inner| split(inner, b"] ")).map_or(b"", |(_, tail)| tail)
 }
 
 fn end_of_quote(text: &[u8]) -> usize {
@@ -155,9 +166,10 @@ fn attempt<'a>(id: &'a [u8], tail: &'a [u8], status: Status) -> Event<'a> {
     let transport = field(rest, b"T").unwrap_or_default();
     let relay = if relay.address.is_empty() { Peer { name: transport, address: b"" } } else { relay };
     let remote = !relay.address.is_empty();
-    let theirs = status != Status::Sent && has(text, b"SMTP error from remote");
+    let theirs = status != Status::Sent && has_any(text, &THEIRS);
     let attempt = Attempt {
-        to: to.strip_suffix(b":").unwrap_or(to),
+        // `:blackhole:` is a name, `a@b.example:` an address and what ends it.
+        to: to.strip_suffix(b":").filter(|_| !to.starts_with(b":")).unwrap_or(to),
         original_to,
         relay: if status == Status::Sent || remote { relay } else { Peer::default() },
         delay: field(rest, b"QT").and_then(duration),
@@ -181,26 +193,28 @@ fn exim_next(text: &[u8]) -> Option<&[u8]> {
 /// What stands behind the fields: `…: SMTP error from remote mail server after RCPT TO:<…>: 550 …`, `defer (110): Connection
 /// timed out`.
 fn reason(tail: &[u8]) -> &[u8] {
-    let known: [&[u8]; 7] = [
-        b"SMTP error from remote",
-        b" defer (",
-        b": retry timeout",
-        b": Unrouteable",
-        b": LMTP error",
-        b": host ",
-        b": all hosts",
-    ];
-    let at = known.iter().filter_map(|head| find(tail, head)).min();
+    let known: [&[u8]; 5] = [b" defer (", b": retry timeout", b": Unrouteable", b": host ", b": all hosts"];
+    let first = |heads: &[&[u8]]| heads.iter().filter_map(|head| find(tail, head)).min();
+    // `defer (-44) H=mx.example [192.0.2.1]: SMTP error …`: what was said stands behind the host.
+    let at = first(&THEIRS).or_else(|| first(&known));
     let text = match at {
         Some(at) => &tail[at..],
         None => split(tail, b": ").map_or(tail, |(_, rest)| rest),
     };
     let text = text.strip_prefix(b": ").unwrap_or(text).trim_ascii_start();
     // `defer (-53): retry time not reached …`
-    match text.strip_prefix(b"defer (").and_then(|rest| split(rest, b"): ")) {
+    let Some((_, behind)) = text.strip_prefix(b"defer (").and_then(|rest| split(rest, b")")) else { return text };
+    match behind.strip_prefix(b" H=").and_then(|host| split(host, b"]: ")) {
         Some((_, words)) => words,
-        None => text,
+        None => behind.strip_prefix(b": ").unwrap_or(behind),
     }
+}
+
+/// What stands before a reply of the other server.
+const THEIRS: [&[u8]; 2] = [b"SMTP error from remote", b"LMTP error after "];
+
+fn has_any(text: &[u8], words: &[&[u8]]) -> bool {
+    words.iter().any(|word| has(text, word))
 }
 
 /// `4s`, `1m30s`, `2d3h`, `0.123s`.
@@ -225,6 +239,7 @@ fn duration(text: &[u8]) -> Option<i64> {
 fn refusal<'a>(id: Option<&'a [u8]>, text: &'a [u8]) -> Option<Event<'a>> {
     let (head, tail) = split(text, b"rejected ")?;
     let (stage, reply) = split(tail, b": ").unwrap_or((tail, b""));
+    let stage = stage.strip_prefix(b"after ").unwrap_or(stage);
     let to = split(stage, b"<").and_then(|(_, rest)| split(rest, b">")).map_or(&b""[..], |(to, _)| to);
     let refusal = Refusal {
         stage: word(stage).0,
@@ -243,8 +258,14 @@ fn failed_login(text: &[u8]) -> Option<Event<'_>> {
     let (_, behind) = split(text, b" authenticator failed for ")?;
     let open = memchr::memmem::rfind(split(behind, b": ").map_or(behind, |(who, _)| who), b"[")?;
     let address = split(&behind[open + 1..], b"]").map(|(address, _)| address)?;
+    // The server behind the login does not answer: nobody's password was wrong.
+    if has(behind, b": 435 ") || has(behind, b": 454 ") {
+        return Some(Event::Trouble { severity: Severity::Warning, text });
+    }
     let account = value(text, b"(set_id=", b")").unwrap_or_default();
-    Some(Event::Login { account, client: Peer { name: word(behind).0, address }, granted: false })
+    let name = word(behind).0;
+    let name = if name.starts_with(b"(") || name.starts_with(b"[") { b"unknown" } else { name };
+    Some(Event::Login { account, client: Peer { name, address }, granted: false })
 }
 
 fn without_id(text: &[u8]) -> Option<Event<'_>> {
@@ -255,12 +276,15 @@ fn without_id(text: &[u8]) -> Option<Event<'_>> {
     if has(text, b"rejected ") && subject {
         return refusal(None, text);
     }
+    if let Some(event) = turned_away(text) {
+        return Some(event);
+    }
     if starts_with_any(text, &[b"exim ", b"daemon started"]) && has(text, b"daemon started") {
         return Some(Event::Started);
     }
     if starts_with_any(text, &[b"TLS error on connection from ", b"TLS error on connection to "]) {
         let towards = text.starts_with(b"TLS error on connection to ");
-        let who = &text[b"TLS error on connection ".len()..];
+        let who = word(&text[b"TLS error on connection ".len()..]).1;
         return Some(Event::TlsFailed { peer: host_in(who), towards, reason: who });
     }
     if starts_with_any(text, &[b"no host name found for IP address", b"no IP address found for host"]) {
@@ -269,8 +293,17 @@ fn without_id(text: &[u8]) -> Option<Event<'_>> {
     if let Some(rest) = text.strip_prefix(b"Failed to ").or_else(|| text.strip_prefix(b"failed to ")) {
         return Some(Event::Trouble { severity: Severity::Error, text: rest });
     }
-    if starts_with_any(text, &[b"expansion of ", b"WARNING: ", b"(SSL_", b"(gnutls_"])
-        || has(text, b" verb not allowed in ")
+    if starts_with_any(
+        text,
+        &[
+            b"expansion of ",
+            b"spool_directory space check failed",
+            b"string too large in ",
+            b"WARNING: ",
+            b"(SSL_",
+            b"(gnutls_",
+        ],
+    ) || has(text, b" verb not allowed in ")
     {
         return Some(Event::Trouble { severity: Severity::Error, text });
     }
@@ -282,9 +315,41 @@ fn without_id(text: &[u8]) -> Option<Event<'_>> {
     is_known_remark(text).then_some(Event::Remark)
 }
 
+/// Refusals that name the client at their end: `unqualified recipient rejected: <bob> H=(x) [192.0.2.1]`, `rejected HELO from
+/// [192.0.2.1]: …`, `Connection from [192.0.2.1] refused: too many connections`.
+fn turned_away(text: &[u8]) -> Option<Event<'_>> {
+    let at = |stage: &'static [u8], client: Peer<'static>| Refusal {
+        stage,
+        client,
+        reply: b"",
+        from: b"",
+        to: b"",
+        account: None,
+        ends_message: false,
+    };
+    let refusal: Refusal<'_> = if let Some(rest) = text.strip_prefix(b"rejected HELO from ") {
+        let (who, reply) = split(rest, b": ")?;
+        Refusal { client: host_in(who), reply, ..at(b"HELO", Peer::default()) }
+    } else if let Some(rest) = text.strip_prefix(b"unqualified recipient rejected: ") {
+        let to = bare(word(rest).0);
+        Refusal { client: host_field(rest).unwrap_or_default(), reply: text, to, ..at(b"RCPT", Peer::default()) }
+    } else if let Some(rest) = text.strip_prefix(b"unqualified sender rejected: ") {
+        let from = bare(word(rest).0);
+        Refusal { client: host_field(rest).unwrap_or_default(), reply: text, from, ..at(b"MAIL", Peer::default()) }
+    } else {
+        let rest = text.strip_prefix(b"Connection from ")?;
+        let (who, reply) = split(rest, b" refused: ")?;
+        Refusal { client: host_in(who), reply, ..at(b"connection", Peer::default()) }
+    };
+    Some(Event::Refusal { id: None, refusal })
+}
+
 fn host_in(text: &[u8]) -> Peer<'_> {
     let Some((name, rest)) = split(text, b"[") else { return Peer { name: word(text).0, address: b"" } };
-    Peer { name: word(name).0, address: split(rest, b"]").map_or(rest, |(address, _)| address) }
+    // A name in parentheses is only claimed.
+    let name = word(name).0;
+    let name = if name.starts_with(b"(") { b"unknown" } else { name };
+    Peer { name, address: split(rest, b"]").map_or(rest, |(address, _)| address) }
 }
 
 fn is_known_remark(text: &[u8]) -> bool {

@@ -1,6 +1,6 @@
 //! Filters beside the queue: opendkim, opendmarc, rspamd, amavis, policy servers.
 
-use crate::cut::{starts_with_any, value};
+use crate::cut::{has, split, starts_with_any, value};
 use crate::event::{Event, Severity};
 use crate::postfix::{is_queue_id, queue_id};
 
@@ -14,6 +14,10 @@ pub fn read<'a>(tag: &[u8], text: &'a [u8]) -> Option<Event<'a>> {
         return rspamd(text);
     }
     if tag.starts_with(b"amavis") {
+        // `(!)` is an error in amavis' words, `(!!)` a grave one.
+        if has(text, b"(!!)") {
+            return Some(Event::Trouble { severity: Severity::Error, text });
+        }
         let id = value(text, b"Queue-ID: ", b",").filter(|id| is_queue_id(id));
         return Some(id.map_or(Event::Remark, |id| Event::Filtered { id, text }));
     }
@@ -27,7 +31,7 @@ fn rspamd(text: &[u8]) -> Option<Event<'_>> {
     if let Some(id) = value(text, b"qid: <", b">").filter(|id| is_queue_id(id)) {
         return Some(Event::Filtered { id, text });
     }
-    // `<task>; module; function: text`
-    let shape = text.contains(&b';') && text.contains(&b'<');
+    // `<task>; module; function: text`, without a task where the process speaks of itself.
+    let shape = split(text, b"; ").is_some_and(|(_, behind)| has(behind, b": "));
     shape.then_some(Event::Remark)
 }

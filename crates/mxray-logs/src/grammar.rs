@@ -3,6 +3,7 @@
 //! Names are learned: a tag whose last part is a program of Postfix names its first part as an instance, and from then on
 //! every label under that instance is Postfix's. What must not live here: the grammars themselves.
 
+use crate::cut::NAME_BYTES_MAX;
 use crate::envelope::Line;
 use crate::event::{Event, Meaning};
 use crate::{dovecot, exim, filters, opensmtpd, postfix, sendmail};
@@ -44,7 +45,12 @@ impl Grammars {
         }
         let program = self.program(line);
         let event = match program {
-            Some(Program::Postfix) => postfix::read(last_part(line.tag), line.text),
+            Some(Program::Postfix) => {
+                let program = last_part(line.tag);
+                // A policy server that spawn(8) runs logs under Postfix's name.
+                let policy = || by_name(program).filter(|of| *of == Program::Filter).map(|_| program);
+                postfix::read(program, line.text).or_else(|| filters::read(policy()?, line.text))
+            }
             Some(Program::Exim) => exim::read(line.text),
             Some(Program::Dovecot) => dovecot::read(line.tag, line.text),
             Some(Program::OpenSmtpd) => opensmtpd::read(line.text),
@@ -72,7 +78,8 @@ impl Grammars {
             None => self.learned(line),
         };
         // An unknown label may prove to be Postfix's later: what is foreign is not remembered until it is so by shape.
-        let keep = at.is_some() || ((program.is_some() || !tag.contains(&b'/')) && self.tags.len() < TAGS_MAX);
+        let room = self.tags.len() < TAGS_MAX && tag.len() <= NAME_BYTES_MAX;
+        let keep = at.is_some() || ((program.is_some() || !tag.contains(&b'/')) && room);
         if keep {
             if at.is_none() {
                 self.tags.push((tag.to_vec(), program));
@@ -88,7 +95,7 @@ impl Grammars {
         if let Some((instance, program)) = postfix::instance_and_program(tag) {
             let known = self.instances.iter().any(|own| own == instance);
             if postfix::is_program(program) || instance.starts_with(b"postfix") {
-                if !known && self.instances.len() < TAGS_MAX {
+                if !known && self.instances.len() < TAGS_MAX && instance.len() <= NAME_BYTES_MAX {
                     self.instances.push(instance.to_vec());
                 }
                 return Some(Program::Postfix);
@@ -140,9 +147,12 @@ fn by_name(tag: &[u8]) -> Option<Program> {
         b"dovecot" => Some(Program::Dovecot),
         b"smtpd" => Some(Program::OpenSmtpd),
         b"sendmail" | b"sm" => Some(Program::Sendmail),
-        b"opendkim" | b"opendmarc" | b"rspamd" | b"amavis" | b"amavisd" | b"postgrey" | b"policyd" | b"dkim"
-        | b"spamd" | b"clamav" | b"milter" | b"spamass" | b"openarc" => Some(Program::Filter),
+        b"opendkim" | b"opendmarc" | b"rspamd" | b"amavis" | b"amavisd" | b"postgrey" | b"policyd" | b"policy"
+        | b"dkim" | b"spamd" | b"clamav" | b"milter" | b"spamass" | b"openarc" => Some(Program::Filter),
         // Dovecot's own files: the tag is the service.
         _ => dovecot::is_service(tag).then_some(Program::Dovecot),
     }
 }
+
+#[cfg(test)]
+mod tests;

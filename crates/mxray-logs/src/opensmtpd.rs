@@ -30,7 +30,9 @@ pub fn read(text: &[u8]) -> Option<Event<'_>> {
         (b"mta", b"tls") => Some(Event::Tls { peer: client(fields), towards: true }),
         (b"mta" | b"mda", b"delivery") => delivery(fields),
         (b"mta", b"error") => {
-            Some(Event::Skipped { id: None, host: client(fields), text: field(fields, b"reason").unwrap_or(fields) })
+            // Unquoted, up to the end.
+            let reason = split(fields, b"reason=").map_or(fields, |(_, reason)| reason);
+            Some(Event::Skipped { id: None, host: client(fields), text: reason })
         }
         (b"smtp" | b"mta" | b"mda" | b"bounce" | b"filter" | b"queue" | b"scheduler", _) => Some(Event::Remark),
         _ => None,
@@ -47,6 +49,9 @@ fn without_session(text: &[u8]) -> Option<Event<'_>> {
         if let Some(rest) = text.strip_prefix(head) {
             return Some(Event::Trouble { severity, text: rest });
         }
+    }
+    if text == b"Exiting" {
+        return Some(Event::Stopped);
     }
     if text.starts_with(b"info: OpenSMTPD") && has(text, b"starting") {
         return Some(Event::Started);
@@ -135,11 +140,12 @@ fn delivery(fields: &[u8]) -> Option<Event<'_>> {
     let relay = field(fields, b"relay").unwrap_or_default();
     let relay = match split(relay, b" (") {
         Some((address, name)) => Peer { name: name.strip_suffix(b")").unwrap_or(name), address },
-        None => Peer { name: relay, address: relay },
+        // Nobody was reached: the domain.
+        None => Peer { name: relay, address: if is_address(relay) { relay } else { b"" } },
     };
     let attempt = Attempt {
         to: bare(field(fields, b"to")?),
-        original_to: field(fields, b"rcpt").map(bare).unwrap_or_default(),
+        original_to: field(fields, b"rcpt").map(bare).filter(|rcpt| *rcpt != b"-").unwrap_or_default(),
         relay,
         delay: field(fields, b"delay").and_then(delay),
         delays: None,
@@ -151,6 +157,10 @@ fn delivery(fields: &[u8]) -> Option<Event<'_>> {
         speaker: if text.first().is_some_and(u8::is_ascii_digit) { Speaker::Theirs } else { Speaker::Ours },
     };
     Some(Event::Attempt { id, attempt })
+}
+
+fn is_address(text: &[u8]) -> bool {
+    text.contains(&b':') || text.iter().all(|byte| byte.is_ascii_digit() || *byte == b'.')
 }
 
 /// `5s`, `1m5s`, `2h3m`, `1d2h`.

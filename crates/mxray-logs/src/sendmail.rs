@@ -25,20 +25,31 @@ pub fn read(text: &[u8]) -> Option<Event<'_>> {
     if text.starts_with(b"starting daemon") {
         return Some(Event::Started);
     }
-    if starts_with_any(text, &[b"SYSERR", b"NOQUEUE: SYSERR"]) {
+    if text.starts_with(b"stopping daemon") {
+        return Some(Event::Stopped);
+    }
+    if starts_with_any(text, &[b"SYSERR", b"NOQUEUE: SYSERR", b"daemon "]) {
         return Some(Event::Trouble { severity: Severity::Error, text });
+    }
+    if starts_with_any(text, &[b"My unqualified host name", b"unable to qualify my own domain name"]) {
+        return Some(Event::Trouble { severity: Severity::Warning, text });
+    }
+    if text.starts_with(b"AUTH") {
+        return Some(login(text));
     }
     if text.starts_with(b"STARTTLS=") {
         return Some(starttls(text));
     }
-    let known: [&[u8]; 9] = [
+    let known: [&[u8]; 11] = [
+        b"runqueue: ",
+        b"grew WorkList",
+        b"dropped privileges",
         b"NOQUEUE: ",
         b"alias database ",
         b"started as",
         b"rejecting connections",
         b"accepting connections",
         b"restarting ",
-        b"AUTH=",
         b"Millisecond ",
         b"gethostbyaddr",
     ];
@@ -63,8 +74,18 @@ fn with_id<'a>(id: &'a [u8], rest: &'a [u8]) -> Option<Event<'a>> {
     if rest.starts_with(b"ruleset=") {
         return refusal(Some(id), rest);
     }
-    if rest.starts_with(b"SYSERR") {
+    if starts_with_any(rest, &[b"SYSERR", b"Losing "]) {
         return Some(Event::Trouble { severity: Severity::Error, text: rest });
+    }
+    // Since 8.15: the last line of a message.
+    if rest.starts_with(b"done; delay=") {
+        return Some(Event::Removed { id });
+    }
+    if rest.starts_with(b"AUTH") {
+        return Some(login(rest));
+    }
+    if let Some(event) = told_off(id, rest) {
+        return Some(event);
     }
     // `ID: NEWID: DSN: User unknown`
     if let Some((notice_id, words)) = queue_id(rest) {
@@ -75,7 +96,8 @@ fn with_id<'a>(id: &'a [u8], rest: &'a [u8]) -> Option<Event<'a>> {
         };
         return Some(Event::Notice { id, notice_id, kind });
     }
-    let known: [&[u8]; 12] = [
+    let known: [&[u8]; 11] = [
+        b"possible SMTP attack",
         b"clone",
         b"owner=",
         b"<",
@@ -83,13 +105,12 @@ fn with_id<'a>(id: &'a [u8], rest: &'a [u8]) -> Option<Event<'a>> {
         b"Milter",
         b"milter",
         b"STARTTLS",
-        b"AUTH=",
-        b"AUTH ",
         b"timeout waiting",
         b"collect: ",
         b"[",
     ];
     let session = has(rest, b" did not issue ")
+        || has(rest, b": possible SMTP attack")
         || rest.ends_with(b"[rejected]")
         || starts_with_any(rest, &[b"rejecting commands from"]);
     (starts_with_any(rest, &known) || session).then_some(Event::Remark)
@@ -126,18 +147,24 @@ fn value_end(text: &[u8]) -> usize {
 }
 
 fn peer(text: &[u8]) -> Peer<'_> {
-    let Some((name, rest)) = split(text, b"[") else { return Peer { name: text, address: b"" } };
+    let Some((name, rest)) = split(text, b"[") else {
+        return Peer { name: rootless(text), address: b"" };
+    };
     let name = name.trim_ascii_end();
-    let name = name.strip_suffix(b".").unwrap_or(name);
+    let name = rootless(name);
     Peer { name, address: split(rest, b"]").map_or(rest, |(address, _)| address) }
 }
 
 fn attempt<'a>(id: &'a [u8], rest: &'a [u8]) -> Option<Event<'a>> {
     let stat = field(rest, b"stat")?;
+    // Nothing was tried: the message waits for a queue run.
+    if stat == b"queued" {
+        return Some(Event::Remark);
+    }
     let (first, tail) = word(stat);
     let status = match first {
         b"Sent" => Status::Sent,
-        b"Deferred" | b"Deferred:" | b"queued" => Status::Deferred,
+        b"Deferred" | b"Deferred:" => Status::Deferred,
         _ => Status::Bounced,
     };
     let text = match status {
@@ -164,6 +191,47 @@ fn attempt<'a>(id: &'a [u8], rest: &'a [u8]) -> Option<Event<'a>> {
         },
     };
     Some(Event::Attempt { id, attempt })
+}
+
+/// Without the root's dot.
+fn rootless(name: &[u8]) -> &[u8] {
+    name.strip_suffix(b".").unwrap_or(name)
+}
+
+/// `AUTH=server, relay=…, authid=…`, `AUTH failure (LOGIN): …, user=bob, relay=…`; as a client it is no login here.
+fn login(text: &[u8]) -> Event<'_> {
+    let client = || field(text, b"relay").map(peer).unwrap_or_default();
+    if let Some(rest) = text.strip_prefix(b"AUTH failure (") {
+        // SASL(-8), -1, -12: the library or the server behind it, nobody's password.
+        let faults = [&b"generic failure"[..], b"transient failure", b"cannot connect to", b"service unavailable"];
+        if faults.iter().any(|fault| has(rest, fault)) {
+            return Event::Trouble { severity: Severity::Warning, text };
+        }
+        let account = crate::cut::value(rest, b", user=", b",").unwrap_or_default();
+        let client = crate::cut::value(rest, b", relay=", b",").map(peer).unwrap_or_default();
+        return Event::Login { account, client, granted: false };
+    }
+    match field(text, b"authid") {
+        Some(account) if text.starts_with(b"AUTH=server") => Event::Login { account, client: client(), granted: true },
+        _ => Event::Remark,
+    }
+}
+
+/// A recipient or a whole message was refused: `<bob@b.example>... User unknown`, `Milter: data, reject=554 5.7.1 Spam`.
+fn told_off<'a>(id: &'a [u8], rest: &'a [u8]) -> Option<Event<'a>> {
+    let (stage, to, reply): (&[u8], &[u8], &[u8]) = if rest.starts_with(b"<") {
+        let (to, reply) = split(rest, b">... ")?;
+        (b"RCPT", bare(to), reply)
+    } else {
+        let head = rest.strip_prefix(b"Milter: ").or_else(|| rest.strip_prefix(b"milter="))?;
+        let (stage, reply) = split(head, b", reject=")?;
+        let stage = crate::cut::value(stage, b"action=", b",").unwrap_or(stage);
+        (split(stage, b"=").map_or(stage, |(name, _)| name), b"", reply)
+    };
+    let ends_message = matches!(stage, b"data" | b"eom" | b"eoh" | b"body" | b"header");
+    let client = Peer::default();
+    let refusal = Refusal { stage, client, reply, from: b"", to, account: None, ends_message };
+    Some(Event::Refusal { id: Some(id), refusal })
 }
 
 /// `dd+hh:mm:ss`
@@ -197,7 +265,7 @@ fn starttls(text: &[u8]) -> Event<'_> {
     let peer = field(text, b"relay").map(peer).unwrap_or_default();
     if field(text, b"cipher").is_some() {
         Event::Tls { peer, towards }
-    } else if has(text, b"failed") || has(text, b"error") {
+    } else if (has(text, b"failed") || has(text, b"error")) && !text.starts_with(b"STARTTLS=read") {
         Event::TlsFailed { peer, towards, reason: text }
     } else {
         Event::Remark

@@ -12,7 +12,8 @@ use crate::mailbox;
 use crate::output::Output;
 use mxray_engine::reports::{Own, Sum};
 use mxray_mail::report;
-use mxray_model::{Evidence, Prefix, Seen, Severity};
+use mxray_model::evidence::Reports;
+use mxray_model::{Evidence, Prefix, Seen, Severity, Unseen};
 use mxray_rules::examine_by;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -83,8 +84,9 @@ pub fn run(
     let reports = sum.finish();
     let answered = reports.read.dmarc + reports.read.tls + reports.read.feedback > 0;
     let mut evidence = Evidence { reports: Seen::Value(reports), ..Evidence::default() };
-    let judged = examine_by(&evidence, |rule| ASKED.contains(&rule.code));
+    let mut judged = examine_by(&evidence, |rule| ASKED.contains(&rule.code));
     let Seen::Value(reports) = std::mem::take(&mut evidence.reports) else { return Ok(exit::UNANSWERED) };
+    judged.unseen.extend(unread(&reports));
     let options = output.options();
     output.emit(|out| match format {
         ListFormat::Json => show::json(&reports, &judged, out),
@@ -100,6 +102,22 @@ pub fn run(
         _ if !answered => exit::UNANSWERED,
         _ => exit::OK,
     })
+}
+
+/// Files that were given and not read: what they would have told is unknown.
+fn unread(reports: &Reports) -> Vec<Unseen> {
+    let read = &reports.read;
+    let row = |what: String, why: String| Unseen {
+        what,
+        why,
+        needs: "a report of DMARC (XML), of TLS (JSON) or of a complaint, bare, packed or within a mail".to_owned(),
+    };
+    let mut rows: Vec<Unseen> = read.unread.iter().map(|(name, why)| row(name.clone(), why.clone())).collect();
+    let more = read.unread_count.saturating_sub(rows.len() as u64);
+    if more > 0 {
+        rows.push(row(format!("{more} more files"), "not read".to_owned()));
+    }
+    rows
 }
 
 #[cfg(test)]

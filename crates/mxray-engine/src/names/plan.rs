@@ -102,15 +102,23 @@ fn own_domains(evidence: &Evidence, plan: &mut Plan) {
         }
     }
     for (software, signer) in evidence.signers.value().into_iter().flatten().filter(|(_, signer)| signs(signer)) {
-        let why = DomainWhy::Sends { by: software.clone() };
-        let listed = signer.domains.value().into_iter().flatten().map(|name| canonical(name));
+        let listed: BTreeSet<String> =
+            signer.domains.value().into_iter().flatten().map(|name| canonical(name)).collect();
         let keys = signer
             .keys
             .values()
             .flat_map(|key| key.names.difference(&key.idle))
             .filter_map(|name| Some(key_name(name)?.1));
-        for name in listed.chain(keys) {
-            own.entry(name).or_default().insert(why.clone());
+        // Where every author's domain is listed, the others that keys are for are written into signatures alone.
+        let all_listed = !listed.is_empty() && listed.iter().all(|name| may_be_public(name));
+        for name in keys {
+            let alone = all_listed && !listed.contains(&name);
+            let by = software.clone();
+            let why = if alone { DomainWhy::Signs { by } } else { DomainWhy::Sends { by } };
+            own.entry(name).or_default().insert(why);
+        }
+        for name in listed {
+            own.entry(name).or_default().insert(DomainWhy::Sends { by: software.clone() });
         }
     }
     own.retain(|name, _| may_be_public(name));
@@ -119,7 +127,7 @@ fn own_domains(evidence: &Evidence, plan: &mut Plan) {
     if own.keys().any(|name| !is_host(name)) {
         let signers = evidence.signers.value();
         let signer = |by: &String| signers.is_some_and(|signers| signers.contains_key(by));
-        let chosen = |why: &DomainWhy| matches!(why, DomainWhy::Sends { by } if signer(by));
+        let chosen = |why: &DomainWhy| matches!(why, DomainWhy::Sends { by } | DomainWhy::Signs { by } if signer(by));
         own.retain(|name, why| !is_host(name) || why.iter().any(chosen));
     }
     let writes = |why: &BTreeSet<DomainWhy>| why.iter().any(|why| matches!(why, DomainWhy::Sends { .. }));

@@ -1,4 +1,4 @@
-//! Queues that are directories of small files: Exim's `input` and `msglog`, OpenSMTPD's envelopes.
+//! Queues that are directories of small files: those of a Postfix that does not run, Exim's `input` and `msglog`, OpenSMTPD's envelopes, Sendmail's control files.
 
 use super::{FILE_BYTES_MAX, Found, MESSAGES_MAX, Piece};
 use crate::read;
@@ -52,6 +52,51 @@ pub fn exim(spool: &str, until: Instant) -> Seen<Found> {
     Seen::Value(found)
 }
 
+/// Where Postfix keeps messages, by state; what is set aside as corrupt is not mail that waits.
+const POSTFIX_STATES: [&str; 5] = ["maildrop", "incoming", "active", "deferred", "hold"];
+
+/// `deferred/X/ID`, hashed or not, and beside it `defer/X/ID` with what was tried (`hash_queue_names`).
+pub fn postfix(queue: &str, until: Instant) -> Seen<Found> {
+    let queue = Path::new(queue);
+    let mut found = Found { source: read::shown(queue), ..Found::default() };
+    for state in POSTFIX_STATES {
+        let mut open = vec![PathBuf::new()];
+        while let Some(part) = open.pop() {
+            let names = match names(&queue.join(state).join(&part)) {
+                Ok(names) => names,
+                // One that may not be read says that none may.
+                Err(blind) if blind.value().is_none() && part.as_os_str().is_empty() => return blind,
+                Err(blind) => {
+                    found.unread += u64::from(blind.value().is_none());
+                    continue;
+                }
+            };
+            for name in names {
+                if name.len() == 1 {
+                    if open.len() < GROUPS_MAX {
+                        open.push(part.join(&name));
+                    }
+                    continue;
+                }
+                if full(&mut found, until) {
+                    return Seen::Value(found);
+                }
+                let Some(file) = bytes(&queue.join(state).join(&part).join(&name)) else {
+                    found.unread += 1;
+                    continue;
+                };
+                let beside = |part: &Path| bytes(&queue.join("defer").join(part).join(&name));
+                let hashed = || {
+                    name.as_bytes().first().and_then(|first| beside(Path::new(std::ffi::OsStr::from_bytes(&[*first]))))
+                };
+                let deferred = beside(&part).or_else(hashed).unwrap_or_default();
+                found.pieces.push(Piece::Postfix { state, id: name.as_bytes().to_vec(), file, deferred });
+            }
+        }
+    }
+    Seen::Value(found)
+}
+
 /// `queue/01/01234567/0123456789abcdef`, one file for one recipient, beside `message`.
 pub fn opensmtpd(spool: &str, until: Instant) -> Seen<Found> {
     let queue = Path::new(spool).join("queue");
@@ -87,6 +132,81 @@ pub fn opensmtpd(spool: &str, until: Instant) -> Seen<Found> {
         }
     }
     Seen::Value(found)
+}
+
+/// Where Sendmail's programs put what the daemon did not take from them (submit.cf's QueueDirectory).
+const CLIENT_QUEUES: [&str; 2] = ["/var/spool/mqueue-client", "/var/spool/clientmqueue"];
+/// Directories of one queue group, and of all groups.
+const GROUPS_MAX: usize = 1_000;
+
+/// `mqueue/qfID`, `mqueue/qf/qfID`, or `mqueue/GROUP/qfID` and `mqueue/GROUP/qf/qfID` where `QueueDirectory` ends in `*`; and the
+/// queue of the programs that hand mail to the daemon.
+pub fn sendmail(queue: &str, until: Instant) -> Seen<Found> {
+    let mut found = Found { source: read::shown(Path::new(queue)), ..Found::default() };
+    for (place, root) in [queue].into_iter().chain(CLIENT_QUEUES).enumerate() {
+        let root = Path::new(root);
+        if place > 0 && (!root.is_dir() || root == Path::new(queue)) {
+            continue;
+        }
+        let names = match names(root) {
+            Ok(names) => names,
+            // The queue itself decides; its companion adds to it.
+            Err(blind) if place == 0 && blind.value().is_none() => return blind,
+            Err(blind) => {
+                found.unread += u64::from(blind.value().is_none());
+                continue;
+            }
+        };
+        if place > 0 {
+            found.source = format!("{}, {}", found.source, read::shown(root));
+        }
+        if control_files(root, names, 2, until, &mut found) {
+            break;
+        }
+    }
+    Seen::Value(found)
+}
+
+/// True: no more is read.
+fn control_files(at: &Path, names: Vec<OsString>, deeper: usize, until: Instant, found: &mut Found) -> bool {
+    let (mut files, mut directories) = (Vec::new(), Vec::new());
+    for name in names {
+        let bytes = name.as_bytes();
+        match bytes.first_chunk::<2>() {
+            Some(kind @ (b"qf" | b"hf")) if bytes.len() > 2 => files.push((kind == b"hf", name)),
+            // Data, transcripts and what is being written: `df`, `xf`, `tf`; `Qf` is one that was lost.
+            Some([b'd' | b'x' | b't' | b'T' | b'D' | b'l' | b'n', b'f']) => {}
+            _ if deeper > 0 && directories.len() < GROUPS_MAX => directories.push(name),
+            _ => {}
+        }
+    }
+    for (set_aside, name) in files {
+        if full(found, until) {
+            return true;
+        }
+        let id = name.as_bytes().get(2..).unwrap_or_default().to_vec();
+        match bytes(&at.join(&name)) {
+            // It is empty for a moment while it is made.
+            Some(control) if control.is_empty() => {}
+            Some(control) => found.pieces.push(Piece::Sendmail { id, control, set_aside }),
+            None => found.unread += 1,
+        }
+    }
+    for name in directories {
+        let below = at.join(name);
+        if !below.is_dir() {
+            continue;
+        }
+        match self::names(&below) {
+            Ok(names) => {
+                if control_files(&below, names, deeper - 1, until, found) {
+                    return true;
+                }
+            }
+            Err(_) => found.unread += 1,
+        }
+    }
+    false
 }
 
 /// The bound, or the end of the time, is reached: there is more than was read.

@@ -1,4 +1,4 @@
-//! The queues of mail servers, as bytes: Postfix's own listing, the files of Exim and OpenSMTPD.
+//! The queues of mail servers, as bytes: Postfix's own listing or, where it does not run, its files, the files of Exim, OpenSMTPD and Sendmail.
 //!
 //! What must not live here: what the bytes say (`mxray-logs`' `queue`). Nothing is locked, moved or written; what is delivered
 //! while we look is missing, or stands there a moment too long.
@@ -35,6 +35,13 @@ pub struct Found {
 pub enum Piece {
     /// `postqueue -j`.
     PostfixListing(Vec<u8>),
+    /// A queue file below the directory `state`, and what its last attempts left; empty: nothing.
+    Postfix {
+        state: &'static str,
+        id: Vec<u8>,
+        file: Vec<u8>,
+        deferred: Vec<u8>,
+    },
     /// The files of one message; empty: there is none.
     Exim {
         id: Vec<u8>,
@@ -46,14 +53,23 @@ pub enum Piece {
         id: Vec<u8>,
         envelope: Vec<u8>,
     },
+    /// A control file; `set_aside`: one of a message that is quarantined.
+    Sendmail {
+        id: Vec<u8>,
+        control: Vec<u8>,
+        set_aside: bool,
+    },
 }
 
 /// What waits in one server's queue. `Absent`: this software has none that is known.
 pub fn look(server: &Server, programs: &Programs, until: Instant) -> Seen<Found> {
     match (server.software.as_str(), server.directories.get("queue")) {
+        // Without a master postqueue starts showq itself, whose complaints stand in the log as the server's own.
+        ("postfix", Some(queue)) if server.master.is_absent() => files::postfix(queue, until),
         ("postfix", _) => postfix::look(server, programs),
         ("exim", Some(spool)) => files::exim(spool, until),
         ("opensmtpd", Some(spool)) => files::opensmtpd(spool, until),
+        ("sendmail", Some(queue)) => files::sendmail(queue, until),
         _ => Seen::Absent,
     }
 }

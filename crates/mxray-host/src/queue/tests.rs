@@ -67,3 +67,51 @@ fn a_spool_that_was_never_used_is_empty() {
     let spool = Scratch::new("unused");
     assert!(files::exim(spool.path(), later()).value().unwrap().pieces.is_empty());
 }
+
+#[test]
+fn a_queue_of_a_postfix_that_does_not_run() {
+    let queue = Scratch::new("postfix");
+    queue.file("maildrop/one", "a");
+    queue.file("deferred/4/4two", "b");
+    queue.file("defer/4/4two", "why");
+    queue.file("hold/4three", "c");
+    queue.file("corrupt/4four", "d");
+    let found = files::postfix(queue.path(), later());
+    let found = found.value().unwrap();
+    let told: Vec<_> = found
+        .pieces
+        .iter()
+        .map(|piece| match piece {
+            Piece::Postfix { state, id, deferred, .. } => {
+                (*state, String::from_utf8_lossy(id).into_owned(), deferred.len())
+            }
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    let expected = [("maildrop", "one", 0), ("deferred", "4two", 3), ("hold", "4three", 0)];
+    assert_eq!(told, expected.map(|(state, id, length)| (state, id.to_owned(), length)));
+    assert_eq!(found.unread, 0);
+}
+
+#[test]
+fn queues_of_sendmail_in_one_directory_or_in_groups() {
+    let queue = Scratch::new("sendmail");
+    queue.file("qfone", "V8\n.\n");
+    queue.file("dfone", "body");
+    queue.file("q1/qf/qftwo", "V8\n");
+    queue.file("q2/hfthree", "V8\n");
+    queue.file("q2/qfempty", "");
+    let found = files::sendmail(queue.path(), later());
+    let found = found.value().unwrap();
+    let ids: Vec<_> = found
+        .pieces
+        .iter()
+        .filter_map(|piece| match piece {
+            Piece::Sendmail { id, set_aside, .. } => Some((String::from_utf8_lossy(id).into_owned(), *set_aside)),
+            _ => None,
+        })
+        .filter(|(id, _)| ["one", "two", "three", "empty"].contains(&id.as_str()))
+        .collect();
+    assert_eq!(ids, [("one".to_owned(), false), ("two".to_owned(), false), ("three".to_owned(), true)]);
+    assert!(files::sendmail(queue.path(), Instant::now()).value().unwrap().cut);
+}

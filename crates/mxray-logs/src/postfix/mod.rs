@@ -134,7 +134,9 @@ fn trouble<'a>(program: &[u8], severity: Severity, text: &'a [u8]) -> Event<'a> 
         if let Some(event) = session::failed_login(inner) {
             return event;
         }
-        if program == b"master" && starts_with_any(inner, &[b"process ", b"/"]) {
+        // Whoever ends a process by SIGTERM asks it to: an admin, or the end of the server. Other lines of the master's
+        // are about its files (`…/main.cf, line 55: overriding earlier entry`).
+        if program == b"master" && inner.starts_with(b"process ") && !inner.ends_with(b" killed by signal 15") {
             return Event::ProcessEnded { text: inner };
         }
         if has(inner, b"bad command startup") {
@@ -225,7 +227,6 @@ fn by_hand<'a>(id: &'a [u8], rest: &'a [u8]) -> Option<Event<'a>> {
                 b"enabling PIX workarounds",
                 b"TLS is required",
                 b"Cannot start TLS",
-                b"conversation with ",
                 b"table ",
                 b"milter ",
                 b"flush ",
@@ -249,7 +250,8 @@ fn housekeeping(text: &[u8]) -> Option<Event<'_>> {
     if starts_with_any(text, &[b"terminating on signal", b"stopping the Postfix mail system"]) {
         return Some(Event::Stopped);
     }
-    let known: [&[u8]; 24] = [
+    let known: [&[u8]; 25] = [
+        b"waiting for the Postfix mail system",
         b"statistics: ",
         b"reload -- version",
         b"refreshing the Postfix mail system",

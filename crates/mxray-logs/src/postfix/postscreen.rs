@@ -5,8 +5,12 @@ use crate::cut::{has, split, starts_with_any};
 use crate::event::Event;
 
 /// First words of postscreen's remarks, under the names before 3.6 and after.
-const REMARKS: [&[u8]; 24] = [
+const REMARKS: [&[u8]; 27] = [
     b"CONNECT from [",
+    // tlsproxy as a client, since 3.4.
+    b"CONNECT to [",
+    b"entering STRESS mode",
+    b"leaving STRESS mode",
     b"PASS NEW [",
     b"PASS OLD [",
     b"PREGREET ",

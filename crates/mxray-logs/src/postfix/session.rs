@@ -25,7 +25,9 @@ pub(super) fn read(text: &[u8]) -> Option<Event<'_>> {
 
 /// How a session ended early. Understood, and nothing to judge by itself: most of it is the noise of strangers.
 pub(super) fn ended(text: &[u8]) -> Option<Event<'_>> {
-    let known: [&[u8]; 8] = [
+    let known: [&[u8]; 9] = [
+        // smtpd in front of a filter keeps no file: `NOQUEUE: client=`.
+        b"client=",
         b"lost connection after ",
         b"timeout after ",
         b"too many errors after ",
@@ -93,7 +95,7 @@ pub(super) fn refused<'a>(id: Option<&'a [u8]>, rest: &'a [u8]) -> Option<Event<
         (client, text)
     };
     let text = postscreen_port(text);
-    let whole = stage == b"END-OF-MESSAGE" || stage == b"DATA";
+    let whole = [&b"END-OF-MESSAGE"[..], b"DATA", b"BDAT"].contains(&stage);
     Some(Event::Refusal { id, refusal: behind_peer(stage, peer(client), text, whole) })
 }
 
@@ -116,8 +118,9 @@ fn header_check<'a>(id: Option<&'a [u8]>, body: &'a [u8]) -> Event<'a> {
 }
 
 fn behind_peer<'a>(stage: &'a [u8], client: Peer<'a>, text: &'a [u8], ends_message: bool) -> Refusal<'a> {
-    let at = memchr::memmem::rfind(text, b"; from=<").unwrap_or(text.len());
-    let (reply, fields) = text.split_at(at);
+    // Before MAIL there is no sender.
+    let end = memchr::memmem::rfind(text, b"; from=<").or_else(|| memchr::memmem::rfind(text, b"; proto="));
+    let (reply, fields) = text.split_at(end.unwrap_or(text.len()));
     let (from, to) = from_and_to(fields);
     let account = value(fields, b"sasl_username=", b" ").map(|account| account.strip_suffix(b",").unwrap_or(account));
     Refusal { stage, client, reply, from, to, account: account.map(bare), ends_message }
@@ -133,11 +136,23 @@ fn from_and_to(fields: &[u8]) -> (&[u8], &[u8]) {
     (one(b"from=<").unwrap_or_default(), one(b" to=<").unwrap_or_default())
 }
 
+/// Reasons for a failed login that are no judgement of a password (`xsasl_dovecot_server.c`, `xsasl_cyrus_server.c`).
+const FAULTS_OF_LOGIN: [&[u8]; 5] = [
+    b"Connection lost to authentication server",
+    b"emporary authentication failure",
+    b"authentication server",
+    b"generic failure",
+    b"cannot connect to",
+];
+
 /// `name[ip]: SASL MECH authentication failed: reason[, sasl_username=]`
 pub(super) fn failed_login(text: &[u8]) -> Option<Event<'_>> {
     let (who, rest) = split(text, b": SASL ")?;
     let (_, reason) = split(rest, b" authentication failed")?;
-    // Towards a smarthost: `SASL authentication failed; server x said: …` is ours, and no login here.
+    // The server behind the login does not answer: nobody's password was wrong. The login's own trouble is told by the caller.
+    if FAULTS_OF_LOGIN.iter().any(|fault| has(reason, fault)) {
+        return None;
+    }
     let account = value(reason, b"sasl_username=", b",").unwrap_or_default();
     let client = queue_id(who).map_or(who, |(_, rest)| rest);
     Some(Event::Login { account, client: peer(client), granted: false })

@@ -80,8 +80,7 @@ pub fn message_log(entry: &mut Entry, text: &[u8]) {
 
 /// What stands behind `defer (-44): ` and what Exim puts before the reply.
 fn said(reason: &[u8]) -> &[u8] {
-    match memchr::memmem::find(reason, b"): ") {
-        Some(at) => reason.get(at + 3..).unwrap_or_default(),
-        None => memchr::memchr(b')', reason).map_or(reason, |at| reason.get(at + 1..).unwrap_or_default().trim_ascii()),
-    }
+    // The first one closes the number; the reply may hold more.
+    let behind = memchr::memchr(b')', reason).map_or(reason, |at| reason.get(at + 1..).unwrap_or_default());
+    behind.strip_prefix(b":").unwrap_or(behind).trim_ascii()
 }

@@ -6,6 +6,7 @@
 pub mod exim;
 pub mod opensmtpd;
 pub mod postfix;
+pub mod sendmail;
 mod sums;
 
 pub use sums::{AGE_LIMITS_S, AgeRow, CauseRow, Row, Sums, Waiting};

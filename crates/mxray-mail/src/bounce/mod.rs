@@ -361,4 +361,6 @@ fn clipped(text: &str, bytes: usize) -> String {
 }
 
 #[cfg(test)]
+mod others;
+#[cfg(test)]
 mod tests;

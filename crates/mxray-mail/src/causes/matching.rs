@@ -159,6 +159,13 @@ struct Judged {
     receiver: Option<usize>,
 }
 
+/// Postfix's queue manager passes a message on to error(8) with the first failure; Exim waits for the host's own retry time.
+fn is_echo(text: &[u8]) -> bool {
+    let waits = text.starts_with(b"retry time not reached");
+    text.starts_with(b"delivery temporarily suspended")
+        || waits && memchr::memmem::find(text, b"after a long failure").is_none()
+}
+
 fn mix(hash: u64, value: u64) -> u64 {
     (hash ^ value).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29)
 }
@@ -362,8 +369,8 @@ impl Rules {
             rule: None,
             receiver: number,
         };
-        // What Postfix repeats because it did not try again: no evidence, whatever it repeats.
-        if said.text.starts_with(b"delivery temporarily suspended") {
+        // What Postfix and Exim say because they did not try again: no evidence, whatever they repeat.
+        if is_echo(said.text) {
             verdict.cause = Cause::Echo;
             verdict.finality = Cause::Echo.finality();
             return verdict;

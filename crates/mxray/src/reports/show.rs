@@ -80,13 +80,14 @@ fn read(reports: &Reports, judged: &Judged, options: &Options, screen: &mut Scre
     );
     screen.prose("", &[Piece::new(Style::Faint, &text)])?;
     let most = if options.verbose { usize::MAX } else { SHOWN };
-    for (name, why) in read.unread.iter().take(most) {
-        screen.prose("  not read   ", &[Piece::plain(&format!("{name}:")), Piece::new(Style::Caution, why)])?;
-    }
-    for unseen in &judged.unseen {
+    for unseen in judged.unseen.iter().take(most) {
         let text = format!("{}; {}", unseen.why, unseen.needs);
         screen
             .prose("  unseen     ", &[Piece::plain(&format!("{}:", unseen.what)), Piece::new(Style::Faint, &text)])?;
+    }
+    if judged.unseen.len() > most {
+        let text = format!("{} more (-v)", judged.unseen.len() - most);
+        screen.prose("  unseen     ", &[Piece::new(Style::Faint, &text)])?;
     }
     Ok(())
 }

@@ -17,6 +17,8 @@ pub const RULE: Rule = Rule {
 
 /// A message is taken up in seconds where the server works.
 const UNTOUCHED_S: u64 = 600;
+/// The same of Sendmail: told to queue only, it leaves everything to the next queue run, which may be an hour away.
+const UNTOUCHED_RUNS_S: u64 = 5_400;
 /// In the last hour, so that a host that hears of two dead domains is left alone.
 const RECEIVED_MIN: u64 = 5;
 const DEFERRED_MIN: u64 = 5;
@@ -28,7 +30,7 @@ fn check(evidence: &Evidence) -> Said {
         return Ok(judgement);
     }
     for (instance, queue) in logged::queues(evidence) {
-        match stuck(evidence, queue) {
+        match stuck(evidence, instance, queue) {
             Some((text, confidence, part)) => {
                 judgement.find(finding(evidence, instance, queue, &text, confidence, part));
             }
@@ -40,13 +42,19 @@ fn check(evidence: &Evidence) -> Said {
     Ok(judgement)
 }
 
+/// How long nothing may happen to a message.
+fn untouched_s(evidence: &Evidence, instance: &str) -> u64 {
+    let server = evidence.servers.value().and_then(|servers| servers.get(instance));
+    if server.is_some_and(|server| server.software == "sendmail") { UNTOUCHED_RUNS_S } else { UNTOUCHED_S }
+}
+
 /// What shows it, how sure that is, and where it stands.
-fn stuck(evidence: &Evidence, queue: &Queue) -> Option<(String, f32, &'static str)> {
+fn stuck(evidence: &Evidence, instance: &str, queue: &Queue) -> Option<(String, f32, &'static str)> {
     for (state, what) in [
         ("maildrop", "what local programs handed in was not picked up"),
         ("incoming", "what was accepted was never tried"),
     ] {
-        let oldest = queue.states.get(state).filter(|row| row.oldest_s >= UNTOUCHED_S);
+        let oldest = queue.states.get(state).filter(|row| row.oldest_s >= untouched_s(evidence, instance));
         if let Some(row) = oldest {
             return Some((
                 format!("{what}: {} messages, the oldest since {}", row.messages, logged::span(row.oldest_s)),
