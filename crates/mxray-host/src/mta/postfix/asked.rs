@@ -191,7 +191,7 @@ mod tests {
     fn only_what_is_asked_here_counts() {
         let main = "virtual_alias_maps = hash:/v, proxy:mysql:/m.cf, inline:{a=b}, ldap:inline\nalias_database = hash:/gone\n\
                     virtual_mailbox_maps = hash:/boxes\nsmtp_sasl_password_maps = hash:/passwords\nalias_maps = hash:/aliases\n\
-                    smtpd_tls_session_cache_database = btree:/var/lib/postfix/cache\nmydestination =\n";
+                    smtpd_tls_session_cache_database = btree:/var/lib/postfix/cache\nvirtual_mailbox_domains =\nmydestination =\n";
         let master = "smtp inet n - y - - smtpd\nsmtp unix - - y - - smtp\nlocal unix - n n - - local\n";
         assert_eq!(
             of(main, master),

@@ -152,7 +152,7 @@ pub(super) fn misspelt(
         // Transports have parameters of their own (`smtp_destination_rate_delay`); a reference or a restriction class uses
         // any name.
         let is_known = dump.contains_key(name) || name.len() < NAME_CHARS_MIN || found.len() == LACKING_MAX;
-        if is_known || texts.iter().any(|text| text.contains(name.as_str())) || is_of_transport(name, master) {
+        if is_known || texts.iter().any(|text| text.contains(name.as_str())) || is_of_transport(name) {
             continue;
         }
         let beside = dump
@@ -166,13 +166,11 @@ pub(super) fn misspelt(
     found
 }
 
-fn is_of_transport(name: &str, master: &MasterCf) -> bool {
-    let ends = ["_limit", "_delay", "_time_limit", "_feedback", "_loan", "_cost", "_factor", "_refill", "_interval"];
-    ends.iter().any(|end| name.ends_with(end))
-        && master
-            .services
-            .values()
-            .any(|service| name.strip_prefix(&service.name).is_some_and(|rest| rest.starts_with('_')))
+/// The ends of parameters that every transport has under its own name.
+fn is_of_transport(name: &str) -> bool {
+    ["_limit", "_delay", "_feedback", "_loan", "_cost", "_factor", "_refill", "_interval"]
+        .iter()
+        .any(|end| name.ends_with(end))
 }
 
 #[cfg(test)]
