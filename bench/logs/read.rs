@@ -1,10 +1,10 @@
 //! Reads a log from a file, joins and classifies it, and prints the answer as JSON: `read-log FILE [2]`. With 2, one thread reads and
-//! understands lines and another one joins them, as the product's own command does. For measurements; the command also finds,
-//! orders and unpacks files.
+//! understands lines and another one joins them, as the product's own command does, and standard error says how many seconds
+//! each of them ran. For measurements; the command also finds, orders and unpacks files.
 
 use std::error::Error;
 use std::fs::File;
-use std::io::{Read as _, Write as _, stdout};
+use std::io::{Read as _, Write as _, stderr, stdout};
 use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
 use std::sync::mpsc::{channel, sync_channel};
@@ -46,7 +46,7 @@ fn main() -> Result<(), Box<dyn Error>> {
                 let mut batch = again.try_recv().unwrap_or_default();
                 let more = read(&mut batch);
                 if send.send(batch).is_err() || !more {
-                    return;
+                    return processor();
                 }
             }
         });
@@ -54,7 +54,8 @@ fn main() -> Result<(), Box<dyn Error>> {
             (0..batch.len()).for_each(|at| analysis.batch_line(&batch, at));
             let _ = give_back.send(batch);
         }
-        reader.join().map_err(|_| "the reader broke down")?;
+        let reading = reader.join().map_err(|_| "the reader broke down")?;
+        writeln!(stderr(), "{{\"reading\": {reading:.3}, \"joining\": {:.3}}}", processor())?;
     } else {
         let mut reader = Reader::new(origin);
         let mut sink = |raw: &[u8], read: Read<'_>| analysis.line(raw, read);
@@ -70,4 +71,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     serde_json::to_writer_pretty(stdout().lock(), &analysis.into_summary())?;
     stdout().lock().write_all(b"\n")?;
     Ok(())
+}
+
+/// Seconds that this thread has run (user and system; Linux, Documentation/scheduler/sched-stats.rst).
+fn processor() -> f64 {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    text.split(' ').next().and_then(|nanos| nanos.parse::<f64>().ok()).unwrap_or(f64::NAN) / 1e9
 }

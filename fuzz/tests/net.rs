@@ -17,6 +17,7 @@ const PIECES: &[&[u8]] = &[
     b"\x00\x10\x00\x01\x00\x00\x00\x3c", b"\x00\x1c\x00\x01\x00\x00\x00\x3c", b"\x00\x34\x00\x01\x00\x00\x00\x3c",
     b"\x00\x06\x00\x01\x00\x00\x00\x3c", b"\x00\x2e\x00\x01\x00\x00\x00\x3c", b"\x00\x29\x04\xd0\x00\x00\x80\x00",
     b"\x00\x04\xc0\x00\x02\x01", b"\x00\x02\xc0\x0c", b"\x00\x04\x00\x0a\xc0\x0c", b"\x00\x05\x04text", b"\x00\x00",
+    b"\x00\x00\x29\x04\xd0\x00\x00\x80\x00\x00\x05\x00\x0f\x00\x09\x01", b"\x00\x01\x01",
     b"\x00\x06\x00\x0f\x00\x02\x00\x06", b"\x00\x23\x03\x01\x01", b"\xff\xff",
 ];
 
@@ -35,6 +36,28 @@ fn dns_answer() {
         }
         reads_as_answer(&packet, "MX", "x.example");
         reads_as_answer(input, "TXT", "x.example");
+    });
+}
+
+/// A record that is nothing beside one that is: whatever its type and its data, the answer is one.
+#[test]
+fn dns_record_beside() {
+    check!().for_each(|input: &[u8]| {
+        let kind = [0, 1].map(|place| input.get(place).copied().unwrap_or_default());
+        let data = input.get(2..).unwrap_or_default();
+        let mut record = b"\xc0\x0c".to_vec();
+        record.extend(kind);
+        record.extend(b"\x00\x01\x00\x00\x00\x3c");
+        record.extend(u16::try_from(data.len()).unwrap_or(0).to_be_bytes());
+        record.extend(data);
+        let honest = b"\xc0\x0c\x00\x0f\x00\x01\x00\x00\x00\x3c\x00\x04\x00\x0a\xc0\x0c";
+        for behind in [false, true] {
+            let mut packet =
+                b"\x00\x07\x81\x80\x00\x01\x00\x02\x00\x00\x00\x00\x01x\x07example\x00\x00\x0f\x00\x01".to_vec();
+            let records: [&[u8]; 2] = if behind { [honest, &record] } else { [&record, honest] };
+            records.iter().for_each(|record| packet.extend_from_slice(record));
+            assert!(reads_as_answer(&packet, "MX", "x.example"), "{record:?}");
+        }
     });
 }
 

@@ -414,6 +414,15 @@ opendkim_start() {
     unit opendkim.service opendkim
     until_true 5 listens_unix /var/spool/postfix/opendkim/opendkim.sock
 }
+# With another configuration.
+opendkim_again() {
+    local pid
+    pid=$(opendkim_pid)
+    kill -TERM "$pid"
+    until_true 5 not test -d "/proc/$pid"
+    rm -f /var/spool/postfix/opendkim/opendkim.sock
+    opendkim_start
+}
 opendkim_pid() { cat /run/opendkim/opendkim.pid; }
 
 dovecot_files() {

@@ -1,6 +1,8 @@
 """A far mail server: takes everything, unless told otherwise, and writes tokens to a file. `--delay` is slow."""
 import argparse
 import asyncio
+import base64
+import binascii
 import re
 import ssl
 import sys
@@ -13,6 +15,9 @@ options.add_argument("--greeting", default="220 far.elsewhere.example ESMTP lab"
 options.add_argument("--rcpt", default="250 2.1.5 ok", help="the answer to RCPT")
 options.add_argument("--data", default="250 2.0.0 taken", help="the answer to the end of data")
 options.add_argument("--login", default="", help="offer AUTH PLAIN, and answer it with this")
+options.add_argument("--user", default="", help="offer AUTH PLAIN, and take this user with this password alone")
+options.add_argument("--password", default="")
+options.add_argument("--ehlo", action="append", default=[], help="announce this, too")
 options.add_argument("--tls", metavar="FILE", help="offer STARTTLS with this certificate and key")
 options.add_argument("--ready", action="store_true", help="say ready and end with standard input")
 o = options.parse_args()
@@ -20,6 +25,19 @@ context = None
 if o.tls:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(o.tls)
+
+
+def login(answer):
+    """What is said to a login: the same to everybody, or what the password asks for."""
+    if not o.user:
+        return o.login
+    try:
+        who, user, password = base64.b64decode(answer, validate=True).decode().split("\0")
+    except (binascii.Error, UnicodeDecodeError, ValueError):
+        return "501 5.5.2 malformed"
+    if who in ("", user) and (user, password) == (o.user, o.password):
+        return "235 2.7.0 ok"
+    return "535 5.7.8 Error: authentication failed"
 
 
 async def session(reader, writer):
@@ -39,8 +57,10 @@ async def session(reader, writer):
                 await say("250-far.elsewhere.example")
                 if context and not under_tls:
                     await say("250-STARTTLS")
-                if o.login:
+                if o.login or o.user:
                     await say("250-AUTH PLAIN")
+                for line in o.ehlo:
+                    await say(f"250-{line}")
                 await say("250 8BITMIME")
             elif verb == b"DATA":
                 await say("354 go on")
@@ -60,11 +80,13 @@ async def session(reader, writer):
                 await say("220 2.0.0 begin")
                 await writer.start_tls(context)
                 under_tls = True
-            elif verb.startswith(b"AUTH") and o.login:
+            elif verb.startswith(b"AUTH") and (o.login or o.user):
                 if verb == b"AUTH PLAIN":
                     await say("334 ")
-                    await reader.readline()
-                await say(o.login)
+                    answer = (await reader.readline()).strip()
+                else:
+                    answer = line.split()[-1]
+                await say(login(answer))
             elif verb.startswith(b"RCPT"):
                 await say(o.rcpt)
             elif verb == b"QUIT":

@@ -5,6 +5,8 @@
 #   zone_put NAME <<END        a zone's records (SOA and NS are added); `zones_serve` makes it known
 #   zone_add NAME RECORD…      adds lines;  zone_drop NAME PATTERN  takes the lines out that match (grep -E)
 #   zone_args NAME ARGUMENTS   how dnssec-signzone signs it (`-s now-3456000 -e now-432000` is expired, for unbound, too); `unsigned` leaves it unsigned
+#   zone_below NAME            one more zone below `example`
+#   zone_delegation NAME <<END what `example` says of it, in place of the two servers: whole lines with absolute names
 #   zones_serve                signs what changed, has it served, and forgets what the resolver knew
 #
 # Names of zones are without the final dot; records in a zone are relative to it.
@@ -18,6 +20,11 @@ ZONES_BELOW='harbour.example elsewhere.example'
 REVERSE4=113.0.203.in-addr.arpa
 REVERSE6=3.1.1.0.8.b.d.0.1.0.0.2.ip6.arpa
 REVERSE_FAR4=100.51.198.in-addr.arpa
+
+# All of them.
+zones_below() { echo "$ZONES_BELOW"; cat $ZONES/below 2>/dev/null || true; }
+zone_below() { grep -qsxF "$1" $ZONES/below || echo "$1" >>$ZONES/below; }
+zone_delegation() { cat >"$(zone_dir "$1")/delegation"; }
 
 zone_dir() { if [ "$1" = . ]; then echo $ZONES/root; else echo "$ZONES/$1"; fi; }
 
@@ -104,7 +111,7 @@ zone_serial() { echo $(($(date +%s%2N) % 4000000000)); }
 zones_serve() {
     local name serial top
     serial=$(zone_serial)
-    for name in $ZONES_BELOW $REVERSE4 $REVERSE6 $REVERSE_FAR4; do
+    for name in $(zones_below) $REVERSE4 $REVERSE6 $REVERSE_FAR4; do
         [ -e "$(zone_dir "$name")/changed" ] || continue
         zone_make "$name" "@ SOA ns1.harbour.example. hostmaster.harbour.example. $serial 3600 600 86400 60" \
             '@ NS ns1.harbour.example.' '@ NS ns2.harbour.example.'
@@ -121,14 +128,14 @@ zones_serve() {
             "$(for name in $REVERSE4 $REVERSE6 $REVERSE_FAR4; do printf '%s. NS ns1.harbour.example.\n%s. NS ns2.harbour.example.\n' "$name" "$name"; done)"
         cat "$(zone_dir .)"/K*.key >$ZONES/anchor
     fi
-    zones_run "$serial"
+    zones_run
 }
 
 # What `example` says of the zones below it: their servers, the addresses of these, their DS records. The delegation of a zone
 # is its own file where a fault has put one.
 zones_delegated() {
     local name dir
-    for name in $ZONES_BELOW; do
+    for name in $(zones_below); do
         dir=$(zone_dir "$name")
         if [ -e "$dir/delegation" ]; then cat "$dir/delegation"; else printf '%s. NS ns1.harbour.example.\n%s. NS ns2.harbour.example.\n' "$name" "$name"; fi
         if [ -e "$dir/ds" ]; then cat "$dir/ds"; else cat "$dir/dsset" 2>/dev/null || true; fi
@@ -143,18 +150,18 @@ named_conf() {
     while [ "$1" != -- ]; do addresses="$addresses $1;"; shift; done
     shift
     {
-        printf 'options { directory "%s"; listen-on {%s }; listen-on-v6 { none; }; recursion no; dnssec-validation no; pid-file none; session-keyfile none; };\ncontrols { };\n' $ZONES "$addresses"
+        printf 'options { directory "%s"; listen-on {%s }; listen-on-v6 { none; }; recursion no; dnssec-validation no; max-records-per-type 0; pid-file none; session-keyfile none; };\ncontrols { };\n' $ZONES "$addresses"
         for name in "$@"; do printf 'zone "%s" { type primary; file "%s/zone.served"; };\n' "$name" "$(zone_dir "$name")"; done
     } >"$file"
 }
 
 zones_run() {
-    local serial=$1 address
+    local address
+    # shellcheck disable=SC2046
+    named_conf $ZONES/leaf.conf $LEAF4 $LEAF_SECOND4 -- $(zones_below) $REVERSE4 $REVERSE6 $REVERSE_FAR4
     if ! [ -e /run/lab/named-top.pid ]; then
         # named listens on addresses that an interface has.
         for address in $TOP4 $LEAF4 $LEAF_SECOND4; do ip addr replace "$address/32" dev lo; done
-        # shellcheck disable=SC2086
-        named_conf $ZONES/leaf.conf $LEAF4 $LEAF_SECOND4 -- $ZONES_BELOW $REVERSE4 $REVERSE6 $REVERSE_FAR4
         named_conf $ZONES/top.conf $TOP4 -- . example
         chmod -R go+rX $ZONES
         service named-top named -f -n 1 -c $ZONES/top.conf
@@ -167,13 +174,17 @@ zones_run() {
     until_true 10 zones_are_served
     zones_forget
 }
-# What the servers say is what the files say.
+# What the servers say is what the files say. One dig asks for all: a hundred of them take seconds to begin.
 zones_are_served() {
-    local name address
-    for name in $ZONES_BELOW $REVERSE4 $REVERSE6 $REVERSE_FAR4; do
-        for address in $LEAF4 $LEAF_SECOND4; do
-            [ "$(dig +short +time=1 +tries=1 "@$address" "$name" SOA | cut -d' ' -f3)" = "$(zone_file_serial "$name")" ] || return 1
-        done
+    local name address asked='' wanted='' said
+    for name in $(zones_below) $REVERSE4 $REVERSE6 $REVERSE_FAR4; do
+        asked="$asked $name SOA"
+        wanted="$wanted$name $(zone_file_serial "$name")"$'\n'
+    done
+    for address in $LEAF4 $LEAF_SECOND4; do
+        # shellcheck disable=SC2086
+        said=$(dig +noall +answer +time=1 +tries=1 "@$address" $asked | awk '{ sub(/\.$/, "", $1); print $1, $7 }')
+        diff <(sort <<<"${wanted%?}") <(sort <<<"$said") >&2 || return 1
     done
     [ "$(dig +short +time=1 +tries=1 @$TOP4 example SOA | cut -d' ' -f3)" = "$(zone_file_serial example)" ]
 }

@@ -1,4 +1,4 @@
-//! What a change touches: the share, and the faults and hosts whose files it adds or edits.
+//! What a change touches: the share, and the faults, hosts and tables whose files it adds or edits.
 
 use crate::runner::{self, Plan};
 use std::io;
@@ -11,7 +11,7 @@ const EMPTY_TREE: &str = "4b825dc642cb6eb9a060e54bf8d69288fbee4904";
 /// runs with `lab all`.
 const CHANGE_S: i64 = 3 * 60 * 60;
 
-/// The share, and every fault and host whose file differs from the base.
+/// The share, and every fault, host and table whose file differs from the base.
 ///
 /// The base is `$LAB_BASE`, else the branch point from `main`, else (on `main`) the last commit that is three hours older.
 ///
@@ -19,14 +19,16 @@ const CHANGE_S: i64 = 3 * 60 * 60;
 /// git is not there, or this is no repository.
 pub fn plan() -> io::Result<Plan> {
     let base = base()?;
-    let mut names = git(&["diff", "--name-only", "--relative", &base, "--", "faults", "hosts"])?;
-    names.push_str(&git(&["ls-files", "--others", "--exclude-standard", "--", "faults", "hosts"])?);
+    let mut names = git(&["diff", "--name-only", "--relative", &base, "--", "faults", "hosts", "tables"])?;
+    names.push_str(&git(&["ls-files", "--others", "--exclude-standard", "--", "faults", "hosts", "tables"])?);
     let everything = runner::everything()?;
     let mut plan = runner::share()?;
     for path in names.lines().map(PathBuf::from) {
         let slug = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
         if path.starts_with("faults") {
             plan.faults.extend(everything.faults.get_key_value(slug).map(|(k, v)| (k.clone(), v.clone())));
+        } else if path.starts_with("tables") {
+            plan.tables.extend(everything.tables.get_key_value(slug).map(|(k, v)| (k.clone(), v.clone())));
         } else {
             plan.healthy.extend(everything.healthy.get_key_value(slug).map(|(k, v)| (k.clone(), v.clone())));
         }

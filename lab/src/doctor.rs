@@ -31,10 +31,13 @@ pub struct Report {
 
 #[derive(Debug, Clone, Deserialize)]
 pub struct Finding {
+    pub id: String,
     pub code: String,
     pub severity: String,
     pub subject: Subject,
     pub summary: String,
+    /// The ids of others that it explains.
+    pub explains: Vec<String>,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -177,6 +180,8 @@ mod tests {
             severity: (*severity).to_owned(),
             subject: Subject { kind: "service".to_owned(), value: (*subject).to_owned() },
             summary: String::new(),
+            id: String::new(),
+            explains: Vec::new(),
         });
         let unseen = unseen.iter().map(|what| Unseen {
             what: (*what).to_owned(),

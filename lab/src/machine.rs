@@ -184,6 +184,11 @@ impl Machine {
         run(self.script(script, settings), limit)
     }
 
+    /// [`Machine::run`], with what it says on standard error apart.
+    pub fn run_apart(&self, script: &str, settings: &[(&str, &str)], limit: Duration) -> io::Result<(Done, String)> {
+        run_apart(self.script(script, settings), limit, false)
+    }
+
     /// [`Machine::run`], where anything but success is an error that carries what was said.
     pub fn must(&self, what: &str, script: &str, settings: &[(&str, &str)], limit: Duration) -> io::Result<String> {
         let done = self.run(script, settings, limit)?;

@@ -4,13 +4,14 @@ use lab::doctor::{self, Circumstances};
 use lab::host::Host;
 use lab::machine::say;
 use lab::runner::{self, Plan};
-use lab::{fault, host, preflight, table};
+use lab::{fault, host, preflight, table, verdicts};
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 const USAGE: &str = "\
-usage: lab all | share | changed | FAULT… | host:NAME…   run faults and healthy hosts, print the table
+usage: lab all | share | changed | FAULT… | host:NAME… | table:NAME…
+                                                      run faults, healthy hosts, tables of verdicts; print what came of it
        lab list                                       what there is
        lab run HOST -- COMMAND…                       bring a host up, run a command on it, take it down
        lab shell HOST                                 the same with a shell
@@ -98,6 +99,9 @@ fn list() -> io::Result<ExitCode> {
     for (slug, fault) in fault::all()? {
         text.push_str(&format!("{slug}\t{}\t{}\n", fault.expect, fault.about));
     }
+    for (slug, table) in verdicts::all()? {
+        text.push_str(&format!("table:{slug}\t{} cases\t{}\n", table.case.len(), table.about));
+    }
     print(&text)?;
     Ok(ExitCode::SUCCESS)
 }
@@ -145,12 +149,17 @@ fn named(words: &[String]) -> io::Result<Plan> {
     let mut plan = Plan::default();
     for word in words {
         let host = word.strip_prefix("host:").and_then(|name| everything.healthy.get_key_value(name));
-        if let Some((name, file)) = host {
+        let table = word.strip_prefix("table:").and_then(|name| everything.tables.get_key_value(name));
+        if let Some((name, table)) = table {
+            plan.tables.insert(name.clone(), table.clone());
+        } else if let Some((name, file)) = host {
             plan.healthy.insert(name.clone(), file.clone());
         } else if let Some(fault) = everything.faults.get(word) {
             plan.faults.insert(word.clone(), fault.clone());
         } else {
-            return Err(io::Error::other(format!("neither a fault nor host:NAME of a healthy host: {word}")));
+            return Err(io::Error::other(format!(
+                "neither a fault, nor host:NAME of a healthy host, nor table:NAME: {word}"
+            )));
         }
     }
     Ok(plan)

@@ -5,6 +5,7 @@ use crate::fault::{self, Fault};
 use crate::foreign;
 use crate::host::{self, Host, HostFile};
 use crate::machine::{Traces, say};
+use crate::verdicts::{self, Table, Verdict};
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -54,6 +55,7 @@ pub struct Plan {
     pub faults: BTreeMap<String, Fault>,
     /// Hosts that must show no cause.
     pub healthy: BTreeMap<String, HostFile>,
+    pub tables: BTreeMap<String, Table>,
     pub circumstances: Circumstances,
     /// Hosts side by side.
     pub jobs: usize,
@@ -72,14 +74,16 @@ pub fn share() -> io::Result<Plan> {
     let mut plan = everything()?;
     plan.faults.retain(|_, fault| fault.share);
     plan.healthy.retain(|_, host| host.share);
+    plan.tables.retain(|_, table| table.share);
     Ok(plan)
 }
 
-/// Every fault, and every host that has nothing wrong with it.
+/// Every fault, every host that has nothing wrong with it, and every table.
 pub fn everything() -> io::Result<Plan> {
     let mut healthy = host::all()?;
     healthy.retain(|_, host| host.healthy);
-    Ok(Plan { faults: fault::all()?, healthy, circumstances: Circumstances::default(), jobs: 3 })
+    let tables = verdicts::all()?;
+    Ok(Plan { faults: fault::all()?, healthy, tables, circumstances: Circumstances::default(), jobs: 3 })
 }
 
 /// One host to bring up, and what to do on it.
@@ -88,6 +92,7 @@ struct Job {
     file: HostFile,
     faults: Vec<(String, Fault)>,
     judged_healthy: bool,
+    table: Option<(String, Table)>,
 }
 
 fn jobs(plan: &Plan) -> io::Result<VecDeque<Job>> {
@@ -103,14 +108,32 @@ fn jobs(plan: &Plan) -> io::Result<VecDeque<Job>> {
         for part in faults.chunks(FAULTS_PER_HOST) {
             let judged_healthy = plan.healthy.contains_key(name) && !judged.contains(&name);
             judged.push(name);
-            jobs.push(Job { host: name.to_owned(), file: file.clone(), faults: part.to_vec(), judged_healthy });
+            jobs.push(Job {
+                host: name.to_owned(),
+                file: file.clone(),
+                faults: part.to_vec(),
+                judged_healthy,
+                table: None,
+            });
         }
     }
     for (name, file) in plan.healthy.iter().filter(|(name, _)| !judged.contains(&name.as_str())) {
-        jobs.push(Job { host: name.clone(), file: file.clone(), faults: Vec::new(), judged_healthy: true });
+        jobs.push(Job {
+            host: name.clone(),
+            file: file.clone(),
+            faults: Vec::new(),
+            judged_healthy: true,
+            table: None,
+        });
+    }
+    for (slug, table) in &plan.tables {
+        let no_host = || io::Error::other(format!("no host file named {}", table.host));
+        let (host, file) = hosts.get_key_value(&table.host).ok_or_else(no_host)?;
+        let table = Some((slug.clone(), table.clone()));
+        jobs.push(Job { host: host.clone(), file: file.clone(), faults: Vec::new(), judged_healthy: false, table });
     }
     // The longest first, so that the last to end is a short one.
-    jobs.sort_by_key(|job| std::cmp::Reverse(job.faults.len()));
+    jobs.sort_by_key(|job| std::cmp::Reverse((job.table.is_some(), job.faults.len())));
     Ok(jobs.into())
 }
 
@@ -118,7 +141,8 @@ fn jobs(plan: &Plan) -> io::Result<VecDeque<Job>> {
 fn can_run(job: &Job) -> bool {
     let Err(reason) = foreign::packages(&job.file.foreign) else { return true };
     let healthy = job.judged_healthy.then(|| format!("host {}", job.host));
-    for slug in healthy.iter().chain(job.faults.iter().map(|(slug, _)| slug)) {
+    let table = job.table.iter().map(|(slug, _)| slug);
+    for slug in healthy.iter().chain(job.faults.iter().map(|(slug, _)| slug)).chain(table) {
         say(&format!("skipped: {slug}: {reason}"));
     }
     false
@@ -188,6 +212,43 @@ impl Worker<'_> {
             let case = self.fault_case(slug, fault, &mut host);
             self.record(case);
         }
+        if let Some((slug, table)) = &self.job.table {
+            for case in self.table_cases(slug, table) {
+                self.record(case);
+            }
+        }
+    }
+
+    fn case(&self, slug: String, expected: String) -> Case {
+        Case {
+            slug,
+            host: self.job.host.clone(),
+            expected,
+            got: String::new(),
+            outcome: Outcome::Ok,
+            took: Duration::ZERO,
+            doctor: Duration::ZERO,
+        }
+    }
+
+    /// What the lab cannot run is one case, in place of those of the table.
+    fn table_cases(&self, slug: &str, table: &Table) -> Vec<Case> {
+        let begun = Instant::now();
+        let row = |verdict: Verdict| Case {
+            got: verdict.got,
+            outcome: verdict.wrong.map_or(Outcome::Ok, Outcome::Wrong),
+            took: verdict.took,
+            doctor: verdict.took,
+            ..self.case(format!("{slug}: {}", verdict.name), verdict.expected)
+        };
+        match self.up().and_then(|host| table.run(&host)) {
+            Ok(verdicts) => verdicts.into_iter().map(row).collect(),
+            Err(error) => vec![Case {
+                outcome: Outcome::LabError(error.to_string()),
+                took: begun.elapsed(),
+                ..self.case(format!("table {slug}"), format!("{} verdicts", table.case.len()))
+            }],
+        }
     }
 
     fn record(&self, case: Case) {
@@ -216,15 +277,7 @@ impl Worker<'_> {
 
     fn healthy_case(&self, kept: &mut Option<Host>) -> Case {
         let begun = Instant::now();
-        let mut case = Case {
-            slug: format!("host {}", self.job.host),
-            host: self.job.host.clone(),
-            expected: NO_CAUSE.to_owned(),
-            got: String::new(),
-            outcome: Outcome::Ok,
-            took: Duration::ZERO,
-            doctor: Duration::ZERO,
-        };
+        let mut case = self.case(format!("host {}", self.job.host), NO_CAUSE.to_owned());
         match self.up() {
             Ok(host) => {
                 self.judge_healthy(&host, &mut case);
@@ -254,15 +307,7 @@ impl Worker<'_> {
     }
 
     fn fault_case(&self, slug: &str, fault: &Fault, kept: &mut Option<Host>) -> Case {
-        let mut case = Case {
-            slug: slug.to_owned(),
-            host: self.job.host.clone(),
-            expected: fault.expect.clone(),
-            got: String::new(),
-            outcome: Outcome::Ok,
-            took: Duration::ZERO,
-            doctor: Duration::ZERO,
-        };
+        let mut case = self.case(slug.to_owned(), fault.expect.clone());
         // A host that was lost is made anew, and proves its health, before the clock of the next fault starts.
         let mut host = match kept.take().map_or_else(|| self.up(), Ok) {
             Ok(host) => host,

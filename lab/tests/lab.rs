@@ -6,7 +6,7 @@
 use lab::doctor::{self, Circumstances};
 use lab::host::{self, Host};
 use lab::machine::{Machine, Spec, say};
-use lab::{fault, preflight, runner, table};
+use lab::{coverage, fault, preflight, runner, table, verdicts};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -41,7 +41,8 @@ fn the_share_and_the_change_are_answered_right() {
         runner::share().unwrap()
     });
     assert!(!plan.faults.is_empty() && !plan.healthy.is_empty());
-    if !possible(plan.faults.len() + plan.healthy.len()) {
+    let rows: usize = plan.tables.values().map(|table| table.case.len()).sum();
+    if !possible(plan.faults.len() + plan.healthy.len() + rows) {
         return;
     }
     let outcomes = runner::run(&plan, &mxray()).unwrap();
@@ -264,10 +265,21 @@ fn a_machine_takes_everything_with_it() {
 #[test]
 fn every_fault_and_host_file_is_sound() {
     let (hosts, faults) = (host::all().unwrap(), fault::all().unwrap());
+    for (slug, table) in verdicts::all().unwrap() {
+        assert!(hosts.contains_key(&table.host), "{slug} wants host {}", table.host);
+    }
     for (slug, fault) in &faults {
         assert!(hosts.contains_key(&fault.host), "{slug} wants host {}", fault.host);
         assert!(fault.expect.chars().any(|c| c.is_ascii_digit()), "{slug} expects {}", fault.expect);
     }
     let share = runner::share().unwrap();
     assert!(share.faults.len() < faults.len(), "the share is a part");
+}
+
+#[test]
+fn every_code_has_a_case_or_a_reason() {
+    let (all, covered) = (coverage::catalogue().unwrap(), coverage::covered().unwrap());
+    assert!(all.len() > 100 && !covered.is_empty());
+    let wrong = coverage::wrong(&all, &covered, &coverage::uncovered().unwrap());
+    assert!(wrong.is_empty(), "{wrong:#?}");
 }

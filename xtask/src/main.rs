@@ -11,6 +11,7 @@ mod product;
 mod reference;
 mod rooms;
 mod schema;
+mod traps;
 mod tree;
 mod trouble;
 
@@ -56,6 +57,8 @@ enum Check {
     Cli,
     /// the form of changes/*.md
     Changes,
+    /// docs/traps.md against the names of tests
+    Traps,
 }
 
 fn main() -> ExitCode {
@@ -97,6 +100,7 @@ impl Check {
         match self {
             Check::Crates => rooms::check(root),
             Check::Changes => changes::check(root, &mxray_rules::catalogue().iter().map(|rule| rule.code).collect()),
+            Check::Traps => traps::check(root),
             Check::Schema | Check::Catalogue | Check::Cli => self.generated()?.compare(root),
         }
     }
@@ -107,7 +111,7 @@ impl Check {
             Check::Schema => schema::generate(),
             Check::Catalogue => catalogue::generate(mxray_rules::catalogue()),
             Check::Cli => Ok(reference::generate(product::command(), product::variables())),
-            Check::Crates | Check::Changes => Ok(Generated::default()),
+            Check::Crates | Check::Changes | Check::Traps => Ok(Generated::default()),
         }
     }
 }

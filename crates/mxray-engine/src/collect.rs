@@ -185,7 +185,7 @@ impl Asked {
         evidence.lookups.extend(found.lookups);
         evidence.parts.extend(found.crashed);
         evidence.names = found.names;
-        if evidence.names.domains.is_empty() || evidence.endpoints.is_empty() {
+        if evidence.names.domains.is_empty() {
             return;
         }
         let (resolver, until) = (resolver.clone(), parts.margin());

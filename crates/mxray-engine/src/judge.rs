@@ -177,11 +177,9 @@ fn no_server(evidence: &Evidence) -> Unseen {
     let others: Vec<String> = evidence.others.iter().map(|(name, other)| format!("{name}: {}", other.found)).collect();
     Unseen {
         what: "the configuration of a mail server".to_owned(),
-        why: format!(
-            "this version reads a configured Postfix, Exim, OpenSMTPD, Sendmail or Dovecot ({})",
-            others.join("; ")
-        ),
-        needs: "one of these configured, or a version of mxray that reads the other".to_owned(),
+        why: format!("found, but with no configuration that mxray reads: {}", others.join("; ")),
+        needs: "Postfix, Exim, OpenSMTPD, Sendmail or Dovecot configured, or a run on the host that handles the mail"
+            .to_owned(),
     }
 }
 

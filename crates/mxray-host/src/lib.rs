@@ -30,6 +30,7 @@ pub mod resolver;
 pub mod routes;
 pub mod runs;
 mod secrets;
+pub mod security;
 pub mod signers;
 pub mod sockets;
 pub mod sockstat;

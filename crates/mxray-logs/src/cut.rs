@@ -40,6 +40,15 @@ pub fn bare(address: &[u8]) -> &[u8] {
     inner.strip_suffix(b">").unwrap_or(inner)
 }
 
+/// Longest name that is kept: of an account, a host, an address (RFC 5321 section 4.5.3.1.3 permits 256 octets), a message.
+/// What is longer is known by its beginning, so that strangers cannot fill the memory with a few lines.
+pub const NAME_BYTES_MAX: usize = 320;
+
+/// So much of a name as is kept.
+pub fn kept(name: &[u8]) -> &[u8] {
+    &name[..name.len().min(NAME_BYTES_MAX)]
+}
+
 /// The last `<…>`-less word's worth: what stands before the first blank.
 pub fn word(text: &[u8]) -> (&[u8], &[u8]) {
     split(text, b" ").unwrap_or((text, b""))

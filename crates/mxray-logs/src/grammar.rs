@@ -3,6 +3,7 @@
 //! Names are learned: a tag whose last part is a program of Postfix names its first part as an instance, and from then on
 //! every label under that instance is Postfix's. What must not live here: the grammars themselves.
 
+use crate::cut::NAME_BYTES_MAX;
 use crate::envelope::Line;
 use crate::event::{Event, Meaning};
 use crate::{dovecot, exim, filters, opensmtpd, postfix, sendmail};
@@ -77,7 +78,8 @@ impl Grammars {
             None => self.learned(line),
         };
         // An unknown label may prove to be Postfix's later: what is foreign is not remembered until it is so by shape.
-        let keep = at.is_some() || ((program.is_some() || !tag.contains(&b'/')) && self.tags.len() < TAGS_MAX);
+        let room = self.tags.len() < TAGS_MAX && tag.len() <= NAME_BYTES_MAX;
+        let keep = at.is_some() || ((program.is_some() || !tag.contains(&b'/')) && room);
         if keep {
             if at.is_none() {
                 self.tags.push((tag.to_vec(), program));
@@ -93,7 +95,7 @@ impl Grammars {
         if let Some((instance, program)) = postfix::instance_and_program(tag) {
             let known = self.instances.iter().any(|own| own == instance);
             if postfix::is_program(program) || instance.starts_with(b"postfix") {
-                if !known && self.instances.len() < TAGS_MAX {
+                if !known && self.instances.len() < TAGS_MAX && instance.len() <= NAME_BYTES_MAX {
                     self.instances.push(instance.to_vec());
                 }
                 return Some(Program::Postfix);

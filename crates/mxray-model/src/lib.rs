@@ -8,6 +8,7 @@
 pub mod binding;
 pub mod evidence;
 mod finding;
+pub mod nearest;
 mod prefix;
 mod report;
 mod reverse;

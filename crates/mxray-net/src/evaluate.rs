@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Questions on their way at the same time: resolvers limit what one client has open.
+/// Questions of one evaluation on their way at the same time. All of a run together are limited by the resolver's [`crate::Turns`].
 const SIDE_BY_SIDE: usize = 16;
 /// One web server is waited for so long. RFC 8461 section 3.3 suggests a minute to senders, who have nothing else to do.
 const FETCH_PATIENCE: Duration = Duration::from_secs(8);
@@ -118,13 +118,12 @@ impl Evaluations {
             Arc::clone(signed.entry((name.to_owned(), kind)).or_default())
         };
         let ask = || {
-            let now = Instant::now();
-            if now >= self.until {
+            if Instant::now() >= self.until {
                 let why = "the time was over before it was asked".to_owned();
                 let outcome = DnsOutcome::NotAsked(Blind::NotAttempted { why });
                 return Arc::new(Signed::new(&unanswered(name, kind, outcome), None));
             }
-            let answer = self.resolver.signed(kind.as_str(), name, self.until.min(now + self.patience));
+            let answer = self.resolver.signed(kind.as_str(), name, self.patience, self.until);
             Arc::new(Signed::new(&answer.lookup, answer.packet.as_deref()))
         };
         Arc::clone(place.get_or_init(ask))
@@ -150,12 +149,11 @@ impl Evaluations {
         if let Some(known) = self.known.lock().unwrap_or_else(PoisonError::into_inner).get(&key) {
             return known.clone();
         }
-        let now = Instant::now();
-        let lookup = if now >= self.until {
+        let lookup = if Instant::now() >= self.until {
             let why = "the time was over before it was asked".to_owned();
             unanswered(name, kind, DnsOutcome::NotAsked(Blind::NotAttempted { why }))
         } else {
-            self.resolver.lookup(kind.as_str(), name, self.until.min(now + self.patience))
+            self.resolver.lookup_within(kind.as_str(), name, self.patience, self.until)
         };
         self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(key, lookup.clone());
         lookup

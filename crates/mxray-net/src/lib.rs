@@ -26,7 +26,7 @@ pub use clock::Clock;
 pub use dial::{DialPlan, compare, dial, dial_unix};
 pub use distance::{distance, explain};
 pub use dns::{
-    Answered, BadName, DnsQuestion, Memory, Resolver, check_resolver, reads_as_answer, reverse_name, servers_of,
+    Answered, BadName, DnsQuestion, Memory, Resolver, Turns, check_resolver, reads_as_answer, reverse_name, servers_of,
     unicode_name, wire_name,
 };
 pub use drive::{Held, drive, drive_judging};

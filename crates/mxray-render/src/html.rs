@@ -34,7 +34,7 @@ pub(crate) fn render(report: &Report, options: &Options, out: &mut dyn io::Write
         writeln!(out, "</section>")?;
     }
     noticed(&outline.rest(), out)?;
-    not_looked_at(report, out)?;
+    not_looked_at(report, options, out)?;
     healthy(report, out)?;
     if options.verbose {
         ruled_out(report, out)?;
@@ -201,14 +201,19 @@ fn noticed(rest: &[&Finding], out: &mut dyn io::Write) -> io::Result<()> {
     writeln!(out, "</tbody>\n</table></div>\n</section>")
 }
 
-fn not_looked_at(report: &Report, out: &mut dyn io::Write) -> io::Result<()> {
+fn not_looked_at(report: &Report, options: &Options, out: &mut dyn io::Write) -> io::Result<()> {
     if report.unseen.is_empty() {
         return Ok(());
     }
     writeln!(out, "<section>\n<h2>Could not look</h2>\n<ul>")?;
     for group in unseen::grouped(report) {
         for reason in &group.reasons {
-            writeln!(out, "<li><strong>{}</strong>: {}</li>", escaped(&reason.what.join(", ")), escaped(reason.why))?;
+            writeln!(
+                out,
+                "<li><strong>{}</strong>: {}</li>",
+                escaped(&reason.hidden(options.verbose)),
+                escaped(reason.why)
+            )?;
         }
         if !group.remedy.is_empty() {
             writeln!(out, "<li class=\"remedy\">{}</li>", escaped(&group.remedy))?;

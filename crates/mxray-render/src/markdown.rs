@@ -39,7 +39,7 @@ pub(crate) fn render(report: &Report, options: &Options, out: &mut dyn io::Write
         fixes(cause, out)?;
     }
     noticed(&outline.rest(), options, out)?;
-    not_looked_at(report, out)?;
+    not_looked_at(report, options, out)?;
     healthy(report, out)?;
     if options.verbose {
         ruled_out(report, out)?;
@@ -159,14 +159,14 @@ fn noticed(rest: &[&Finding], options: &Options, out: &mut dyn io::Write) -> io:
     Ok(())
 }
 
-fn not_looked_at(report: &Report, out: &mut dyn io::Write) -> io::Result<()> {
+fn not_looked_at(report: &Report, options: &Options, out: &mut dyn io::Write) -> io::Result<()> {
     if report.unseen.is_empty() {
         return Ok(());
     }
     writeln!(out, "\n## Could not look\n")?;
     for group in unseen::grouped(report) {
         for reason in &group.reasons {
-            writeln!(out, "- {}: {}", prose(&reason.what.join(", ")), prose(reason.why))?;
+            writeln!(out, "- {}: {}", prose(&reason.hidden(options.verbose)), prose(reason.why))?;
         }
         if !group.remedy.is_empty() {
             writeln!(out, "  - {}", prose(&group.remedy))?;

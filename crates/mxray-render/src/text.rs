@@ -14,8 +14,6 @@ use std::io;
 const CONSEQUENCES_SHOWN: usize = 12;
 /// Notices and facts shown; `-v` shows all.
 const NOTICED_SHOWN: usize = 20;
-/// Names of what one reason hides; `-v` shows all.
-const HIDDEN_SHOWN: usize = 24;
 /// Deeper consequences are indented no further, or nothing is left of the line.
 const DEPTH_SHOWN: usize = 8;
 /// Where the text of a fix step begins, and its commands.
@@ -261,13 +259,7 @@ fn not_looked_at(screen: &mut Screen<'_>, report: &Report, options: &Options) ->
     screen.prose("", &[Piece::new(Style::Bold, "Could not look")])?;
     for group in unseen::grouped(report) {
         for reason in &group.reasons {
-            let shown = if options.verbose { reason.what.len() } else { HIDDEN_SHOWN };
-            let named: Vec<_> = reason.what.iter().take(shown).copied().collect();
-            let mut what = named.join(", ");
-            if reason.what.len() > shown {
-                what.push_str(&format!(" and {} more", reason.what.len() - shown));
-            }
-            what.push(':');
+            let what = format!("{}:", reason.hidden(options.verbose));
             screen.prose("  - ", &[Piece::plain(&what), Piece::plain(reason.why)])?;
         }
         if !group.remedy.is_empty() {

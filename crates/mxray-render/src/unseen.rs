@@ -1,7 +1,12 @@
 //! What could not be looked at, grouped: eight codes with one reason are one entry, and root is asked for once.
 
 use mxray_model::Report;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Up to so many codes are named each; of more, the families are counted.
+const CODES_NAMED: usize = 6;
+/// Up to so many other things are named.
+const OTHERS_NAMED: usize = 24;
 
 /// Reasons that the same step would remove.
 #[derive(Debug)]
@@ -16,6 +21,45 @@ pub(crate) struct Group<'a> {
 pub(crate) struct Reason<'a> {
     pub why: &'a str,
     pub what: Vec<&'a str>,
+}
+
+impl Reason<'_> {
+    /// What it hides, in short; `every`: all of it.
+    pub fn hidden(&self, every: bool) -> String {
+        let (codes, others): (Vec<&str>, Vec<&str>) = self.what.iter().partition(|what| family(what).is_some());
+        let mut named: Vec<String> = Vec::new();
+        if every || codes.len() <= CODES_NAMED {
+            named.extend(codes.iter().map(|code| (*code).to_owned()));
+        } else {
+            named.push(format!("{} checks ({})", codes.len(), by_family(&codes)));
+        }
+        let shown = if every { others.len() } else { OTHERS_NAMED };
+        named.extend(others.iter().take(shown).map(|what| (*what).to_owned()));
+        let more = if others.len() > shown { format!(" and {} more", others.len() - shown) } else { String::new() };
+        format!("{}{more}", named.join(", "))
+    }
+}
+
+/// `SMTP` of `SMTP101`; `None`: this is no code.
+fn family(what: &str) -> Option<&str> {
+    let end = what.find(|c: char| !c.is_ascii_uppercase())?;
+    let (family, number) = what.split_at(end);
+    (!family.is_empty() && number.len() == 3 && number.bytes().all(|b| b.is_ascii_digit())).then_some(family)
+}
+
+/// `9 SMTP, 6 AUTH, FW106`: the largest families first.
+fn by_family(codes: &[&str]) -> String {
+    let mut families: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for code in codes {
+        families.entry(family(code).unwrap_or_default()).or_default().push(code);
+    }
+    let mut families: Vec<_> = families.into_iter().collect();
+    families.sort_by_key(|(_, codes)| std::cmp::Reverse(codes.len()));
+    let words = families.iter().map(|(family, codes)| match codes.as_slice() {
+        [code] => (*code).to_owned(),
+        codes => format!("{} {family}", codes.len()),
+    });
+    words.collect::<Vec<_>>().join(", ")
 }
 
 /// The unseen, by remedy and reason, in the report's order.
@@ -81,4 +125,30 @@ impl<'a> Key<'a> {
 fn is_capability(word: &str) -> bool {
     let head = word.as_bytes().get(..4).unwrap_or_default();
     head.eq_ignore_ascii_case(b"cap_") && word.bytes().all(|b| b.is_ascii_alphabetic() || b == b'_')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Reason;
+
+    fn hidden(what: &[&str], every: bool) -> String {
+        Reason { why: "", what: what.to_vec() }.hidden(every)
+    }
+
+    #[test]
+    fn few_codes_are_named_and_many_are_counted_by_family() {
+        assert_eq!(hidden(&["SPF117"], false), "SPF117");
+        let many = ["AUTH101", "AUTH103", "FW106", "SMTP101", "SMTP102", "SMTP103", "TLS101"];
+        assert_eq!(hidden(&many, false), "7 checks (3 SMTP, 2 AUTH, FW106, TLS101)");
+        assert_eq!(hidden(&many, true), many.join(", "));
+    }
+
+    #[test]
+    fn what_is_no_code_is_named() {
+        assert_eq!(hidden(&["the queue of postfix", "SOCK1", "101"], false), "the queue of postfix, SOCK1, 101");
+        let files: Vec<String> = (0..30).map(|n| format!("/etc/map{n}")).collect();
+        let files: Vec<&str> = files.iter().map(String::as_str).collect();
+        assert!(hidden(&files, false).ends_with("/etc/map23 and 6 more"));
+        assert!(hidden(&files, true).ends_with("/etc/map29"));
+    }
 }

@@ -6,7 +6,7 @@ use crate::service_units;
 use crate::view;
 use mxray_model::binding::{self, Binding, Together, together};
 use mxray_model::evidence::{Assignment, Assignments, Direction, FilterVerdict, Listener, Owner, Sockets, V6Policy};
-use mxray_model::{Blind, Evidence, Seen, Subject};
+use mxray_model::{Blind, Evidence, Finding, Seen, Subject};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// The file; `Err` is what a rule says without it.
@@ -41,6 +41,21 @@ pub fn ports_text(entry: &Assignment) -> String {
 
 pub fn pointer(name: &str) -> String {
     view::pointer(["assignments", "value", "services", name])
+}
+
+/// What an entry says for people: what it is for, and whom to ask. Neither can be compared with anything; whoever has to act
+/// reads it where the finding is.
+pub fn for_people(finding: Finding, name: &str, entry: &Assignment) -> Finding {
+    let (purpose, contact) = (entry.purpose.as_str(), entry.contact.as_str());
+    let text = match (purpose, contact) {
+        ("", "") => return finding,
+        (purpose, "") => format!("{name} is for: {purpose}."),
+        ("", contact) => format!("For {name} ask {contact}."),
+        (purpose, contact) => format!("{name} is for: {purpose}. Ask {contact}."),
+    };
+    let given = [("purpose", purpose), ("contact", contact)].into_iter().filter(|(_, value)| !value.is_empty());
+    let finding = finding.because(text, entry.at.to_string(), pointer(name));
+    given.fold(finding, |finding, (key, value)| finding.data(key, value))
 }
 
 /// `0.0.0.0:25`, `[::]:25`
@@ -354,6 +369,7 @@ pub fn reach_pointer(answer: Option<&str>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use mxray_model::evidence::{Exposure, FileLine, PortOwner};
 
     #[test]
     fn instances_are_their_service() {
@@ -372,5 +388,31 @@ mod tests {
         ] {
             assert!(!same_unit(declared, actual), "{declared} {actual}");
         }
+    }
+
+    #[test]
+    fn whoever_acts_reads_whom_to_ask() {
+        let rule = crate::rules::CATALOGUE.iter().find(|rule| rule.code == "PORT105").unwrap();
+        let bare = || rule.finding(Subject::service("sieve"), "nothing listens".to_owned());
+        let entry = |purpose: &str, contact: &str| Assignment {
+            at: FileLine { file: "/etc/mxray/mxray-ports.toml".to_owned(), line: 3 },
+            protocol: "tcp".to_owned(),
+            ports: (4190, 4190),
+            addresses: [].into(),
+            owner: PortOwner::default(),
+            v6: V6Policy::Any,
+            exposure: Exposure::Public,
+            tls: None,
+            purpose: purpose.to_owned(),
+            contact: contact.to_owned(),
+        };
+        let told = for_people(bare(), "sieve", &entry("filters of users", "ticket 4711"));
+        assert_eq!(told.because[0].text, "sieve is for: filters of users. Ask ticket 4711.");
+        assert_eq!(
+            (told.data["purpose"].as_str(), told.data["contact"].as_str()),
+            (Some("filters of users"), Some("ticket 4711"))
+        );
+        assert_eq!(for_people(bare(), "sieve", &entry("", "")), bare());
+        assert_eq!(for_people(bare(), "sieve", &entry("", "a@b")).because[0].text, "For sieve ask a@b.");
     }
 }

@@ -38,6 +38,8 @@ mod zones;
 mod pages;
 #[cfg(test)]
 mod played;
+#[cfg(test)]
+mod traps;
 
 pub use causes::fold;
 pub use filters::{decided_by, fixes as filter_fixes};

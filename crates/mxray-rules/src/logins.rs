@@ -52,15 +52,17 @@ pub fn by_configuration(evidence: &Evidence, contact: Contact<'_>) -> Option<Res
     if !contact.from_same_host() {
         return None;
     }
-    let of_dovecot =
-        |server: &Server| match (server.setting("auth_allow_cleartext"), server.setting("disable_plaintext_auth")) {
+    let of_dovecot = |server: &Server, wanted: &WantedListener| {
+        let set = |name: &str| server.setting_of(wanted, name).to_owned();
+        match (set("auth_allow_cleartext").as_str(), set("disable_plaintext_auth").as_str()) {
             ("yes", _) | (_, "no") => Some(true),
             ("no", _) | (_, "yes") => Some(false),
             _ => None,
-        };
+        }
+    };
     match outside::own(evidence, contact.endpoint) {
         Some((_, server, _)) if server.software != "dovecot" => None,
-        Some((_, server, _)) if of_dovecot(server).is_some() => of_dovecot(server).map(Ok),
+        Some((_, server, wanted)) if of_dovecot(server, wanted).is_some() => of_dovecot(server, wanted).map(Ok),
         _ => Some(Err(asked_from_here(contact))),
     }
 }
@@ -96,7 +98,13 @@ pub fn only_under_tls(evidence: &Evidence, endpoint: &ExaminedEndpoint) -> Fix {
         "dovecot" => {
             let (name, value) =
                 if is_dovecot_2_4(server) { ("auth_allow_cleartext", "no") } else { ("disable_plaintext_auth", "yes") };
-            words.nested_fix(text, "", &[(name, value.to_owned())])
+            // Where a protocol has its own word, only that one counts.
+            let path = if wanted.overrides.contains_key(name) {
+                format!("protocol/{}", endpoint.protocol.as_str())
+            } else {
+                String::new()
+            };
+            words.nested_fix(text, &path, &[(name, value.to_owned())])
         }
         "exim" => {
             let place = ("auth_advertise_hosts", server.set_at("auth_advertise_hosts"));

@@ -361,3 +361,58 @@ mod records {
         records.len()
     }
 }
+
+/// The samples of pages that hold a trap which other tools fell into.
+mod traps {
+    use super::{catalogue, check, samples};
+
+    fn holds(code: &str, titles: &[&str]) {
+        let rule = catalogue().iter().find(|rule| rule.code == code).unwrap();
+        let known = samples(rule);
+        for title in titles {
+            check(
+                rule,
+                known.iter().find(|sample| sample.title == *title).unwrap_or_else(|| panic!("{code}: {title}")),
+            );
+        }
+    }
+
+    #[test]
+    fn t07_a_dead_port_25_is_judged_by_hosts_that_have_nothing_to_do_with_each_other() {
+        holds("LOOK005", &["Two hosts of two owners", "Two hosts of one owner", "A third host answers"]);
+    }
+
+    #[test]
+    fn t08_a_spare_exchanger_that_is_down_is_no_failure() {
+        holds("MX113", &["The spare host is down", "The preferred host is down, the spare one works"]);
+    }
+
+    #[test]
+    fn t09_a_greeting_that_names_us_is_about_us() {
+        holds("LOOK006", &["The greeting names our address", "It says no to everybody"]);
+    }
+
+    #[test]
+    fn t38_a_certificate_matters_by_port_and_by_policy() {
+        holds(
+            "TLS106",
+            &["Signed itself, on port 25", "Signed itself, on port 993", "The relayhost's, and our server verifies"],
+        );
+        holds("TLS103", &["Port 25", "IMAP with a certificate of yesterday", "A receiver's certificate"]);
+    }
+
+    #[test]
+    fn t41_old_versions_are_a_warning_on_port_25_and_an_error_elsewhere() {
+        holds("TLS108", &["Port 25 with TLS 1.1", "IMAP with TLS 1.0", "A receiver's"]);
+    }
+
+    #[test]
+    fn t42_no_rule_asks_for_a_staple() {
+        assert!(!catalogue().iter().any(|rule| rule.summary.contains("staple") || rule.summary.contains("OCSP")));
+    }
+
+    #[test]
+    fn t43_logins_that_are_off_before_tls_are_right() {
+        holds("MBOX101", &["LOGINDISABLED before TLS, at a server of IMAP4rev2 alone", "No LOGINDISABLED"]);
+    }
+}

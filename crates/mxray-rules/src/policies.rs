@@ -31,8 +31,12 @@ pub fn begun(evidence: &Evidence, rule: &Rule) -> Result<Judgement, Judgement> {
     if !evidence.names.domains.is_empty() {
         return Ok(Judgement::nothing());
     }
-    let why = "no domain was looked at".to_owned();
-    Err(Judgement::cannot_tell(rule, &Blind::Elsewhere { why, look: "mxray domain NAME".to_owned() }))
+    Err(Judgement::cannot_tell(rule, &no_domain()))
+}
+
+/// What every rule about published names says where there is no name.
+pub fn no_domain() -> Blind {
+    Blind::Elsewhere { why: "no domain was looked at".to_owned(), look: "mxray domain NAME".to_owned() }
 }
 
 /// Policies that senders go by, each for itself.
@@ -45,7 +49,7 @@ pub enum Policy {
 impl<'a> Of<'a> {
     /// Its records are this operator's to mend: it is this host's, or somebody asked how it is.
     pub fn is_ours(&self) -> bool {
-        self.domain.why.iter().any(|why| *why != DomainWhy::Receiver)
+        self.domain.why.iter().any(DomainWhy::is_own)
     }
 
     /// A mail server of this host takes its mail, or somebody asked about it.

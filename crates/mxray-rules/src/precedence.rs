@@ -125,10 +125,13 @@ pub const LINKS: &[(&str, &str, Link)] = &[
     // Reports go to the domain itself, like all other mail.
     ("MX102", "DMARC106", Link::SharedScope),
     ("MX103", "DMARC106", Link::SharedScope),
+    ("MX105", "DMARC106", Link::SharedScope),
     ("MX106", "DMARC106", Link::SharedScope),
     ("MX108", "DMARC106", Link::SharedScope),
     ("MX109", "DMARC106", Link::SharedScope),
     ("MX110", "DMARC106", Link::SharedScope),
+    // An address that is none is no address for reports.
+    ("DMARC106", "DMARC105", Link::SharedScope),
     // Nothing leaves this host, or leads nowhere: nobody can be reached.
     ("ROUTE101", "MX113", Link::SharedScope),
     ("ROUTE102", "MX113", Link::SharedScope),
@@ -218,6 +221,20 @@ pub const LINKS: &[(&str, &str, Link)] = &[
     ("SOCK102", "PORT107", Link::SharedScope),
     ("SOCK101", "PORT105", Link::SharedScope),
     ("SOCK101", "PORT107", Link::SharedScope),
+    // A service or a table that its own programs ask for and that is not there: they wait, give up, and say so.
+    ("CONF101", "SOCK111", Link::SharedScope),
+    ("CONF101", "SMTP101", Link::SharedScope),
+    ("CONF101", "TLS102", Link::SharedScope),
+    ("CONF101", "AUTH108", Link::SharedScope),
+    ("CONF101", "LOG106", Link::SharedScope),
+    ("CONF101", "CONF110", Link::SharedScope),
+    ("CONF110", "SOCK111", Link::SharedScope),
+    ("CONF110", "SMTP101", Link::SharedScope),
+    ("CONF110", "LOG106", Link::SharedScope),
+    ("CONF110", "LOG108", Link::SharedScope),
+    ("HOST111", "SOCK114", Link::SharedScope),
+    ("HOST111", "SMTP101", Link::SharedScope),
+    ("HOST111", "TLS102", Link::SharedScope),
     // A service that its own configuration disables.
     ("CONF101", "SOCK101", Link::SharedScope),
     // The socket that is asked is not the one on which the signer listens.
@@ -242,6 +259,8 @@ pub const LINKS: &[(&str, &str, Link)] = &[
     ("HOST104", "LOOK002", Link::SharedScope),
     // A domain that is not there has no way for mail; one whose signatures do not hold has no answers.
     ("DNS101", "MX102", Link::SharedScope),
+    ("DNS101", "SPF101", Link::SharedScope),
+    ("DNS101", "DMARC101", Link::SharedScope),
     ("DANE102", "LOOK002", Link::SharedScope),
     ("DANE102", "DANE108", Link::SharedScope),
     ("DANE108", "LOOK002", Link::SharedScope),

@@ -3,6 +3,7 @@
 //!
 //! What must not live here: which of it is a fault (rules).
 
+use crate::policies::no_domain;
 use crate::rule::{Judgement, Rule};
 use crate::view;
 use mxray_model::evidence::published::{
@@ -27,8 +28,7 @@ pub struct Routed<'a> {
 pub fn routed<'a>(evidence: &'a Evidence, rule: &Rule, judgement: &mut Judgement) -> Vec<Routed<'a>> {
     let mut found = Vec::new();
     if evidence.names.domains.is_empty() {
-        let why = "no domain was looked at".to_owned();
-        judgement.blind(rule, &Blind::Elsewhere { why, look: "mxray domain NAME".to_owned() });
+        judgement.blind(rule, &no_domain());
     }
     for (name, domain) in &evidence.names.domains {
         match &domain.route {
@@ -45,7 +45,7 @@ pub fn routed<'a>(evidence: &'a Evidence, rule: &Rule, judgement: &mut Judgement
 
 /// Its records are this operator's to mend: it is this host's, or somebody asked how it is.
 pub fn is_ours(domain: &Domain) -> bool {
-    domain.why.iter().any(|why| !matches!(why, DomainWhy::Receiver))
+    domain.why.iter().any(DomainWhy::is_own)
 }
 
 /// Mail of this host goes there.

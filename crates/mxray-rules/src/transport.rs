@@ -70,8 +70,12 @@ pub fn demand(evidence: &Evidence, endpoint: &ExaminedEndpoint) -> Demand {
         EndpointWhy::Smarthost { server } => servers.get(server),
         _ => None,
     });
-    // Of the services that connect to other servers the one by the name `smtp` carries the mail, `relay` that for own domains.
-    let levels = ours.flat_map(|server| server.clients.iter().filter(|(name, _)| name.starts_with("smtp/")));
+    // Of Postfix's services that connect to other servers the one by the name `smtp` carries the mail, `relay` that for own domains. Of the others
+    // only those are known that hand mail to smarthosts.
+    let levels = ours.flat_map(|server| {
+        let by_name = server.software == "postfix";
+        server.clients.iter().filter(move |(name, _)| !by_name || name.starts_with("smtp/"))
+    });
     let demands = levels.map(|(_, client)| match client.tls_level.value.trim() {
         "verify" | "secure" => Demand::Verify,
         "encrypt" | "dane-only" | "fingerprint" => Demand::Encrypt,

@@ -3,11 +3,13 @@
 //!
 //! What must not live here: which of it is a fault (rules), and whose a domain is (`published`).
 
+use crate::policies::no_domain;
 use crate::published;
 use crate::rule::{Judgement, Rule};
 use mxray_model::evidence::published::{Domain, SecurityChain, SecurityReason, SecurityState};
 use mxray_model::evidence::{DnsOutcome, Lookup};
-use mxray_model::{Blind, Evidence, Finding, Mover, Severity, Subject, SubjectKind};
+use mxray_model::{Evidence, Finding, Mover, Severity, Subject, SubjectKind};
+use std::collections::BTreeMap;
 
 /// All domains that were looked at; where there is none, the rule cannot tell.
 pub fn domains<'a>(
@@ -16,8 +18,7 @@ pub fn domains<'a>(
     judgement: &mut Judgement,
 ) -> impl Iterator<Item = (&'a str, &'a Domain)> + use<'a> {
     if evidence.names.domains.is_empty() {
-        let why = "no domain was looked at".to_owned();
-        judgement.blind(rule, &Blind::Elsewhere { why, look: "mxray domain NAME".to_owned() });
+        judgement.blind(rule, &no_domain());
     }
     evidence.names.domains.iter().map(|(name, domain)| (name.as_str(), domain))
 }
@@ -62,6 +63,22 @@ pub fn is_made_up(name: &str) -> bool {
 pub fn domain_of<'a>(evidence: &'a Evidence, name: &str) -> Option<(&'a str, &'a Domain)> {
     let all = evidence.names.domains.iter().filter(|(domain, _)| is_in(name, domain));
     all.max_by_key(|(domain, _)| domain.len()).map(|(name, domain)| (name.as_str(), domain))
+}
+
+/// The domain whose own name failed in every question, as this name below it did: one cause, and one thing to mend. `failed` has
+/// the questions that failed, by name. `None`: the name stands for itself.
+pub fn fails_with<'a>(
+    evidence: &'a Evidence,
+    failed: &BTreeMap<String, Vec<(&String, &Lookup)>>,
+    name: &str,
+) -> Option<&'a str> {
+    let (domain, _) = domain_of(evidence, name).filter(|(domain, _)| *domain != name)?;
+    let own = failed.get(domain)?;
+    let others = evidence.lookups.iter().filter(|(_, lookup)| lookup.name.eq_ignore_ascii_case(domain));
+    let all = others.filter(|(_, lookup)| !matches!(lookup.outcome, DnsOutcome::NotAsked(_)));
+    let alike = |one: &[(&String, &Lookup)]| one.iter().find_map(|(_, lookup)| lookup.fails_validation());
+    let whole = all.count() == own.len() && alike(own) == alike(failed.get(name)?);
+    whole.then_some(domain)
 }
 
 /// All chains of trust of a domain, its MX records first.

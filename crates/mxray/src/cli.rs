@@ -155,30 +155,30 @@ pub enum Command {
     Doctor(DoctorArgs),
     /// Connections and listeners with queues, state, unit and process
     Sockets(SocketsArgs),
-    /// Routes, rules and neighbours, or what the kernel would do with a destination
+    /// Routes, rules, neighbours, and what the kernel does with a destination
     Routes(RoutesArgs),
     /// Protocol counters as rates with meaning, and drops by listener
     Counters(CountersArgs),
-    /// Mail services as a client meets them: session, TLS, logins, timings, transcript
+    /// Mail services as a client meets them: session, TLS, logins, times, transcript
     Probe(Box<ProbeArgs>),
-    /// Speak with a mail server by hand: TLS inline, times, codes explained, history, completion, logins
+    /// Speak with a mail server by hand: TLS inline, times, codes explained, logins
     Talk(TalkArgs),
     /// Send a message, and say what each server said of each recipient
     Send(Box<SendArgs>),
-    /// Who has which port: an assignments file, and whether this host is as it says
+    /// Who has which port: assignments, conflicts, packet filters
     #[command(subcommand)]
     Ports(PortsCommand),
-    /// What a domain publishes for mail, as a receiver evaluates it: SPF for a client, or a whole mail
+    /// What a domain publishes for mail, judged record by record as receivers do
     Domain(Box<DomainArgs>),
-    /// Is an address or a domain on a blocklist or an allow list, and is the list itself well?
+    /// Is an address or a domain on a blocklist, and is the list itself well?
     Lists(ListsArgs),
-    /// What happened, by the logs of mail servers: rates, causes, receivers, lives of messages
+    /// What happened, by the logs: rates, causes, receivers, lives of messages
     Logs(Box<LogsArgs>),
-    /// What waits in the mail queue: by cause, destination, age and sender, and when it is tried next
+    /// What waits: by cause, destination, age and sender, and when it is tried next
     Queue(QueueArgs),
-    /// Bounces, complaints and automatic answers: who did not get it, why, whether the address is gone
+    /// Bounces and complaints: who did not get it, why, and is the address gone?
     Bounce(BounceArgs),
-    /// Reports of receivers (DMARC, TLS, complaints): who sends in our name, what fails and why
+    /// Reports of receivers (DMARC, TLS): who sends in our name, what fails, why
     Reports(ReportsArgs),
     /// What a finding's code means, why it matters, how to fix it and how to verify
     Explain(ExplainArgs),

@@ -3,9 +3,9 @@
 use crate::cli::{ExplainArgs, ListFormat};
 use crate::environment::Environment;
 use crate::exit::{self, Failure};
-use crate::nearest::nearest;
 use crate::output::Output;
 use mxray_model::Severity;
+use mxray_model::nearest::nearest;
 use mxray_render::{Options, Piece, Screen, Style, render_page, write_json};
 use mxray_rules::Rule;
 use serde::Serialize;

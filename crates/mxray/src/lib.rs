@@ -19,7 +19,6 @@ mod generate;
 mod lists;
 mod logs;
 mod mailbox;
-mod nearest;
 mod output;
 mod outside;
 mod ports;

@@ -6,26 +6,18 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test says what it expects by panicking")]
 
+mod common;
+
 use mxray_wire::scenario::{Scenario, Step};
 use serde_json::Value;
 use sinner::Sinner;
 use std::collections::BTreeSet;
-use std::fs::File;
 use std::io::Write;
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
 
-/// Enough for every patience of a session; a file that is silent is given up earlier, by the patience for a step.
-const DEADLINE_S: u64 = 25;
-/// Start, judgement, output, on a busy machine. A hang is longer than this.
-const MARGIN: Duration = Duration::from_secs(60);
-/// Address space, in kilobytes: stacks and the program itself, and far less than what the endless servers would send.
-const SPACE_KB: u64 = 512 << 10;
 /// Most of a conversation's time is waiting.
 const SIDE_BY_SIDE: usize = 24;
 /// What the issue of this test asks for, by protocol.
@@ -42,18 +34,6 @@ struct Sin {
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
-}
-
-/// The program under test, as in the lab.
-fn mxray() -> PathBuf {
-    if let Some(given) = std::env::var_os("MXRAY_BIN") {
-        return given.into();
-    }
-    let own = std::env::current_exe().unwrap();
-    // …/debug/deps/sins-HASH
-    let profile = own.ancestors().nth(2).unwrap().join("mxray");
-    let release = own.ancestors().nth(3).unwrap().join("release/mxray");
-    [profile, release].into_iter().find(|path| path.exists()).expect("no mxray beside this test: cargo build -p mxray")
 }
 
 fn word<'a>(scenario: &'a Scenario, name: &str) -> Option<&'a str> {
@@ -115,44 +95,17 @@ fn is_bad(sin: &Sin) -> bool {
 
 /// Runs the probe; its standard output, or what went wrong.
 fn probe(sin: &Sin, scratch: &Path) -> Result<String, String> {
-    let (out, err) = (scratch.join(format!("{}.out", sin.name)), scratch.join(format!("{}.err", sin.name)));
     let name = word(&sin.scenario, "name").unwrap_or("probe.example");
-    let mut words = vec!["probe", &sin.url, "--json", "--ehlo", name, "--depth", &sin.depth, "--fail-on", "never"];
-    let deadline = DEADLINE_S.to_string();
-    words.extend(["--deadline", &deadline]);
-    let mut command = Command::new("sh");
-    command.arg("-c").arg(format!("ulimit -v {SPACE_KB} && exec \"$@\"")).arg("sh").arg(mxray()).args(words);
+    let mut words = vec!["--ehlo", name, "--depth", &sin.depth];
+    let mut environment = Vec::new();
     if let Some(user) = word(&sin.scenario, "user") {
-        command.args(["--user", user, "--password", "env:SINNER_PASSWORD"]);
-        command.env("SINNER_PASSWORD", word(&sin.scenario, "password").unwrap_or_default());
+        words.extend(["--user", user, "--password", "env:SINNER_PASSWORD"]);
+        environment.push(("SINNER_PASSWORD", word(&sin.scenario, "password").unwrap_or_default()));
     }
     if let Some(mechanisms) = word(&sin.scenario, "mechanisms") {
-        command.args(["--mechanism", mechanisms]);
+        words.extend(["--mechanism", mechanisms]);
     }
-    command.env("STATE_DIRECTORY", "/proc/nonexistent").env("MXRAY_CONFIG", "/dev/null");
-    command.stdin(Stdio::null()).stdout(File::create(&out).unwrap()).stderr(File::create(&err).unwrap());
-    let mut child = command.process_group(0).spawn().map_err(|error| error.to_string())?;
-    let begun = Instant::now();
-    let status = loop {
-        match child.try_wait().map_err(|error| error.to_string())? {
-            Some(status) => break status,
-            None if begun.elapsed() > Duration::from_secs(DEADLINE_S) + MARGIN => {
-                let _ = child.kill();
-                let _ = child.wait();
-                return Err("hangs".to_owned());
-            }
-            None => thread::sleep(Duration::from_millis(20)),
-        }
-    };
-    let told = std::fs::read_to_string(&out).map_err(|error| error.to_string())?;
-    let complaint = std::fs::read_to_string(&err).unwrap_or_default();
-    if !matches!(status.code(), Some(0 | 2)) {
-        return Err(format!("ended with {status}: {complaint}"));
-    }
-    if let Some(steering) = told.chars().find(|c| c.is_control() && *c != '\n') {
-        return Err(format!("prints {steering:?}"));
-    }
-    Ok(told)
+    common::probe(&sin.url, &words, &environment, (scratch, &sin.name))
 }
 
 /// What of a file's expectations holds over real sockets as well: not times, and not the places in the transcript.

@@ -45,11 +45,12 @@ pub fn canonical_field(raw: &[u8], kind: Canonicalization) -> Vec<u8> {
             out.push(b':');
             let begin = out.len();
             let mut blank = false;
-            for byte in value {
+            for (at, byte) in value.iter().enumerate() {
                 match byte {
                     b' ' | b'\t' => blank = true,
-                    // Unfolding: the line end goes, the white space behind it stays.
-                    b'\r' | b'\n' => {}
+                    // Unfolding: the line end goes, the white space behind it stays. A CR alone is no line end.
+                    b'\n' => {}
+                    b'\r' if value.get(at + 1) == Some(&b'\n') => {}
                     byte => {
                         if blank && out.len() > begin {
                             out.push(b' ');

@@ -235,6 +235,8 @@ fn canonical_forms() {
     assert_eq!(canonical_field(b"B : Y\t\r\n\tZ  ", Canonicalization::Relaxed), b"b:Y Z");
     assert_eq!(canonical_field(b"B : Y\t\r\n\tZ  ", Canonicalization::Simple), b"B : Y\t\r\n\tZ  ");
     assert_eq!(canonical_field(b"A: \xff\r\n \t ", Canonicalization::Relaxed), b"a:\xff");
+    // A CR alone ends no line.
+    assert_eq!(canonical_field(b"A: b\rc\r\n d\n e", Canonicalization::Relaxed), b"a:b\rc d e");
 }
 
 /// Puts one more set in front of a message (RFC 8617 section 5.1).

@@ -9,6 +9,7 @@
 mod authres;
 mod dkimpy;
 mod openspf;
+mod second;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};

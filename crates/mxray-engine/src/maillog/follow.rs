@@ -5,13 +5,14 @@
 use super::Source;
 use super::plan::{local_offset, year_of_stream};
 use jiff::Timestamp;
-use mxray_host::maillog::{Follow, News};
+use mxray_host::maillog::{Follow, News, Watch};
 use mxray_logs::{Analysis, Batch, Framer, Origin, Stamp};
 use std::collections::BTreeSet;
 use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
 use std::sync::mpsc::{Receiver, TryRecvError, sync_channel};
 use std::thread;
+use std::time::Duration;
 
 const PIECE_BYTES: usize = 64 << 10;
 /// Pieces of one file before the others have their turn.
@@ -25,11 +26,13 @@ pub struct Followed {
     known: BTreeSet<(u64, u64)>,
     streams: Vec<(Receiver<Vec<u8>>, Option<Framer>)>,
     batch: Batch,
+    watch: Watch,
 }
 
 impl Followed {
     pub(super) fn add(&mut self, follow: Follow, identity: (u64, u64), framer: Framer) {
         self.known.insert(identity);
+        self.watch.file(follow.path());
         self.files.push((follow, framer));
     }
 
@@ -40,13 +43,18 @@ impl Followed {
     pub fn add_stream(&mut self, source: Source) -> std::io::Result<()> {
         let Source::Stream { mut stream, .. } = source else { return Ok(()) };
         let (send, receive) = sync_channel(4);
+        let bell = self.watch.bell();
         thread::Builder::new().name("log".to_owned()).spawn(move || {
             let mut room = vec![0; PIECE_BYTES];
             while let Ok(count @ 1..) = stream.read(&mut room) {
                 if send.send(room.get(..count).unwrap_or_default().to_vec()).is_err() {
                     return;
                 }
+                bell.ring();
             }
+            // Its end is news too.
+            drop(send);
+            bell.ring();
         })?;
         self.streams.push((receive, None));
         Ok(())
@@ -66,12 +74,17 @@ impl Followed {
         self.files.retain(|(follow, _)| !is_rotated(follow.path().as_os_str().as_bytes()));
     }
 
+    /// Waits until there may be something new, and no longer than this. Whether there is, is for [`Followed::look`] to say.
+    pub fn wait(&self, at_most: Duration) {
+        self.watch.wait(at_most);
+    }
+
     /// Takes what is new. Gives the number of lines.
     pub fn look(&mut self, analysis: &mut Analysis, window: (Option<Stamp>, Option<Stamp>)) -> usize {
         let mut lines = 0;
-        let Followed { files, known, streams, batch } = self;
+        let Followed { files, known, streams, batch, watch } = self;
         files.retain_mut(|(follow, framer)| {
-            let (more, keep) = of_file(follow, framer, known, batch, analysis);
+            let (more, keep) = of_file(follow, framer, (known, watch), batch, analysis);
             lines += more;
             keep
         });
@@ -104,7 +117,7 @@ fn origin_of(head: &[u8]) -> Origin {
 fn of_file(
     follow: &mut Follow,
     framer: &mut Framer,
-    known: &mut BTreeSet<(u64, u64)>,
+    (known, watch): (&mut BTreeSet<(u64, u64)>, &mut Watch),
     batch: &mut Batch,
     analysis: &mut Analysis,
 ) -> (usize, bool) {
@@ -122,8 +135,12 @@ fn of_file(
             Ok(news @ (News::Rotated | News::Truncated)) => {
                 framer.finish(batch);
                 lines += joined(batch, analysis);
-                if news == News::Rotated && !known.insert(follow.identity()) {
-                    return (lines, false);
+                if news == News::Rotated {
+                    if !known.insert(follow.identity()) {
+                        return (lines, false);
+                    }
+                    // Before it is read: what comes in between wakes.
+                    watch.file(follow.path());
                 }
             }
             Ok(News::Nothing) | Err(_) => break,

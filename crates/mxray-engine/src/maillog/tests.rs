@@ -235,3 +235,22 @@ fn a_log_is_followed_through_its_rotation() {
     assert!(look(&mut analysis) > 0);
     compare(&analysis.into_summary(), &truth);
 }
+
+#[test]
+fn a_stream_wakes_the_one_who_waits_and_so_does_its_end() {
+    const LONG: Duration = Duration::from_secs(60);
+    let (reader, mut writer) = std::io::pipe().unwrap();
+    let mut followed = Followed::default();
+    followed.add_stream(Source::Stream { name: "pipe".to_owned(), stream: Box::new(reader) }).unwrap();
+    let mut analysis = Analysis::new(std::sync::Arc::new(Rules::built_in()), Options::default());
+    writer.write_all(b"2026-05-01T10:00:00Z mx postfix/qmgr[1]: AAAAAA1: removed\n").unwrap();
+    while followed.look(&mut analysis, (None, None)) == 0 {
+        followed.wait(LONG);
+    }
+    drop(writer);
+    while !followed.is_empty() {
+        followed.wait(LONG);
+        followed.look(&mut analysis, (None, None));
+    }
+    assert_eq!(analysis.lines().understood, 1);
+}

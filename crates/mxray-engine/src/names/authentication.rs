@@ -55,7 +55,8 @@ fn surveyed(survey: SpfSurvey) -> Seen<SpfSurvey> {
     let own = survey.flaws.iter().filter(|flaw| flaw.depth == 0);
     for flaw in own {
         if let (SpfProblem::NotSeen { what, why }, None) = (&flaw.problem, &survey.record) {
-            return Seen::Unknown(Blind::Failed { step: what.clone(), error: why.clone() });
+            let why = if why.starts_with(what.as_str()) { why.clone() } else { format!("{what}: {why}") };
+            return Seen::Unknown(Blind::Elsewhere { why, look: "name servers that answer".to_owned() });
         }
     }
     let missing = survey.flaws.iter().all(|flaw| flaw.problem == SpfProblem::Missing);

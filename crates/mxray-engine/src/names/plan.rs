@@ -102,15 +102,23 @@ fn own_domains(evidence: &Evidence, plan: &mut Plan) {
         }
     }
     for (software, signer) in evidence.signers.value().into_iter().flatten().filter(|(_, signer)| signs(signer)) {
-        let why = DomainWhy::Sends { by: software.clone() };
-        let listed = signer.domains.value().into_iter().flatten().map(|name| canonical(name));
+        let listed: BTreeSet<String> =
+            signer.domains.value().into_iter().flatten().map(|name| canonical(name)).collect();
         let keys = signer
             .keys
             .values()
             .flat_map(|key| key.names.difference(&key.idle))
             .filter_map(|name| Some(key_name(name)?.1));
-        for name in listed.chain(keys) {
-            own.entry(name).or_default().insert(why.clone());
+        // Where every author's domain is listed, the others that keys are for are written into signatures alone.
+        let all_listed = !listed.is_empty() && listed.iter().all(|name| may_be_public(name));
+        for name in keys {
+            let alone = all_listed && !listed.contains(&name);
+            let by = software.clone();
+            let why = if alone { DomainWhy::Signs { by } } else { DomainWhy::Sends { by } };
+            own.entry(name).or_default().insert(why);
+        }
+        for name in listed {
+            own.entry(name).or_default().insert(DomainWhy::Sends { by: software.clone() });
         }
     }
     own.retain(|name, _| may_be_public(name));
@@ -119,7 +127,7 @@ fn own_domains(evidence: &Evidence, plan: &mut Plan) {
     if own.keys().any(|name| !is_host(name)) {
         let signers = evidence.signers.value();
         let signer = |by: &String| signers.is_some_and(|signers| signers.contains_key(by));
-        let chosen = |why: &DomainWhy| matches!(why, DomainWhy::Sends { by } if signer(by));
+        let chosen = |why: &DomainWhy| matches!(why, DomainWhy::Sends { by } | DomainWhy::Signs { by } if signer(by));
         own.retain(|name, why| !is_host(name) || why.iter().any(chosen));
     }
     let writes = |why: &BTreeSet<DomainWhy>| why.iter().any(|why| matches!(why, DomainWhy::Sends { .. }));
@@ -406,5 +414,33 @@ mod tests {
         let mut declared = routed(&["192.168.1.5"], &[]);
         declared.declared.public_prefixes.push("192.168.0.0/16".to_owned());
         assert_eq!(plan(&declared, &wish()).senders.len(), 1);
+    }
+
+    /// What a signer signs for is written here; a name that only its keys have is not, unless it is unknown for whom it signs.
+    #[test]
+    fn a_name_that_is_only_signed_with_is_not_written_for() {
+        let signing = |domains: serde_json::Value| -> Evidence {
+            let keys = serde_json::json!({"/k": {"names": ["s._domainkey.provider.example"], "at": {"file": "/t", "line": 1}, "file": "absent"}});
+            let signer = serde_json::json!({
+                "software": "opendkim", "config_file": "/etc/opendkim.conf", "mode": {"value": {"signs": true, "verifies": false}}, "mode_at": null,
+                "sockets": {"value": []}, "socket_at": null, "domains": domains, "keys": keys, "running": {"value": 7},
+                "enabled": {"value": true}, "problems": []
+            });
+            let signers = serde_json::json!({"value": {"opendkim": signer}});
+            Evidence { signers: serde_json::from_value(signers).unwrap(), ..Evidence::default() }
+        };
+        let by = || "opendkim".to_owned();
+        let listed = plan(&signing(serde_json::json!({"value": ["quay.example"]})), &wish());
+        assert_eq!(names(&listed), ["provider.example", "quay.example"]);
+        assert_eq!(listed.domains["provider.example"].why, BTreeSet::from([DomainWhy::Signs { by: by() }]));
+        assert_eq!(listed.domains["quay.example"].why, BTreeSet::from([DomainWhy::Sends { by: by() }]));
+        assert!(listed.domains["provider.example"].selectors.contains_key("s"));
+        for open in [
+            serde_json::json!({"value": ["*"]}),
+            serde_json::json!({"unknown": {"not_attempted": {"why": "a table in a database"}}}),
+        ] {
+            let plan = plan(&signing(open), &wish());
+            assert_eq!(plan.domains["provider.example"].why, BTreeSet::from([DomainWhy::Sends { by: by() }]));
+        }
     }
 }

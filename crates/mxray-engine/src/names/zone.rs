@@ -9,10 +9,9 @@ use mxray_model::evidence::published::{Domain, DomainWhy, SecurityChain, Zone, Z
 use mxray_model::evidence::{DnsOutcome, DnsRecord, Lookup, RecordData};
 use mxray_model::text::untrusted;
 use mxray_model::{Blind, Seen};
-use mxray_net::{Resolver, token};
+use mxray_net::token;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
-use std::time::Instant;
 
 /// Servers of a zone that are asked, and addresses of each. The root has 13 with two.
 const SERVERS_MAX: usize = 16;
@@ -150,10 +149,8 @@ fn of_name(name: &str, apex: &str, context: &Context<'_>) -> Vec<(String, ZoneSe
 /// Asks one server for what it knows by itself.
 fn of_address(address: IpAddr, apex: &str, context: &Context<'_>) -> ZoneServer {
     let servers = vec![SocketAddr::new(address, DNS_PORT)];
-    let mut direct = Resolver::new(servers);
-    direct.authoritative = true;
-    let until = context.run.until().min(Instant::now() + context.run.patience());
-    let lookup = direct.lookup(Kind::Soa.as_str(), apex, until);
+    let direct = context.run.resolver().towards(servers);
+    let lookup = direct.lookup_within(Kind::Soa.as_str(), apex, context.run.patience(), context.run.until());
     said(&lookup)
 }
 

@@ -21,16 +21,16 @@ pub(super) struct SmarthostLogin {
 const MECHANISMS: [Mechanism; 5] =
     [Mechanism::Plain, Mechanism::Login, Mechanism::ScramSha256, Mechanism::ScramSha1, Mechanism::CramMd5];
 
-/// Postfix's, where it logs in there by a table that can be read. `Absent`: it says nothing of itself there.
+/// The server's, where it logs in there by what can be read. `Absent`: it says nothing of itself there.
 pub(super) fn smarthost_login(other: &Other, server: Option<&Server>, host: &str) -> Seen<SmarthostLogin> {
     let Role::Smarthost { configured, .. } = &other.why else { return Seen::Absent };
-    let Some(client) = server.and_then(sender) else { return Seen::Absent };
+    let Some((server, client)) = server.and_then(|server| Some((server, sender(server)?))) else { return Seen::Absent };
     let Some(login) = &client.login else { return Seen::Absent };
     let mechanisms = mechanisms(login);
     if mechanisms.is_empty() {
         return Seen::not_attempted("the server's login at its smarthost takes more than a password");
     }
-    logins::login(client, host, configured).map(|found| {
+    logins::login(server, client, host, configured).map(|found| {
         let auth = Auth { mechanisms, ..Auth::with_password(Login::new(&found.user, Secret::new(found.password)), "") };
         SmarthostLogin { auth, only_trusted: checks_certificate(&client.tls_level.value) }
     })
@@ -45,12 +45,14 @@ pub(super) fn note_untried(found: &mut Found, why: &Blind) {
     }
 }
 
-/// The service that carries mail to the smarthost: `smtp`, where there is one by that name.
+/// The service that carries mail to the smarthost: Postfix's `smtp`, where there is one by that name; of other servers the
+/// one that logs in.
 fn sender(server: &Server) -> Option<&SmtpClient> {
-    if server.software != "postfix" {
-        return None;
+    let first = || server.clients.values().next();
+    match server.software.as_str() {
+        "postfix" => server.clients.get("smtp/unix").or_else(first),
+        _ => server.clients.values().find(|client| client.login.is_some()).or_else(first),
     }
-    server.clients.get("smtp/unix").or_else(|| server.clients.values().next())
 }
 
 /// All levels above `encrypt` check who answers (postconf(5), smtp_tls_security_level).
@@ -58,7 +60,7 @@ fn checks_certificate(level: &str) -> bool {
     !matches!(level, "" | "none" | "may" | "encrypt")
 }
 
-/// Those that Postfix may choose. A filter that is more than a list of names is not understood, and nothing is chosen.
+/// Those that the server may choose. A filter that is more than a list of names is not understood, and nothing is chosen.
 fn mechanisms(login: &ClientLogin) -> Vec<Mechanism> {
     let words = |text: &str| text.split([',', ' ', '\t']).filter(|word| !word.is_empty()).map(str::to_owned).collect();
     let filter: Vec<String> = words(&login.mechanisms);

@@ -1,7 +1,7 @@
 //! One rule and one packet: nf_tables' registers with unknown bits, expression by expression as the kernel goes through them.
 
 use super::sets;
-use super::view::{self, Device, Sender, View};
+use super::view::{self, Astray, Device, Sender, View};
 use crate::bits::{Bits, Truth};
 use crate::expression::{Base, Bitwise, Expression, Nat, Order, Register, Way};
 use crate::nft::REGISTER_BYTES;
@@ -103,11 +103,29 @@ pub fn look(around: &mut Around<'_>, view: &mut View, expressions: &[Expression]
 
 impl Machine<'_, '_> {
     fn run(&mut self, expressions: &[Expression]) {
-        for expression in expressions {
+        for (at, expression) in expressions.iter().enumerate() {
             self.one(expression);
+            self.go_on(at + 1 == expressions.len());
             if self.truth == Truth::No || !self.acts.is_empty() {
                 return;
             }
+        }
+    }
+
+    /// A verdict map that says `continue` leaves the packet to the rule's next expression.
+    fn go_on(&mut self, last: bool) {
+        let goes_on = |act: &&Act| matches!(act, Act::Verdict(Verdict::Continue));
+        let continues = self.acts.iter().filter(goes_on).count();
+        if last || continues == 0 {
+            return;
+        }
+        if continues < self.acts.len() {
+            // What the rest does to a packet that is perhaps gone already is not worked out.
+            return self.acts.push(Act::Anything);
+        }
+        self.acts.clear();
+        if std::mem::take(&mut self.may_miss) {
+            self.truth = self.truth.and(Truth::Maybe);
         }
     }
 
@@ -185,6 +203,7 @@ impl Machine<'_, '_> {
                 }
             }
             Expression::Tproxy { .. } => {
+                self.view.astray = Astray::Way;
                 self.require(Truth::Maybe, || "whether tproxy finds a socket is not known".to_owned());
             }
             Expression::NoTrack => self.untrack(),
@@ -231,8 +250,8 @@ impl Machine<'_, '_> {
                 let (offset, len) = (to_usize(*offset), to_usize(*len).min(REGISTER_BYTES));
                 let bits = self.registers.piece(*from, len);
                 match base {
-                    Base::Network => self.change(|view| view.network.put(offset, &bits)),
-                    Base::Transport => self.change(|view| view.transport.put(offset, &bits)),
+                    Base::Network => self.change(|view| view.overwrite(true, offset, &bits)),
+                    Base::Transport => self.change(|view| view.overwrite(false, offset, &bits)),
                     Base::Link | Base::Inner | Base::Other(_) => {}
                 }
             }
@@ -698,6 +717,8 @@ fn connection(view: &View, key: u32, way: Option<Way>) -> Loaded {
                 Bits::unknown(2)
             }
         }
+        // Only what another connection's helper expects has one (`ct->master`).
+        6 if fresh => return Loaded::Missing,
         13 => view.ct_labels,
         17 => view.ct_zone,
         4 | 5 | 18 | 23 => Bits::unknown(4),

@@ -281,3 +281,25 @@ fn an_interface_that_is_not_known_is_unknown() {
     assert_eq!(verdict(&ruleset, &incoming(25)), FilterVerdict::Pass);
     assert!(unknown(&verdict(&ruleset, &Packet { interface_in: None, ..incoming(25) })));
 }
+
+#[test]
+fn a_way_that_a_rule_may_change_is_not_told_as_walked() {
+    let tproxy = "*mangle\n:PREROUTING ACCEPT [0:0]\n-A PREROUTING -p tcp -m tcp --dport 25 -j TPROXY --on-port 2525 --on-ip 0.0.0.0\nCOMMIT\n\
+                  *filter\n:INPUT DROP [0:0]\n:FORWARD DROP [0:0]\n:OUTPUT ACCEPT [0:0]\nCOMMIT\n";
+    let through =
+        Packet { direction: Direction::Forward, destination: "203.0.113.77".parse().unwrap(), ..incoming(25) };
+    assert!(unknown(&verdict(&rules(tproxy), &through)), "it may come to a socket of this host");
+    assert_eq!(verdict(&rules(tproxy), &Packet { destination_port: Some(26), ..through }), FilterVerdict::Drop);
+}
+
+#[test]
+fn extension_headers_and_helpers_are_not_an_ordinary_packets() {
+    let ufw = filter(
+        "-A INPUT -m rt --rt-type 0 -j DROP\n-A INPUT -m frag ! --fragid 1 -j DROP\n-A INPUT -m helper --helper ftp -j DROP\n",
+    );
+    assert_eq!(verdict(&ufw, &incoming(25)), FilterVerdict::Pass);
+    let other = filter("-A INPUT -m helper ! --helper ftp -j DROP\n");
+    assert_eq!(verdict(&other, &incoming(25)), FilterVerdict::Drop);
+    let later = Packet { state: "established".to_owned(), ..incoming(25) };
+    assert!(unknown(&verdict(&other, &later)));
+}

@@ -86,6 +86,18 @@ pub struct View {
     pub looped: bool,
     pub hook: Hook,
     pub priority: i32,
+    /// A rule may have given it another way than conntrack and routing tell of.
+    pub astray: Astray,
+}
+
+/// What rules beyond address translation do to a packet's way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Astray {
+    No,
+    /// Its header names another port than it came with: it meets the same hooks, and another socket.
+    Port,
+    /// It may meet other hooks than those that are walked: another address in its header, or a socket of this host.
+    Way,
 }
 
 /// The number of a protocol's name.
@@ -146,6 +158,7 @@ impl View {
             looped: false,
             hook: Hook::Prerouting,
             priority: 0,
+            astray: Astray::No,
         }
     }
 
@@ -225,6 +238,20 @@ impl View {
         }
     }
 
+    /// A rule writes into the header, past conntrack.
+    pub fn overwrite(&mut self, of_network: bool, offset: usize, bits: &Bits) {
+        let covers = |at: usize, len: usize| offset < at + len && at < offset + bits.len();
+        let part = if of_network { &mut self.network } else { &mut self.transport };
+        part.put(offset, bits);
+        let (addresses, len) = if self.v6 { (8, 32) } else { (12, 8) };
+        let astray = match of_network {
+            true if covers(addresses, len) => Astray::Way,
+            false if covers(2, 2) && self.has_ports() => Astray::Port,
+            _ => Astray::No,
+        };
+        self.astray = self.astray.max(astray);
+    }
+
     pub fn put_destination(&mut self, address: &Bits) {
         self.network.put(if self.v6 { 24 } else { 16 }, address);
     }
@@ -242,6 +269,7 @@ impl View {
         self.ct_zone = self.ct_zone.join(&other.ct_zone);
         self.ct_labels = self.ct_labels.join(&other.ct_labels);
         self.states |= other.states;
+        self.astray = self.astray.max(other.astray);
         self.translated = self.translated.filter(|one| other.translated == Some(*one));
         self.source_translated = self.source_translated.filter(|one| other.source_translated == Some(*one));
         if self.device_out != other.device_out {

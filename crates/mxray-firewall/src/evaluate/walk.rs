@@ -1,7 +1,7 @@
 //! The walk through the base chains of one hook after the other, and what is possible at its end.
 
 use super::rule::{Act, Added, Around, Outcome, Rewrite, look};
-use super::view::{Device, NEW, RELATED, View, bits_address};
+use super::view::{Astray, Device, NEW, RELATED, View, bits_address};
 use crate::bits::Truth;
 use crate::ruleset::{Base, Chain, ChainKind, Family, Hook, Policy, Rule, Ruleset, Table, Verdict};
 use crate::surroundings::Surroundings;
@@ -102,6 +102,8 @@ pub struct Walk<'all> {
     left: bool,
     /// An address translation was chosen at this hook. `None`: perhaps.
     bound: Option<bool>,
+    /// The packet's way may be another than the one that is walked, by which rule.
+    astray: Option<(Astray, FilterRule)>,
 }
 
 impl<'all> Walk<'all> {
@@ -120,6 +122,7 @@ impl<'all> Walk<'all> {
             beside: false,
             left: false,
             bound: Some(false),
+            astray: None,
         }
     }
 
@@ -314,6 +317,10 @@ impl<'all> Walk<'all> {
             let mut around = Around { table, surroundings: self.surroundings, added: &mut self.added };
             let outcome = look(&mut around, view, &rule.expressions, doubtful);
             self.looked += outcome.cost;
+            let astray = std::mem::replace(&mut view.astray, Astray::No);
+            if outcome.truth != Truth::No {
+                self.lead_astray(astray, || place.found(rule));
+            }
             if outcome.truth == Truth::No || outcome.acts.is_empty() {
                 continue;
             }
@@ -406,6 +413,10 @@ impl<'all> Walk<'all> {
                 flow.accepts = true;
             }
             Act::Anything | Act::Verdict(Verdict::Other(_)) => {
+                // Where a packet's way is chosen, it may be sent elsewhere as well.
+                if matches!(view.hook, Hook::Ingress | Hook::Prerouting | Hook::Output) {
+                    self.lead_astray(Astray::Way, || place.found(rule));
+                }
                 self.tell(place, Some(rule), "not known: what it does is not evaluated");
                 self.anything(Some(place.found(rule)), "what it does is not evaluated");
                 flow.accepts = true;
@@ -441,6 +452,12 @@ impl<'all> Walk<'all> {
             self.changes.push(Change { to, by: place.found(rule), certain });
         } else {
             self.anything(Some(place.found(rule)), "too many rules may change its destination");
+        }
+    }
+
+    fn lead_astray(&mut self, how: Astray, by: impl FnOnce() -> FilterRule) {
+        if how > self.astray.as_ref().map_or(Astray::No, |(how, _)| *how) {
+            self.astray = Some((how, by()));
         }
     }
 
@@ -503,6 +520,8 @@ impl<'all> Walk<'all> {
                 }
             });
         let (verdict, by) = match (arrives, self.stops.is_empty()) {
+            (false, false) if !self.way_is_known() => self.gone_astray(),
+            (true, true) if self.astray.is_some() => self.gone_astray(),
             (true, true) if doubtful_change => {
                 let why = "whether its destination is changed is not known".to_owned();
                 (unknown(why), by_change)
@@ -519,6 +538,18 @@ impl<'all> Walk<'all> {
         };
         self.steps.shrink_to_fit();
         FilterAnswer { packet: packet.clone(), verdict, by, walk: self.steps, rewritten_to }
+    }
+
+    fn way_is_known(&self) -> bool {
+        self.astray.as_ref().is_none_or(|(how, _)| *how < Astray::Way)
+    }
+
+    fn gone_astray(&self) -> (FilterVerdict, Option<FilterRule>) {
+        let why = match &self.astray {
+            Some((Astray::Port, _)) => "a rule gives its header another port",
+            _ => "where a rule sends it is not known",
+        };
+        (unknown(why.to_owned()), self.astray.as_ref().map(|(_, by)| by.clone()))
     }
 
     /// All ends are stops: which one.

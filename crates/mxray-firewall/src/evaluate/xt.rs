@@ -63,6 +63,11 @@ pub fn matches(one: &Match, view: &View, surroundings: &Surroundings) -> Truth {
             _ => Truth::Maybe,
         },
         Match::ReversePath { loose, inverted } => fib::returns(view, surroundings, *loose).inverted(*inverted),
+        Match::ExtensionHeader { .. } => Truth::No,
+        Match::Helper { inverted } => match view.seen_states() {
+            view::NEW | view::INVALID | view::UNTRACKED => Truth::of(*inverted),
+            _ => Truth::Maybe,
+        },
         Match::PhysDev { matches_unbridged } => Truth::of(*matches_unbridged),
         Match::Unknown { .. } => Truth::Maybe,
     }

@@ -355,6 +355,11 @@ fn module(section: &Section<'_>, v6: bool) -> Option<Match> {
             .and_then(Setting::value)
             .map(|text| Match::Comment(mxray_model::text::untrusted(text.as_bytes()))),
         "addrtype" => address_type(section),
+        name if crate::xt::EXTENSION_HEADERS.contains(&name) => Some(Match::ExtensionHeader { name: name.to_owned() }),
+        "helper" => {
+            let [setting] = section.settings.as_slice() else { return None };
+            (setting.name == "--helper").then_some(Match::Helper { inverted: setting.inverted })
+        }
         "nfacct" => Some(Match::Always { name: section.name.to_owned() }),
         _ => rarer(section),
     }

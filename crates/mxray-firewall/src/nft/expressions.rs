@@ -108,8 +108,9 @@ fn rare(name: &str, data: Attributes<'_>) -> Option<Expression> {
         "hash" => {
             Some(Expression::Hash { to: register(data, 2)?, modulus: data.u32(4)?, offset: data.u32(6).unwrap_or(0) })
         }
-        // With a source register it changes an option of the packet (the segment size), not its way.
-        "exthdr" if data.get(8).is_some() => harmless("tcp option … set".to_owned()),
+        // With a source register it changes an option of the packet (the segment size), with none it strips one: its way stays.
+        "exthdr" if data.get(7).is_some() => harmless(format!("tcp option {} set", data.u8(2).unwrap_or(0))),
+        "exthdr" if data.get(1).is_none() => harmless(format!("reset tcp option {}", data.u8(2).unwrap_or(0))),
         "exthdr" => Some(Expression::Extension {
             to: register(data, 1),
             kind: data.u8(2)?,

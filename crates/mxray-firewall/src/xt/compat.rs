@@ -110,6 +110,8 @@ fn known_match(name: &str, revision: u32, info: Info<'_>, v6: bool) -> Option<Ma
             })
         }
         ("comment", 0) => Some(Match::Comment(info.text(0, 256)?)),
+        (name, 0) if super::EXTENSION_HEADERS.contains(&name) => Some(Match::ExtensionHeader { name: name.to_owned() }),
+        ("helper", 0) => Some(Match::Helper { inverted: info.u32(0)? != 0 }),
         ("nfacct", _) => Some(Match::Always { name: name.to_owned() }),
         _ => None,
     }

@@ -113,6 +113,14 @@ pub enum Match {
         loose: bool,
         inverted: bool,
     },
+    /// An extension header of IPv6 (`rt`, `frag`, `hbh`, `dst`, `mh`): without one it never matches, inverted or not.
+    ExtensionHeader {
+        name: String,
+    },
+    /// The helper of the connection that this one belongs to: what is not expected by another has none.
+    Helper {
+        inverted: bool,
+    },
     /// Always true, whatever is behind it.
     Always {
         name: String,
@@ -194,6 +202,9 @@ pub enum ConnMark {
     Restore { connection: u32, packet: u32 },
     Other,
 }
+
+/// Matches on an extension header of IPv6 (net/ipv6/netfilter/ip6t_*.c).
+pub(crate) const EXTENSION_HEADERS: &[&str] = &["rt", "frag", "hbh", "dst", "mh"];
 
 /// Whether a target leaves the packet's way as it is.
 pub(crate) fn continues(name: &str) -> bool {

@@ -1,5 +1,6 @@
 //! Rulesets and packets by chance, from a seed: the same seed makes the same.
 
+use super::rare;
 use std::fmt::Write as _;
 
 /// Ports on which the driver's hosts listen.
@@ -81,18 +82,18 @@ pub fn packet(dice: &mut Dice, source_port: u16) -> Sent {
 
 /// What a rule may be about at its place.
 #[derive(Clone, Copy)]
-struct Scene {
-    family: &'static str,
-    hook: &'static str,
-    nat: bool,
+pub struct Scene {
+    pub family: &'static str,
+    pub hook: &'static str,
+    pub nat: bool,
 }
 
 impl Scene {
-    fn four(self) -> bool {
+    pub fn four(self) -> bool {
         self.family != "ip6"
     }
 
-    fn six(self) -> bool {
+    pub fn six(self) -> bool {
         self.family != "ip"
     }
 }
@@ -225,6 +226,7 @@ fn matches(dice: &mut Dice, scene: Scene) -> String {
             4 | 5 => addresses(dice, scene),
             6 => interfaces(dice, scene),
             7 if matches!(scene.hook, "output" | "postrouting") || dice.one_in(4) => sender(dice).to_owned(),
+            8 => rare::nft_match(dice, scene),
             _ => others(dice, scene),
         });
     }
@@ -245,15 +247,19 @@ fn verdict(dice: &mut Dice, scene: Scene, below: &[usize]) -> String {
         7 if matches!(scene.hook, "input" | "output" | "forward") => "reject",
         8 if matches!(scene.hook, "input" | "output" | "forward") => "meta l4proto tcp reject with tcp reset",
         9 => "return",
-        10 => "meta mark set 5",
-        11 => "ct mark set 3",
-        _ => "counter",
+        10 => dice.pick(&["meta mark set 5", "ct mark set 3"]),
+        _ => return rare::nft_statement(dice, scene, below),
     }
     .to_owned()
 }
 
 fn translation(dice: &mut Dice, scene: Scene) -> String {
     let ip = if scene.family == "inet" { "ip " } else { "" };
+    if dice.one_in(3)
+        && let Some(rare) = rare::nft_translation(dice, scene)
+    {
+        return rare;
+    }
     match (scene.hook, scene.family) {
         ("postrouting", _) => dice.pick(&["masquerade", "accept"]).to_owned(),
         ("prerouting" | "output", _) if dice.one_in(3) => {
@@ -302,6 +308,7 @@ const SETS: &str = "  set four { type ipv4_addr; elements = { 10.9.1.2, 192.0.2.
   set pairs { type ipv4_addr . inet_service; flags interval; elements = { 10.9.1.0/24 . 25, 10.8.0.5 . 400-600 } }
   set seen { type ipv4_addr; size 1024; flags dynamic; timeout 1m; }
   set met { type ipv4_addr; size 1024; flags dynamic; }
+  set noted { type ipv4_addr . inet_service; size 1024; flags dynamic, timeout; timeout 1m; }
 ";
 
 /// A ruleset in nft's words. What the kernel does not accept is not counted.
@@ -310,6 +317,9 @@ pub fn nft(dice: &mut Dice) -> String {
     for table in 0..1 + dice.below(2) {
         let family = dice.pick(&["inet", "inet", "ip", "ip6"]);
         let _ = writeln!(text, "table {family} t{table} {{");
+        if dice.one_in(12) {
+            text.push_str("  flags dormant;\n");
+        }
         text.push_str(SETS);
         // Chains below are reached from all hooks of the table, so they hold what fits everywhere.
         let subs = dice.below(4);
@@ -330,8 +340,12 @@ pub fn nft(dice: &mut Dice) -> String {
         }
         let below: Vec<usize> = (0..subs).collect();
         for at in 0..1 + dice.below(4) {
-            let hook = dice.pick(&["input", "input", "output", "output", "forward", "prerouting", "postrouting"]);
-            let nat = dice.one_in(4) && hook != "forward" && hook != "input";
+            let mut hook = dice.pick(&["input", "input", "output", "output", "forward", "prerouting", "postrouting"]);
+            if family == "inet" && dice.one_in(12) {
+                hook = "ingress";
+            }
+            let nat = dice.one_in(4) && !matches!(hook, "forward" | "input" | "ingress");
+            let route = !nat && hook == "output" && dice.one_in(5);
             let priority = match (nat, hook) {
                 (true, "prerouting" | "output") => "-100".to_owned(),
                 (true, _) => "100".to_owned(),
@@ -339,13 +353,18 @@ pub fn nft(dice: &mut Dice) -> String {
             };
             let scene = Scene { family, hook, nat };
             let policy = if !nat && dice.one_in(5) { "drop" } else { "accept" };
-            let kind = if nat { "nat" } else { "filter" };
+            let kind = match (nat, route) {
+                (true, _) => "nat",
+                (false, true) => "route",
+                (false, false) => "filter",
+            };
+            let device = if hook == "ingress" { " device a0" } else { "" };
             let _ = writeln!(
                 text,
-                "  chain base{at} {{\n    type {kind} hook {hook} priority {priority}; policy {policy};"
+                "  chain base{at} {{\n    type {kind} hook {hook}{device} priority {priority}; policy {policy};"
             );
             if !nat && hook == "prerouting" && priority == "-300" && dice.one_in(2) {
-                let _ = writeln!(text, "    udp dport {} notrack", dice.port());
+                let _ = writeln!(text, "    {} dport {} notrack", dice.pick(&["udp", "tcp"]), dice.port());
             }
             let length = dice.below(if nat { 3 } else { 6 });
             for _ in 0..length {
@@ -368,19 +387,22 @@ pub fn iptables(dice: &mut Dice, v6: bool, legacy: bool) -> String {
     for chain in ["INPUT", "OUTPUT", "INPUT", "OUTPUT", "FORWARD", "mine", "inner", "INPUT", "OUTPUT"] {
         let mut line = String::new();
         for _ in 0..1 + dice.below(2) {
-            let one = iptables_match(dice, chain, v6);
+            let one =
+                if dice.one_in(4) { rare::iptables_match(dice, chain, v6) } else { iptables_match(dice, chain, v6) };
             // One protocol for each rule.
             if line.contains("-p ") && (one.contains("-p ") || one.contains("multiport")) || line.contains(&one) {
                 continue;
             }
             let _ = write!(line, " {one}");
         }
-        let target = match (dice.below(8), chain) {
+        let rare = rare::iptables_target(dice, v6);
+        let target = match (dice.below(9), chain) {
             (0 | 1, _) => "ACCEPT",
             (2 | 3, _) => "DROP",
             (4, _) => "REJECT",
             (5, "INPUT" | "OUTPUT" | "FORWARD") => "mine",
             (6, "INPUT" | "OUTPUT" | "mine") => "inner",
+            (8, _) => rare.as_str(),
             (7, _) if line.contains("-p tcp") => "REJECT --reject-with tcp-reset",
             _ => "RETURN",
         };
@@ -406,7 +428,13 @@ fn iptables_rest(dice: &mut Dice, v6: bool, legacy: bool, text: &mut String) {
         3 => writeln!(text, "-A POSTROUTING -o a0 -j MASQUERADE"),
         _ => writeln!(text, "-A PREROUTING -i a0 -p udp -m udp --dport 53 -j REDIRECT --to-ports 8025"),
     };
+    if dice.one_in(3) {
+        text.push_str(&rare::iptables_nat(dice, v6));
+    }
     text.push_str("COMMIT\n*mangle\n:PREROUTING ACCEPT [0:0]\n:OUTPUT ACCEPT [0:0]\n");
+    if dice.one_in(2) {
+        text.push_str(&rare::iptables_mangle(dice));
+    }
     let _ = writeln!(text, "-A OUTPUT -p tcp -m tcp --dport {} -j MARK --set-xmark 0x5/0xffffffff", dice.port());
     let _ = writeln!(text, "-A PREROUTING -p tcp -m tcp --dport {} -j MARK --set-xmark 0x5/0xf", dice.port());
     text.push_str("COMMIT\n*raw\n:PREROUTING ACCEPT [0:0]\n:OUTPUT ACCEPT [0:0]\n");

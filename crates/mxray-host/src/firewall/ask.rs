@@ -6,7 +6,7 @@
 use super::mentioned::Mentioned;
 use super::plan::{Interest, Peers, Plan, Sender, internet, is_public, plan};
 use super::{Rulesets, around, persisted};
-use crate::routes::{self, Kind, Looker, Question, Tables};
+use crate::routes::{self, Kind, Links, Looker, Question, Tables};
 use mxray_firewall::{Ruleset, Surroundings, evaluate};
 use mxray_model::evidence::{
     Direction, FilterAbout, FilterAnswer, FilterEnd, FilterQuestion, FilterVerdict, Firewall, Packet,
@@ -233,8 +233,9 @@ impl<'a> Way<'a> {
         let route = self.looker.lookup(&question).ok()?.outcome.ok()?;
         let local = route.kind == Kind::Local || destination.is_loopback();
         let hop = route.hops.first().copied().unwrap_or_default();
-        let interface = if local { "lo".to_owned() } else { self.tables.links.name(hop.interface) };
-        let source = source.or(route.prefer_source).or_else(|| self.address_on(&interface, destination))?;
+        let name = if local { "lo".to_owned() } else { self.tables.links.name(hop.interface) };
+        let source = source.or(route.prefer_source).or_else(|| self.address_on(&name, destination))?;
+        let interface = if local { Some(name) } else { named_by_rules(&self.tables.links, hop.interface) };
         Some(Packet {
             direction: Direction::Out,
             protocol: protocol.to_owned(),
@@ -243,7 +244,7 @@ impl<'a> Way<'a> {
             source_port: Some(self.local_port),
             destination_port: Some(port),
             interface_in: None,
-            interface_out: Some(interface),
+            interface_out: interface,
             state: "new".to_owned(),
             uid,
             gid: None,
@@ -285,8 +286,12 @@ impl<'a> Way<'a> {
         let question = Question { destination: stranger, source: Some(own), uid: None, mark: 0, port: 0 };
         let answer = self.looker.lookup(&question).ok()?;
         match answer.outcome {
-            Ok(route) => route.hops.first().map(|hop| self.tables.links.name(hop.interface)),
-            Err(_) => self.around.holder_of(own).map(str::to_owned),
+            Ok(route) => route.hops.first().and_then(|hop| named_by_rules(&self.tables.links, hop.interface)),
+            Err(_) => {
+                let holder = self.around.holder_of(own)?;
+                let link = self.tables.links.0.values().find(|link| link.name == holder)?;
+                named_by_rules(&self.tables.links, link.index)
+            }
         }
     }
 
@@ -352,6 +357,13 @@ fn ends_alike(one: &FilterAnswer, other: &FilterAnswer) -> bool {
         && one.packet.direction == other.packet.direction
 }
 
+/// The interface that rules see. In a VRF a packet meets prerouting and output more than once, as the interface's and as the VRF's
+/// (l3mdev_ip_rcv, vrf_output): which of the two a rule is asked about is not one answer.
+fn named_by_rules(links: &Links, index: u32) -> Option<String> {
+    let is_vrf = links.0.get(&index).is_some_and(|link| link.kind == "vrf");
+    (!is_vrf && links.vrf_of(index).is_none()).then(|| links.name(index))
+}
+
 /// A packet in words: the key of its answer.
 pub fn words(packet: &Packet) -> String {
     let end = |address: IpAddr, port: Option<u16>| match port {
@@ -386,4 +398,30 @@ pub fn explain(way: &mut Way<'_>, packet: &Packet) -> (FilterAnswer, Option<Filt
     let goes_on = answer.verdict == FilterVerdict::Pass && answer.rewritten_to.is_none() && packet.state == "new";
     let back = (goes_on && !to_us).then(|| way.walk(&way.reversed(packet)));
     (answer, back)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::routes::Link;
+
+    #[test]
+    fn what_belongs_to_a_vrf_has_two_names_to_rules() {
+        let link = |index, name: &str, master, kind: &str| {
+            let (name, kind) = (name.to_owned(), kind.to_owned());
+            (index, Link { index, name, flags: 1, mtu: 1500, master, kind })
+        };
+        let links = Links(
+            [
+                link(2, "eth0", None, ""),
+                link(3, "blue", None, "vrf"),
+                link(4, "eth1", Some(3), ""),
+                link(5, "br0", None, "bridge"),
+            ]
+            .into(),
+        );
+        let named = |index| named_by_rules(&links, index);
+        assert_eq!((named(2).as_deref(), named(5).as_deref()), (Some("eth0"), Some("br0")));
+        assert_eq!((named(3), named(4)), (None, None));
+    }
 }

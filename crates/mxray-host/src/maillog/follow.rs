@@ -1,7 +1,7 @@
 //! A file that is still written: what is new in it, across rotation and truncation.
 //!
 //! Looked at when asked, by its size and its name's identity: no watch of the kernel has to be told apart from what it missed.
-//! What must not live here: when to look again.
+//! What must not live here: when to look again (`watch.rs`).
 
 use super::file::{LogFile, opened};
 use std::fs::File;

@@ -160,3 +160,38 @@ fn a_file_that_is_cut_while_it_is_read_ends_early() {
     assert_eq!(stream.read(&mut room).unwrap(), 0);
     assert_eq!(file.read_at(4, &mut room).unwrap(), 6);
 }
+
+#[test]
+fn whatever_becomes_of_a_file_wakes_the_one_who_waits() {
+    const LONG: std::time::Duration = std::time::Duration::from_secs(60);
+    const SHORT: std::time::Duration = std::time::Duration::ZERO;
+    let scratch = Scratch::new("watch");
+    let path = scratch.file("mail.log", b"one\n");
+    let mut watch = Watch::default();
+    watch.file(&path);
+    assert!(!watch.wait(SHORT), "nothing happened");
+    let mut writer = fs::File::options().append(true).open(&path).unwrap();
+    writer.write_all(b"two\n").unwrap();
+    assert!(watch.wait(LONG) && !watch.wait(SHORT), "it grew, and is told once");
+    writer.set_len(0).unwrap();
+    assert!(watch.wait(LONG), "it was cut");
+    fs::rename(&path, scratch.0.join("mail.log.1")).unwrap();
+    assert!(watch.wait(LONG), "it was moved");
+    writer.write_all(b"three\n").unwrap();
+    assert!(watch.wait(LONG), "it is still written under its other name");
+    let path = scratch.file("mail.log", b"four\n");
+    assert!(watch.wait(LONG), "another one has its name");
+    watch.file(&path);
+    while watch.wait(SHORT) {}
+    writer.write_all(b"five\n").unwrap();
+    assert!(!watch.wait(SHORT), "the old one is watched no longer");
+    scratch.file("mail.log", b"six\n");
+    assert!(watch.wait(LONG));
+    while watch.wait(SHORT) {}
+    let bell = watch.bell();
+    std::thread::spawn(move || bell.ring()).join().unwrap();
+    assert!(watch.wait(LONG) && !watch.wait(SHORT));
+    // A file that is not there, and no watch at all: the wait is over when its time is.
+    watch.file(&scratch.0.join("none"));
+    assert!(!watch.wait(SHORT) && !Watch::default().wait(SHORT));
+}

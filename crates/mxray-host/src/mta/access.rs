@@ -8,7 +8,7 @@ use mxray_model::evidence::{Account, Barred};
 use mxray_model::{Blind, Seen};
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// What keeps the user out, nearest to the root first. `Absent`: nothing does.
 pub fn barred(path: &Path, account: &Account) -> Seen<Barred> {
@@ -23,7 +23,56 @@ pub fn barred(path: &Path, account: &Account) -> Seen<Barred> {
     barred_for(path, &identity)
 }
 
+/// What keeps the user from making and finding files in a directory. `Absent`: nothing does, or there is no such directory.
+pub fn unusable(directory: &Path, account: &Account) -> Seen<Barred> {
+    if account.uid == 0 || matches!(directory.try_exists(), Ok(false)) {
+        return Seen::Absent;
+    }
+    match names::identity(&account.name) {
+        Seen::Value(identity) => walk(directory, &identity, 0o7),
+        Seen::Absent => Seen::not_attempted("the user's groups stand behind NSS only"),
+        Seen::Unknown(blind) => Seen::Unknown(blind),
+    }
+}
+
+/// The same for several directories: those that keep the user out. What cannot be told counts where nothing was found.
+pub fn unusable_of(directories: &[PathBuf], account: &Account) -> Seen<Vec<Barred>> {
+    let mut found: Vec<Barred> = Vec::new();
+    let mut blind = None;
+    for directory in directories.iter().filter(|directory| directory.is_absolute()) {
+        match unusable(directory, account) {
+            Seen::Value(barred) if found.iter().any(|known| known.path == barred.path) => {}
+            Seen::Value(barred) => found.push(barred),
+            Seen::Absent => {}
+            Seen::Unknown(reason) => blind = Some(reason),
+        }
+    }
+    match (found.is_empty(), blind) {
+        (false, _) => Seen::Value(found),
+        (true, None) => Seen::Absent,
+        (true, Some(blind)) => Seen::Unknown(blind),
+    }
+}
+
+/// A file and its permissions, as a finding names them.
+pub fn described(path: &Path, data: &Metadata, bit: u32) -> Barred {
+    let users = names::users();
+    Barred {
+        path: read::shown(path),
+        directory: data.is_dir(),
+        mode: format!("{:04o}", data.mode() & 0o7777),
+        owner: users.get(&data.uid()).cloned().unwrap_or_else(|| data.uid().to_string()),
+        group: names::group(data.gid()).unwrap_or_else(|| data.gid().to_string()),
+        group_may: data.mode() & (bit << 3) == bit << 3,
+    }
+}
+
 fn barred_for(path: &Path, identity: &Identity) -> Seen<Barred> {
+    walk(path, identity, 0o2)
+}
+
+/// Every directory above has to be passable, and what stands at the end has to give all of these bits.
+fn walk(path: &Path, identity: &Identity, wanted: u32) -> Seen<Barred> {
     let real = match std::fs::canonicalize(path) {
         Ok(real) => real,
         Err(error) => return read::refused("look at", path, &error),
@@ -35,7 +84,7 @@ fn barred_for(path: &Path, identity: &Identity) -> Seen<Barred> {
             Ok(data) => data,
             Err(error) => return read::refused("look at", step, &error),
         };
-        let (directory, bit) = (data.is_dir(), if data.is_dir() { 0o1 } else { 0o2 });
+        let bit = if step == real { wanted } else { 0o1 };
         if may(&data, identity, bit) {
             continue;
         }
@@ -43,15 +92,7 @@ fn barred_for(path: &Path, identity: &Identity) -> Seen<Barred> {
             let why = format!("{} has an access control list", read::shown(step));
             return Seen::Unknown(Blind::NotAttempted { why });
         }
-        let users = names::users();
-        return Seen::Value(Barred {
-            path: read::shown(step),
-            directory,
-            mode: format!("{:04o}", data.mode() & 0o7777),
-            owner: users.get(&data.uid()).cloned().unwrap_or_else(|| data.uid().to_string()),
-            group: names::group(data.gid()).unwrap_or_else(|| data.gid().to_string()),
-            group_may: data.mode() & (bit << 3) != 0,
-        });
+        return Seen::Value(described(step, &data, bit));
     }
     Seen::Absent
 }
@@ -65,7 +106,7 @@ fn may(data: &Metadata, identity: &Identity, bit: u32) -> bool {
     } else {
         0
     };
-    data.mode() & (bit << shift) != 0
+    data.mode() & (bit << shift) == bit << shift
 }
 
 /// acl(5): then the group's bits are a mask, and others may be let in by name.
@@ -110,6 +151,10 @@ mod tests {
         mode(&path, 0o666);
         mode(&inner, 0o750);
         assert_eq!(seen(&stranger), Some(("inner".to_owned(), true)));
+        mode(&inner, 0o755);
+        assert!(matches!(walk(&inner, &stranger, 0o7), Seen::Value(barred) if barred.directory));
+        mode(&inner, 0o777);
+        assert!(walk(&inner, &stranger, 0o7).is_absent());
         // Its owner is judged by the owner's bits alone.
         mode(&inner, 0o755);
         mode(&path, 0o466);

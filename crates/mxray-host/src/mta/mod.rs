@@ -9,6 +9,7 @@ mod dovecot;
 mod draft;
 mod exim;
 mod helpers;
+pub mod logins;
 pub(crate) mod machine;
 mod opensmtpd;
 mod others;
@@ -20,7 +21,6 @@ pub use helpers::join_helpers;
 pub use machine::{addresses, hosts_file};
 pub(crate) use others::names;
 pub use others::{others, software_of};
-pub use postfix::logins;
 
 use crate::processes::Table;
 use crate::programs::Programs;

@@ -1,12 +1,13 @@
 //! systemd's units, as their files stand: what the next start would do, and which sockets systemd opens for a service.
 //!
 //! Files are read, systemd is not asked: its bus needs a running manager, and the question is mostly the next start.
-//! `files` finds and reads them, `limits` and `describe` are what is made of them. What must not live here: judgement.
+//! `files` finds and reads them, `limits`, `network` and `describe` are what is made of them. What must not live here: judgement.
 
 pub(crate) mod boot;
 mod describe;
 mod files;
 mod limits;
+pub mod network;
 
 pub use describe::{look, one as describe_one};
 pub(crate) use files::assignments;

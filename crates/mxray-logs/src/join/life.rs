@@ -62,6 +62,9 @@ pub type ByKey<V> = std::collections::HashMap<Key, V, std::hash::BuildHasherDefa
 /// By [`Key::short`].
 pub type ByShort<V> = std::collections::HashMap<u64, V, std::hash::BuildHasherDefault<Passing>>;
 
+/// Recipients that are found by looking at one after the other.
+const LOOKED_THROUGH_MAX: usize = 32;
+
 /// Where one recipient stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum State {
@@ -108,6 +111,8 @@ pub struct Life {
     pub has_message_id: bool,
     pub announced: u32,
     pub recipients: Vec<Recipient>,
+    /// Places of the recipients, where they are too many to be looked through: a list may have fifty thousand.
+    pub places: Option<Box<ByShort<u32>>>,
     /// It was taken up by the queue at least once: before that it may still come to nothing.
     pub queued: bool,
     pub notice: bool,
@@ -141,6 +146,24 @@ pub enum End {
 impl Life {
     pub fn is_message(&self) -> bool {
         self.queued && !self.probe && !self.discarded
+    }
+
+    /// The recipient of a hash, new where it is not known.
+    pub fn recipient(&mut self, hash: u64) -> &mut Recipient {
+        let next = self.recipients.len();
+        let at = match &mut self.places {
+            Some(places) => *places.entry(hash).or_insert(next as u32) as usize,
+            None => self.recipients.iter().position(|recipient| recipient.hash == hash).unwrap_or(next),
+        };
+        if at == next {
+            let (state, cause) = (State::Pending, Cause::Unknown);
+            self.recipients.push(Recipient { hash, receiver: 0, state, deferred: false, cause });
+            if self.recipients.len() == LOOKED_THROUGH_MAX {
+                let places = self.recipients.iter().zip(0..).map(|(recipient, at)| (recipient.hash, at));
+                self.places = Some(Box::new(places.collect()));
+            }
+        }
+        &mut self.recipients[at]
     }
 
     /// Recipients that the queue announced and of which no line spoke.

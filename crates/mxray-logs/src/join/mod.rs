@@ -19,6 +19,7 @@ use mxray_mail::causes::{Cause, Rules};
 use mxray_model::text::untrusted;
 
 use crate::batch::Batch;
+use crate::cut::kept;
 use crate::envelope::Line;
 use crate::event::Meaning;
 use crate::grammar::{Grammars, Program};
@@ -32,6 +33,9 @@ pub use summary::{
     TimelineRow, Unseen as LogUnseen,
 };
 use sums::{AccountSums, CauseSums, Incident, ReceiverSums, SenderSums, Totals};
+
+/// How deliveries within this host are named, where others have their operator.
+pub(crate) const LOCAL: &[u8] = b"(local)";
 use table::{OTHERS, Table};
 
 /// What is looked for.
@@ -53,11 +57,13 @@ pub struct Options {
     pub selection: Option<Selection>,
     /// Most lives at once. At about 400 bytes each the default takes 40 MB when it is full.
     pub lives_max: usize,
+    /// Most recipients of all lives. At up to 48 bytes each the default takes 24 MB when it is full.
+    pub recipients_max: usize,
 }
 
 impl Default for Options {
     fn default() -> Options {
-        Options { since: None, until: None, selection: None, lives_max: 100_000 }
+        Options { since: None, until: None, selection: None, lives_max: 100_000, recipients_max: 500_000 }
     }
 }
 
@@ -135,6 +141,8 @@ pub struct Analysis {
     origin_last: u16,
     /// Boxed: the table itself stays small enough for the nearest cache.
     lives: ByKey<Box<Life>>,
+    /// Recipients of all lives.
+    recipients_alive: usize,
     ended: ByShort<Ended>,
     ended_order: VecDeque<(u64, u64)>,
     ends: u64,
@@ -174,6 +182,7 @@ impl Analysis {
             origins: Vec::new(),
             origin_last: 0,
             lives: ByKey::default(),
+            recipients_alive: 0,
             ended: ByShort::default(),
             ended_order: VecDeque::new(),
             ends: 0,
@@ -208,14 +217,14 @@ impl Analysis {
             }
         };
         let (program, meaning) = self.grammars.read(&line);
-        self.meant(raw, &line, program, meaning);
+        self.meant(raw, &line, program, &meaning);
     }
 
     /// One line of a batch: what [`Analysis::line`] does, where another thread has read it already.
     pub fn batch_line(&mut self, batch: &Batch, at: usize) {
         let Some(understood) = batch.understood(at) else { return };
         match understood.line {
-            Some((line, program, meaning)) => self.meant(understood.raw, &line, program, meaning),
+            Some((line, program, meaning)) => self.meant(understood.raw, &line, program, &meaning),
             None => {
                 self.lines.read += 1;
                 self.unframed(understood.raw);
@@ -224,7 +233,7 @@ impl Analysis {
     }
 
     #[inline]
-    fn meant(&mut self, raw: &[u8], line: &Line<'_>, program: Option<Program>, meaning: Meaning<'_>) {
+    fn meant(&mut self, raw: &[u8], line: &Line<'_>, program: Option<Program>, meaning: &Meaning<'_>) {
         self.lines.read += 1;
         if let Some(stamp) = line.stamp {
             let outside = self.options.since.is_some_and(|since| stamp < since)
@@ -289,6 +298,7 @@ impl Analysis {
             Some(Program::Sendmail) => b"sendmail",
             None => b"",
         };
+        let (host, instance) = (kept(host), kept(instance));
         let is = |origin: &OriginName| *origin.instance == *instance && *origin.host == *host;
         if self.origins.get(usize::from(self.origin_last)).is_some_and(is) {
             return self.origin_last;
@@ -306,6 +316,7 @@ impl Analysis {
 
     /// The first server seen on the same host.
     fn beside(&self, host: &[u8]) -> u16 {
+        let host = kept(host);
         let at = self.origins.iter().position(|origin| *origin.host == *host && *origin.instance != *b"dovecot");
         at.and_then(|at| u16::try_from(at).ok()).unwrap_or(0)
     }
@@ -353,8 +364,8 @@ impl Analysis {
             || match &self.options.selection {
                 None => false,
                 Some(Selection::QueueId(id)) => key.id() == id.as_slice(),
-                Some(Selection::MessageId(id)) => *life.message_id == *crate::cut::bare(id),
-                Some(Selection::From(sender)) => same(&life.sender, sender),
+                Some(Selection::MessageId(id)) => *life.message_id == *kept(crate::cut::bare(id)),
+                Some(Selection::From(sender)) => same(&life.sender, kept(sender)),
                 // Told by the recipient's line.
                 Some(Selection::To(_)) => false,
             }

@@ -3,13 +3,14 @@
 use mxray_mail::causes::{Cause, Retry, Said};
 use mxray_model::text::untrusted;
 
-use super::life::{Birth, End, Key, Life, Recipient, State};
+use super::life::{Birth, End, Key, Life, State};
 use super::receiver::{Host, host_of, operator_of};
 use super::sums::{CauseSums, Incident, Recipients};
 use super::{
     Analysis, CAUSES_MAX, ENDED_MAX, Ended, INCIDENTS_MAX, OTHERS, REMEMBERED_MAX, STORIES_MAX, STORY_LINES_MAX,
     Selection,
 };
+use crate::cut::kept;
 use crate::envelope::Line;
 use crate::event::{Arrival, Attempt, Event, Refusal, Severity, Status};
 use crate::sketch::hashed;
@@ -19,19 +20,18 @@ use crate::stamp::{SECOND, Stamp};
 const INCIDENT_GAP: i64 = 60 * SECOND;
 
 impl Analysis {
-    pub(super) fn event(&mut self, origin: u16, line: &Line<'_>, event: Event<'_>, raw: &[u8]) {
+    pub(super) fn event(&mut self, origin: u16, line: &Line<'_>, event: &Event<'_>, raw: &[u8]) {
         let stamp = line.stamp.or(self.last).unwrap_or_default();
-        let id = id_of(&event);
-        let told = id.filter(|_| self.options.selection.is_some()).map(|id| Key::new(origin, id));
+        let told = id_of(event).filter(|_| self.options.selection.is_some()).map(|id| Key::new(origin, id));
         // The last line of a life has to be kept before its end, the first one after its beginning.
         let before = !matches!(event, Event::Arrival { .. } | Event::MessageId { .. } | Event::Notice { .. });
         if self.open_incidents && !matches!(event, Event::Trouble { .. } | Event::ProcessEnded { .. } | Event::Started)
         {
             self.over(origin, stamp, Some(line.tag));
         }
-        let kept = told.is_some_and(|key| before && self.keep_line(key, line.stamp, raw));
-        match event {
-            Event::Arrival { id, arrival, begins } => self.arrival(Key::new(origin, id), stamp, &arrival, begins),
+        let has_line = told.is_some_and(|key| before && self.keep_line(key, line.stamp, raw));
+        match *event {
+            Event::Arrival { id, ref arrival, begins } => self.arrival(Key::new(origin, id), stamp, arrival, begins),
             Event::MessageId { id, message_id, resent } => {
                 self.message_id(Key::new(origin, id), stamp, message_id, resent);
             }
@@ -40,21 +40,17 @@ impl Analysis {
                 life.queued = true;
                 life.announced = life.announced.max(recipients.unwrap_or(0));
                 if life.sender.is_empty() {
-                    life.sender = sender.into();
+                    life.sender = kept(sender).into();
                 }
             }
-            Event::Attempt { id, attempt } => self.attempt(Key::new(origin, id), stamp, line.pid, &attempt),
+            Event::Attempt { id, ref attempt } => self.attempt(Key::new(origin, id), stamp, line.pid, attempt),
             Event::Expired { id } => self.life(Key::new(origin, id), stamp).expired = true,
             Event::Held { id } => self.life(Key::new(origin, id), stamp).held = true,
             Event::Discarded { id } => self.life(Key::new(origin, id), stamp).discarded = true,
-            Event::Removed { id } => {
-                let key = Key::new(origin, id);
-                self.life(key, stamp);
-                self.finish(key, End::Removed);
-            }
+            Event::Removed { id } => self.removed(Key::new(origin, id), stamp),
             Event::Canceled { id } => self.finish(Key::new(origin, id), End::NeverWas),
             Event::Notice { notice_id, .. } => self.notice(Key::new(origin, notice_id), stamp),
-            Event::Refusal { id, refusal } => self.refusal(origin, id, stamp, &refusal),
+            Event::Refusal { id, ref refusal } => self.refusal(origin, id, stamp, refusal),
             Event::Login { account, client, granted } => self.login(stamp, account, client.address, granted),
             Event::Tls { peer, towards: true } => {
                 if let Some(pid) = line.pid {
@@ -83,7 +79,7 @@ impl Analysis {
             | Event::Remark => {}
         }
         if let Some(key) = told
-            && !kept
+            && !has_line
         {
             self.keep_line(key, line.stamp, raw);
         }
@@ -99,20 +95,19 @@ impl Analysis {
         life
     }
 
-    /// Forgets what never was queued and is a day old, then the oldest, until a quarter is free.
+    /// Forgets what never was queued and is a day old, then the oldest, until a quarter is free: of lives and of recipients.
     fn make_room(&mut self, now: Stamp) {
         let mut ages: Vec<(bool, Stamp, Key)> =
             self.lives.iter().map(|(key, life)| (life.queued, life.last, *key)).collect();
         ages.sort_unstable();
-        let spare = self.options.lives_max / 4;
         let stale = |queued: bool, last: Stamp| !queued && last.0 + 86_400 * SECOND < now.0;
-        let go: Vec<Key> = ages
-            .iter()
-            .enumerate()
-            .filter(|(at, (queued, last, _))| *at <= spare || stale(*queued, *last))
-            .map(|(_, (_, _, key))| *key)
-            .collect();
-        go.into_iter().for_each(|key| self.finish(key, End::Forgotten));
+        let (lives, recipients) = (self.options.lives_max, self.options.recipients_max);
+        for (queued, last, key) in ages {
+            let is_full = self.lives.len() >= lives - lives / 4 || self.recipients_alive >= recipients - recipients / 4;
+            if is_full || stale(queued, last) {
+                self.finish(key, End::Forgotten);
+            }
+        }
     }
 
     fn arrival(&mut self, key: Key, stamp: Stamp, arrival: &Arrival<'_>, begins: bool) {
@@ -134,16 +129,16 @@ impl Analysis {
         }
         life.notice |= notice_of.is_some();
         if let Some(sender) = arrival.sender {
-            life.sender = sender.into();
+            life.sender = kept(sender).into();
         }
         if let Some(account) = arrival.account {
-            life.account = account.into();
+            life.account = kept(account).into();
         }
         if !arrival.client.address.is_empty() {
-            life.client = arrival.client.address.into();
+            life.client = kept(arrival.client.address).into();
         }
         if let Some(message_id) = arrival.message_id {
-            life.message_id = message_id.into();
+            life.message_id = kept(message_id).into();
             life.has_message_id = true;
         }
         // Exim, Sendmail and OpenSMTPD tell the sender when the message is accepted; Postfix when the queue takes it up.
@@ -194,6 +189,7 @@ impl Analysis {
     }
 
     fn message_id(&mut self, key: Key, stamp: Stamp, message_id: &[u8], resent: bool) {
+        let message_id = kept(message_id);
         // The same one again is the same message; another one is another message under a used id.
         if !resent && self.lives.get(&key).is_some_and(|life| life.has_message_id && *life.message_id != *message_id) {
             self.finish(key, End::Reused);
@@ -227,6 +223,9 @@ impl Analysis {
             self.life(key, stamp).probe = true;
             return;
         }
+        if self.recipients_alive >= self.options.recipients_max {
+            self.make_room(stamp);
+        }
         let receiver = self.receiver_number(attempt);
         let cause = self.judged(receiver, stamp, attempt);
         let goes_on = attempt.relay.is_loopback() && self.lives.get(&key).is_some_and(|life| life.goes_on);
@@ -239,17 +238,8 @@ impl Analysis {
         life.queued = true;
         life.wanted |= selected;
         let hash = hashed(attempt.to) ^ hashed(attempt.original_to).rotate_left(17);
-        let at = life.recipients.iter().position(|recipient| recipient.hash == hash).unwrap_or_else(|| {
-            life.recipients.push(Recipient {
-                hash,
-                receiver,
-                state: State::Pending,
-                deferred: false,
-                cause: Cause::Unknown,
-            });
-            life.recipients.len() - 1
-        });
-        let recipient = &mut life.recipients[at];
+        let known = life.recipients.len();
+        let recipient = life.recipient(hash);
         recipient.receiver = receiver;
         match attempt.status {
             Status::Sent => recipient.state = if handed_on { State::HandedOn } else { State::Delivered },
@@ -262,6 +252,8 @@ impl Analysis {
         {
             recipient.cause = cause;
         }
+        let added = life.recipients.len() - known;
+        self.recipients_alive += added;
     }
 
     fn count_attempt(&mut self, key: Key, receiver: u32, stamp: Stamp, pid: Option<u32>, attempt: &Attempt<'_>) {
@@ -310,14 +302,14 @@ impl Analysis {
     fn receiver_number(&mut self, attempt: &Attempt<'_>) -> u32 {
         let host = match host_of(attempt) {
             Host::Local => &b""[..],
-            Host::Name(host) => host,
+            Host::Name(host) => kept(host),
         };
         if let Some(number) = self.receiver_of.get(host) {
             return *number;
         }
         let name = match self.rules.receiver_of(host) {
             Some(name) => name.as_bytes().to_vec(),
-            None if host.is_empty() => b"(local)".to_vec(),
+            None if host.is_empty() => super::LOCAL.to_vec(),
             None => operator_of(host),
         };
         let number = self.receivers.number(&name);
@@ -500,7 +492,7 @@ impl Analysis {
     /// What a program does after its fatal line says that it lives again: until its next one.
     fn over(&mut self, origin: u16, stamp: Stamp, tag: Option<&[u8]>) {
         let is_it = |incident: &&mut Incident| {
-            incident.origin == origin && incident.last < stamp && tag.is_none_or(|tag| *incident.tag == *tag)
+            incident.origin == origin && incident.last < stamp && tag.is_none_or(|tag| *incident.tag == *kept(tag))
         };
         self.incidents.iter_mut().filter(is_it).for_each(|incident| incident.over = true);
         self.open_incidents = self.incidents.iter().any(|incident| !incident.over);
@@ -528,7 +520,7 @@ impl Analysis {
                 text,
                 panic,
                 lines: 1,
-                tag: tag.into(),
+                tag: kept(tag).into(),
                 over: false,
             });
         }
@@ -543,12 +535,24 @@ impl Analysis {
         true
     }
 
+    /// The queue is done with a message; of one that began before the log and says nothing else, this is all.
+    fn removed(&mut self, key: Key, stamp: Stamp) {
+        let life = self.lives.remove(&key).unwrap_or_else(|| Box::new(Life { first: stamp, ..Life::default() }));
+        self.close(key, &life, End::Removed);
+    }
+
     /// The end of a life: its sums stay, it goes.
     fn finish(&mut self, key: Key, end: End) {
-        let Some(life) = self.lives.remove(&key) else { return };
-        if self.is_wanted(&key, &life) {
+        if let Some(life) = self.lives.remove(&key) {
+            self.close(key, &life, end);
+        }
+    }
+
+    fn close(&mut self, key: Key, life: &Life, end: End) {
+        self.recipients_alive -= life.recipients.len().min(self.recipients_alive);
+        if self.is_wanted(&key, life) {
             if self.stories.len() < STORIES_MAX {
-                let story = self.story(key, &life);
+                let story = self.story(key, life);
                 self.stories.push(story);
             } else {
                 self.stories_left_out += 1;
@@ -561,12 +565,12 @@ impl Analysis {
             _ if life.probe => self.totals.probes += 1,
             _ if !life.queued && end != End::Removed => self.totals.never_were += 1,
             _ => {
-                let folded = Fold::of(&life, end);
+                let folded = Fold::of(life, end);
                 counted = folded.received;
                 self.totals.removed += u64::from(end == End::Removed);
                 self.totals.reused += u64::from(end == End::Reused);
                 self.totals.forgotten += u64::from(end == End::Forgotten);
-                self.fold(key, &life, &folded);
+                self.fold(key, life, &folded);
             }
         }
         self.ends += 1;

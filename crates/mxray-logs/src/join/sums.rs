@@ -107,13 +107,15 @@ pub struct AccountSums {
     pub last: Option<Stamp>,
     /// Messages of each hour, for what is usual and what is not. Bounded by [`HOURS_MAX`].
     pub hours: BTreeMap<i64, u64>,
-    /// Addresses that it came from. A sketch only where there are several: most accounts have one.
-    first_client: Option<u64>,
+    /// Addresses that it came from, by their hashes; a sketch only where there are many: most accounts have few.
+    few_clients: Vec<u64>,
     clients: Option<Box<Distinct>>,
 }
 
 /// Two weeks.
 const HOURS_MAX: usize = 336;
+/// Addresses of one account that are kept one by one: 128 bytes instead of a sketch's four thousand.
+const FEW: usize = 16;
 
 impl AccountSums {
     pub fn seen(&mut self, stamp: Option<Stamp>, client: &[u8]) {
@@ -124,14 +126,17 @@ impl AccountSums {
         if client.is_empty() {
             return;
         }
-        let hash = crate::sketch::hashed(client);
-        match (self.first_client, &mut self.clients) {
-            (None, _) => self.first_client = Some(hash),
-            (Some(first), None) if first == hash => {}
-            (Some(first), clients) => {
-                let clients = clients.get_or_insert_default();
-                clients.add_hash(first);
-                clients.add_hash(hash);
+        self.came_from(crate::sketch::hashed(client));
+    }
+
+    fn came_from(&mut self, client: u64) {
+        if let Some(clients) = &mut self.clients {
+            clients.add_hash(client);
+        } else if !self.few_clients.contains(&client) {
+            self.few_clients.push(client);
+            if self.few_clients.len() > FEW {
+                let clients = self.clients.get_or_insert_default();
+                std::mem::take(&mut self.few_clients).into_iter().for_each(|client| clients.add_hash(client));
             }
         }
     }
@@ -145,7 +150,7 @@ impl AccountSums {
     }
 
     pub fn clients(&self) -> u64 {
-        self.clients.as_ref().map_or(u64::from(self.first_client.is_some()), |clients| clients.count())
+        self.clients.as_ref().map_or(self.few_clients.len() as u64, |clients| clients.count())
     }
 }
 
@@ -163,14 +168,11 @@ impl Row for AccountSums {
         while self.hours.len() > HOURS_MAX {
             self.hours.pop_first();
         }
-        if let Some(hash) = other.first_client {
-            let mut clients = self.clients.take().unwrap_or_default();
-            [self.first_client, Some(hash)].into_iter().flatten().for_each(|hash| clients.add_hash(hash));
-            if let Some(other) = &other.clients {
-                clients.merge(other);
-            }
-            self.first_client.get_or_insert(hash);
-            self.clients = Some(clients);
+        other.few_clients.iter().for_each(|client| self.came_from(*client));
+        if let Some(other) = &other.clients {
+            let own = self.clients.get_or_insert_default();
+            std::mem::take(&mut self.few_clients).into_iter().for_each(|client| own.add_hash(client));
+            own.merge(other);
         }
     }
 

@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use crate::cut::kept;
+
 /// Sums that can be put together, and have a weight.
 pub trait Row: Default + Clone {
     fn merge(&mut self, other: &Self);
@@ -28,6 +30,7 @@ impl<R: Row> Table<R> {
 
     /// The number of a name; numbers hold until [`Table::prune`].
     pub fn number(&mut self, name: &[u8]) -> u32 {
+        let name = kept(name);
         if let Some(number) = self.index.get(name) {
             return *number;
         }
@@ -68,19 +71,24 @@ impl<R: Row> Table<R> {
             other.1.weight().cmp(&one.1.weight()).then_with(|| one.0.cmp(&other.0))
         });
         let mut moved = vec![OTHERS; self.rows.len()];
-        let mut kept = vec![self.rows[0].clone()];
-        for (rank, old) in order.into_iter().enumerate() {
-            if rank < self.room / 2 {
-                moved[old] = u32::try_from(kept.len()).unwrap_or(OTHERS);
-                kept.push(self.rows[old].clone());
-            } else {
-                let row = self.rows[old].1.clone();
-                kept[0].1.merge(&row);
-                self.moved += 1;
-            }
+        let keep = order.len().min(self.room / 2);
+        for (at, old) in order.iter().take(keep).enumerate() {
+            moved[*old] = u32::try_from(at + 1).unwrap_or(OTHERS);
         }
-        self.rows = kept;
-        self.index = self.rows.iter().enumerate().skip(1).map(|(at, (name, _))| (name.clone(), at as u32)).collect();
+        // In the order of their new numbers, each moved once.
+        let mut rows: Vec<Option<(Box<[u8]>, R)>> = std::mem::take(&mut self.rows).into_iter().map(Some).collect();
+        let mut left: Vec<(Box<[u8]>, R)> = Vec::with_capacity(rows.len());
+        left.extend(rows.first_mut().and_then(Option::take));
+        left.extend(order.iter().take(keep).filter_map(|old| rows.get_mut(*old)?.take()));
+        for (name, row) in rows.into_iter().flatten() {
+            self.index.remove(&name);
+            if let Some((_, others)) = left.first_mut() {
+                others.merge(&row);
+            }
+            self.moved += 1;
+        }
+        self.rows = left;
+        self.index.values_mut().for_each(|number| *number = moved.get(*number as usize).copied().unwrap_or(OTHERS));
         moved
     }
 

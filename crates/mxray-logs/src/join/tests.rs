@@ -188,3 +188,94 @@ fn memory_is_bounded_whatever_comes() {
     assert_eq!(summary.recipients.pending, 20_000, "what was forgotten is counted, and said");
     assert!(summary.unseen.iter().any(|unseen| unseen.what == "messages on their way"));
 }
+
+#[test]
+fn a_list_of_many_recipients_is_one_message() {
+    let mut analysis =
+        Analysis::new(Arc::new(Rules::built_in()), Options { recipients_max: 4_000, ..Options::default() });
+    let mut reader = Reader::new(Origin::default());
+    let mut sink = |raw: &[u8], read: Read<'_>| analysis.line(raw, read);
+    let mut say = |tag: &str, text: &str| {
+        reader.feed(format!("2026-05-01T10:00:00Z mx postfix/{tag}[1]: AAAAAA1: {text}\n").as_bytes(), &mut sink);
+    };
+    say("smtpd", "client=h[192.0.2.1]");
+    say("qmgr", "from=<list@x.example>, size=1, nrcpt=3000 (queue active)");
+    for (turn, status) in ["deferred (later)", "sent (250 ok)"].into_iter().enumerate() {
+        for number in (0..3_000).filter(|number| turn == 0 || number % 3 > 0) {
+            say(
+                "smtp",
+                &format!(
+                    "to=<r{number}@y.example>, relay=mx.y.example[192.0.2.3]:25, delay=1, delays=1/0/0/0, dsn=2.0.0, status={status}"
+                ),
+            );
+        }
+    }
+    assert_eq!(analysis.recipients_alive, 3_000);
+    let summary = analysis.into_summary();
+    assert_eq!((summary.messages.received, summary.messages.alive), (1, 1));
+    assert_eq!(recipients(&summary), [2_000, 0, 0, 1_000, 0], "each is found again");
+    assert_eq!(summary.recipients.deferred_ever, 3_000);
+}
+
+/// What a log of strangers may hold, made small: names without end, recipients without end, ids that never end, bytes that are
+/// no text. The structures keep their sizes, whatever the log's.
+#[test]
+fn hostile_logs_find_no_more_room() {
+    let options = Options { lives_max: 100, recipients_max: 1_000, ..Options::default() };
+    let mut analysis = Analysis::new(Arc::new(Rules::built_in()), options);
+    let mut reader = Reader::new(Origin::default());
+    let mut sink = |raw: &[u8], read: Read<'_>| analysis.line(raw, read);
+    let long = "n".repeat(10_000);
+    for turn in 0..200u32 {
+        let id = format!("{turn:08X}");
+        let lines = [
+            format!("smtpd[1]: {id}: client={long}{turn}[{long}], sasl_method=PLAIN, sasl_username={long}{turn}"),
+            format!("cleanup[1]: {id}: message-id=<{long}{turn}>"),
+            format!("qmgr[1]: {id}: from=<{long}@{long}{turn}>, size=1, nrcpt=1 (queue active)"),
+            format!(
+                "{long}[1]: {id}: to=<{turn}@{long}>, relay={turn}{long}[{long}]:25, delay=1, delays=1/0/0/0, dsn=4.0.0, status=deferred ({long})"
+            ),
+            format!("smtpd[1]: warning: x[{long}{turn}]: SASL LOGIN authentication failed: \0\u{fc}"),
+        ];
+        for line in lines {
+            reader.feed(format!("2026-05-01T10:00:00Z {turn}{long} postfix/{line}\n").as_bytes(), &mut sink);
+        }
+        for number in 0..40 {
+            let line = format!(
+                "2026-05-01T10:00:00Z mx postfix/smtp[1]: {turn:07X}F: to=<{number}@x.example>, relay=none, delay=1, delays=1/0/0/0, dsn=4.0.0, status=deferred (x)\n"
+            );
+            reader.feed(line.as_bytes(), &mut sink);
+        }
+        reader.feed(b"\0\xff\xfe broken \x80\n\0\0\0\n", &mut sink);
+    }
+    let boxes =
+        |life: &Life| life.sender.len().max(life.account.len()).max(life.client.len()).max(life.message_id.len());
+    assert!(analysis.lives.len() <= 100 && analysis.recipients_alive <= 1_000);
+    assert_eq!(analysis.recipients_alive, analysis.lives.values().map(|life| life.recipients.len()).sum::<usize>());
+    assert!(analysis.lives.values().all(|life| boxes(life) <= crate::cut::NAME_BYTES_MAX));
+    assert!(analysis.receiver_of.keys().all(|host| host.len() <= crate::cut::NAME_BYTES_MAX));
+    assert!(analysis.accounts.sorted().iter().all(|(name, _)| name.len() <= crate::cut::NAME_BYTES_MAX));
+    assert!(analysis.origins.iter().all(|origin| origin.host.len() <= crate::cut::NAME_BYTES_MAX));
+    assert!(analysis.causes.values().all(|sums| sums.sample.len() <= 4 * 500 && sums.host.len() <= 4 * 255));
+    let summary = analysis.into_summary();
+    assert_eq!(summary.messages.received, 200, "what was forgotten was counted first");
+    assert_eq!(summary.recipients.pending, 200 * 41);
+    assert!(summary.unseen.iter().any(|unseen| unseen.what == "messages on their way"));
+}
+
+#[test]
+fn places_an_account_came_from_are_counted_few_or_many() {
+    let came_from = |clients: std::ops::Range<u32>| {
+        let mut sums = AccountSums::default();
+        clients.for_each(|client| sums.seen(None, &client.to_le_bytes()));
+        sums
+    };
+    assert_eq!((came_from(0..1).clients(), came_from(0..16).clients()), (1, 16));
+    let many = came_from(0..1_000).clients();
+    assert!((930..=1_070).contains(&many), "{many}: two per cent are permitted, and a margin");
+    for (one, other, whole) in [(0..5, 3..9, 9), (0..5, 0..100, 100), (0..100, 90..95, 100)] {
+        let mut merged = came_from(one.clone());
+        crate::join::table::Row::merge(&mut merged, &came_from(other.clone()));
+        assert!(merged.clients().abs_diff(whole) <= whole / 20, "{one:?} and {other:?}: {}", merged.clients());
+    }
+}

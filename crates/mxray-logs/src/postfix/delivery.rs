@@ -36,7 +36,7 @@ pub(super) fn attempt<'a>(id: &'a [u8], line: &'a [u8]) -> Option<Event<'a>> {
         (found.original_to, rest) = address(original)?;
     }
     let status = loop {
-        let (key, behind) = split(rest, b"=")?;
+        let (key, behind) = field(rest).or_else(|| split(rest, b"="))?;
         if key == b"status" {
             break behind;
         }
@@ -61,11 +61,20 @@ pub(super) fn attempt<'a>(id: &'a [u8], line: &'a [u8]) -> Option<Event<'a>> {
     };
     // A line that syslog cut has no closing parenthesis; what is there counts.
     found.text = text.strip_suffix(b")").unwrap_or(text);
-    found.speaker = speaker(found.text);
+    // Whose words they are is asked of failures only.
     if found.status == Status::Sent {
         found.next_id = next_id(found.text);
+    } else {
+        found.speaker = speaker(found.text);
     }
     Some(Event::Attempt { id, attempt: found })
+}
+
+/// One of the fields that every attempt has, with what stands behind its `=`: told by its first letters, faster than found.
+fn field(text: &[u8]) -> Option<(&[u8], &[u8])> {
+    const FIELDS: [&[u8]; 5] = [b"relay=", b"delay=", b"delays=", b"dsn=", b"status="];
+    let own = FIELDS.iter().find(|own| text.starts_with(own))?;
+    Some((&own[..own.len() - 1], &text[own.len()..]))
 }
 
 /// An address and what follows `, ` behind it.
@@ -97,6 +106,14 @@ fn speaker(text: &[u8]) -> Speaker {
 
 /// The queue id which the next server gave: `250 2.0.0 Ok: queued as ID`, local(8)'s `forwarded as ID`.
 pub(crate) fn next_id(text: &[u8]) -> Option<&[u8]> {
+    // Nearly always it is the last word.
+    let last = memchr::memrchr(b' ', text).map(|at| (&text[..at], &text[at + 1..]));
+    if let Some((before, id)) = last
+        && (before.ends_with(b"queued as") || before.ends_with(b"forwarded as"))
+        && (is_queue_id(id) || crate::exim::is_message_id(id))
+    {
+        return Some(id);
+    }
     let (_, behind) = match split(text, b"queued as ") {
         Some(found) => found,
         None => split(text, b"forwarded as ")?,

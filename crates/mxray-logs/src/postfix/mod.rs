@@ -134,7 +134,9 @@ fn trouble<'a>(program: &[u8], severity: Severity, text: &'a [u8]) -> Event<'a> 
         if let Some(event) = session::failed_login(inner) {
             return event;
         }
-        if program == b"master" && starts_with_any(inner, &[b"process ", b"/"]) {
+        // Whoever ends a process by SIGTERM asks it to: an admin, or the end of the server. Other lines of the master's
+        // are about its files (`…/main.cf, line 55: overriding earlier entry`).
+        if program == b"master" && inner.starts_with(b"process ") && !inner.ends_with(b" killed by signal 15") {
             return Event::ProcessEnded { text: inner };
         }
         if has(inner, b"bad command startup") {

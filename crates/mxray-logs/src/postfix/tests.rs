@@ -109,6 +109,13 @@ fn logins_and_incidents() {
     ));
     let ended = read(b"master", b"warning: process /usr/libexec/postfix/smtpd pid 12 exit status 1");
     assert!(matches!(ended, Some(Event::ProcessEnded { .. })));
+    for harmless in [
+        "warning: /etc/postfix/main.cf, line 55: overriding earlier entry: virtual_transport=virtual",
+        "warning: process /usr/lib/postfix/sbin/smtpd pid 18951 killed by signal 15",
+    ] {
+        let read = read(b"master", harmless.as_bytes());
+        assert!(matches!(read, Some(Event::Trouble { severity: Severity::Warning, .. })), "{harmless}");
+    }
     assert_eq!(said("daemon started -- version 3.11.0, configuration /etc/postfix"), Event::Started);
     assert_eq!(said("Requeued: 1 message"), Event::Remark);
     assert_eq!(read(b"smtpd", b"gibberish that is none of ours"), None);

@@ -6,6 +6,7 @@ use mxray_mail::causes::{Cause, Finality, Retry, Rules, Said, Speaker};
 
 use super::{Entry, State};
 use crate::cut::has;
+use crate::join::LOCAL;
 
 /// Limits of the ages in seconds, doubling as qshape's do.
 pub const AGE_LIMITS_S: [i64; 9] = [300, 600, 1_200, 2_400, 4_800, 9_600, 19_200, 86_400, 432_000];
@@ -181,6 +182,8 @@ impl Sums {
         let host = host.or_else(|| connected_to(reason)).unwrap_or_else(|| domain.clone());
         let verdict = rules.judge(&Said { host: &host, text: reason, speaker });
         let receiver = match rules.receiver_of(&host) {
+            // As the log's lines have it, whose relay is the socket.
+            _ if is_own_socket(reason) => LOCAL.to_vec(),
             Some(name) => name.as_bytes().to_vec(),
             None => crate::join::operator_of(&host),
         };
@@ -201,6 +204,14 @@ impl Sums {
         row.recipients += 1;
         row.oldest_s = row.oldest_s.max(age_s);
     }
+}
+
+/// `host mail.example.org[private/dovecot-lmtp] said: …`: who speaks is this host's own delivery service.
+fn is_own_socket(reason: &[u8]) -> bool {
+    let Some(behind) = reason.strip_prefix(b"host ") else { return false };
+    let (Some(open), Some(close)) = (memchr::memchr(b'[', behind), memchr::memchr(b']', behind)) else { return false };
+    let inner = behind.get(open + 1..close).unwrap_or_default();
+    inner.contains(&b'/') || inner.starts_with(b"127.") || inner == b"::1"
 }
 
 /// `connect to mx.example.org[192.0.2.1]:25: …`

@@ -146,6 +146,27 @@ fn a_control_file_of_sendmail() {
 /// Made once: a case takes a millisecond, the rules a hundred.
 static RULES: std::sync::LazyLock<Rules> = std::sync::LazyLock::new(Rules::built_in);
 
+#[test]
+fn what_waits_for_this_hosts_own_service_is_named_as_the_log_names_it() {
+    let of = |reason: &str| {
+        let line = format!(
+            r#"{{"queue_name": "deferred", "queue_id": "4ABE", "arrival_time": 4500, "sender": "a@b.example", "recipients": [{{"address": "c@d.example", "delay_reason": "{reason}"}}]}}"#
+        );
+        let mut sums = Sums::new(5_000);
+        postfix::listing(line.as_bytes(), 10).0.iter().for_each(|entry| sums.add(&Rules::built_in(), entry));
+        let receivers: Vec<String> =
+            sums.causes.keys().map(|(_, receiver)| String::from_utf8_lossy(receiver).into_owned()).collect();
+        receivers.concat()
+    };
+    for own in ["mail.d.example[private/dovecot-lmtp]", "127.0.0.1[127.0.0.1]", "localhost[::1]"] {
+        assert_eq!(
+            of(&format!("host {own} said: 451 4.2.0 Internal error occurred (in reply to end of DATA command)")),
+            "(local)"
+        );
+    }
+    assert_eq!(of("host mx.d.example[192.0.2.8] said: 451 4.3.0 later (in reply to RCPT TO command)"), "d.example");
+}
+
 proptest! {
     #[test]
     fn nothing_that_is_read_makes_a_reader_fail(bytes in proptest::collection::vec(any::<u8>(), 0..400), now in any::<i32>()) {

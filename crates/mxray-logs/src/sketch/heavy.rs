@@ -3,11 +3,9 @@
 use std::collections::HashMap;
 
 use super::{NotASketch, head, put, take, take_exactly};
+use crate::cut::{NAME_BYTES_MAX, kept};
 
 const KIND: u64 = 4;
-/// Longest name that is kept; the rest of a longer one does not tell them apart.
-const NAME_BYTES_MAX: usize = 320;
-
 /// Names with their counts, at most `room` of them. A count is never too high, and too low by at most [`Heavy::error`].
 #[derive(Debug, Clone)]
 pub struct Heavy {
@@ -29,7 +27,7 @@ impl Heavy {
     }
 
     pub fn add(&mut self, name: &[u8], count: u64) {
-        let name = &name[..name.len().min(NAME_BYTES_MAX)];
+        let name = kept(name);
         if let Some(own) = self.counts.get_mut(name) {
             *own = own.saturating_add(count);
             return;

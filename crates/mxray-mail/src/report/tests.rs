@@ -2,6 +2,8 @@
 
 use std::io::Write;
 
+use proptest::prelude::*;
+
 use super::*;
 
 const XML: &str = "<?xml version=\"1.0\"?>\n<feedback xmlns=\"urn:ietf:params:xml:ns:dmarc-2.0\"><version>1.0</version><report_metadata><org_name>Receiver &amp; Co</org_name><email>r@example.net</email><report_id>id 1</report_id><date_range><begin>1700000000</begin><end>1700086399</end></date_range></report_metadata><policy_published><domain>example.org</domain><p>reject</p><pct>100</pct></policy_published><record><row><source_ip>192.0.2.25</source_ip><count>7</count><policy_evaluated><disposition>Reject</disposition><dkim>fail</dkim><spf>Pass</spf><reason><type>forwarded</type><comment>x</comment></reason></policy_evaluated></row><identifiers><header_from>example.org</header_from><envelope_from>b.example.org</envelope_from></identifiers><auth_results><dkim><domain>example.org</domain><selector>s1</selector><result>fail</result></dkim><spf><domain>b.example.org</domain><scope>mfrom</scope><result>pass</result></spf></auth_results></record></feedback>";
@@ -151,4 +153,63 @@ fn failure_reports_are_found_in_their_mail() {
     let failure = reading.complaint.and_then(|complaint| complaint.auth_failure).unwrap();
     assert_eq!(failure.failure.as_deref(), Some("dmarc"));
     assert_eq!(reading.original.message_id.as_deref(), Some("<1@example.org>"));
+}
+
+/// Whole records, halves and rubbish.
+fn pieces() -> impl Strategy<Value = Vec<&'static str>> {
+    const PIECES: [&str; 34] = [
+        "<record>",
+        "</record>",
+        "<row>",
+        "</row>",
+        "<source_ip>192.0.2.1</source_ip>",
+        "<count>3</count>",
+        "<count> 4\n</count>",
+        "<count/>",
+        "<count></count>",
+        "<policy_evaluated><disposition>reject</disposition><dkim>pass</dkim><spf> fail</spf></policy_evaluated>",
+        "<policy_evaluated>",
+        "</policy_evaluated>",
+        "<identifiers><header_from>example.org</header_from></identifiers>",
+        "<header_from>a<domain>b</domain>c</header_from>",
+        "<header_from>a &amp; b</header_from>",
+        "<header_from><![CDATA[x y]]></header_from>",
+        "<header_from>x<!-- no -->y</header_from>",
+        "<auth_results>",
+        "</auth_results>",
+        "<dkim>",
+        "</dkim>",
+        "<spf><domain>b.example</domain><scope>helo</scope><result>none</result></spf>",
+        "<domain>d.example</domain>",
+        "<ns:selector>s1</ns:selector>",
+        "<reason><type>forwarded</type></reason>",
+        "<report_id>1</report_id>",
+        "<p>none</p>",
+        "</p>",
+        "<unknown>x</unknown>",
+        "<report_metadata>",
+        "</report_metadata>",
+        " \n ",
+        "text",
+        "a & b < c",
+    ];
+    proptest::collection::vec(proptest::sample::select(&PIECES[..]), 0..40)
+}
+
+proptest! {
+    /// An attribute sends each element to the parser: what is plain has to read the same without it.
+    #[test]
+    fn plain_elements_read_as_the_parser_reads_them(pieces in pieces()) {
+        let plain = format!("<feedback>{}</feedback>", pieces.concat());
+        let mut marked = String::new();
+        let mut rest = plain.as_str();
+        while let Some((before, behind)) = rest.split_once('<') {
+            let end = behind.find(|c: char| !(c.is_ascii_lowercase() || c == '_')).unwrap_or(0);
+            let is_plain = end > 0 && behind[end..].starts_with('>');
+            marked.extend([before, "<", &behind[..end], if is_plain { " a=\"\"" } else { "" }]);
+            rest = &behind[end..];
+        }
+        marked.push_str(rest);
+        prop_assert_eq!(aggregate::read(plain.as_bytes()), aggregate::read(marked.as_bytes()));
+    }
 }

@@ -60,6 +60,17 @@ pub struct Server {
     pub clients: BTreeMap<String, SmtpClient>,
     /// Tables that rules look at, by `hash:/etc/postfix/tls_policy`.
     pub tables: BTreeMap<String, Table>,
+    /// The tables that its programs ask while they take or deliver mail, by the keys of `tables` where they are files.
+    pub asked: Vec<Configured<String>>,
+    /// Internal services that its programs or parameters name and that its service table does not have, by name.
+    pub lacking: BTreeMap<String, Lacking>,
+    /// Sockets of its own services in the queue directory that are looked for by their path and are not there.
+    pub unlinked: BTreeSet<String>,
+    /// Parameters (`setting`) that its software does not know and nothing refers to, each with the one (`value`) that it is
+    /// almost written like and that is not set.
+    pub misspelt: Vec<Configured<String>>,
+    /// Directories of its queue that the user of its programs cannot use. `Absent`: there is none.
+    pub closed: Seen<Vec<Barred>>,
     /// What the tables say that `clients` change content by, by `regexp:/etc/postfix/smtp_header_checks`. `Absent`: there is no
     /// such file.
     pub rewrites: BTreeMap<String, Seen<Vec<Rewrite>>>,
@@ -117,7 +128,8 @@ pub struct Configured<T> {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct SmtpClient {
-    /// `may`, `encrypt`, `dane`, `dane-only`, …; empty: not set.
+    /// `may`, `encrypt`, `dane`, `dane-only`, …, in Postfix's words; `may-verify`: TLS with a certificate that holds, else in
+    /// clear (Exim). Empty: not set.
     pub tls_level: Configured<String>,
     /// `dnssec`, `enabled`, `disabled`; empty: not set.
     pub dns_support: Configured<String>,
@@ -126,7 +138,7 @@ pub struct SmtpClient {
     /// The tables by which it changes content on its way out, by the keys of `rewrites`.
     #[serde(default)]
     pub rewriting: Vec<Configured<String>>,
-    /// How it logs in at next hops. `None`: it does not (smtp_sasl_auth_enable).
+    /// How it logs in at next hops. `None`: it does not.
     #[serde(default)]
     pub login: Option<ClientLogin>,
 }
@@ -137,7 +149,7 @@ pub struct SmtpClient {
 pub struct ClientLogin {
     /// The tables with users and passwords; one whose contents stand in its name is kept as its type alone.
     pub tables: Configured<Vec<String>>,
-    /// smtp_sasl_mechanism_filter; empty: all mechanisms.
+    /// smtp_sasl_mechanism_filter, or those that it has; empty: all mechanisms.
     pub mechanisms: String,
     /// smtp_sasl_tls_security_options: `noanonymous`, `noplaintext`, …
     pub options: String,
@@ -166,6 +178,20 @@ pub struct Table {
     pub text: Seen<String>,
     /// Keys of the text whose entry the index does not hold, where the text is the younger file; at most a few.
     pub not_indexed: Seen<Vec<String>>,
+}
+
+/// An internal service that is asked for and is not there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Lacking {
+    /// Who asks for it: a parameter, or the program's own name for a service that is always there.
+    pub setting: String,
+    /// Where the parameter stands. `None`: the daemon's default.
+    pub at: Option<FileLine>,
+    /// The line that defines it, without its comment sign, and its place. `None`: there is no such line.
+    pub commented: Option<Configured<String>>,
+    /// It is in the table, and a switch disables it.
+    pub disabled: bool,
 }
 
 /// How a server's mail leaves this host: what the kernel's routing, by user and by source address, is asked about.

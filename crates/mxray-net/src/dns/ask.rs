@@ -4,6 +4,7 @@
 //! earlier is still listened to, so that a slow server's answer is taken when it comes. Every try is kept.
 
 use super::message::{self, Answer, Packet, Question};
+use super::turns::{Allowance, Turns};
 use crate::clock::{millis, timeout};
 use crate::dial::{DialPlan, dial};
 use crate::stream::{Came, Stream, words};
@@ -34,8 +35,10 @@ pub(super) struct Asked {
     pub tries: Vec<DnsTry>,
 }
 
-/// Asks until an answer comes that settles the question, all have been asked three times, or the moment is over.
-pub(super) fn ask(question: &Question, servers: &[SocketAddr], until: Instant) -> Asked {
+/// Waits for its turn, then asks until an answer comes that settles the question, all have been asked three times, or the moment is over.
+pub(super) fn ask(question: &Question, servers: &[SocketAddr], turns: &Turns, allowance: &Allowance) -> Asked {
+    let Some(_turn) = turns.take(allowance) else { return Asked { answer: None, tries: Vec::new() } };
+    let until = allowance.end();
     let mut run = Run { question, until, tries: Vec::new(), open: Vec::new(), second_best: None };
     let answer = run.all(servers.get(..SERVERS_MAX).unwrap_or(servers));
     run.give_up();
@@ -231,6 +234,7 @@ impl Run<'_> {
         one.denied_by.clone_from(&answer.denied_by);
         one.extended.clone_from(&answer.extended);
         one.left_out = answer.left_out;
+        one.unreadable = answer.unreadable;
     }
 
     /// RFC 7766: the same question over TCP.
@@ -309,6 +313,7 @@ fn tried(server: SocketAddr, transport: Transport) -> DnsTry {
         trouble: None,
         strays: 0,
         left_out: 0,
+        unreadable: 0,
     }
 }
 

@@ -2,6 +2,7 @@
 //! of DNSSEC.
 
 use super::message::{self, Answer, Question};
+use super::turns::{Allowance, Turns};
 use super::{ask, names, not_asked, outcome};
 use crate::clock::millis;
 use mxray_model::Seen;
@@ -42,7 +43,7 @@ impl DnsQuestion {
     }
 }
 
-/// Asks one server all of these, side by side.
+/// Asks one server all of these, side by side. They wait for no turn: how fast the server answers is what is asked.
 pub fn check_resolver(server: SocketAddr, questions: &[DnsQuestion], until: Instant) -> ResolverCheck {
     let asked: Vec<(bool, Lookup)> = std::thread::scope(|scope| {
         let start = |question| {
@@ -72,7 +73,7 @@ fn one(server: SocketAddr, question: &DnsQuestion, until: Instant) -> Lookup {
     let wire = Question { dnssec: question.dnssec, ..Question::new(name, kind) };
     let began = Instant::now();
     let asked = match question.transport {
-        Transport::Udp => ask::ask(&wire, &[server], until),
+        Transport::Udp => ask::ask(&wire, &[server], &Turns::default(), &Allowance::until(until)),
         Transport::Tcp => ask::ask_tcp(&wire, server, until),
     };
     lookup.tries = asked.tries;

@@ -3,6 +3,7 @@
 //! Whatever comes is bounded by the 64 KiB of one message; of its records a bounded number is kept.
 
 use super::names;
+use super::salvage::{self, Salvaged, Unreadable};
 use hickory_proto::op::{Edns, Message, MessageType, OpCode, Query};
 use hickory_proto::rr::rdata::opt::EdnsOption;
 use hickory_proto::rr::{DNSClass, Name, RData, Record, RecordType};
@@ -14,8 +15,9 @@ use std::str::FromStr;
 
 /// What fits through nearly all networks in one piece (DNS Flag Day 2020).
 const UDP_PAYLOAD: u16 = 1232;
-/// Records that are kept of one answer. A blocklist or a round robin has tens.
-const RECORDS_MAX: usize = 256;
+/// Records that are kept of one answer: as many as the 64 KiB of a message can hold, twelve bytes each. With fewer, a policy that
+/// stands among the verifications of many services would be there or not as the server turns its records round.
+const RECORDS_MAX: usize = 65_535 / 12;
 /// Extended errors that are kept; servers send one or two.
 const EXTENDED_MAX: usize = 8;
 /// Aliases that are followed within one answer; resolvers themselves stop at about so many.
@@ -79,6 +81,8 @@ pub(super) struct Answer {
     /// The records of the name and of those that it is an alias of.
     pub records: Vec<DnsRecord>,
     pub left_out: u32,
+    /// Records of the message whose data are not what their type says.
+    pub unreadable: u32,
     /// Records of the kind are there.
     pub found: bool,
     /// Where the aliases led to, if they did.
@@ -104,12 +108,41 @@ pub(super) enum Packet {
 /// Reads what came for a question.
 pub(super) fn read(bytes: &[u8], id: u16, question: &Question) -> Packet {
     let Some((own_id, flags)) = head(bytes) else { return Packet::Stray };
-    if own_id != id || flags & 0x8000 == 0 {
+    let (is_answer, operation) = (flags & 0x8000 != 0, flags & 0x7800);
+    if own_id != id || !is_answer || operation != 0 {
         return Packet::Stray;
     }
     match Message::from_vec(bytes) {
-        Ok(message) => answer(&message, question, bytes),
-        Err(error) => Packet::Unreadable(untrusted(error.to_string().as_bytes())),
+        Ok(message) => answer(&message, &[], question, bytes),
+        Err(error) => match salvage::read(bytes) {
+            Some(salvaged) => salvaged_answer(&salvaged, question, bytes, &error.to_string()),
+            None => Packet::Unreadable(untrusted(error.to_string().as_bytes())),
+        },
+    }
+}
+
+/// What could be saved of a message counts where it says what was asked for, or how else to ask.
+fn salvaged_answer(salvaged: &Salvaged, question: &Question, bytes: &[u8], error: &str) -> Packet {
+    let Packet::Answer(mut answer) = answer(&salvaged.message, &salvaged.unreadable, question, bytes) else {
+        return Packet::Stray;
+    };
+    answer.unreadable = salvaged.count;
+    if answer.truncated || answer.code != 0 && !salvaged.is_cut {
+        return Packet::Answer(answer);
+    }
+    let last = answer.alias_of.as_ref().unwrap_or(&question.name);
+    let is_wanted = |one: &&Unreadable| {
+        let kind = one.kind == question.kind || (one.kind == RecordType::CNAME && question.kind != RecordType::CNAME);
+        one.is_answer && one.class == DNSClass::IN && kind && one.owner.eq_ignore_root(last)
+    };
+    match salvaged.unreadable.iter().find(is_wanted) {
+        _ if salvaged.is_cut => Packet::Unreadable(untrusted(error.as_bytes())),
+        // Where one of several can be read, that one is there.
+        Some(one) if !answer.found => {
+            let (kind, count) = (mnemonic(one.kind), one.data.len());
+            Packet::Unreadable(format!("its {kind} record has {count} bytes of data, which are none of that type"))
+        }
+        _ => Packet::Answer(answer),
     }
 }
 
@@ -118,7 +151,7 @@ fn head(bytes: &[u8]) -> Option<(u16, u16)> {
     Some((u16::from_be_bytes([head[0], head[1]]), u16::from_be_bytes([head[2], head[3]])))
 }
 
-fn answer(message: &Message, question: &Question, bytes: &[u8]) -> Packet {
+fn answer(message: &Message, unreadable: &[Unreadable], question: &Question, bytes: &[u8]) -> Packet {
     let metadata = &message.metadata;
     let code = u16::from(metadata.response_code);
     match message.queries.as_slice() {
@@ -141,15 +174,22 @@ fn answer(message: &Message, question: &Question, bytes: &[u8]) -> Packet {
     let concerned: Vec<&Record> = message.answers.iter().filter(concerns).collect();
     let last = chain.last().unwrap_or(&question.name);
     let is_wanted = |record: &&&Record| record.record_type() == question.kind && record.name.eq_ignore_root(last);
+    // They stand behind the others.
+    let stepped_over = unreadable.iter().filter(|one| {
+        one.is_answer && one.class == DNSClass::IN && chain.iter().any(|name| name.eq_ignore_root(&one.owner))
+    });
     let soa = message.authorities.iter().find(|record| record.record_type() == RecordType::SOA);
-    let kept: Vec<DnsRecord> = concerned.iter().take(RECORDS_MAX).map(|record| self::record(record)).collect();
+    let readable = concerned.iter().map(|record| self::record(record));
+    let kept: Vec<DnsRecord> = readable.chain(stepped_over.map(bare)).take(RECORDS_MAX).collect();
+    let all = message.answers.len() + unreadable.iter().filter(|one| one.is_answer).count();
     Packet::Answer(Box::new(Answer {
         code,
         authoritative: metadata.authoritative,
         truncated: metadata.truncation,
         authentic: metadata.authentic_data,
         extended: message.edns.as_ref().map(extended).unwrap_or_default(),
-        left_out: u32::try_from(message.answers.len().saturating_sub(kept.len())).unwrap_or(u32::MAX),
+        left_out: u32::try_from(all.saturating_sub(kept.len())).unwrap_or(u32::MAX),
+        unreadable: 0,
         records: kept,
         found: concerned.iter().any(|record| is_wanted(&record)),
         alias_of: (chain.len() > 1).then(|| last.clone()),
@@ -215,6 +255,13 @@ fn data(record: &Record) -> RecordData {
     }
 }
 
+/// By its number, not by its mnemonic: whoever looks for records of the type does not find it.
+fn bare(one: &Unreadable) -> DnsRecord {
+    let text = rfc3597(&one.data);
+    let data = RecordData::Other { kind: format!("TYPE{}", u16::from(one.kind)), text };
+    DnsRecord { name: names::shown(&one.owner), ttl_s: one.ttl_s, data }
+}
+
 fn other(record: &Record, text: String) -> RecordData {
     RecordData::Other { kind: mnemonic(record.record_type()), text }
 }
@@ -226,14 +273,18 @@ fn mnemonic(kind: RecordType) -> String {
     }
 }
 
-/// RFC 3597 section 5: `\# length digits`.
 fn unknown(data: &RData) -> String {
     let mut bytes = Vec::new();
     let written = data.emit(&mut BinEncoder::new(&mut bytes));
     if written.is_err() {
         bytes.clear();
     }
-    format!("\\# {} {}", bytes.len(), hexadecimal(&bytes)).trim_end().to_owned()
+    rfc3597(&bytes)
+}
+
+/// RFC 3597 section 5: `\# length digits`.
+fn rfc3597(bytes: &[u8]) -> String {
+    format!("\\# {} {}", bytes.len(), hexadecimal(bytes)).trim_end().to_owned()
 }
 
 fn hexadecimal(bytes: &[u8]) -> String {

@@ -1,20 +1,23 @@
 //! Name lookups as evidence: every try with its server, its transport and its time.
 //!
 //! Here is the [`Resolver`] of a run: whom it asks, what it remembers, how aliases are followed. Who is asked when stands in
-//! `ask`, the messages in `message`, names in `names`, a name server as the thing that is examined in `check`. What must not
-//! live here: what an answer means for mail (rules), and which files name the servers (`mxray-host`).
+//! `ask`, how many at a time in `turns`, the messages in `message`, names in `names`, a name server as the thing that is
+//! examined in `check`. What must not live here: what an answer means for mail (rules), and which files name the servers (`mxray-host`).
 
 mod ask;
 mod check;
 mod message;
 mod names;
 mod own;
+mod salvage;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
+mod turns;
 
 pub use check::{DnsQuestion, check_resolver};
 pub use mxray_model::reverse_name;
 pub use names::{BadName, unicode_name, wire_name};
+pub use turns::Turns;
 
 use crate::clock::millis;
 use hickory_proto::rr::{Name, RecordType};
@@ -26,14 +29,15 @@ use rustix::net::{AddressFamily, SocketType};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV6};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
+use turns::Allowance;
 
 /// DNS (RFC 1035 section 4.2).
 const DNS_PORT: u16 = 53;
 /// Questions that follow from one: an answer may end at an alias.
 const FOLLOWED_MAX: usize = 8;
-/// Records of all those answers together.
-const RECORDS_MAX: usize = 512;
+/// Records of all those answers together: aliases, and what one message can hold.
+const RECORDS_MAX: usize = 6000;
 /// Answers that are remembered. A run asks for tens of names.
 const REMEMBERED_MAX: usize = 4096;
 
@@ -45,6 +49,8 @@ pub struct Resolver {
     /// Names that need no question, as /etc/hosts has them; only [`Resolver::addresses_like_libc`] looks here.
     pub hosts: Arc<BTreeMap<String, Vec<IpAddr>>>,
     pub memory: Memory,
+    /// How many questions are on their way at the same time.
+    pub turns: Turns,
     /// They are asked for what they know by themselves (RD off): the servers of a zone, not those of this host.
     pub authoritative: bool,
     /// Who finds the servers of each zone, where these are asked instead of `servers`.
@@ -95,6 +101,12 @@ impl Resolver {
         Resolver { servers, ..Resolver::default() }
     }
 
+    /// Asks these servers for what they know by themselves. It remembers by itself, and waits for its turn with the others.
+    #[must_use]
+    pub fn towards(&self, servers: Vec<SocketAddr>) -> Self {
+        Resolver { servers, authoritative: true, turns: self.turns.clone(), ..Resolver::default() }
+    }
+
     /// Asks the servers that the C library would ask by this file; without a file or a line in it, the one of this machine
     /// (resolv.conf(5)).
     ///
@@ -110,55 +122,66 @@ impl Resolver {
 
     /// One question: `A`, `AAAA`, `MX`, `PTR`, `TLSA`, `TXT`, `CNAME`, `NS`, `SOA`, any other mnemonic, or `TYPE123`.
     pub fn lookup(&self, kind: &str, name: &str, until: Instant) -> Lookup {
+        self.find(kind, name, &Allowance::until(until))
+    }
+
+    /// The same with a patience, which does not begin before the question's turn has come.
+    pub fn lookup_within(&self, kind: &str, name: &str, patience: Duration, until: Instant) -> Lookup {
+        self.find(kind, name, &Allowance::within(patience, until))
+    }
+
+    fn find(&self, kind: &str, name: &str, allowance: &Allowance) -> Lookup {
         let key = Lookup::key(&kind.to_ascii_uppercase(), name);
-        if let Some(known) = self.memory.0.wait_for(&key, until) {
+        if let Some(known) = self.memory.0.wait_for(&key, allowance) {
             return known;
         }
         let promise = Promise { memory: &self.memory.0, key: &key };
-        let lookup = self.ask(kind, name, until);
+        let lookup = self.ask(kind, name, allowance);
         promise.keep(&lookup);
         lookup
     }
 
-    fn ask(&self, kind: &str, name: &str, until: Instant) -> Lookup {
+    fn ask(&self, kind: &str, name: &str, allowance: &Allowance) -> Lookup {
         let refuse = |why: String| not_asked(kind, name, why);
         let Some(record_type) = message::kind(kind) else { return refuse("there is no such record type".to_owned()) };
         let question = match names::read(name) {
             Ok(name) => Question { recursion: !self.authoritative, ..Question::new(name, record_type) },
             Err(error) => return refuse(format!("{} cannot be asked for: {error}", untrusted(name.as_bytes()))),
         };
-        let servers = |of: &Name| self.servers_of(of, record_type, until);
+        let servers = |of: &Name| self.servers_of(of, record_type, allowance);
         let first = match servers(&question.name) {
             Ok(first) => first,
             Err(why) => return refuse(why),
         };
-        let lookup = follow(kind, name, question, first, &servers, until);
+        let asking = |question: &Question, servers: &[SocketAddr]| ask::ask(question, servers, &self.turns, allowance);
+        let lookup = follow(kind, name, question, first, &servers, &asking);
         self.remember_silence(&lookup);
         lookup
     }
 
     /// One question for the records and their signatures, which the servers leave to us to check (DO and CD, RFC 4035 section 3.2).
-    /// Not remembered.
-    pub fn signed(&self, kind: &str, name: &str, until: Instant) -> SignedAnswer {
+    /// Not remembered. The patience does not begin before the question's turn has come.
+    pub fn signed(&self, kind: &str, name: &str, patience: Duration, until: Instant) -> SignedAnswer {
+        let allowance = Allowance::within(patience, until);
         let nothing = |lookup: Lookup| SignedAnswer { lookup, packet: None };
         let (record_type, wire) = match (message::kind(kind), names::read(name)) {
             (Some(kind), Ok(name)) => (kind, name),
             _ => return nothing(not_asked(kind, name, "it cannot be asked for".to_owned())),
         };
-        let servers = match self.servers_of(&wire, record_type, until) {
+        let servers = match self.servers_of(&wire, record_type, &allowance) {
             Ok(servers) => servers,
             Err(why) => return nothing(not_asked(kind, name, why)),
         };
         let began = Instant::now();
         let recursion = !self.authoritative;
         let question = Question { dnssec: true, unchecked: true, recursion, ..Question::new(wire, record_type) };
-        let asked = ask::ask(&question, &servers, until);
+        let asked = ask::ask(&question, &servers, &self.turns, &allowance);
         let mut lookup = not_asked(kind, name, String::new());
-        lookup.tries = asked.tries;
         lookup.outcome = match &asked.answer {
             Some(answer) => outcome(answer),
-            None => DnsOutcome::NoAnswer { after_ms: millis(began.elapsed()) },
+            None => unanswered(&asked, began),
         };
+        lookup.tries = asked.tries;
         self.remember_silence(&lookup);
         let Some(answer) = asked.answer else { return nothing(lookup) };
         lookup.records = answer.records;
@@ -167,18 +190,22 @@ impl Resolver {
 
     /// A and AAAA, side by side; an address stands for itself. DNS only, as a mail server looks for its peers.
     pub fn addresses(&self, host: &str, until: Instant) -> Answered {
+        self.addresses_of(host, &Allowance::until(until))
+    }
+
+    fn addresses_of(&self, host: &str, allowance: &Allowance) -> Answered {
         if let Some(address) = literal(host) {
             return Answered { addresses: Seen::Value(vec![address]), lookups: Vec::new() };
         }
         let (a, aaaa) = std::thread::scope(|scope| {
-            let other = std::thread::Builder::new().spawn_scoped(scope, || self.lookup("AAAA", host, until));
-            let a = self.lookup("A", host, until);
+            let other = std::thread::Builder::new().spawn_scoped(scope, || self.find("AAAA", host, allowance));
+            let a = self.find("A", host, allowance);
             (a, other.map(std::thread::ScopedJoinHandle::join))
         });
         let aaaa = match aaaa {
             Ok(joined) => joined.unwrap_or_else(|_| not_asked("AAAA", host, "asking broke off".to_owned())),
             // Where no thread can be had, one after the other.
-            Err(_) => self.lookup("AAAA", host, until),
+            Err(_) => self.find("AAAA", host, allowance),
         };
         let addresses = both(a.addresses(), aaaa.addresses());
         Answered { addresses, lookups: vec![a, aaaa] }
@@ -215,7 +242,7 @@ impl Resolver {
 
 impl Remembered {
     /// What is known, or will be in time. `None`: the caller has to ask, and others wait for that.
-    fn wait_for(&self, key: &str, until: Instant) -> Option<Lookup> {
+    fn wait_for(&self, key: &str, allowance: &Allowance) -> Option<Lookup> {
         let mut answers = lock(&self.answers);
         loop {
             match answers.get(key) {
@@ -228,7 +255,7 @@ impl Remembered {
                     return None;
                 }
             }
-            let left = until.saturating_duration_since(Instant::now());
+            let left = allowance.end().saturating_duration_since(Instant::now());
             if left.is_zero() {
                 // Who asks has more time than this caller; its own question tells what little there is to tell.
                 return None;
@@ -333,19 +360,19 @@ fn follow(
     question: Question,
     first: Vec<SocketAddr>,
     servers_of: &dyn Fn(&Name) -> Result<Vec<SocketAddr>, String>,
-    until: Instant,
+    asking: &dyn Fn(&Question, &[SocketAddr]) -> ask::Asked,
 ) -> Lookup {
     let began = Instant::now();
     let mut lookup = not_asked(kind, name, String::new());
     let mut seen: Vec<Name> = vec![question.name.clone()];
     let (mut question, mut servers) = (question, first);
     loop {
-        let asked = ask::ask(&question, &servers, until);
+        let asked = asking(&question, &servers);
+        if asked.answer.is_none() {
+            lookup.outcome = unanswered(&asked, began);
+        }
         lookup.tries.extend(asked.tries);
-        let Some(answer) = asked.answer else {
-            lookup.outcome = DnsOutcome::NoAnswer { after_ms: millis(began.elapsed()) };
-            return lookup;
-        };
+        let Some(answer) = asked.answer else { return lookup };
         lookup.outcome = outcome(&answer);
         let room = RECORDS_MAX.saturating_sub(lookup.records.len());
         lookup.records.extend(answer.records.iter().take(room).cloned());
@@ -364,6 +391,15 @@ fn follow(
             _ => return lookup,
         }
     }
+}
+
+/// Nobody was asked, or nobody answered.
+fn unanswered(asked: &ask::Asked, began: Instant) -> DnsOutcome {
+    if asked.tries.is_empty() {
+        let why = "the time was over before its turn came".to_owned();
+        return DnsOutcome::NotAsked(Blind::NotAttempted { why });
+    }
+    DnsOutcome::NoAnswer { after_ms: millis(began.elapsed()) }
 }
 
 /// An answer that ends at an alias without saying that there is nothing behind it, is not the whole answer.

@@ -3,13 +3,13 @@
 //! What must not live here: the questions themselves (`ask`).
 
 use super::Resolver;
+use super::turns::Allowance;
 use hickory_proto::rr::{Name, RecordType};
 use mxray_model::Seen;
 use mxray_model::evidence::RecordData;
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Instant;
 
 /// RFC 1035 section 4.2.
 const DNS_PORT: u16 = 53;
@@ -23,6 +23,7 @@ impl Resolver {
         Resolver {
             servers: Vec::new(),
             hosts: Arc::clone(&finder.hosts),
+            turns: finder.turns.clone(),
             authoritative: true,
             finder: Some(Arc::new(finder)),
             ..Resolver::default()
@@ -33,10 +34,15 @@ impl Resolver {
     ///
     /// # Errors
     /// Why nobody can be asked.
-    pub(super) fn servers_of(&self, name: &Name, kind: RecordType, until: Instant) -> Result<Vec<SocketAddr>, String> {
+    pub(super) fn servers_of(
+        &self,
+        name: &Name,
+        kind: RecordType,
+        allowance: &Allowance,
+    ) -> Result<Vec<SocketAddr>, String> {
         let servers = match &self.finder {
             None => self.servers.clone(),
-            Some(finder) => finder.own_servers_of(name, kind, until)?,
+            Some(finder) => finder.own_servers_of(name, kind, allowance)?,
         };
         if servers.is_empty() {
             return Err("no name server is known".to_owned());
@@ -45,11 +51,11 @@ impl Resolver {
     }
 
     /// The servers of the closest zone above. What a zone says of its child's keys, it says itself (RFC 4035 section 3.1.4.1).
-    fn own_servers_of(&self, name: &Name, kind: RecordType, until: Instant) -> Result<Vec<SocketAddr>, String> {
+    fn own_servers_of(&self, name: &Name, kind: RecordType, allowance: &Allowance) -> Result<Vec<SocketAddr>, String> {
         let mut zone = if kind == RecordType::DS { name.base_name() } else { name.clone() };
         loop {
             let text = zone.to_ascii();
-            let lookup = self.lookup("NS", &text, until);
+            let lookup = self.find("NS", &text, allowance);
             let own = |owner: &str| owner.trim_end_matches('.').eq_ignore_ascii_case(text.trim_end_matches('.'));
             match lookup.found() {
                 Seen::Value(records) => {
@@ -60,7 +66,7 @@ impl Resolver {
                     };
                     let hosts: BTreeSet<String> = records.iter().filter_map(host).take(SERVERS_MAX).collect();
                     if !hosts.is_empty() {
-                        return self.at(&hosts, &text, until);
+                        return self.at(&hosts, &text, allowance);
                     }
                 }
                 Seen::Absent => {}
@@ -73,9 +79,10 @@ impl Resolver {
         }
     }
 
-    fn at(&self, hosts: &BTreeSet<String>, zone: &str, until: Instant) -> Result<Vec<SocketAddr>, String> {
+    fn at(&self, hosts: &BTreeSet<String>, zone: &str, allowance: &Allowance) -> Result<Vec<SocketAddr>, String> {
         let hosts: Vec<&String> = hosts.iter().collect();
-        let answered = crate::evaluate::side_by_side(&hosts, SERVERS_MAX, |host| self.addresses(host, until).addresses);
+        let answered =
+            crate::evaluate::side_by_side(&hosts, SERVERS_MAX, |host| self.addresses_of(host, allowance).addresses);
         let all: Vec<SocketAddr> = answered
             .iter()
             .filter_map(Seen::value)

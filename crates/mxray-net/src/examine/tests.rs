@@ -102,7 +102,7 @@ fn put_off_is_not_without_starttls() {
 }
 
 #[test]
-fn a_refusal_that_names_us_is_about_us() {
+fn t09_a_refusal_that_names_us_is_about_us() {
     let port = usual(|_, line| line.is_empty().then_some("554 5.7.1 [127.0.0.1] has a poor reputation\r\n"));
     let examined = look(&examination(port));
     assert!(matches!(examined.conduct[..], [Conduct::TurnsUsAway { code: 554, .. }]), "{:?}", examined.conduct);
@@ -173,7 +173,7 @@ fn mailboxes_say_in_their_lists_whether_tls_is_required() {
 }
 
 #[test]
-fn greylisting_is_told_from_a_refusal_by_asking_again() {
+fn t49_greylisting_is_told_from_a_refusal_by_asking_again() {
     let wanted = |port: u16, pauses: &[u64]| Examination {
         tls: TlsMode::None,
         depth: Depth::Rcpt,
@@ -213,7 +213,7 @@ fn a_pause_beyond_the_deadline_is_not_begun() {
 }
 
 #[test]
-fn nodes_behind_one_address_are_told_apart() {
+fn t05_nodes_behind_one_address_are_told_apart() {
     let port = usual(|number, line| match (number, line) {
         (1, "") => Some("220 other.example ESMTP\r\n"),
         (1, "EHLO probe.example") => Some("250-other.example\r\n250 STARTTLS\r\n"),

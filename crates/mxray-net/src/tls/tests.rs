@@ -212,7 +212,7 @@ fn every_fault_of_a_certificate_lets_the_session_stand() {
 }
 
 #[test]
-fn one_host_with_two_keys_and_two_names() {
+fn t40_one_host_with_two_keys_and_two_names() {
     let Some(directory) = authority("one_host_with_two_keys_and_two_names") else { return };
     directory.certificate("named", EC, "/CN=other.example", Some("between"), "subjectAltName=DNS:other.example\n");
     let both = server(&directory, "rsa", &["-dcert", "ec.pem", "-dkey", "ec.key"]);

@@ -1,6 +1,6 @@
 //! What the rules on DKIM keys share: published keys by selector, who uses them, and the record of a private key of this host.
 
-use super::{Of, each};
+use super::{Of, each_signed};
 use crate::rule::{Judgement, Rule, Said};
 use crate::view;
 use mxray_model::evidence::published::{DkimKey, DkimKeyProblem, Selector, SelectorFrom};
@@ -69,7 +69,7 @@ impl Key<'_> {
 
 /// Every selector that somebody named. That of a domain none is known is DKIM101's.
 pub fn selectors(evidence: &Evidence, rule: &Rule, judge: impl Fn(&Key<'_>, &mut Judgement)) -> Said {
-    each(evidence, rule, |of, judgement| {
+    each_signed(evidence, rule, |of, judgement| {
         if of.domain.selectors.is_empty() {
             judgement.well(format!("{}: no selector is known that this could be said of", of.name));
         }

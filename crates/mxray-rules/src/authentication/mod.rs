@@ -4,17 +4,19 @@
 //! A receiver's own policy is its own business, and names that are only addresses backwards never stand in MAIL FROM. What must
 //! not live here: any judgement.
 
+pub mod alignment;
 pub mod dkim;
 pub mod dmarc;
 pub mod mail;
 pub mod spf;
 
+use crate::policies::no_domain;
 use crate::rule::{Judgement, Rule, Said};
 use crate::view;
 use mxray_model::evidence::published::{DmarcPolicy, Domain, DomainWhy, MailRoute};
 use mxray_model::evidence::{Server, Signer};
 pub use mxray_model::quoted_txt as quoted;
-use mxray_model::{Blind, Evidence, Fix, Prefix, Record, Seen, Subject, SubjectKind};
+use mxray_model::{Evidence, Fix, Prefix, Record, Seen, Subject, SubjectKind};
 use std::net::IpAddr;
 
 /// Names that no public zone has (RFC 6761, RFC 6762, RFC 8375, RFC 9476, and those of habit), and reverse zones.
@@ -80,17 +82,27 @@ fn is_private(name: &str) -> bool {
 }
 
 fn is_ours(name: &str, domain: &Domain) -> bool {
-    !is_private(name) && domain.why.iter().any(|why| *why != DomainWhy::Receiver)
+    !is_private(name) && domain.why.iter().any(DomainWhy::is_own)
 }
 
 /// Every domain that is ours to judge.
 pub fn each(evidence: &Evidence, rule: &Rule, judge: impl Fn(&Of<'_>, &mut Judgement)) -> Said {
     if evidence.names.domains.is_empty() {
-        let why = "no domain was looked at".to_owned();
-        return Err(Judgement::cannot_tell(rule, &Blind::NotAttempted { why }));
+        return Err(Judgement::cannot_tell(rule, &no_domain()));
     }
     let mut judgement = Judgement::nothing();
     for of in ours(evidence) {
+        judge(&of, &mut judgement);
+    }
+    Ok(judgement)
+}
+
+/// The same, and those in whose name a signer of this host signs mail of others: their keys are ours to publish.
+pub fn each_signed(evidence: &Evidence, rule: &Rule, judge: impl Fn(&Of<'_>, &mut Judgement)) -> Said {
+    let mut judgement = each(evidence, rule, &judge)?;
+    let all = evidence.names.domains.iter().map(|(name, domain)| Of { name, domain });
+    let signs = |of: &Of<'_>| of.domain.why.iter().any(|why| matches!(why, DomainWhy::Signs { .. }));
+    for of in all.filter(|of| signs(of) && !is_ours(of.name, of.domain) && !is_private(of.name)) {
         judge(&of, &mut judgement);
     }
     Ok(judgement)

@@ -2,7 +2,7 @@
 
 use super::parse::{self, ListedZone};
 use super::{Secret, Settings};
-use crate::nearest::nearest;
+use mxray_model::nearest::nearest;
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::PathBuf;

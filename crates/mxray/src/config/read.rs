@@ -3,7 +3,7 @@
 use super::complaint::{Complaint, Shown};
 use super::keys::{KEYS, Key, Wrong};
 use super::{Config, Origin};
-use crate::nearest::nearest;
+use mxray_model::nearest::nearest;
 use rustix::fs::OFlags;
 use std::fs::File;
 use std::io::{self, Read};

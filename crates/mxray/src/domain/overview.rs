@@ -244,6 +244,9 @@ fn sts(state: &StsState) -> Told {
     if state.record.is_absent() {
         return (Style::Plain, "no policy".to_owned());
     }
+    if let Seen::Unknown(blind) = &state.record {
+        return (Style::Faint, format!("unknown: {}", blind.why()));
+    }
     match (&state.policy, &state.fetch) {
         (Seen::Value(policy), _) => {
             let mode = policy.mode.map_or("a policy that cannot be used", |mode| match mode {

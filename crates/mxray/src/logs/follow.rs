@@ -12,7 +12,7 @@ use std::io;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-/// How often files are looked at.
+/// How often files are looked at where nothing says that they grew, and whether it is to end.
 const LOOK: Duration = Duration::from_millis(250);
 
 pub fn run(
@@ -81,7 +81,7 @@ impl Teller {
                 changed = false;
             }
             if lines == 0 {
-                std::thread::sleep(LOOK);
+                followed.wait(LOOK);
             }
         }
         Ok(())

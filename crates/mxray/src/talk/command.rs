@@ -108,7 +108,7 @@ fn slash(name: &str, argument: &str) -> Result<Slash, String> {
         "/quit" | "/exit" => Slash::Quit,
         _ => {
             let known = COMMANDS.iter().map(|(known, ..)| *known);
-            let nearest = crate::nearest::nearest(name, known).map(|near| format!("; did you mean {near}?"));
+            let nearest = mxray_model::nearest::nearest(name, known).map(|near| format!("; did you mean {near}?"));
             let nearest = nearest.unwrap_or_default();
             return Err(format!(
                 "{name}: no such command{nearest} (to send a line that begins with a slash, double it)"

@@ -1,9 +1,10 @@
 //! `mxray probe` as a user meets it, against servers that play a part on the loopback address.
 
-use super::{Scratch, answer, mxray, run, text};
+use super::{Scratch, answer, mxray, run, skipped, text};
 use serde_json::Value;
 use std::io::{BufRead, BufReader, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::unix::fs::MetadataExt;
 use std::process::{Command, Stdio};
 
 /// A greeting that would clear a screen, set a title and turn text around.
@@ -273,4 +274,39 @@ fn black_holes_hold_up_nobody_else() {
 fn help_says_that_nothing_is_handed_over() {
     let help = answer(&["probe", "--help"]);
     assert!(help.contains("Nothing is handed over") && help.contains("mx:example.org"), "{help}");
+}
+
+/// The user of a socket of this host, by its own address (proc(5), /proc/net/tcp).
+fn user_of(local: SocketAddr) -> Option<u32> {
+    let SocketAddr::V4(address) = local else { return None };
+    let own = format!("{:08X}:{:04X}", u32::from_ne_bytes(address.ip().octets()), address.port());
+    let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
+    let line = table.lines().find(|line| line.split_whitespace().nth(1) == Some(&own))?;
+    line.split_whitespace().nth(7)?.parse().ok()
+}
+
+#[test]
+fn another_user_another_address_and_another_name_all_at_once() {
+    if std::fs::metadata("/proc/self").unwrap().uid() != 0 {
+        return skipped("probe --as", "only root becomes another user");
+    }
+    let passwd = std::fs::read_to_string("/etc/passwd").unwrap();
+    let nobody = passwd.lines().find_map(|line| line.strip_prefix("nobody:")?.split(':').nth(1)?.parse::<u32>().ok());
+    let Some(nobody) = nobody else { return skipped("probe --as", "there is no user nobody") };
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let target = format!("smtp+plain://{}", listener.local_addr().unwrap());
+    let server = std::thread::spawn(move || {
+        let (mut stream, peer) = listener.accept().unwrap();
+        let user = user_of(peer);
+        stream.write_all(b"220 mx.example\r\n").unwrap();
+        let mut line = String::new();
+        BufReader::new(stream.try_clone().unwrap()).read_line(&mut line).unwrap();
+        stream.write_all(b"250 mx.example\r\n221 bye\r\n").unwrap();
+        (peer.ip().to_string(), user, line.trim().to_owned())
+    });
+    let words = ["probe", &target, "--as", "nobody", "--source", "127.0.0.9", "--ehlo", "other.example", "--depth", "ehlo"];
+    let output = run(&words);
+    let seen = server.join().unwrap();
+    let expected = ("127.0.0.9".to_owned(), Some(nobody), "EHLO other.example".to_owned());
+    assert_eq!(seen, expected, "{}{}", text(&output.stdout), text(&output.stderr));
 }

@@ -341,6 +341,10 @@ impl Writer<'_> {
         loaded.len = len;
         match operation {
             Bitwise::MaskXor { mask, xor } if xor.iter().all(|byte| *byte == 0) => loaded.mask = Some(mask.clone()),
+            // What is cleared is what is set: nft's own "or".
+            Bitwise::MaskXor { mask, xor } if mask.iter().zip(xor).all(|(mask, xor)| *mask == !*xor) => {
+                loaded.words = format!("{} | {}", loaded.words, value::value(loaded.format, xor));
+            }
             Bitwise::MaskXor { mask, xor } => {
                 let (mask, xor) = (value::value(loaded.format, mask), value::value(loaded.format, xor));
                 loaded.words = format!("{} & {mask} ^ {xor}", loaded.words);
@@ -434,9 +438,10 @@ impl Writer<'_> {
         let mut at = from;
         while at < from + len.max(1) {
             let Some(loaded) = self.get(at) else { break };
-            words.push(match &loaded.mask {
-                Some(mask) => format!("{} & {}", loaded.words, value::value(loaded.format, mask)),
-                None => loaded.words.clone(),
+            words.push(match (&loaded.mask, &loaded.constant) {
+                (_, Some(constant)) => value::value(Format::Number, constant),
+                (Some(mask), None) => format!("{} & {}", loaded.words, value::value(loaded.format, mask)),
+                (None, None) => loaded.words.clone(),
             });
             let size = loaded.len.max(1);
             if loaded.pair {

@@ -96,7 +96,8 @@ fn name(one: &Match) -> &str {
         Match::PacketType { .. } => "pkttype",
         Match::PhysDev { .. } => "physdev",
         Match::ReversePath { .. } => "rpfilter",
-        Match::Always { name } | Match::Unknown { name } => name,
+        Match::Helper { .. } => "helper",
+        Match::ExtensionHeader { name } | Match::Always { name } | Match::Unknown { name } => name,
         _ => "ip",
     }
 }

@@ -12,6 +12,13 @@ use std::rc::Rc;
 const PLACES: &[&str] = &["/opt", "/opt/*", "/srv", "/srv/*", "/root", "/root/*", "/etc/docker/compose/*", "/docker/*"];
 /// In the order in which compose looks for them.
 const NAMES: &[&str] = &["compose.yaml", "compose.yml", "docker-compose.yaml", "docker-compose.yml"];
+/// What is read on top of the one beside it.
+const OVERRIDES: &[&str] =
+    &["compose.override.yaml", "compose.override.yml", "docker-compose.override.yaml", "docker-compose.override.yml"];
+/// Files that include files.
+const DEPTH_MAX: u32 = 4;
+/// Most files that one file includes or extends.
+const NAMED_MAX: usize = 50;
 /// Most files that are read.
 const FILES_MAX: usize = 200;
 
@@ -19,6 +26,8 @@ const FILES_MAX: usize = 200;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Service {
     pub file: String,
+    /// The file by which the engine knows it: the one that includes this one, or `file` itself.
+    pub project: String,
     pub name: String,
     /// `container_name`, where one is given.
     pub container: Option<String>,
@@ -39,19 +48,69 @@ pub(super) fn files(place: &Place) -> Vec<String> {
     found.retain(|file: &String| {
         directories.insert(file.rsplit_once('/').map_or("", |(directory, _)| directory).to_owned())
     });
+    let beside = found.iter().filter_map(|file| file.rsplit_once('/')).flat_map(|(directory, _)| {
+        let first = OVERRIDES.iter().map(move |name| format!("{directory}/{name}")).find(|path| place.exists(path));
+        first.into_iter()
+    });
+    let mut overrides: Vec<String> = beside.collect();
+    found.append(&mut overrides);
     found.truncate(FILES_MAX);
     found
 }
 
-/// The services of one file.
+/// The services of one file, with those of the files that it includes.
 pub(super) fn read(place: &Place, file: &str, found: &mut Found) -> Vec<Service> {
+    let mut services = Vec::new();
+    read_into(place, (file, file), DEPTH_MAX, found, &mut services);
+    services
+}
+
+fn read_into(place: &Place, (file, project): (&str, &str), depth: u32, found: &mut Found, services: &mut Vec<Service>) {
+    let Some((text, variables)) = text_of(place, file, found) else { return };
+    let parsed = parse_all(&text, file, &variables, found);
+    let own = services.len();
+    services.extend(parsed.services);
+    let line = |number| Line { service: "compose", file, number };
+    for (path, number) in parsed.includes.iter().take(NAMED_MAX) {
+        if depth == 0 {
+            found.puzzled(line(*number), "files include one another too deep");
+            continue;
+        }
+        read_into(place, (&beside(file, path), project), depth - 1, found, services);
+    }
+    for (name, path, service, number) in parsed.extends.iter().take(NAMED_MAX) {
+        let path = beside(file, path);
+        let Some((text, variables)) = text_of(place, &path, found) else { continue };
+        let other = parse_all(&text, &path, &variables, found);
+        if other.extends.iter().any(|(own, ..)| own == service) {
+            found.puzzled(line(*number), "what it extends extends another file");
+        }
+        let base = other.services.into_iter().find(|one| one.name == *service);
+        services.extend(base.map(|base| Service { name: name.clone(), container: None, ..base }));
+    }
+    for service in services.iter_mut().skip(own) {
+        project.clone_into(&mut service.project);
+    }
+}
+
+/// A path that a file names: from the directory of the file on.
+fn beside(file: &str, path: &str) -> String {
+    let directory = file.rsplit_once('/').map_or("", |(directory, _)| directory);
+    match path.strip_prefix("./").unwrap_or(path) {
+        path if path.starts_with('/') => path.to_owned(),
+        path => format!("{directory}/{path}"),
+    }
+}
+
+/// A file, and what `.env` beside it sets.
+fn text_of(place: &Place, file: &str, found: &mut Found) -> Option<(String, Variables)> {
     let line = Line { service: "compose", file, number: 0 };
     let text = match place.text(file) {
         Seen::Value(text) => text,
-        Seen::Absent => return Vec::new(),
+        Seen::Absent => return None,
         Seen::Unknown(blind) => {
             found.puzzled(line, &blind.why());
-            return Vec::new();
+            return None;
         }
     };
     let mut variables = Variables::new();
@@ -61,24 +120,62 @@ pub(super) fn read(place: &Place, file: &str, found: &mut Found) -> Vec<Service>
             shell::read(&text, &path, &mut variables);
         }
     }
-    parse(&text, file, &variables, found)
+    Some((text, variables))
+}
+
+/// What one file says.
+#[derive(Debug, Default)]
+struct Parsed {
+    services: Vec<Service>,
+    /// Paths of `include`, with their lines.
+    includes: Vec<(String, u32)>,
+    /// Services that extend one of another file: the own name, path, the other's name, line.
+    extends: Vec<(String, String, String, u32)>,
 }
 
 pub(super) fn parse(text: &str, file: &str, variables: &Variables, found: &mut Found) -> Vec<Service> {
+    parse_all(text, file, variables, found).services
+}
+
+fn parse_all(text: &str, file: &str, variables: &Variables, found: &mut Found) -> Parsed {
+    let mut parsed = Parsed::default();
     let root = match yaml::parse(text) {
         Ok(root) => root,
         Err((number, why)) => {
             found.puzzled(Line { service: "compose", file, number }, &why);
-            return Vec::new();
+            return parsed;
         }
     };
-    let mut services = Vec::new();
-    let Some(all) = root.get("services") else { return services };
+    for item in root.get("include").map(|all| all.items()).unwrap_or_default() {
+        let paths = item.get("path").map_or_else(|| vec![item], |paths| paths.items());
+        for path in paths {
+            match path.text().and_then(|path| put_in(path, variables)) {
+                Some(path) => parsed.includes.push((path, item.line)),
+                None => found
+                    .puzzled(Line { service: "compose", file, number: item.line }, "an include that is not understood"),
+            }
+        }
+    }
+    // The first version had the services at the top.
+    let old = || root.entries().any(|(_, node)| node.get("image").is_some() || node.get("build").is_some());
+    let all = match root.get("services") {
+        Some(all) => all,
+        None if old() => &root,
+        None => return parsed,
+    };
     for (name, service) in all.entries() {
+        // It has the host's own network: what it listens on, only its program knows.
+        if service.get("network_mode").and_then(|mode| mode.text()) == Some("host")
+            || service.get("net").and_then(|mode| mode.text()) == Some("host")
+        {
+            continue;
+        }
         let container =
             service.get("container_name").and_then(|name| name.text()).and_then(|name| put_in(name, variables));
         let mut published = Vec::new();
-        for port in service.get("ports").map(|ports| ports.items()).unwrap_or_default() {
+        let base = extended(service, all, (name, file), variables, &mut parsed, found);
+        let own = service.get("ports").map(|ports| ports.items()).unwrap_or_default();
+        for port in own.into_iter().chain(base) {
             let told = Line { service: name, file, number: port.line };
             match one(port, variables) {
                 Ok(Some(one)) => published.push((one, port.line)),
@@ -87,10 +184,53 @@ pub(super) fn parse(text: &str, file: &str, variables: &Variables, found: &mut F
             }
         }
         if !published.is_empty() {
-            services.push(Service { file: file.to_owned(), name: name.to_owned(), container, published });
+            let (file, name) = (file.to_owned(), name.to_owned());
+            parsed.services.push(Service { project: file.clone(), file, name, container, published });
         }
     }
-    services
+    parsed
+}
+
+/// The ports of the service that this one extends in its own file, and what that one extends. One of another file is noted.
+fn extended<'tree>(
+    service: &'tree Rc<Node>,
+    all: &'tree Rc<Node>,
+    (name, file): (&str, &str),
+    variables: &Variables,
+    parsed: &mut Parsed,
+    found: &mut Found,
+) -> Vec<&'tree Rc<Node>> {
+    let mut ports = Vec::new();
+    let mut at = service;
+    for _ in 0..DEPTH_MAX {
+        let Some(extends) = at.get("extends") else { return ports };
+        let text = |node: Option<&Rc<Node>>| node.and_then(|node| node.text()).and_then(|text| put_in(text, variables));
+        let other = text(Some(extends)).or_else(|| text(extends.get("service")));
+        match (other, extends.get("file")) {
+            (Some(other), Some(path)) => {
+                match text(Some(path)) {
+                    Some(path) => parsed.extends.push((name.to_owned(), path, other, extends.line)),
+                    None => found.puzzled(
+                        Line { service: name, file, number: extends.line },
+                        "the file that it extends is not known",
+                    ),
+                }
+                return ports;
+            }
+            (Some(other), None) => match all.get(&other) {
+                Some(base) => {
+                    ports.extend(base.get("ports").map(|ports| ports.items()).unwrap_or_default());
+                    at = base;
+                }
+                None => return ports,
+            },
+            (None, _) => {
+                found.puzzled(Line { service: name, file, number: extends.line }, "what it extends is not understood");
+                return ports;
+            }
+        }
+    }
+    ports
 }
 
 /// `- "25:25"`, or `target`, `published`, `host_ip` and `protocol`.
@@ -166,6 +306,43 @@ fn put_in(text: &str, variables: &Variables) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn parsed(text: &str) -> Parsed {
+        let mut found = Found::default();
+        let parsed = parse_all(text, "/opt/m/compose.yaml", &Variables::new(), &mut found);
+        assert_eq!(found.unread, []);
+        parsed
+    }
+
+    fn ports(parsed: &Parsed) -> Vec<(&str, Vec<u16>)> {
+        let of = |service: &Service| service.published.iter().flat_map(|(one, _)| one.ports.clone()).collect();
+        parsed.services.iter().map(|service| (service.name.as_str(), of(service))).collect()
+    }
+
+    #[test]
+    fn the_first_version_and_the_hosts_own_network() {
+        let old = parsed(
+            "mail:\n  image: x\n  ports:\n    - 25:25\n    - 465-466:465-466/tcp\ndb:\n  image: y\n  net: host\n",
+        );
+        assert_eq!(ports(&old), [("mail", vec![25, 465, 466])]);
+        let host = parsed("services:\n  a:\n    network_mode: host\n    ports: [\"25:25\"]\n  b:\n    expose: [25]\n");
+        assert_eq!(ports(&host), []);
+    }
+
+    #[test]
+    fn what_a_service_extends_and_what_a_file_includes() {
+        let all = parsed(
+            "include:\n  - ../base/compose.yaml\n  - path: [a.yaml, b.yaml]\nservices:\n  mail:\n    extends: {service: base}\n    ports:\n      \
+             - {target: 587, published: \"587\", mode: host}\n  base:\n    ports: [\"[::]:25:25\"]\n  far:\n    extends:\n      file: common.yml\n      service: m\n",
+        );
+        assert_eq!(ports(&all), [("mail", vec![587, 25]), ("base", vec![25])]);
+        let includes: Vec<&str> = all.includes.iter().map(|(path, _)| path.as_str()).collect();
+        assert_eq!(includes, ["../base/compose.yaml", "a.yaml", "b.yaml"]);
+        assert_eq!(all.extends, [("far".to_owned(), "common.yml".to_owned(), "m".to_owned(), 13)]);
+        assert_eq!(beside("/opt/m/compose.yaml", "./a.yaml"), "/opt/m/a.yaml");
+        // One that extends itself ends.
+        assert_eq!(parsed("services:\n  a:\n    extends: a\n    ports: [\"25:25\"]\n").services.len(), 1);
+    }
 
     #[test]
     fn services_with_variables_and_both_ways_to_write_a_port() {

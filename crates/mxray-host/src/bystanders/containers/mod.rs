@@ -1,4 +1,4 @@
-//! Ports that containers publish: what the engine says, what Quadlet files ask for, and what compose files ask for where the
+//! Ports that containers publish: what the engine says, what Quadlet and nspawn files ask for, and what compose files ask for where the
 //! engine says nothing.
 //!
 //! An engine is asked only while it runs: a connection to its socket would start it otherwise, and with it every container
@@ -7,6 +7,7 @@
 mod api;
 mod compose;
 mod http;
+mod nspawn;
 mod publish;
 mod quadlet;
 
@@ -74,6 +75,9 @@ pub(super) fn look(place: &Place, boot: &Boot, table: &Seen<Table>, found: &mut 
     for quadlet in &quadlets {
         of_quadlet(quadlet, boot, table, &mut out);
     }
+    for machine in nspawn::read(place, found) {
+        of_machine(&machine, boot, table, &mut out);
+    }
     // What runs names files that may lie anywhere.
     let mut files = compose::files(place);
     let named = asked.iter().filter_map(|asked| asked.containers.value()).flatten();
@@ -138,7 +142,7 @@ fn ask(
 
 fn is_of(service: &Service, container: &Container) -> bool {
     match &container.compose {
-        Some((files, name)) => *name == service.name && files.contains(&service.file),
+        Some((files, name)) => *name == service.name && files.contains(&service.project),
         None => service.container.as_deref() == Some(container.name.as_str()),
     }
 }
@@ -246,6 +250,37 @@ fn of_quadlet(quadlet: &quadlet::Quadlet, boot: &Boot, table: &Seen<Table>, out:
     }
 }
 
+/// A container of systemd-nspawn: rules of the packet filter lead there while it runs.
+fn of_machine(machine: &nspawn::Machine, boot: &Boot, table: &Seen<Table>, out: &mut Vec<AskedListener>) {
+    let unit = format!("systemd-nspawn@{}.service", machine.name);
+    let units = [unit.as_str()];
+    let (_, at_boot) = boot.of(&units);
+    let running = running(table, &Running { units: &units, processes: &[], words: &[] });
+    for (published, line) in &machine.published {
+        for (port, address) in published
+            .ports
+            .iter()
+            .flat_map(|port| addresses("nspawn", None).into_iter().map(move |address| (port, address)))
+        {
+            out.push(AskedListener {
+                software: "systemd-nspawn".to_owned(),
+                service: format!("container {}", machine.name),
+                protocol: if published.udp { "udp" } else { "tcp" }.to_owned(),
+                address,
+                port: *port,
+                v6_only: v6_only(address),
+                reuse_port: false,
+                unit: unit.clone(),
+                at_boot: at_boot.clone(),
+                running: running.clone(),
+                by_dnat: true,
+                from_documentation: false,
+                at: FileLine { file: machine.file.clone(), line: *line },
+            });
+        }
+    }
+}
+
 /// A file of which no container is known to have been made.
 fn of_compose(place: &Place, service: &Service, asked: &[Asked], out: &mut Vec<AskedListener>) {
     // With an engine that answered, or with none at all, nothing starts it.
@@ -289,6 +324,7 @@ fn default_address(place: &Place) -> Option<IpAddr> {
 pub(super) fn understand(place: &Place, text: &str, bytes: &[u8], found: &mut Found) -> usize {
     let services = compose::parse(text, "any", &Variables::new(), found);
     let quadlet = quadlet::parse(&[("any".to_owned(), bytes.to_vec())], "/any/any.container", None, found);
+    let _ = nspawn::parse("/any/any.nspawn", bytes.to_vec(), found);
     let answer = http::answer(bytes).map_or(0, |(_, body)| body.len());
     let _ = place;
     services.len() + quadlet.published.len() + answer + api::understand(bytes)

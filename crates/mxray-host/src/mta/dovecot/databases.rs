@@ -4,7 +4,7 @@
 //! Of the connection, host and port are kept and nothing else: the password stands beside them.
 
 use super::tree::{self, Section, Tree};
-use mxray_model::evidence::{Endpoint, FileLine, Helper, HelperKind, Problem};
+use mxray_model::evidence::{Configured, Endpoint, FileLine, Helper, HelperKind, Problem};
 use mxray_model::{Blind, Seen};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -40,6 +40,30 @@ pub(crate) fn helpers(
                 let text = format!("the database behind this {} is not known: {}", section.kind, blind.why());
                 problems.push(Problem { at: at.clone(), text });
             }
+        }
+    }
+    found
+}
+
+/// The files of users that passdb and userdb of the kind `passwd-file` name, by `passwd-file:/etc/dovecot/users`. One whose
+/// path depends on the user stands for many, and is left out.
+pub(crate) fn files(tree: &Tree) -> Vec<Configured<String>> {
+    let mut found: Vec<Configured<String>> = Vec::new();
+    for section in tree.sections.iter().filter(|section| matches!(section.kind.as_str(), "passdb" | "userdb")) {
+        // 2.4: `passdb passwd-file { passwd_file_path = … }`; 2.3: `driver`, and the path as the last word of `args`.
+        let path = if section.name == "passwd-file" {
+            section.body.text("passwd_file_path")
+        } else if section.body.text("driver") == "passwd-file" {
+            section.body.text("args").split_whitespace().next_back().unwrap_or_default()
+        } else {
+            continue;
+        };
+        if !path.starts_with('/') || path.contains('%') {
+            continue;
+        }
+        let value = format!("passwd-file:{path}");
+        if !found.iter().any(|known| known.value == value) {
+            found.push(Configured { value, setting: section.kind.clone(), at: section.at.clone() });
         }
     }
     found
@@ -111,6 +135,19 @@ mod tests {
         let helpers = helpers(&tree::text(conf.as_bytes()).tree, &read, &fallback, &mut problems);
         assert!(!format!("{helpers:?}{problems:?}").contains("hunter2"));
         (helpers.into_keys().collect(), problems.len())
+    }
+
+    #[test]
+    fn files_of_users_are_named_once() {
+        let conf = "passdb {\n driver = passwd-file\n args = scheme=CRYPT username_format=%u /etc/dovecot/users\n}\n\
+                    userdb {\n driver = passwd-file\n args = /etc/dovecot/users\n}\n\
+                    passdb passwd-file {\n passwd_file_path = /srv/users\n}\n\
+                    passdb {\n driver = passwd-file\n args = /srv/%d/passwd\n}\npassdb {\n driver = pam\n}\n";
+        let found: Vec<String> = files(&tree::text(conf.as_bytes()).tree)
+            .into_iter()
+            .map(|file| format!("{} {}", file.setting, file.value))
+            .collect();
+        assert_eq!(found, ["passdb passwd-file:/etc/dovecot/users", "passdb passwd-file:/srv/users"]);
     }
 
     #[test]

@@ -90,6 +90,7 @@ pub(crate) fn server(input: Input<'_>) -> Server {
         service_settings(tree, section, enabled, input.exists, &mut server);
     }
     server.helpers = databases::helpers(tree, input.read, &fallback, &mut problems);
+    server.asked = databases::files(tree);
     server.certificates = certificates(tree, &server.wanted);
     server.problems = problems;
     server
@@ -179,7 +180,7 @@ fn listeners(
             tls: tls(tree, service, implicit),
             process_limit: limits.processes,
             multiplexed: limits.per_process() != Some(1),
-            overrides: overrides(body),
+            overrides: overrides(tree, service.body.text("protocol"), body),
             at,
         };
         server.wanted.insert(format!("{}/{name}", service.name), wanted);
@@ -199,9 +200,26 @@ fn placed(service: &str, listener: &super::tree::Section, server: &mut Server) {
     }
 }
 
-fn overrides(body: &Tree) -> BTreeMap<String, String> {
+/// What holds for a listener in another way than for the server: its own settings, and those in `protocol imap { … }` that
+/// decide about passwords.
+fn overrides(tree: &Tree, protocol: &str, body: &Tree) -> BTreeMap<String, String> {
+    const PASSWORDS: [&str; 2] = ["auth_allow_cleartext", "disable_plaintext_auth"];
     let haproxy = is_yes(body.text("haproxy")).then(|| ("haproxy".to_owned(), "yes".to_owned()));
-    haproxy.into_iter().collect()
+    let of_protocol = PASSWORDS.iter().filter_map(|key| {
+        let value = of_protocol(tree, protocol, key)?;
+        Some(((*key).to_owned(), if is_yes(value) { "yes" } else { "no" }.to_owned()))
+    });
+    haproxy.into_iter().chain(of_protocol).collect()
+}
+
+/// A setting of one protocol: of `protocol imap { … }`, or of `protocol !lmtp { … }`.
+fn of_protocol<'a>(tree: &'a Tree, protocol: &str, key: &str) -> Option<&'a str> {
+    let is_meant = |name: &str| match name.strip_prefix('!') {
+        Some(other) => other.trim() != protocol,
+        None => name == protocol,
+    };
+    let sections = tree.sections_of("protocol").filter(|section| !protocol.is_empty() && is_meant(&section.name));
+    sections.filter_map(|section| section.body.value(key)).last().map(|value| value.text.as_str())
 }
 
 fn is_yes(text: &str) -> bool {
@@ -239,12 +257,13 @@ fn purpose(protocol: &str, implicit: bool) -> Purpose {
 }
 
 fn tls(tree: &Tree, service: &super::tree::Section, implicit: bool) -> TlsMode {
-    match tree.text("ssl") {
+    let protocol = service.body.text("protocol");
+    match of_protocol(tree, protocol, "ssl").unwrap_or_else(|| tree.text("ssl")) {
         _ if implicit => TlsMode::Implicit,
         "no" => TlsMode::None,
         // Only mail protocols know STARTTLS.
-        _ if service.body.text("protocol").is_empty() => TlsMode::None,
-        "required" if service.body.text("protocol") != "lmtp" => TlsMode::StarttlsRequired,
+        _ if protocol.is_empty() => TlsMode::None,
+        "required" if protocol != "lmtp" => TlsMode::StarttlsRequired,
         _ => TlsMode::Starttls,
     }
 }

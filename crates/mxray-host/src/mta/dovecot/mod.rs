@@ -65,6 +65,7 @@ impl Reader for Dovecot {
         }
         let dump = dump(programs, file);
         let mut server = server(file, own, dump, &Machine::look(), &is_program, &connection_file);
+        server.tables = super::postfix::tables_of(&server);
         server.unit = units::limits("dovecot.service");
         server.enabled = !is_switched_off(Path::new("/"));
         if !server.directories.contains_key("log")

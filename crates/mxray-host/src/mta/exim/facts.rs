@@ -98,8 +98,15 @@ fn hello(sources: &Sources<'_>) -> Vec<Configured<String>> {
     found
 }
 
+/// Routers that hand mail for others to hosts that are named, each with its transport.
+pub(super) fn smarthost_routes(config: &Config) -> impl Iterator<Item = (&Driver, &Driver)> {
+    let routes = config.routers.iter().filter(|router| router.is("manualroute") && is_for_others(router));
+    let routes = routes.filter_map(|router| Some((router, config.transport(router.option("transport"))?)));
+    routes.filter(|(_, transport)| leaves(transport))
+}
+
 /// The hosts of `route_list` whose pattern is every domain: `* smarthost.example::587 byname`.
-fn routes_for_all(router: &Driver) -> Vec<Configured<String>> {
+pub(super) fn routes_for_all(router: &Driver) -> Vec<Configured<String>> {
     let Some(list) = router.options.get("route_list") else { return Vec::new() };
     // Rules are separated by semicolons here, hosts in them by colons (specification, 20.3).
     let rules = if list.text.starts_with('<') { items(&list.text) } else { items(&format!("<;{}", list.text)) };

@@ -3,7 +3,7 @@
 use super::daemon::{DEFAULT_FILE, Daemon, Defaults};
 use super::list::is_expansion;
 use super::sections::{Config, Statement, Value};
-use super::{facts, helpers, listeners};
+use super::{facts, helpers, listeners, logins};
 use crate::mta::machine::Machine;
 use crate::secrets;
 use mxray_model::Seen;
@@ -122,6 +122,7 @@ pub(crate) fn server(input: &Input<'_>) -> Server {
         wanted,
         helpers: helpers::helpers(&sources),
         egress,
+        clients: logins::clients(&input.config),
         domains: facts::domains(&sources),
         certificates,
         size_limit: facts::size_limit(&sources),

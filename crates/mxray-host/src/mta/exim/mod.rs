@@ -1,7 +1,7 @@
 //! Exim: its one configuration, read from the files, and completed by `exim -bP` where it may be asked.
 //!
-//! This file and `binary` are the rim that touches the machine. `text`, `sections`, `list`, `daemon`, `listeners`, `facts`,
-//! `helpers` and `interpret` are pure. Not read: what Exim expands for each message (`${…}`), which stands as it is
+//! This file, `binary` and `logins` are the rim that touches the machine. `text`, `sections`, `list`, `daemon`, `listeners`,
+//! `facts`, `helpers`, `expand`, `search` and `interpret` are pure. Not read: what Exim expands for each message (`${…}`), which stands as it is
 //! written or is told as a problem.
 
 #[cfg(test)]
@@ -9,19 +9,25 @@ mod against;
 mod attach;
 mod binary;
 mod daemon;
+mod expand;
 mod facts;
 mod helpers;
 mod interpret;
 mod list;
 mod listeners;
+mod logins;
 mod origin;
+mod search;
 mod sections;
 mod start;
 #[cfg(test)]
 mod tests;
 mod text;
 
+pub(super) use logins::login;
+
 use super::Reader;
+use super::access;
 use super::machine::Machine;
 use crate::processes::Table;
 use crate::programs::Programs;
@@ -29,7 +35,7 @@ use crate::{names, read, units};
 use binary::Exim;
 use daemon::{DEFAULT_FILE, Defaults};
 use interpret::Input;
-use mxray_model::evidence::{FileLine, Problem, Server, Setting};
+use mxray_model::evidence::{Barred, FileLine, Problem, Server, Setting};
 use mxray_model::{Blind, Seen};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -82,9 +88,7 @@ impl Reader for EximReader {
         if exim.is_absent() {
             return Seen::Absent;
         }
-        let Some(file) = CONFIGURATIONS.iter().find(|file| !matches!(Path::new(file).try_exists(), Ok(false))) else {
-            return Seen::Absent;
-        };
+        let Some(file) = configuration() else { return Seen::Absent };
         match read_server(&exim, file, programs) {
             Ok(Some(server)) => Seen::Value(BTreeMap::from([("exim".to_owned(), server)])),
             Ok(None) => Seen::Absent,
@@ -95,6 +99,11 @@ impl Reader for EximReader {
     fn attach(&self, servers: &mut BTreeMap<String, Server>, table: &Table) {
         attach::attach(servers, table);
     }
+}
+
+/// The configuration that Exim would use. `None`: there is none.
+fn configuration() -> Option<&'static str> {
+    CONFIGURATIONS.iter().copied().find(|file| !matches!(Path::new(file).try_exists(), Ok(false)))
 }
 
 /// `None`: it was installed, and nothing has ever started it.
@@ -166,6 +175,7 @@ fn finish(server: &mut Server) {
     for (name, directory) in crate::files::mounted_below(server.setting("spool_directory"), QUEUE_PARTS) {
         server.directories.insert(format!("queue/{name}"), directory);
     }
+    server.closed = closed(server);
     server.unit =
         if units::exists("exim4.service") { units::limits("exim4.service") } else { units::limits("exim.service") };
 }
@@ -245,4 +255,17 @@ pub(super) fn draft(content: &str, machine: &Machine) -> Server {
         machine,
         newer: Vec::new(),
     })
+}
+
+/// Exim receives, logs and delivers as its own user; its spool and its log have to let it work there.
+fn closed(server: &Server) -> Seen<Vec<Barred>> {
+    let Seen::Value(account) = &server.egress.account else {
+        return Seen::not_attempted("Exim's user is not known");
+    };
+    let mut directories = Vec::new();
+    if let Some(queue) = server.directories.get("queue") {
+        directories.extend(["", "input", "msglog", "db"].map(|part| Path::new(queue).join(part)));
+    }
+    directories.extend(server.directories.get("log").map(Into::into));
+    access::unusable_of(&directories, account)
 }

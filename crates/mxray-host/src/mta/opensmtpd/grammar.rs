@@ -95,12 +95,23 @@ pub(crate) enum Method {
     Relay(Relay),
 }
 
+/// Which certificate a relay has to show.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Certificate {
+    Any,
+    Valid,
+}
+
 /// `relay …`
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Relay {
     pub host: Option<TableUse>,
     pub source: Option<TableUse>,
     pub pki: Option<String>,
+    /// `auth <table>`: logins by the label in the URL.
+    pub auth: Option<TableUse>,
+    /// `tls`: only under TLS. With `no-verify`, whatever the certificate.
+    pub tls: Option<Certificate>,
     /// `helo NAME`
     pub helo: Option<String>,
     /// `helo-src <table>`: the name depends on the address.
@@ -384,11 +395,15 @@ impl Action {
                 words.table()?;
                 relay.helo_by_source = true;
             }
+            ("auth", Method::Relay(relay)) => relay.auth = Some(words.table()?),
             ("alias" | "auth" | "domain" | "helo-src", _) => drop(words.table()?),
             ("backup", _) => {
                 if words.keyword("mx") {
                     words.word().ok_or("mx without a name")?;
                 }
+            }
+            ("tls", Method::Relay(relay)) => {
+                relay.tls = Some(if words.keyword("no-verify") { Certificate::Any } else { Certificate::Valid });
             }
             ("tls", _) => {
                 words.keyword("no-verify");

@@ -1,6 +1,7 @@
 //! From the statements of smtpd.conf to what every mail server has in common. Pure.
 
 use super::grammar::{Auth, Config, Family, For, Listen, Match, Method, Relay, Table, TableUse};
+use super::logins;
 use crate::interfaces::Interfaces;
 use crate::mta::machine::Machine;
 use crate::secrets;
@@ -15,7 +16,7 @@ use std::net::IpAddr;
 /// smtpd.conf(5), `smtp max-message-size`: 35M.
 const SIZE_DEFAULT: u64 = 35 << 20;
 /// Most domains, relays and addresses that a report carries of one table.
-const ENTRIES_MAX: usize = 10_000;
+pub(super) const ENTRIES_MAX: usize = 10_000;
 /// Most lines that are told.
 const PROBLEMS_MAX: usize = 100;
 /// LMTP has no port of its own; mail.lmtp(8) asks getaddrinfo(3) for the service `lmtp`.
@@ -45,6 +46,7 @@ pub(crate) fn server(mut input: Input<'_>) -> Server {
         configured_by: input.file.to_owned(),
         host_name: input.host_name.clone(),
         settings: BTreeMap::new(),
+        clients: logins::clients(&input.config),
         helpers: helpers(&input, &mut problems),
         egress: egress(&input, &mut problems),
         domains: domains(&input, &mut problems),
@@ -162,7 +164,7 @@ fn named(name: &str, machine: &Machine) -> Option<Vec<IpAddr>> {
 // --- rules and actions ------------------------------------------------------------------------------------------
 
 /// The rules with the actions that they name.
-fn used(config: &Config) -> impl Iterator<Item = (&Match, &super::grammar::Action)> {
+pub(super) fn used(config: &Config) -> impl Iterator<Item = (&Match, &super::grammar::Action)> {
     config.rules.iter().filter_map(|rule| Some((rule, config.actions.get(&rule.action)?)))
 }
 
@@ -280,7 +282,7 @@ fn smarthosts(
 }
 
 /// `smtp+tls://label@mail.example.com:587` as `[mail.example.com]:587`: the host itself, not its MX.
-fn smarthost(url: &str) -> String {
+pub(super) fn smarthost(url: &str) -> String {
     let (scheme, rest) = url.split_once("://").unwrap_or(("smtp", url));
     // What stands in front of the @ is a label of the table of logins.
     let rest = rest.rsplit_once('@').map_or(rest, |(_, host)| host);

@@ -1,6 +1,6 @@
 //! OpenSMTPD 6.4 and later: its one instance, read from smtpd.conf and what that includes.
 //!
-//! This file is the rim that touches the machine. `lexer`, `grammar` and `interpret` are pure, `attach` judges a process
+//! This file and `logins` are the rim that touches the machine. `lexer`, `grammar` and `interpret` are pure, `attach` judges a process
 //! table. smtpd prints nothing of its configuration (`smtpd -n` checks its syntax and reads private keys for it), so it is
 //! never run. Whether mail is paused (`smtpctl pause`) only the running daemon knows, and it is not asked.
 
@@ -8,8 +8,11 @@ mod attach;
 mod grammar;
 mod interpret;
 mod lexer;
+mod logins;
 #[cfg(test)]
 mod tests;
+
+pub(super) use logins::login;
 
 use super::Reader;
 use super::daemon::is_chosen;

@@ -5,6 +5,7 @@
 
 /// Name and default. Sorted by name.
 pub(crate) const DEFAULTS: &[(&str, &str)] = &[
+    ("canonical_maps", ""),
     ("command_directory", "/usr/sbin"),
     ("compatibility_level", "0"),
     ("config_directory", "/etc/postfix"),

@@ -24,7 +24,12 @@ const TABLES_MAX: usize = 100;
 pub(crate) struct Sources<'a> {
     pub values: &'a Values,
     pub main: &'a MainCf,
+    /// Enabled services only.
     pub master: &'a MasterCf,
+    /// With those that a switch disables. `None`: they are the same.
+    pub all: Option<&'a MasterCf>,
+    /// Lines of master.cf that define a service behind a comment sign, with their numbers.
+    pub commented: &'a [(u32, String)],
     pub settings: &'a BTreeMap<String, Setting>,
     pub main_file: &'a str,
     pub master_file: &'a str,
@@ -33,13 +38,13 @@ pub(crate) struct Sources<'a> {
 }
 
 impl Sources<'_> {
-    fn at(&self, name: &str) -> Option<FileLine> {
+    pub(super) fn at(&self, name: &str) -> Option<FileLine> {
         let line = self.main.values.get(name)?.line;
         Some(FileLine { file: self.main_file.to_owned(), line })
     }
 
     /// A parameter as one service uses it.
-    fn of(&self, service: &Service, name: &str) -> Configured<String> {
+    pub(super) fn of(&self, service: &Service, name: &str) -> Configured<String> {
         let at = if service.overrides.contains_key(name) {
             Some(FileLine { file: self.master_file.to_owned(), line: service.line })
         } else {
@@ -48,7 +53,7 @@ impl Sources<'_> {
         Configured { value: self.values.plain_of(&seen_by(service), name), setting: name.to_owned(), at }
     }
 
-    fn common(&self, name: &str) -> Configured<String> {
+    pub(super) fn common(&self, name: &str) -> Configured<String> {
         Configured { value: self.values.plain(name), setting: name.to_owned(), at: self.at(name) }
     }
 
@@ -67,6 +72,10 @@ pub(crate) fn common(sources: &Sources<'_>) -> Server {
         size_limit: size_limit(sources),
         mailbox_limits: mailbox_limits(sources),
         clients: clients(sources),
+        asked: super::asked::asked(sources),
+        lacking: super::parts::lacking(sources),
+        unlinked: super::parts::sockets(sources).into_iter().collect(),
+        closed: Seen::not_attempted("directories were not looked at"),
         master: Seen::not_attempted("processes were not looked at"),
         children: Seen::not_attempted("processes were not looked at"),
         unit: Seen::not_attempted("units were not looked at"),
@@ -341,6 +350,8 @@ mod tests {
             values: &values,
             main: &main,
             master: &master,
+            all: None,
+            commented: &[],
             settings: &settings,
             main_file: "main.cf",
             master_file: "master.cf",

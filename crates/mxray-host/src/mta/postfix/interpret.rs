@@ -12,11 +12,12 @@ use super::master_cf::MasterCf;
 use crate::mta::machine::Machine;
 use crate::secrets;
 use mxray_model::Seen;
-use mxray_model::evidence::{FileLine, Problem, Server, Setting, WantedListener};
+use mxray_model::evidence::{Configured, FileLine, Problem, Server, Setting, WantedListener};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The parameters that rules look at.
 pub(crate) const SETTINGS: &[&str] = &[
+    "canonical_maps",
     "command_directory",
     "compatibility_level",
     "content_filter",
@@ -57,6 +58,7 @@ pub(crate) const SETTINGS: &[&str] = &[
     "relay_domains",
     "relay_transport",
     "relayhost",
+    "sender_canonical_maps",
     "sender_dependent_relayhost_maps",
     "smtp_bind_address",
     "smtp_bind_address6",
@@ -123,6 +125,8 @@ pub(crate) struct Input<'a> {
     pub dump: Seen<BTreeMap<String, String>>,
     pub main: MainCf,
     pub master: MasterCf,
+    /// Lines of master.cf that define a service behind a comment sign.
+    pub commented: &'a [(u32, String)],
     pub machine: &'a Machine,
     /// The instance of the default configuration directory.
     pub primary: bool,
@@ -174,13 +178,22 @@ pub(crate) fn server(input: &Input<'_>) -> Server {
         values: &values,
         main: &input.main,
         master: &master,
+        all: Some(&input.master),
+        commented: input.commented,
         settings: &settings,
         main_file: &main_file,
         master_file: &master_file,
         wanted: &wanted.keys().cloned().collect(),
     });
+    let misspelt = super::parts::misspelt(&input.main, &input.master, &input.dump).into_iter();
+    let misspelt = misspelt.map(|(setting, value, line)| Configured {
+        value,
+        setting,
+        at: Some(FileLine { file: main_file.clone(), line }),
+    });
     Server {
         software: "postfix".to_owned(),
+        misspelt: misspelt.collect(),
         version: input.version.clone(),
         config_dir: input.config_dir.to_owned(),
         enabled: is_enabled(&values, input.primary),

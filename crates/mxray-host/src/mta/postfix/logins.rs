@@ -1,30 +1,16 @@
-//! How Postfix logs in at the host that it hands its mail to: the user and the password of smtp_sasl_password_maps, read at the
-//! moment at which somebody is about to log in. They are never part of the evidence.
+//! How Postfix logs in at the host that it hands its mail to: the user and the password of smtp_sasl_password_maps.
 //!
 //! Only tables in files with their text are read, as the bytes stand: escaped or clipped, a right password would look wrong.
 
 use super::tables::suffix;
+use crate::mta::logins::{Credentials, credentials};
 use crate::read;
 use mxray_model::evidence::SmtpClient;
 use mxray_model::{Blind, Seen};
-use std::fmt;
 use std::path::Path;
 
 /// Files of passwords have a few lines; hosting platforms have some thousand.
 const BYTES_MAX: u64 = 4 << 20;
-
-/// Who logs in. `Debug` shows no password.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Credentials {
-    pub user: String,
-    pub password: Vec<u8>,
-}
-
-impl fmt::Debug for Credentials {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Credentials({})", self.user)
-    }
-}
 
 /// The login for a next hop: `host` is the server's name, `next_hop` what the configuration says (`[smtp.example.com]:587`). smtp(8)
 /// looks for the first and then for the second. `Absent`: Postfix does not log in there.
@@ -91,26 +77,10 @@ fn entry(text: &[u8], key: &str) -> Option<Seen<Credentials>> {
             value.push(b' ');
             value.extend_from_slice(more.trim_ascii());
         }
-        return credentials(value.trim_ascii());
+        // A key without a value is no login (smtp_sasl_glue.c).
+        return Some(credentials(value.trim_ascii(), "smtp_sasl_password_maps"));
     }
     None
-}
-
-/// `user:password`; a key without a value is no login (smtp_sasl_glue.c).
-fn credentials(value: &[u8]) -> Option<Seen<Credentials>> {
-    if value.is_empty() {
-        return Some(Seen::Absent);
-    }
-    let colon = value.iter().position(|byte| *byte == b':').unwrap_or(value.len());
-    let (user, password) = value.split_at(colon);
-    let password = password.get(1..).unwrap_or_default().to_vec();
-    Some(match std::str::from_utf8(user) {
-        Ok(user) => Seen::Value(Credentials { user: user.to_owned(), password }),
-        Err(_) => Seen::Unknown(Blind::NotUnderstood {
-            what: "the user of smtp_sasl_password_maps".to_owned(),
-            text: "it is not UTF-8".to_owned(),
-        }),
-    })
 }
 
 #[cfg(test)]
@@ -150,8 +120,6 @@ mod tests {
         }
         assert!(login(&client(&["texthash:/does/not/exist"]), "h", "[h]:587").is_absent());
         assert!(login(&SmtpClient::default(), "h", "[h]:587").is_absent());
-        let shown = format!("{:?}", Credentials { user: "u".to_owned(), password: b"hunter2".to_vec() });
-        assert!(!shown.contains("hunter2"));
     }
 
     #[test]

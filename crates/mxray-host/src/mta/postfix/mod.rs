@@ -3,6 +3,7 @@
 //! This file is the rim that touches the machine. `lines`, `main_cf`, `master_cf`, `expand`, `effective`, `listeners`,
 //! `depends` and `interpret` are pure.
 
+mod asked;
 mod attach;
 mod defaults;
 mod depends;
@@ -14,16 +15,21 @@ mod facts;
 mod interpret;
 mod lines;
 pub(crate) mod listeners;
-pub mod logins;
+mod logins;
 pub(crate) mod main_cf;
 pub(crate) mod master_cf;
+mod parts;
 mod postconf;
+mod queue_access;
 mod tables;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use effective::{Item, items};
 pub(crate) use lines::escaped;
+pub(crate) use tables::look as tables_of;
+
+pub(super) use logins::login;
 
 use super::Reader;
 use super::machine::Machine;
@@ -185,6 +191,7 @@ impl Installed<'_> {
         let mut main = main_cf::parse(&main_bytes);
         main.troubles.extend(main_trouble);
         let mut master = master_cf::parse(&master_bytes);
+        let commented = parts::commented_lines(&master_bytes);
         master.troubles.extend(master_trouble);
         let dump = match &self.postconf {
             Seen::Value(postconf) => postconf.values(self.programs, config_dir),
@@ -203,6 +210,7 @@ impl Installed<'_> {
             dump,
             main,
             master,
+            commented: &commented,
             machine: &self.machine,
             primary,
             saslauthd: saslauthd.value().cloned(),
@@ -227,6 +235,12 @@ impl Installed<'_> {
         server.rewrites = tables::rewrites(&server);
         server.unit = unit(&server, primary);
         server.egress.account = names::account(server.setting("mail_owner"));
+        server.closed = queue_access::closed(&server);
+        let queue = Path::new(server.setting("queue_directory")).to_owned();
+        let sockets = std::mem::take(&mut server.unlinked).into_iter().map(|socket| queue.join(socket));
+        // Where nobody may look, the socket counts as there.
+        server.unlinked =
+            sockets.filter(|path| matches!(path.try_exists(), Ok(false))).map(|path| read::shown(&path)).collect();
         if unprivileged {
             let account = &server.egress.account;
             server.helpers.values_mut().for_each(|helper| helper.connects_as = account.clone());
@@ -301,6 +315,7 @@ pub(super) fn draft(master: &str, machine: &Machine) -> Server {
         dump: Seen::Absent,
         main: main_cf::parse(b"inet_interfaces = all\n"),
         master: master_cf::parse(master.as_bytes()),
+        commented: &[],
         machine,
         primary: true,
         saslauthd: None,

@@ -36,10 +36,23 @@ pub(super) fn suffix(kind: &str) -> Option<&'static str> {
     }
 }
 
-/// The tables of TLS policies.
+/// The same for the file that Postfix opens first: of a table in a database or a directory the one that says where that
+/// is.
+pub(super) fn opened(kind: &str) -> Option<&'static str> {
+    match kind {
+        "mysql" | "pgsql" | "ldap" | "sqlite" | "memcache" => Some(""),
+        // Dovecot's files of users.
+        "passwd-file" => Some(""),
+        _ => suffix(kind),
+    }
+}
+
+/// The tables of TLS policies, and those that are asked for every message.
 pub(crate) fn look(server: &Server) -> BTreeMap<String, Table> {
-    let names = server.clients.values().flat_map(|client| &client.policy_tables.value);
-    names.filter_map(|name| Some((name.clone(), table(name)?))).collect()
+    let policies = server.clients.values().flat_map(|client| &client.policy_tables.value);
+    let asked = server.asked.iter().map(|table| (&table.value, table.setting.as_str()));
+    let names = policies.map(|name| (name, "smtp_tls_policy_maps")).chain(asked);
+    names.filter_map(|(name, setting)| Some((name.clone(), table(name, setting)?))).collect()
 }
 
 /// The tables by which mail is changed on its way out, as far as they are text, or text lies beside the index.
@@ -93,9 +106,9 @@ fn address(line: &str) -> Option<(&str, &str)> {
     Some((key, "ADDRESS"))
 }
 
-fn table(name: &str) -> Option<Table> {
+fn table(name: &str, setting: &str) -> Option<Table> {
     let (kind, path) = name.split_once(':')?;
-    let suffix = suffix(kind).filter(|_| path.starts_with('/'))?;
+    let suffix = opened(kind).filter(|_| path.starts_with('/'))?;
     let file = format!("{path}{suffix}");
     let opened = metadata(&file);
     let bytes = opened.as_ref().map(Metadata::len);
@@ -104,7 +117,7 @@ fn table(name: &str) -> Option<Table> {
     }
     let text = metadata(path);
     let not_indexed = match (&opened, &text) {
-        (Seen::Value(index), Seen::Value(text)) => not_indexed(path, text, &file, index),
+        (Seen::Value(index), Seen::Value(text)) => not_indexed((path, text), (&file, index), setting == "alias_maps"),
         (Seen::Absent, _) | (_, Seen::Absent) => Seen::Absent,
         (Seen::Unknown(blind), _) | (_, Seen::Unknown(blind)) => Seen::Unknown(blind.clone()),
     };
@@ -118,7 +131,7 @@ fn metadata(path: &str) -> Seen<Metadata> {
     }
 }
 
-fn not_indexed(path: &str, text: &Metadata, file: &str, index: &Metadata) -> Seen<Vec<String>> {
+fn not_indexed((path, text): (&str, &Metadata), (file, index): (&str, &Metadata), aliases: bool) -> Seen<Vec<String>> {
     // A younger index was made of this text; Postfix itself compares no more than that.
     if let (Ok(text), Ok(index)) = (text.modified(), index.modified())
         && text <= index
@@ -134,24 +147,33 @@ fn not_indexed(path: &str, text: &Metadata, file: &str, index: &Metadata) -> See
         Seen::Unknown(blind) => Seen::Unknown(blind),
     };
     match (whole(path), whole(file)) {
-        (Seen::Value(text), Seen::Value(index)) => missing(&text, &index),
+        (Seen::Value(text), Seen::Value(index)) => missing(&text, &index, aliases),
         (Seen::Unknown(blind), _) | (_, Seen::Unknown(blind)) => Seen::Unknown(blind),
         _ => Seen::Absent,
     }
 }
 
 /// Keys whose own bytes, or whose value's, stand nowhere in the index. All types store both as they are; postmap folds
-/// keys to lower case.
-fn missing(text: &[u8], index: &[u8]) -> Seen<Vec<String>> {
+/// keys to lower case. Of aliases(5) only the keys are looked for: postalias writes the values in a form of its own.
+fn missing(text: &[u8], index: &[u8], aliases: bool) -> Seen<Vec<String>> {
     let lines = logical(text).0;
     if lines.len() > ENTRIES_MAX {
         return Seen::not_attempted("the table has too many entries to be compared with its index");
     }
     let holds =
         |wanted: &str| wanted.is_empty() || index.windows(wanted.len()).any(|window| window == wanted.as_bytes());
-    let entries = lines.iter().filter_map(|line| line.text.split_once(char::is_whitespace));
-    let absent = entries.filter(|(key, value)| !(holds(&key.to_lowercase()) && holds(value.trim())));
-    Seen::Value(absent.map(|(key, _)| key.to_owned()).take(TOLD_MAX).collect())
+    let split = |line: &'_ super::lines::Logical| -> Option<(String, String)> {
+        let (key, value) =
+            if aliases { (line.text.split_once(':')?.0, "") } else { line.text.split_once(char::is_whitespace)? };
+        Some((key.trim().to_owned(), value.trim().to_owned()))
+    };
+    // postmap(1) and postalias(1) take quotes away.
+    let entries = lines.iter().filter_map(split).filter(|(key, _)| !key.starts_with('"'));
+    let absent = entries.filter(|(key, value)| {
+        // `postmap -f` folds nothing.
+        !((holds(&key.to_lowercase()) || holds(key)) && holds(value))
+    });
+    Seen::Value(absent.map(|(key, _)| key).take(TOLD_MAX).collect())
 }
 
 #[cfg(test)]
@@ -162,14 +184,20 @@ mod tests {
     fn an_index_holds_what_was_put_into_it() {
         let index = b"\x00\x01encrypt\x00elsewhere.example\x00secure match=nexthop\x00.other.example\x00";
         let text = b"# policies\nElsewhere.example   encrypt\n.other.example secure\n  match=nexthop\n";
-        assert_eq!(missing(b"elsewhere.example encrypt\n", index), Seen::Value(vec![]));
+        assert_eq!(missing(b"elsewhere.example encrypt\n", index, false), Seen::Value(vec![]));
         assert_eq!(
-            missing(text, b"encrypt"),
+            missing(text, b"encrypt", false),
             Seen::Value(vec!["Elsewhere.example".to_owned(), ".other.example".to_owned()])
         );
-        assert_eq!(missing(b"elsewhere.example none\n", index), Seen::Value(vec!["elsewhere.example".to_owned()]));
-        assert_eq!(missing(b"", index), Seen::Value(vec![]));
-        assert!(missing("a b\n".repeat(ENTRIES_MAX + 1).as_bytes(), index).blind().is_some());
+        assert_eq!(
+            missing(b"elsewhere.example none\n", index, false),
+            Seen::Value(vec!["elsewhere.example".to_owned()])
+        );
+        assert_eq!(missing(b"", index, false), Seen::Value(vec![]));
+        let aliases = b"\"odd name\": x\nPostmaster:    root\nops: alice,\n bob\n";
+        assert_eq!(missing(aliases, b"postmaster\x00root\x00ops\x00alice,bob\x00", true), Seen::Value(vec![]));
+        assert_eq!(missing(aliases, b"postmaster\x00root\x00", true), Seen::Value(vec!["ops".to_owned()]));
+        assert!(missing("a b\n".repeat(ENTRIES_MAX + 1).as_bytes(), index, false).blind().is_some());
     }
 
     #[test]
@@ -190,14 +218,12 @@ mod tests {
 
     #[test]
     fn only_tables_in_files_are_looked_at() {
-        for name in
-            ["inline:", "static:may", "ldap:/etc/postfix/x.cf", "socketmap:inet:127.0.0.1:8461:p", "hash:relative"]
-        {
-            assert!(table(name).is_none(), "{name}");
+        for name in ["inline:", "static:may", "ldap:x", "socketmap:inet:127.0.0.1:8461:p", "hash:relative"] {
+            assert!(table(name, "x").is_none(), "{name}");
         }
-        let gone = table("hash:/does/not/exist").unwrap();
+        let gone = table("hash:/does/not/exist", "x").unwrap();
         assert_eq!(gone.file, "/does/not/exist.db");
         assert!(gone.bytes.is_absent() && gone.not_indexed.is_absent());
-        assert!(table("regexp:/does/not/exist").unwrap().bytes.is_absent());
+        assert!(table("regexp:/does/not/exist", "x").unwrap().bytes.is_absent());
     }
 }

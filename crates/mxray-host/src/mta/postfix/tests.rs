@@ -40,6 +40,7 @@ pub(super) fn read_with(main: &str, master: &str, dump: Seen<BTreeMap<String, St
         dump,
         main: main_cf::parse(main.as_bytes()),
         master: master_cf::parse(master.as_bytes()),
+        commented: &[],
         machine,
         primary: true,
         saslauthd: None,

@@ -265,6 +265,10 @@ pub struct DnsTry {
     /// Records of the answer that were not kept: there were too many, or they belong to other names.
     #[serde(default)]
     pub left_out: u32,
+    /// Records of the answer whose data are not what their type says. Those of the name stand among the records as `TYPE16`
+    /// and bytes (RFC 3597 section 5).
+    #[serde(default)]
+    pub unreadable: u32,
 }
 
 /// Why a question to one server had no answer.

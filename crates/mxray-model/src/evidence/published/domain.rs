@@ -21,8 +21,17 @@ pub enum DomainWhy {
     Own { server: String },
     /// This host writes mail in its name: the instance, or the signer whose configuration says so.
     Sends { by: String },
+    /// A signer of this host writes it into its signatures (`d=`), on mail that is written in the names of others.
+    Signs { by: String },
     /// Mail of this host goes there.
     Receiver,
+}
+
+impl DomainWhy {
+    /// What it publishes is for us to mend: no receiver's, and no other organisation's in whose name we merely sign.
+    pub fn is_own(&self) -> bool {
+        !matches!(self, DomainWhy::Receiver | DomainWhy::Signs { .. })
+    }
 }
 
 /// Where a selector was learned: one that nobody named is not known to be missing.

@@ -1,6 +1,7 @@
 //! CONF101: a switch in the mail server's configuration keeps mail from being accepted or delivered.
 
 mod exim;
+mod lacking;
 
 use crate::rule::{Judgement, Rule, Said};
 use crate::view;
@@ -59,6 +60,9 @@ fn check(evidence: &Evidence) -> Said {
         switches.extend(disabled_services(evidence, server));
         switches.extend(DELIVERY_PARAMETERS.iter().filter_map(|(name, default)| dead_transport(server, name, default)));
         switches.extend(LISTS.iter().filter_map(|list| held_or_refused(server, list)));
+        switches.extend(LISTS.iter().filter_map(|list| strangers_refused(evidence, server, list)));
+        switches.extend(without_names(server));
+        lacking::services(evidence, instance, server, &mut judgement);
         if switches.is_empty() {
             judgement.well(format!(
                 "{instance}: no parameter switches delivery off or holds all mail (tables in files are not read)"
@@ -226,7 +230,15 @@ fn join(ports: &[u16]) -> String {
 fn dead_transport(server: &Server, parameter: &'static str, default: &str) -> Option<Switch<'static>> {
     let name = view::transport_name(server.setting(parameter));
     let set = server.set_at(parameter).is_some();
+    // A domain that is taken in only to be returned; tables of transports may send each of its addresses elsewhere.
+    let takes = parameter == "virtual_transport" && !server.setting("virtual_mailbox_domains").trim().is_empty();
+    let all = server.setting("transport_maps").trim().is_empty();
     let (effect, severity) = match name {
+        "error" if takes && all => ("mail to its virtual mailboxes is refused or returned", Severity::Critical),
+        "error" if takes => (
+            "mail to its virtual mailboxes is refused or returned, but for those that transport_maps names",
+            Severity::Warning,
+        ),
         "retry" => ("mail stays in the queue", Severity::Critical),
         "discard" => ("mail is thrown away, and its sender is told that it was delivered", Severity::Critical),
         // Debian's "local only" sets this on purpose; mail to others is then refused as unroutable.
@@ -279,6 +291,71 @@ fn switched_list<'a>(parameter: &'static str, value: &str, service: Option<&'a W
         effect: effect.to_owned(),
         severity: Severity::Critical,
         wanted: without_switch(&entries, holds).join(", "),
+        ports: Vec::new(),
+    })
+}
+
+/// A list that lets own programs through and ends everybody else, on a server that is the final destination of mail. What
+/// stands behind a filter or a gateway has that host in mynetworks.
+fn strangers_refused<'a>(evidence: &Evidence, server: &'a Server, parameter: &'static str) -> Option<Switch<'a>> {
+    const OWN: [&str; 4] =
+        ["permit_mynetworks", "permit_sasl_authenticated", "permit_inet_interfaces", "permit_tls_clientcerts"];
+    let at_rcpt = ["smtpd_client_restrictions", "smtpd_helo_restrictions", "smtpd_sender_restrictions"];
+    if !at_rcpt.contains(&parameter) && parameter != "smtpd_recipient_restrictions"
+        || server.set_at(parameter).is_none()
+    {
+        return None;
+    }
+    let mut public =
+        server.wanted.values().filter(|w| w.port == 25 && view::is_public_smtp(w) && !w.is_loopback_only());
+    let is_used = public.any(|wanted| !wanted.overrides.contains_key(parameter) && wanted.command == "smtpd");
+    let entries = view::list(server.setting(parameter));
+    let end = entries.iter().position(|entry| !OWN.contains(entry))?;
+    let word = entries.get(end)?.to_ascii_lowercase();
+    if end == 0 || !is_used || !matches!(word.as_str(), "reject" | "defer") {
+        return None;
+    }
+    view::receives_mail(evidence, server)?;
+    let only_own = view::list(server.setting("mynetworks"))
+        .iter()
+        .all(|network| view::prefix(network).is_some_and(|prefix| prefix.address.to_canonical().is_loopback()));
+    Some(Switch {
+        parameter,
+        service: None,
+        effect: format!(
+            "every client but those of mynetworks and users with a login is turned away ({word}), also on port 25"
+        ),
+        severity: if only_own { Severity::Critical } else { Severity::Notice },
+        wanted: entries
+            .iter()
+            .enumerate()
+            .filter(|(at, _)| *at != end)
+            .map(|(_, entry)| *entry)
+            .collect::<Vec<_>>()
+            .join(", "),
+        ports: Vec::new(),
+    })
+}
+
+/// Without DNS no mail exchanger is found; all that goes to other hosts has to go to a relay host.
+fn without_names(server: &Server) -> Option<Switch<'static>> {
+    let by_switch = server.setting("disable_dns_lookups").eq_ignore_ascii_case("yes");
+    let by_level = server.setting("smtp_dns_support_level").eq_ignore_ascii_case("disabled");
+    let direct = server.egress.sends
+        && !view::has_relayhost(server)
+        && view::transport_name(server.setting("default_transport")) == "smtp"
+        && server.setting("sender_dependent_relayhost_maps").is_empty();
+    let (parameter, wanted) = match (by_level, by_switch) {
+        (true, _) => ("smtp_dns_support_level", "enabled"),
+        (false, true) => ("disable_dns_lookups", "no"),
+        (false, false) => return None,
+    };
+    (direct && server.set_at(parameter).is_some()).then(|| Switch {
+        parameter,
+        service: None,
+        effect: "the mail exchangers of other domains are never looked up: mail to domains without an address of their own is returned".to_owned(),
+        severity: Severity::Critical,
+        wanted: wanted.to_owned(),
         ports: Vec::new(),
     })
 }

@@ -1,4 +1,6 @@
-//! CONF110: a security policy for outgoing mail is configured, and something switches it off.
+//! CONF110: a policy or a table is configured, and something keeps it from having its effect.
+
+mod asked;
 
 use crate::rule::{Judgement, Rule, Said};
 use crate::view;
@@ -13,7 +15,7 @@ pub const RULE: Rule = Rule {
     name: "policy-without-effect",
     severity: Severity::Warning,
     since: "0.1.0",
-    summary: "a security policy is configured and something switches it off",
+    summary: "a policy or a table is configured, and something switches it off or keeps it from being read",
     page: include_str!("policy_without_effect.md"),
     check,
 };
@@ -33,12 +35,17 @@ fn check(evidence: &Evidence) -> Said {
                 tables.entry(name).or_insert(&client.policy_tables);
             }
         }
+        asked::tables(evidence, instance, server, |name| tables.contains_key(name), &mut judgement);
+        asked::domains(evidence, instance, server, &mut judgement);
+        asked::misspelt(evidence, instance, server, &mut judgement);
         for (name, list) in tables {
             let Some(table) = server.tables.get(name) else { continue };
             one_table(evidence, &At { instance, server, name, list, table }, &mut judgement);
         }
         if judgement.findings.len() + judgement.unseen.len() == before && !server.clients.is_empty() {
-            judgement.well(format!("{instance}: what it asks of TLS towards other servers can have effect"));
+            judgement.well(format!(
+                "{instance}: what it asks of TLS can have effect, and the tables that it names are there"
+            ));
         }
     }
     Ok(judgement)

@@ -158,6 +158,15 @@ fn told(server: &Server, contact: Contact<'_>, session: &SmtpSession) -> State {
     }
 }
 
+/// The files with its logins, of servers that have no command which shows them.
+fn login_files(server: &Server) -> Vec<&str> {
+    if server.software == "postfix" {
+        return Vec::new();
+    }
+    let logins = server.clients.values().filter_map(|client| client.login.as_ref());
+    logins.flat_map(|login| &login.tables.value).map(String::as_str).collect()
+}
+
 /// The server logs in at its smarthost, as far as its configuration says.
 fn logs_in(server: &Server) -> bool {
     server.clients.values().any(|client| client.login.is_some())
@@ -238,6 +247,10 @@ fn fixes(
             "Put the right user and password where the server looks for them, and have it read them anew."
         }
     };
+    let text = match (wrong, login_files(server)) {
+        (Wrong::Login { .. }, files) if !files.is_empty() => format!("{text} It looks in {}.", files.join(", ")),
+        _ => text.to_owned(),
+    };
     let mut fix = Fix::here(text).verify(again);
     if words.is_postfix() {
         fix = match wrong {
@@ -247,6 +260,8 @@ fn fixes(
                 fix.command(words.set("relayhost", "[SMARTHOST]:PORT")).undo(words.set("relayhost", old))
             }
         };
+        fix = fix.command(words.reload());
+    } else if matches!(wrong, Wrong::Login { .. }) {
         fix = fix.command(words.reload());
     } else if let Some(set) = configured {
         let (file, line) = match &set.at {

@@ -72,7 +72,9 @@ fn finding(applied: &Applied<'_>, bad: &[Bad]) -> Finding {
         listed(&uris),
         bad.first().map_or("", |one| one.why.as_str())
     );
-    let mut finding = applied.finding(&RULE, RULE.severity, summary).data("uris", uris);
+    // Where nothing is sent there is little to learn.
+    let severity = if applied.of.is_parked() { Severity::Warning } else { RULE.severity };
+    let mut finding = applied.finding(&RULE, severity, summary).data("uris", uris);
     for one in bad {
         finding = finding.because(one.why.as_str(), applied.source(), one.pointer.as_str());
     }

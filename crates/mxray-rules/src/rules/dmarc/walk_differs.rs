@@ -25,11 +25,18 @@ fn check(evidence: &Evidence) -> Said {
                 None => judgement.well(format!("{}: receivers of RFC 7489 and RFC 9989 do the same", of.name)),
             };
         };
-        let severity = if of.is_parked() { Severity::Notice } else { RULE.severity };
-        let step = change(
+        // One record that both find, and tags of it that the older do not know (t=, np=): its author meant that.
+        let one_record = found.current.record_of.is_some()
+            && found.current.record_of == found.older.record_of
+            && found.current.organizational == found.older.organizational;
+        let severity = if one_record || of.is_parked() { Severity::Notice } else { RULE.severity };
+        let step = change(if one_record {
+            "Nothing has to be done. Older receivers do not know t= and np=, and go by p= and sp= alone: while these are not \
+             to be in force anywhere yet, publish p=none."
+        } else {
             "Publish a record at each name whose policy matters, and psd=n in that of the organisation: both kinds of receivers \
-             then find the same.",
-        );
+             then find the same."
+        });
         judgement.find(
             RULE.finding_as(
                 severity,
@@ -49,6 +56,7 @@ fn check(evidence: &Evidence) -> Said {
             .data("domain", of.name)
             .data("current", found.current.record_of.clone())
             .data("older", found.older.record_of.clone())
+            .data("one_record", one_record)
             .fix(verified(step, of.name))
             .reference("RFC 9989 section 4.10")
             .reference("RFC 7489 section 6.6.3"),

@@ -1,4 +1,7 @@
-//! HOST111: the file system of queue, mailboxes or logs cannot be written at all.
+//! HOST111: queue, mailboxes or logs cannot be written at all: the file system is read-only, or a directory does not let the
+//! server's user in.
+
+mod closed;
 
 use super::{by_mount_point, uses};
 use crate::rule::{Judgement, Rule, Said};
@@ -11,7 +14,7 @@ pub const RULE: Rule = Rule {
     name: "file-system-read-only",
     severity: Severity::Critical,
     since: "0.1.0",
-    summary: "the queue's or spool's file system is mounted read-only",
+    summary: "the queue's or spool's file system is mounted read-only, or the server's user may not write there",
     page: include_str!("read_only.md"),
     check,
 };
@@ -62,5 +65,6 @@ fn check(evidence: &Evidence) -> Said {
         }
         judgement.find(super::start_again(evidence, mount).into_iter().fold(finding, mxray_model::Finding::fix));
     }
+    closed::directories(evidence, &mut judgement);
     Ok(judgement)
 }

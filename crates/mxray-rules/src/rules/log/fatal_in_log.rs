@@ -2,6 +2,7 @@
 
 use crate::logged;
 use crate::rule::{Judgement, Rule, Said};
+use crate::words::Words;
 use mxray_model::evidence::{LogIncident, MailLogs};
 use mxray_model::{Evidence, Fix, Seen, Severity, Subject};
 
@@ -57,6 +58,9 @@ fn finding(evidence: &Evidence, logs: &MailLogs, incident: &LogIncident) -> mxra
     };
     let program = if incident.program.is_empty() { &incident.instance } else { &incident.program };
     let instance = server_of(evidence, incident);
+    let server = instance.as_ref().and_then(|name| evidence.servers.value()?.get(name));
+    // The programs of Postfix have no check of their own.
+    let check = server.map_or_else(|| "postfix check".to_owned(), |server| Words::new(evidence, server).check());
     let how = if repeats { "gives up again and again" } else { "gave up" };
     let subject = match &instance {
         Some(instance) => format!("{instance} {program}"),
@@ -78,7 +82,7 @@ fn finding(evidence: &Evidence, logs: &MailLogs, incident: &LogIncident) -> mxra
         )
         .fix(
             Fix::here("The line names what is wrong: a setting, a table, a permission, a limit. Put that right, and have the server read it.")
-                .command("postfix check")
+                .command(check)
                 .verify("mxray logs --since 10m"),
         );
     if let Some(instance) = instance {

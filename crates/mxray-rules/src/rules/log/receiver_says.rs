@@ -47,6 +47,17 @@ fn check(evidence: &Evidence) -> Said {
     Ok(judgement)
 }
 
+/// How the join of log lines names deliveries within this host.
+const LOCAL: &str = "(local)";
+
+/// This host's own delivery service (LMTP over a UNIX socket) says "not now", for a reason that is none of the recipient's.
+fn is_own_service(cause: &LogCause) -> bool {
+    cause.receiver == LOCAL
+        && matches!(cause.finality.as_str(), "wait" | "slow-down")
+        && matches!(cause.whose_move, Mover::Receiver | Mover::Nobody | Mover::Network)
+        && cause.cause != "greylist"
+}
+
 /// By whose move it is and how final; milder where it concerns little of the mail.
 fn severity(logs: &MailLogs, cause: &LogCause) -> Severity {
     let much = logged::matters(logs, cause);
@@ -55,6 +66,7 @@ fn severity(logs: &MailLogs, cause: &LogCause) -> Severity {
         "greylist" => Severity::Info,
         "unknown" => step(Severity::Warning, Severity::Info),
         _ if cause.recipients == 0 => Severity::Info,
+        _ if is_own_service(cause) => step(Severity::Error, Severity::Warning),
         "auth-spf" | "auth-dkim" | "auth-dmarc" | "sender-domain-bad" | "callout-verify" | "local-config" => {
             step(Severity::Error, Severity::Warning)
         }
@@ -74,7 +86,13 @@ fn finding(evidence: &Evidence, logs: &MailLogs, cause: &LogCause) -> Finding {
         Some(1) => "; 1 waits".to_owned(),
         Some(waits) => format!("; {waits} wait"),
     };
-    let speaks = if logged::is_of_the_server(&cause.cause) { "This server's own" } else { &cause.receiver };
+    let speaks = if logged::is_of_the_server(&cause.cause) {
+        "This server's own"
+    } else if is_own_service(cause) {
+        "This host's own delivery service"
+    } else {
+        &cause.receiver
+    };
     let count = match (cause.recipients, cause.attempts) {
         (0, attempts) => format!("{attempts} attempts, all delivered in the end"),
         (1, _) => "1 recipient".to_owned(),
@@ -106,7 +124,7 @@ fn finding(evidence: &Evidence, logs: &MailLogs, cause: &LogCause) -> Finding {
         )
         .touches(logged::receiver_scope(&cause.receiver))
         .reference("RFC 5321 section 4.2.1");
-    finding.whose_move = cause.whose_move;
+    finding.whose_move = if is_own_service(cause) { Mover::Us } else { cause.whose_move };
     if let Some(retry) = cause.retry.value() {
         finding = finding.data("retry", *retry);
     }
@@ -118,10 +136,24 @@ fn finding(evidence: &Evidence, logs: &MailLogs, cause: &LogCause) -> Finding {
     {
         finding = logged::touching_delivery(finding, evidence, None);
     }
+    if is_own_service(cause) {
+        finding = logged::touching_delivery(finding, evidence, None);
+        return finding.fix(own_service());
+    }
     if cause.whose_move == Mover::Us {
         finding = logged::touching_identity(finding, evidence);
     }
     finding.fix(fix(cause))
+}
+
+fn own_service() -> Fix {
+    Fix::here(
+        "Its own log of the same second says why: a file of users or a directory of mailboxes that it may not read or write, \
+         a database that does not answer. Put that right, then let the queue try again.",
+    )
+    .command("doveadm log errors | tail -n 5")
+    .command("postqueue -f")
+    .verify("mxray logs --since 10m")
 }
 
 fn fix(cause: &LogCause) -> Fix {

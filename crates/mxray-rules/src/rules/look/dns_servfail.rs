@@ -7,7 +7,7 @@ use crate::zones;
 use mxray_model::evidence::{DnsOutcome, Lookup};
 use mxray_model::text::shell_word;
 use mxray_model::{Blind, Evidence, Fix, Severity};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 pub const RULE: Rule = Rule {
     code: "LOOK002",
@@ -35,11 +35,20 @@ fn check(evidence: &Evidence) -> Said {
             failed.entry(lookup.name.to_ascii_lowercase()).or_default().push((key, lookup));
         }
     }
-    if failed.is_empty() {
-        judgement.well(format!("{} questions to DNS did not fail", evidence.lookups.len()));
+    let spoke = |lookup: &&Lookup| !matches!(lookup.outcome, DnsOutcome::NoAnswer { .. } | DnsOutcome::NotAsked(_));
+    let answered = evidence.lookups.values().filter(spoke).count();
+    if failed.is_empty() && answered > 0 {
+        judgement.well(format!("{answered} questions to DNS did not fail"));
     }
-    for (name, lookups) in &failed {
-        let mut finding = finding(name, lookups);
+    let mut below: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for name in failed.keys() {
+        if let Some(domain) = zones::fails_with(evidence, &failed, name) {
+            below.entry(domain).or_default().insert(name);
+        }
+    }
+    let stands_alone = |name: &str| !below.values().any(|names| names.contains(name));
+    for (name, lookups) in failed.iter().filter(|(name, _)| stands_alone(name)) {
+        let mut finding = finding(name, lookups, below.get(name.as_str()).unwrap_or(&BTreeSet::new()));
         if let Some((domain, _)) = zones::domain_of(evidence, name) {
             finding = finding.touches(crate::published::subject(domain));
         }
@@ -48,7 +57,7 @@ fn check(evidence: &Evidence) -> Said {
     Ok(judgement)
 }
 
-fn finding(name: &str, lookups: &[(&String, &Lookup)]) -> mxray_model::Finding {
+fn finding(name: &str, lookups: &[(&String, &Lookup)], below: &BTreeSet<&str>) -> mxray_model::Finding {
     let kinds: Vec<&str> = lookups.iter().map(|(_, lookup)| lookup.kind.as_str()).collect();
     let again: Vec<bool> = lookups.iter().filter_map(|(_, lookup)| lookup.fails_validation()).collect();
     let (why, step) = if again.contains(&true) {
@@ -65,7 +74,11 @@ fn finding(name: &str, lookups: &[(&String, &Lookup)]) -> mxray_model::Finding {
         ("why is not known", "Ask the domain's own name servers one by one.")
     };
     let kinds_text = kinds.join(", ");
-    let summary = format!("{kinds_text} {name}: the name servers say SERVFAIL ({why}).");
+    let what = match below.len() {
+        0 => format!("{kinds_text} {name}"),
+        more => format!("{kinds_text} {name}, and {more} names below it"),
+    };
+    let summary = format!("{what}: the name servers say SERVFAIL ({why}).");
     let mut finding =
         RULE.finding(zones::name_subject(name), summary).confidence(if again.is_empty() { 0.7 } else { 0.9 });
     for (key, lookup) in lookups {
@@ -84,6 +97,7 @@ fn finding(name: &str, lookups: &[(&String, &Lookup)]) -> mxray_model::Finding {
     finding
         .data("kinds", kinds.iter().map(|kind| (*kind).to_owned()).collect::<Vec<_>>())
         .data("validation", again.contains(&true))
+        .data("below", below.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>())
         .reference("RFC 4035 section 5.5")
         .reference("RFC 2308 section 7.1")
         .fix(

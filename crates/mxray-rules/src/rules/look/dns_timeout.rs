@@ -39,13 +39,30 @@ fn check(evidence: &Evidence) -> Said {
             DnsOutcome::Found | DnsOutcome::NoData | DnsOutcome::NoSuchName | DnsOutcome::Refused { .. } => {}
         }
     }
+    // Where a domain's own name is not answered for either, and nothing depends on this one alone, it is the same silence.
+    let mut below: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     for (name, unanswered) in &names {
-        judgement.find(finding(evidence, name, unanswered));
+        let kinds: Vec<&str> = unanswered.iter().map(|(_, lookup)| lookup.kind.as_str()).collect();
+        if let Some(domain) = crate::zones::fails_with(evidence, &names, name)
+            && matches!(way(evidence, name, &kinds), Way::None)
+        {
+            below.entry(domain).or_default().insert(name);
+        }
     }
-    if names.is_empty() {
-        judgement.well(format!("{} questions to DNS were answered", evidence.lookups.len()));
+    let stands_alone = |name: &str| !below.values().any(|names| names.contains(name));
+    for (name, unanswered) in names.iter().filter(|(name, _)| stands_alone(name)) {
+        judgement.find(finding(evidence, name, unanswered, below.get(name.as_str()).unwrap_or(&BTreeSet::new())));
+    }
+    let answered = evidence.lookups.values().filter(|lookup| was_answered(lookup)).count();
+    if names.is_empty() && answered > 0 {
+        judgement.well(format!("{answered} questions to DNS were answered"));
     }
     Ok(judgement)
+}
+
+/// By whatever a server said.
+fn was_answered(lookup: &Lookup) -> bool {
+    !matches!(lookup.outcome, DnsOutcome::NoAnswer { .. } | DnsOutcome::NotAsked(_))
 }
 
 /// What a name is to mail that leaves here.
@@ -59,7 +76,7 @@ enum Way {
     Only { servers: Vec<String>, domains: Vec<String> },
 }
 
-fn finding(evidence: &Evidence, name: &str, unanswered: &[(&String, &Lookup)]) -> Finding {
+fn finding(evidence: &Evidence, name: &str, unanswered: &[(&String, &Lookup)], below: &BTreeSet<&str>) -> Finding {
     let kinds: Vec<&str> = unanswered.iter().map(|(_, lookup)| lookup.kind.as_str()).collect();
     let asked: BTreeSet<SocketAddr> =
         unanswered.iter().flat_map(|(_, lookup)| &lookup.tries).map(|one| one.server).collect();
@@ -74,7 +91,8 @@ fn finding(evidence: &Evidence, name: &str, unanswered: &[(&String, &Lookup)]) -
     let count = asked.len();
     let who = if count == 1 { "the name server".to_owned() } else { format!("{count} name servers") };
     let also = if others { ", which answers other questions" } else { "" };
-    let summary = format!("{} {name}: no answer from {who}{also} in {tries} tries; {effect}.", kinds.join(", "));
+    let more = if below.is_empty() { String::new() } else { format!(", and {} names below it", below.len()) };
+    let summary = format!("{} {name}{more}: no answer from {who}{also} in {tries} tries; {effect}.", kinds.join(", "));
     let mut finding = RULE.finding_as(severity, Subject::new(SubjectKind::Name, name), summary).confidence(if others {
         0.9
     } else {
@@ -98,6 +116,7 @@ fn finding(evidence: &Evidence, name: &str, unanswered: &[(&String, &Lookup)]) -
     let first = addresses.iter().next().map_or(String::new(), |address| format!("@{address} "));
     finding
         .data("kinds", kinds.iter().map(|kind| (*kind).to_owned()).collect::<Vec<_>>())
+        .data("below", below.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>())
         .data("servers", addresses.iter().map(ToString::to_string).collect::<Vec<_>>())
         .fix(
             Fix::here(

@@ -54,6 +54,8 @@ fn check(evidence: &Evidence) -> Said {
             }
             if !wrong.is_empty() {
                 judgement.find(finding(of, name, &records, &wrong));
+            } else if records.iter().all(|(_, record)| record.target.is_empty()) {
+                judgement.well(format!("{name}: it says that there is no such service"));
             } else if !unseen {
                 judgement.well(format!("{name}: the record leads to a service"));
             }

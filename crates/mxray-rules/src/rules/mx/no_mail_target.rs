@@ -47,6 +47,10 @@ fn finding(evidence: &Evidence, routed: &Routed<'_>) -> Finding {
     let step = match (ours, known) {
         (false, _) => routed.step("Tell the recipient by another way, or write to another address."),
         (true, true) => routed.step("Publish where its mail goes.").record(name, "MX", format!("10 {target}.")),
+        // A domain with a null MX may send nothing (RFC 7505 section 4.2).
+        (true, false) if writes.is_some() => {
+            routed.step("Publish an MX record that names the host which takes its mail, answers and bounces above all.")
+        }
         (true, false) => routed.step(
             "Publish an MX record that names the host which takes its mail. If it is to take none, and none is written in \
              its name, publish the null MX (RFC 7505).",

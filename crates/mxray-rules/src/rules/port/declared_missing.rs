@@ -33,7 +33,8 @@ fn check(evidence: &Evidence) -> Said {
             let why = format!("{name} may be among {} listeners that were left out", sockets.listeners_left_out);
             judgement.blind(&RULE, &Blind::NotAttempted { why });
         } else {
-            judgement.find(missing(evidence, assignments, name, entry));
+            let finding = missing(evidence, assignments, name, entry);
+            judgement.find(assigned::for_people(finding, name, entry));
         }
     }
     Ok(judgement)

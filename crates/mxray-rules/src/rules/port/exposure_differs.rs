@@ -73,7 +73,8 @@ fn check(evidence: &Evidence) -> Said {
         reached::compare(evidence, entry, &listeners, &mut compared);
         compared.blind.iter().for_each(|blind| judgement.blind(&RULE, blind));
         if !compared.drifts.is_empty() {
-            judgement.find(found(assignments, (name, entry), &listeners, &compared.drifts));
+            let finding = found(assignments, (name, entry), &listeners, &compared.drifts);
+            judgement.find(assigned::for_people(finding, name, entry));
         } else if compared.not_asked {
             not_asked.push(format!("{name} ({})", assigned::ports_text(entry)));
         } else if compared.blind.is_empty() {

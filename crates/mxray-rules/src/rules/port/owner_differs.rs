@@ -28,7 +28,8 @@ fn check(evidence: &Evidence) -> Said {
             owned.blind.iter().for_each(|blind| judgement.blind(&RULE, blind));
             clean &= owned.blind.is_empty() && owned.differs.is_empty();
             if !owned.differs.is_empty() {
-                judgement.find(differs(assignments, (name, entry), (key, listener), &owned.differs));
+                let finding = differs(assignments, (name, entry), (key, listener), &owned.differs);
+                judgement.find(assigned::for_people(finding, name, entry));
             }
         }
         if clean {

@@ -28,7 +28,8 @@ fn check(evidence: &Evidence) -> Said {
             for (key, wanted) in server.wanted.iter().filter(|(_, wanted)| is_meant(entry, wanted)) {
                 configured += 1;
                 if wanted.tls != tls {
-                    judgement.find(differs(assignments, (name, entry, tls), (instance, server), (key, wanted)));
+                    let finding = differs(assignments, (name, entry, tls), (instance, server), (key, wanted));
+                    judgement.find(assigned::for_people(finding, name, entry));
                 } else {
                     judgement.well(format!("{name} is configured with {}, as declared", text(tls)));
                 }

@@ -1,16 +1,21 @@
-//! DMARC114: a policy is enforced, and one of our own servers sends what does not align.
+//! DMARC114: a policy is enforced, and one of our own servers sends what does not align: as receivers report, or as the
+//! configuration of this host's signers says.
 
 use super::{domain, percent, reports};
+use crate::authentication::alignment::{self, Foreign};
+use crate::authentication::{self, Of};
 use crate::rule::{Judgement, Rule, Said};
+use crate::view;
 use mxray_model::evidence::reports::{DmarcReports, OwnBy, ReportedSource, Unaligned};
-use mxray_model::{Blind, Evidence, Finding, Fix, Severity};
+use mxray_model::{Blind, Evidence, Finding, Fix, Seen, Severity, Subject};
+use std::collections::BTreeSet;
 
 pub const RULE: Rule = Rule {
     code: "DMARC114",
     name: "dmarc-enforced-unaligned",
     severity: Severity::Critical,
     since: "0.1.0",
-    summary: "the domain's DMARC policy is enforced, and receivers report that one of our own servers sends mail that does not align",
+    summary: "the domain's DMARC policy is enforced, and one of our own servers sends mail that does not align, by receivers' reports or by the configuration of a signer here",
     page: include_str!("dmarc_enforced_unaligned.md"),
     check,
 };
@@ -23,6 +28,85 @@ const SHARE_OF_KNOWN: f64 = 2.0;
 const SHARE_OF_SPF: f64 = 10.0;
 
 fn check(evidence: &Evidence) -> Said {
+    let mut judgement = match by_reports(evidence) {
+        Ok(judgement) | Err(judgement) => judgement,
+    };
+    by_configuration(evidence, &mut judgement);
+    Ok(judgement)
+}
+
+/// What this host's own signers write, held against the policies of the domains that it writes for. Where SPF vouches for all that
+/// leaves here, mail is refused once somebody forwards it; without that, at the first receiver.
+fn by_configuration(evidence: &Evidence, judgement: &mut Judgement) {
+    for of in authentication::ours(evidence).filter(Of::sends) {
+        let found = match &of.domain.dmarc {
+            Seen::Value(found) => found,
+            Seen::Absent => continue,
+            Seen::Unknown(blind) => {
+                judgement.blind(&RULE, blind);
+                continue;
+            }
+        };
+        let Some(policy) = authentication::enforced(of.domain) else { continue };
+        let foreign = match alignment::foreign(evidence, &of, found) {
+            Seen::Value(foreign) => foreign,
+            Seen::Absent => continue,
+            Seen::Unknown(blind) => {
+                judgement.blind(&RULE, &blind);
+                continue;
+            }
+        };
+        match alignment::by_spf(evidence, &of) {
+            Seen::Value(passes) => judgement.find(misconfigured(&of, policy.as_str(), &foreign, passes)),
+            Seen::Absent => {}
+            Seen::Unknown(blind) => judgement.blind(&RULE, &blind),
+        }
+    }
+}
+
+fn misconfigured(of: &Of<'_>, policy: &str, foreign: &[Foreign<'_>], by_spf: bool) -> Finding {
+    let name = of.name;
+    let names: BTreeSet<&str> = foreign.iter().flat_map(|one| one.names.iter().copied()).collect();
+    let names: Vec<&str> = names.into_iter().collect();
+    let who: Vec<&str> = foreign.iter().map(|one| one.software).collect();
+    let (severity, effect) = if by_spf {
+        (Severity::Warning, "only SPF vouches for it, and what is forwarded is refused")
+    } else {
+        (RULE.severity, "SPF does not vouch for it either, and receivers refuse it")
+    };
+    let summary = format!(
+        "{name} publishes p={policy}, and {} here signs its mail in the name of {}, which is not aligned: {effect}.",
+        authentication::listed(&who),
+        authentication::listed(&names)
+    );
+    let mut finding = RULE
+        .finding_as(severity, domain(name), summary)
+        .confidence(0.9)
+        .data("policy", policy)
+        .data("signers", who.iter().map(|one| (*one).to_owned()).collect::<Vec<_>>())
+        .data("signed_as", names.iter().map(|one| (*one).to_owned()).collect::<Vec<_>>())
+        .data("spf_passes", by_spf)
+        .reference("RFC 9989 section 4.4.1");
+    for one in foreign {
+        finding = finding.touches(Subject::service(one.software));
+        for at in &one.at {
+            let text =
+                format!("{} signs mail of {name} with a key of {} ({at}).", one.software, listed_set(&one.names));
+            finding = finding.because(text, "configuration", view::pointer(["signers", "value", one.software]));
+        }
+    }
+    let text = format!(
+        "Make a key for {name}, publish it below _domainkey.{name}, and have the signer choose it for mail of {name}. A second \
+         signature in the other name does no harm. Until then, p=none keeps receivers from refusing the mail."
+    );
+    finding.fix(Fix::here(text).verify("mxray doctor"))
+}
+
+fn listed_set(names: &BTreeSet<&str>) -> String {
+    authentication::listed(&names.iter().copied().collect::<Vec<_>>())
+}
+
+fn by_reports(evidence: &Evidence) -> Said {
     let reports = reports(evidence, &RULE)?;
     let mut judgement = Judgement::nothing();
     for (name, sum) in &reports.dmarc {

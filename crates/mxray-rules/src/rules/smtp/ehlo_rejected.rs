@@ -4,8 +4,8 @@ use crate::outside::{self, Contact, Stake, Verdict, at};
 use crate::replies;
 use crate::rule::{Rule, Said};
 use mxray_model::evidence::{Purpose, SessionProtocol};
-use mxray_model::session::{Ending, Reply, Stage};
-use mxray_model::{Evidence, Fix, Mover, Severity};
+use mxray_model::session::{Ending, Reply, SmtpSession, Stage};
+use mxray_model::{Blind, Evidence, Fix, Mover, Severity};
 
 pub const RULE: Rule = Rule {
     code: "SMTP103",
@@ -47,6 +47,10 @@ const OF_NAME: &[&str] = &[
     "ehlo argument",
     "domain name",
 ];
+
+/// What is said of the client's address and of the name that leads to it, with the word "hostname" in it (Postfix's
+/// reject_unknown_client_hostname, where it does not wait for RCPT).
+const OF_ADDRESS: &[&str] = &["client host rejected", "cannot find your", "reverse", "rdns", "ptr record"];
 
 fn check(evidence: &Evidence) -> Said {
     outside::each(evidence, &RULE, "it takes EHLO", judge, |bad| {
@@ -145,6 +149,10 @@ fn judge(contact: Contact<'_>) -> Verdict<Rejected<'_>> {
         Some(hello) if replies::names_us(&hello.reply, contact) && !of_name(&hello.reply) => {
             Verdict::Blind(replies::cut_short(contact, session))
         }
+        Some(_) if speaks_lmtp(contact, session) => Verdict::Blind(Blind::Elsewhere {
+            why: format!("{} speaks LMTP, as its greeting says (RFC 2033)", contact.name()),
+            look: format!("mxray probe lmtp://{}", contact.seen.dial.peer),
+        }),
         Some(hello) => {
             let helo = last.verb == "HELO" && last.reply.code == 250;
             // LMTP knows no HELO; and where that was told to come again, or not at all, the last word is missing.
@@ -169,8 +177,17 @@ fn judge(contact: Contact<'_>) -> Verdict<Rejected<'_>> {
     }
 }
 
+/// LMTP has LHLO, and refuses HELO and EHLO (RFC 2033 section 4.1); servers of it say so in their greeting.
+fn speaks_lmtp(contact: Contact<'_>, session: &SmtpSession) -> bool {
+    let greeting = session.greeting.value().map(replies::text).unwrap_or_default();
+    let says = greeting.split_whitespace().any(|word| word.eq_ignore_ascii_case("LMTP"));
+    let both = session.hellos.iter().filter(|hello| matches!(hello.reply.code, 500..=502)).count() > 1;
+    says && both && contact.endpoint.protocol != SessionProtocol::Lmtp
+}
+
 fn of_name(reply: &Reply) -> bool {
     // 501: the argument is at fault (RFC 5321 section 4.1.1.1).
     let text = replies::text(reply).to_lowercase();
-    reply.code != 502 && OF_NAME.iter().any(|word| text.contains(word))
+    let of_address = OF_ADDRESS.iter().any(|word| text.contains(word));
+    reply.code != 502 && !of_address && OF_NAME.iter().any(|word| text.contains(word))
 }

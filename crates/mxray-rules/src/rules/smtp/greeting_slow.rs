@@ -50,9 +50,11 @@ fn check(evidence: &Evidence) -> Said {
             finding = finding.touches(Subject::service(instance));
         }
         let finding = bad.because(finding, &at::SMTP, |late| late.text());
+        let silent = "Where it never says anything, it may be waiting itself: for TLS from the first byte (`mxray probe smtps://…`), or for the header of a proxy that should stand in front of it (PROXY protocol). Else look at";
+        let first = if late.came { "Look at" } else { silent };
         let step = outside::step(
             bad.endpoint,
-            "Look at what the server does before it greets: it looks up the client's name (a dead name server costs five seconds for each try), asks a blocklist or a milter, has no process free, or pauses on purpose (postscreen_greet_wait, greet_pause).",
+            format!("{first} what the server does before it greets: it looks up the client's name (a dead name server costs five seconds for each try), asks a blocklist or a milter, has no process free, or pauses on purpose (postscreen_greet_wait, greet_pause)."),
         );
         finding.fix(step.verify(outside::probe_command(bad.endpoint, " --depth greeting")))
     })

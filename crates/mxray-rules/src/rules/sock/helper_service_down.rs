@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 
 mod closed;
 mod dovecot;
+mod unlinked;
 
 pub const RULE: Rule = Rule {
     code: "SOCK114",
@@ -50,6 +51,7 @@ fn check(evidence: &Evidence) -> Said {
     let systemd = evidence.vantage.service_manager == Seen::Value("systemd".to_owned());
     let mut judgement = Judgement::nothing();
     for (instance, server) in view::enabled(servers) {
+        unlinked::sockets(evidence, instance, server, &mut judgement);
         // Two parameters may name one endpoint: it is down once.
         let mut down: BTreeMap<String, Finding> = BTreeMap::new();
         for (key, helper) in &server.helpers {

@@ -45,7 +45,7 @@ fn check(evidence: &Evidence) -> Said {
                         }
                         workers_stopped(evidence, instance, server, &mut judgement, &mut stopped_ports);
                         dovecot::helpers_stopped(instance, server).into_iter().for_each(|f| judgement.find(f));
-                        if server.software != "postfix" && !view::is_dovecot(server) {
+                        if !view::is_dovecot(server) {
                             parts_stopped(evidence, instance, server, &mut judgement, &mut stopped_ports);
                         }
                         for finding in ends_at_once(evidence, instance, server) {
@@ -212,7 +212,7 @@ fn stopped_part(evidence: &Evidence, instance: &str, server: &Server, name: &str
             .mail
             .iter()
             .filter(|(_, process)| process.parent == master.pid && process.is_stopped())
-            .filter(|(_, process)| process.command.contains(name))
+            .filter(|(_, process)| is_part(server, &process.command, name))
             .map(|(pid, _)| pid.to_string())
             .collect(),
         _ => Vec::new(),
@@ -245,7 +245,20 @@ fn stopped_part(evidence: &Evidence, instance: &str, server: &Server, name: &str
             Fix::here("If they stop again, restart the server, once none of them is stopped.").command(words.restart()),
         )
         .reference("signal(7), SIGSTOP");
+    let finding = finding.touches(Subject::service(format!("{instance} delivery")));
     server.wanted.values().fold(finding, |finding, wanted| finding.touches(view::port_scope(wanted.port)))
+}
+
+/// Postfix's `rewrite/unix` runs as `trivial-rewrite -n rewrite -t unix …`; one whose program has the same name has no `-n`.
+fn is_part(server: &Server, command: &str, name: &str) -> bool {
+    if server.software != "postfix" {
+        return command.contains(name);
+    }
+    let service = name.split('/').next().unwrap_or(name);
+    let mut words = command.split_whitespace();
+    let program = words.next().unwrap_or_default();
+    let named = words.skip_while(|word| *word != "-n").nth(1);
+    named.unwrap_or(program.rsplit('/').next().unwrap_or(program)) == service
 }
 
 /// The stopped children of the master that serve this service: Postfix tells each its service by `-n`.

@@ -76,7 +76,7 @@ fn sends_from(evidence: &Evidence, of: &Of<'_>, servers: &[&str]) -> bool {
     of.domain.why.iter().any(|why| match why {
         DomainWhy::Sends { by } => servers.contains(&"") || !known(by) || servers.contains(&by.as_str()),
         DomainWhy::Asked => servers.contains(&"") && !of.is_parked(),
-        DomainWhy::Own { .. } | DomainWhy::Receiver => false,
+        DomainWhy::Own { .. } | DomainWhy::Signs { .. } | DomainWhy::Receiver => false,
     })
 }
 

@@ -81,6 +81,7 @@ fn verdict(answer: &FilterAnswer) -> String {
         FilterVerdict::Drop => format!("DROPPED by {}", by()),
         FilterVerdict::Reject { with } => format!("REJECTED ({with}) by {}", by()),
         FilterVerdict::Queue => format!("handed to a program (NFQUEUE), which decides, by {}", by()),
+        FilterVerdict::Unknown { why } if answer.by.is_some() => format!("not known: {}, at {}", why.why(), by()),
         FilterVerdict::Unknown { why } => format!("not known: {}", why.why()),
     }
 }

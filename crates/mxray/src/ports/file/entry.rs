@@ -150,7 +150,8 @@ fn word<T: Copy>(value: &Value<'_>, words: &[(&str, T)]) -> Result<T, Wrong> {
     let text = keys::string(value)?;
     words.iter().find(|(word, _)| *word == text).map(|(_, meaning)| *meaning).ok_or_else(|| {
         let all: Vec<_> = words.iter().map(|(word, _)| *word).collect();
-        let near = crate::nearest::nearest(text, all.iter().copied()).map(|near| format!("did you mean \"{near}\"?"));
+        let near =
+            mxray_model::nearest::nearest(text, all.iter().copied()).map(|near| format!("did you mean \"{near}\"?"));
         Wrong { at: value.span(), what: format!("\"{text}\" is not one of {}", all.join(", ")), help: near }
     })
 }

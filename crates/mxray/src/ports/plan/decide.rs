@@ -1,11 +1,12 @@
 //! Can this run here? The kernel's own rules first, then what the next start will ask for, then what was decided. Pure: the same
 //! facts and wish give the same reasons in the same order.
 
+use super::confine;
 use super::facts::{Asked, Facts, Holder, Holding, Way, endpoint, place};
-use super::wish::{Confinement, LowPorts, Wish, same_unit};
+use super::wish::{LowPorts, Wish, same_unit};
 use mxray_model::Seen;
 use mxray_model::binding::{Binding, Together, ephemeral, together};
-use mxray_model::evidence::{Assignment, Direction, Exposure, FileLine, FilterRule};
+use mxray_model::evidence::{Assignment, Direction, Exposure, FileLine, FilterRule, FilterVerdict};
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
@@ -93,15 +94,15 @@ pub struct Reason {
 }
 
 impl Reason {
-    fn new(code: &'static str, weight: Weight, text: String) -> Reason {
+    pub(super) fn new(code: &'static str, weight: Weight, text: String) -> Reason {
         Reason { code, weight, text, at: None, unit: None, pids: Vec::new(), remedy: None }
     }
 
-    fn at(self, at: &FileLine) -> Reason {
+    pub(super) fn at(self, at: &FileLine) -> Reason {
         Reason { at: Some(at.clone()), ..self }
     }
 
-    fn remedy(self, text: impl Into<String>) -> Reason {
+    pub(super) fn remedy(self, text: impl Into<String>) -> Reason {
         Reason { remedy: Some(text.into()), ..self }
     }
 
@@ -173,7 +174,7 @@ fn own_limits(wish: &Wish, facts: &Facts, sockets: &[Binding], reasons: &mut Vec
         }
     }
     for confinement in &wish.starter.confined {
-        confined(confinement, sockets, reasons);
+        confine::judge(confinement, wish, sockets, reasons);
     }
 }
 
@@ -263,29 +264,6 @@ fn address(socket: &Binding, facts: &Facts, reasons: &mut Vec<Reason>) {
             Some(Reason::new("address", Weight::Hides, text))
         }
     });
-}
-
-fn confined(confinement: &Confinement, sockets: &[Binding], reasons: &mut Vec<Reason>) {
-    let (reason, at) = match confinement {
-        Confinement::OwnNetwork { line, at } => {
-            let text = format!("{line}: the service has a network of its own, and nobody reaches what it opens there");
-            (Reason::new("own_network", Weight::Refuses, text).remedy("the line removed, or a socket unit"), at)
-        }
-        Confinement::NoFamily { ipv6, line, at } => {
-            if !sockets.iter().any(|socket| socket.address.is_ipv6() == *ipv6) {
-                return;
-            }
-            let family = if *ipv6 { "AF_INET6" } else { "AF_INET" };
-            let text = format!("{line}: socket(2) gives EAFNOSUPPORT, as {family} is not among them");
-            (Reason::new("family", Weight::Refuses, text).remedy(format!("{family} added to the line")), at)
-        }
-        Confinement::BindRules { line, at } => {
-            let text =
-                format!("{line}: systemd itself refuses what this line says (EPERM), and mxray does not work it out");
-            (Reason::new("bind_rules", Weight::Hides, text), at)
-        }
-    };
-    reasons.push(Reason { at: at.clone(), ..reason });
 }
 
 fn holders(wish: &Wish, facts: &Facts, sockets: &[Binding], reasons: &mut Vec<Reason>) {
@@ -646,6 +624,12 @@ fn taken_elsewhere(wish: &Wish, facts: &Facts, reasons: &mut Vec<Reason>) {
         let asked = packet.direction == Direction::In
             && packet.destination_port == Some(wish.port)
             && packet.protocol == wish.protocol;
+        if let (true, FilterVerdict::Unknown { why }) = (asked, &answer.verdict) {
+            let by = answer.by.as_ref().map_or_else(String::new, |rule| format!(", at {}", rule_words(rule)));
+            let to = endpoint(packet.destination, wish.port);
+            let text = format!("whether packets to {to} come to a listener here is not known: {}{by}", why.why());
+            reasons.push(Reason::new("filter_unknown", Weight::Risk, text));
+        }
         let Some(to) = answer.rewritten_to.as_ref().filter(|_| asked) else { continue };
         let port = to.port.unwrap_or(wish.port);
         let place = to.address.map_or_else(|| format!("port {port}"), |address| endpoint(address, port));

@@ -72,7 +72,7 @@ fn pairs(wish: &Wish, tables: &Tables) -> Vec<(IpAddr, IpAddr)> {
 }
 
 /// One address of each network that may reach it.
-fn peers(exposure: &Exposure) -> Vec<IpAddr> {
+pub(super) fn peers(exposure: &Exposure) -> Vec<IpAddr> {
     let first = |text: &str| text.parse::<Prefix>().ok().map(|prefix| next(prefix.network()));
     match exposure {
         Exposure::Loopback => Vec::new(),

@@ -12,9 +12,10 @@ use mxray_host::baseline::Place;
 use mxray_host::processes::{self, Holders};
 use mxray_host::routes::Looker;
 use mxray_host::sockets::{self, Protocol, Query, Snapshot, Socket, Source, State};
-use mxray_host::{kernel, names, units};
+use mxray_host::units::network::{NetworkLimits, network};
+use mxray_host::{kernel, names, security, units};
 use mxray_model::binding::Binding;
-use mxray_model::evidence::{Assignments, Evidence, Owner, Unit, Vantage};
+use mxray_model::evidence::{Assignments, Evidence, Owner, Vantage};
 use mxray_model::{Blind, Seen, Unseen};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -284,7 +285,7 @@ impl Links {
 ///
 /// # Errors
 /// No such user, or no such unit.
-pub fn starter(user: Option<&str>, unit: Option<&str>, vantage: &Vantage) -> Result<Starter, String> {
+pub fn starter(user: Option<&str>, unit: Option<&str>, protocol: &str, vantage: &Vantage) -> Result<Starter, String> {
     let unit = unit.map(|unit| if unit.contains('.') { unit.to_owned() } else { format!("{unit}.service") });
     let described = unit.as_deref().map(units::describe_one);
     if let (Some(Seen::Absent), Some(name)) = (&described, &unit) {
@@ -314,10 +315,7 @@ pub fn starter(user: Option<&str>, unit: Option<&str>, vantage: &Vantage) -> Res
         }
         _ => LowPorts::MayNot { because: format!("{user} (uid {uid}) does not have it"), at },
     };
-    let confined = match &described {
-        Some(Seen::Value(described)) => confinements(described),
-        _ => Vec::new(),
-    };
+    let confined = confinements(unit.as_deref().map_or(Seen::Absent, network), protocol);
     Ok(Starter { uid, user, assumed, unit, low_ports, confined })
 }
 
@@ -336,31 +334,24 @@ fn account(text: &str) -> Result<(u32, String), String> {
     }
 }
 
-fn confinements(unit: &Unit) -> Vec<Confinement> {
-    let line = |key: &str| format!("{key}={}", unit.setting(key));
-    let at = |key: &str| unit.settings.get(key).and_then(|setting| setting.at.clone());
+/// What beside the kernel decides about its sockets. Without a unit nothing of it is known but what holds for all.
+fn confinements(limits: Seen<NetworkLimits>, protocol: &str) -> Vec<Confinement> {
     let mut found = Vec::new();
-    if unit.is_yes("PrivateNetwork") {
-        found.push(Confinement::OwnNetwork { line: line("PrivateNetwork"), at: at("PrivateNetwork") });
-    }
-    if !unit.setting("NetworkNamespacePath").is_empty() {
-        let key = "NetworkNamespacePath";
-        found.push(Confinement::OwnNetwork { line: line(key), at: at(key) });
-    }
-    let key = "RestrictAddressFamilies";
-    let families = unit.setting(key);
-    let (denied, list) = match families.strip_prefix('~') {
-        Some(list) => (true, list),
-        None => (false, families),
-    };
-    for (family, ipv6) in [("AF_INET", false), ("AF_INET6", true)] {
-        let named = list.split_whitespace().any(|word| word == family);
-        if families == "none" || (!families.is_empty() && named == denied) {
-            found.push(Confinement::NoFamily { ipv6, line: line(key), at: at(key) });
+    let limits = match limits {
+        Seen::Value(limits) => limits,
+        Seen::Absent => NetworkLimits::default(),
+        Seen::Unknown(blind) => {
+            found.push(Confinement::Unread(blind));
+            NetworkLimits::default()
         }
-    }
-    if !unit.setting("SocketBindDeny").is_empty() {
-        found.push(Confinement::BindRules { line: line("SocketBindDeny"), at: at("SocketBindDeny") });
-    }
+    };
+    found.extend(limits.own_network.map(Confinement::OwnNetwork));
+    let families = [(limits.no_ipv4, false), (limits.no_ipv6, true)];
+    found.extend(families.into_iter().filter_map(|(line, ipv6)| Some(Confinement::NoFamily { ipv6, line: line? })));
+    found.push(Confinement::Bind(limits.bind));
+    found.push(Confinement::Addresses(limits.addresses));
+    found.push(Confinement::SeLinux(security::selinux()));
+    let profile = security::apparmor(limits.program.as_deref(), limits.profile.as_deref(), protocol);
+    found.push(Confinement::AppArmor(profile));
     found
 }

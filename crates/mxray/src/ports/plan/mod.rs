@@ -4,6 +4,7 @@
 //! answer. What must not live here: how the kernel decides about two sockets (`mxray_model::binding`), any reading of
 //! configuration (`mxray-host`).
 
+mod confine;
 pub mod decide;
 pub mod edits;
 pub mod facts;
@@ -229,7 +230,8 @@ fn make(args: &PlanArgs, config: &Config, assignments: Option<Assignments>) -> R
         return Err(usage("--v6 none, and an IPv6 address"));
     }
     let vantage = mxray_host::vantage::look();
-    let starter = look::starter(args.user.as_deref(), args.unit.as_deref(), &vantage).map_err(Failure::Usage)?;
+    let starter = look::starter(args.user.as_deref(), args.unit.as_deref(), args.protocol.name(), &vantage)
+        .map_err(Failure::Usage)?;
     let assignments_file = assignments.as_ref().map(|assignments| assignments.file.clone());
     let wish = wish(args, port, starter, assignments.as_ref(), &config.settings.network.public_prefixes);
     let mut seen = look::look(config, assignments.map_or(Seen::Absent, Seen::Value), &wish.addresses, &|one| {

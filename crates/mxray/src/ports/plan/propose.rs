@@ -7,7 +7,8 @@ use mxray_model::Seen;
 use mxray_model::evidence::PortRange;
 
 /// Reasons that hold for every port alike, and so speak against none.
-const ALIKE: &[&str] = &["unread", "assignments", "address_scope", "address_nonlocal"];
+const ALIKE: &[&str] =
+    &["unread", "assignments", "address_scope", "address_nonlocal", "selinux", "apparmor", "ip_rules"];
 
 /// A port that nothing speaks against: free now and after a restart, promised to nobody, out of the way of connections.
 pub fn is_clear(decision: &Decision) -> bool {

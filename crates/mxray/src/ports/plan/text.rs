@@ -133,7 +133,7 @@ fn instead(plan: &Plan, columns: usize, text: &mut String) {
 
 /// Does anything stand in the way that another port would be out of?
 fn depends_on_port(decision: &Decision) -> bool {
-    const NOT: &[&str] = &["address", "family", "own_network", "own_sockets", "bind_rules", "sockets"];
+    const NOT: &[&str] = &["address", "family", "own_network", "own_sockets", "sockets", "apparmor", "ip_rules"];
     let refuses = |reason: &&Reason| matches!(reason.weight, Weight::Refuses | Weight::RefusesLater);
     decision.reasons.iter().filter(refuses).any(|reason| !NOT.contains(&reason.code))
 }

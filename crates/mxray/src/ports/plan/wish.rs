@@ -1,7 +1,10 @@
 //! What is asked for: a service with the sockets that it would open, and what it may do. Pure.
 
+use mxray_host::security::Profile;
+use mxray_host::units::network::{AddressRules, BindRules, Line};
 use mxray_model::binding::Binding;
 use mxray_model::evidence::{Exposure, FileLine, V6Policy};
+use mxray_model::{Blind, Seen};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// A service that wants to listen.
@@ -42,15 +45,23 @@ pub enum LowPorts {
     Unknown { why: String, needs: String },
 }
 
-/// A line of the unit that decides about sockets.
+/// What beside the kernel's own rules decides about its sockets: lines of its unit, and security modules.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Confinement {
+    /// Its unit could not be read.
+    Unread(Blind),
     /// PrivateNetwork=yes, or a namespace of its own by path.
-    OwnNetwork { line: String, at: Option<FileLine> },
+    OwnNetwork(Line),
     /// RestrictAddressFamilies= without the family.
-    NoFamily { ipv6: bool, line: String, at: Option<FileLine> },
-    /// SocketBindDeny= that is not undone: what it forbids is not worked out.
-    BindRules { line: String, at: Option<FileLine> },
+    NoFamily { ipv6: bool, line: Line },
+    /// SocketBindDeny=, SocketBindAllow=
+    Bind(BindRules),
+    /// IPAddressDeny=, IPAddressAllow=
+    Addresses(AddressRules),
+    /// SELinux enforces a policy that knows ports.
+    SeLinux(Seen<()>),
+    /// A profile of AppArmor is enforced.
+    AppArmor(Seen<Profile>),
 }
 
 impl Wish {

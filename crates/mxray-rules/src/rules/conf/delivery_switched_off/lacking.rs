@@ -1,0 +1,172 @@
+//! Services that Postfix's own programs ask for and that master.cf does not have, or no longer.
+
+use super::RULE;
+use crate::rule::Judgement;
+use crate::view;
+use crate::words::Words;
+use mxray_model::evidence::{Lacking, Server};
+use mxray_model::{Evidence, Finding, Fix, Severity, Subject};
+
+/// What a service is there for, and its line as Postfix installs it. The column `-` for chroot is the build's default.
+struct Part {
+    name: &'static str,
+    effect: &'static str,
+    severity: Severity,
+    line: &'static str,
+}
+
+const fn part(name: &'static str, severity: Severity, effect: &'static str, line: &'static str) -> Part {
+    Part { name, effect, severity, line }
+}
+
+const PARTS: [Part; 13] = [
+    part(
+        "cleanup",
+        Severity::Critical,
+        "no message can be taken in: clients wait, and give up",
+        "cleanup unix n - - - 0 cleanup",
+    ),
+    part(
+        "rewrite",
+        Severity::Critical,
+        "no address can be resolved: clients wait, and give up",
+        "rewrite unix - - - - - trivial-rewrite",
+    ),
+    part("qmgr", Severity::Critical, "nothing that was taken in is delivered", "qmgr unix n - n 300 1 qmgr"),
+    part(
+        "pickup",
+        Severity::Critical,
+        "mail from programs of this host stays in maildrop",
+        "pickup unix n - - 60 1 pickup",
+    ),
+    part(
+        "bounce",
+        Severity::Error,
+        "what cannot be delivered is not returned: it stays in the queue",
+        "bounce unix - - - - 0 bounce",
+    ),
+    part(
+        "defer",
+        Severity::Error,
+        "what has to wait cannot be put aside with its reason",
+        "defer unix - - - - 0 bounce",
+    ),
+    part(
+        "tlsmgr",
+        Severity::Critical,
+        "there is no TLS: STARTTLS is answered with 454",
+        "tlsmgr unix - - - 1000? 1 tlsmgr",
+    ),
+    part(
+        "proxymap",
+        Severity::Critical,
+        "tables behind proxy: cannot be asked, and whoever asks them waits",
+        "proxymap unix - - n - - proxymap",
+    ),
+    part("postlog", Severity::Warning, "nothing is written to its log", "postlog unix-dgram n - n - 1 postlogd"),
+    part("smtp", Severity::Critical, "mail to other hosts waits in the queue", "smtp unix - - - - - smtp"),
+    part(
+        "relay",
+        Severity::Critical,
+        "mail to domains that it relays for waits in the queue",
+        "relay unix - - - - - smtp",
+    ),
+    part("local", Severity::Error, "mail to users of this system waits in the queue", "local unix - n n - - local"),
+    part(
+        "virtual",
+        Severity::Critical,
+        "mail to its virtual mailboxes waits in the queue",
+        "virtual unix - n n - - virtual",
+    ),
+];
+
+/// The LMTP client, which any of the parameters may name.
+const LMTP: &str = "lmtp unix - - - - - lmtp";
+
+pub(super) fn services(evidence: &Evidence, instance: &str, server: &Server, judgement: &mut Judgement) {
+    for (name, lacking) in &server.lacking {
+        judgement.find(finding(evidence, instance, server, name, lacking));
+    }
+}
+
+fn finding(evidence: &Evidence, instance: &str, server: &Server, name: &str, lacking: &Lacking) -> Finding {
+    let words = Words::new(evidence, server);
+    let part = PARTS.iter().find(|part| part.name == name);
+    let is_transport = lacking.setting.ends_with("_transport") || lacking.setting == "content_filter";
+    let (severity, effect) = match part {
+        Some(part) => (part.severity, part.effect),
+        None => (Severity::Critical, "mail that takes it waits in the queue (mail transport unavailable)"),
+    };
+    let asked = if is_transport { format!(", which {} names,", lacking.setting) } else { String::new() };
+    let gone = if lacking.disabled { "is disabled by master_service_disable" } else { "is not in master.cf" };
+    let mut finding = RULE
+        .finding_as(
+            severity,
+            Subject::service(format!("{instance} {name}")),
+            format!("{instance}: the service {name}{asked} {gone}: {effect}."),
+        )
+        .confidence(0.95)
+        .touches(Subject::service(instance))
+        .touches(Subject::service(format!("{instance} delivery")))
+        .because(
+            format!("No line of master.cf defines {name}."),
+            words.master_cf(),
+            view::server_pointer(instance, &["lacking", name]),
+        )
+        .data("parameter", lacking.setting.clone())
+        .data("value", name)
+        .fix(fix(server, name, lacking, &words, part))
+        .fix(
+            Fix::here("Let the running server read it, then move what waits.")
+                .command(words.reload())
+                .command("postqueue -f")
+                .verify("postqueue -p"),
+        )
+        .reference("master(5)");
+    // Clients feel these; who delivers is felt by nobody outside.
+    if matches!(name, "cleanup" | "rewrite" | "tlsmgr" | "proxymap") {
+        for wanted in server.wanted.values() {
+            finding = finding.touches(view::port_scope(wanted.port));
+        }
+    }
+    finding
+}
+
+fn fix(server: &Server, name: &str, lacking: &Lacking, words: &Words<'_>, part: Option<&Part>) -> Fix {
+    if lacking.disabled {
+        let is_it = |entry: &&str| *entry == name || entry.split('/').next() == Some(name);
+        let list = view::list(server.setting("master_service_disable"));
+        let rest: Vec<&str> = list.into_iter().filter(|entry| !is_it(entry)).collect();
+        return words.setting_fix("Take it out of the list.", "master_service_disable", &rest.join(", "));
+    }
+    let standard = part.map(|part| part.line).or((name == "lmtp").then_some(LMTP));
+    let written = lacking.commented.as_ref();
+    let Some(line) = written.map(|commented| commented.value.as_str()).or(standard) else {
+        let text = format!("Define {name} in master.cf, or name a transport that is there.");
+        let default = match lacking.setting.as_str() {
+            "virtual_transport" => "virtual",
+            "default_transport" => "smtp",
+            "relay_transport" => "relay",
+            "local_transport" => "local:$myhostname",
+            _ => "",
+        };
+        return match lacking.at {
+            Some(_) if server.settings.contains_key(&lacking.setting) => {
+                words.setting_fix(&text, &lacking.setting, default)
+            }
+            _ => Fix::here(text).config(words.master_cf(), None, name),
+        };
+    };
+    let kind = line.split_whitespace().nth(1).unwrap_or("unix");
+    let service = format!("{name}/{kind}");
+    let (text, number) = match written.and_then(|commented| commented.at.as_ref()) {
+        Some(at) => (format!("Take the comment sign away from line {}, or add the line anew.", at.line), Some(at.line)),
+        None => ("Add its line, as Postfix installs it.".to_owned(), None),
+    };
+    let file = words.master_cf();
+    Fix::here(text)
+        .config(file, number, line)
+        .command(words.set_service_line(&service, line))
+        .undo(words.remove_service(&service))
+        .verify(format!("postconf -M {service}"))
+}
