@@ -223,18 +223,22 @@ fn no_farewell(line: &mut Tls, word: &str) -> io::Result<bool> {
 }
 
 fn data_behind_quit(line: &mut Tls, word: &str) -> io::Result<bool> {
-    while word == "QUIT" {
+    if word != "QUIT" {
+        return Ok(false);
+    }
+    loop {
         line.write_all(&[b'x'; 4000])?;
     }
-    Ok(false)
 }
 
 fn new_keys(line: &mut Tls, word: &str) -> io::Result<bool> {
-    while word.starts_with("EHLO") {
+    if !word.starts_with("EHLO") {
+        return Ok(false);
+    }
+    loop {
         line.conn.refresh_traffic_keys().map_err(io::Error::other)?;
         line.flush()?;
     }
-    Ok(false)
 }
 
 fn cut_off(line: &mut Tls, word: &str) -> io::Result<bool> {

@@ -57,7 +57,9 @@ const BUSY: &str = "S: 220 a\nC: EHLO x\nS: 421 4.7.0 too many connections from 
 
 #[test]
 fn t01_busy_in_place_of_the_list_says_nothing_of_what_is_offered() {
-    for (name, text) in [("busy", BUSY.to_owned()), ("later", BUSY.replace("421", "450").replace("close\n", "C: QUIT\nS: 221 bye\n"))] {
+    for (name, text) in
+        [("busy", BUSY.to_owned()), ("later", BUSY.replace("421", "450").replace("close\n", "C: QUIT\nS: 221 bye\n"))]
+    {
         let seen = played(name, "smtp", &text);
         assert!(!seen.findings().contains_key("TLS101"), "{:?}", seen.findings());
         assert!(seen.unseen("TLS101") && seen.verdict() != "healthy", "{}", seen.verdict());
@@ -114,7 +116,11 @@ fn t03_nothing_is_said_before_the_greeting_nor_behind_starttls() {
 
 #[test]
 fn t04_keywords_have_no_case_and_imap4rev2_is_enough() {
-    let smtp = played("lower", "smtp", "S: 220 a\nC: EHLO x\nS: 250-a\nS: 250 starttls\nC: STARTTLS\nS: 220 go\ntls: ok\nC: EHLO x\nS: 250 a\nC: QUIT\nS: 221 bye\n");
+    let smtp = played(
+        "lower",
+        "smtp",
+        "S: 220 a\nC: EHLO x\nS: 250-a\nS: 250 starttls\nC: STARTTLS\nS: 220 go\ntls: ok\nC: EHLO x\nS: 250 a\nC: QUIT\nS: 221 bye\n",
+    );
     assert!(!smtp.findings().contains_key("TLS101"), "{:?}", smtp.findings());
     let imap = "S: * OK hi\nC: m1 CAPABILITY\nS: * capability imap4rev2 starttls logindisabled\nS: m1 OK done\nC: m2 STARTTLS\nS: m2 OK go\ntls: ok\nC: m3 CAPABILITY\nS: * CAPABILITY IMAP4rev2 AUTH=PLAIN\nS: m3 OK done\nC: m4 LOGOUT\nS: * BYE\nS: m4 OK done\n";
     let imap = played("rev2", "imap", imap);
@@ -124,7 +130,11 @@ fn t04_keywords_have_no_case_and_imap4rev2_is_enough() {
 
 #[test]
 fn t06_a_certificate_that_nobody_issued_does_not_unmake_starttls() {
-    let seen = played("self-signed", "smtp", "S: 220 a\nC: EHLO x\nS: 250-a\nS: 250 STARTTLS\nC: STARTTLS\nS: 220 go\ntls: ok\nC: EHLO x\nS: 250 a\nC: QUIT\nS: 221 bye\n");
+    let seen = played(
+        "self-signed",
+        "smtp",
+        "S: 220 a\nC: EHLO x\nS: 250-a\nS: 250 STARTTLS\nC: STARTTLS\nS: 220 go\ntls: ok\nC: EHLO x\nS: 250 a\nC: QUIT\nS: 221 bye\n",
+    );
     let found = seen.findings();
     assert!(!found.contains_key("TLS101") && !found.contains_key("TLS102"), "{found:?}");
     // On a port between servers it matters as little as the receiver says (T38).

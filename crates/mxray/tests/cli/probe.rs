@@ -304,7 +304,8 @@ fn another_user_another_address_and_another_name_all_at_once() {
         stream.write_all(b"250 mx.example\r\n221 bye\r\n").unwrap();
         (peer.ip().to_string(), user, line.trim().to_owned())
     });
-    let words = ["probe", &target, "--as", "nobody", "--source", "127.0.0.9", "--ehlo", "other.example", "--depth", "ehlo"];
+    let words =
+        ["probe", &target, "--as", "nobody", "--source", "127.0.0.9", "--ehlo", "other.example", "--depth", "ehlo"];
     let output = run(&words);
     let seen = server.join().unwrap();
     let expected = ("127.0.0.9".to_owned(), Some(nobody), "EHLO other.example".to_owned());

@@ -270,11 +270,9 @@ mod tests {
             "{PLAIN}\"<; ^${{extract{{1}}{{:}}{{{lookup}}}}}^${{sg{{${{extract{{2}}{{:}}{{{lookup}}}}}}}{{\\\\N\\\\^\\\\N}}{{^^}}}}\"\n"
         );
         assert_eq!(login(&by_file), some("me", "se^cret"));
-        let both = format!(
-            "cram:\n  driver = cram_md5\n  public_name = CRAM-MD5\n  client_name = me\n  client_secret = a\n\
-             login:\n  driver = plaintext\n  public_name = LOGIN\n  client_send = : me : a\n"
-        );
-        assert_eq!(login(&both), some("me", "a"));
+        let both = "cram:\n  driver = cram_md5\n  public_name = CRAM-MD5\n  client_name = me\n  client_secret = a\n\
+             login:\n  driver = plaintext\n  public_name = LOGIN\n  client_send = : me : a\n";
+        assert_eq!(login(both), some("me", "a"));
         // Two users: which one the server takes, is its business.
         assert!(login(&format!("{both}{PLAIN}^you^a\n")).blind().is_some());
         assert!(login("none:\n  driver = plaintext\n  public_name = PLAIN\n  server_condition = yes\n").is_absent());

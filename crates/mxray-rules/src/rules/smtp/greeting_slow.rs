@@ -54,7 +54,9 @@ fn check(evidence: &Evidence) -> Said {
         let first = if late.came { "Look at" } else { silent };
         let step = outside::step(
             bad.endpoint,
-            format!("{first} what the server does before it greets: it looks up the client's name (a dead name server costs five seconds for each try), asks a blocklist or a milter, has no process free, or pauses on purpose (postscreen_greet_wait, greet_pause)."),
+            format!(
+                "{first} what the server does before it greets: it looks up the client's name (a dead name server costs five seconds for each try), asks a blocklist or a milter, has no process free, or pauses on purpose (postscreen_greet_wait, greet_pause)."
+            ),
         );
         finding.fix(step.verify(outside::probe_command(bad.endpoint, " --depth greeting")))
     })
