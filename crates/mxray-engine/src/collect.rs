@@ -135,21 +135,7 @@ fn everything(options: &Options, progress: Progress<'_>) -> Evidence {
     let routing = start_routing(&mut parts, &evidence, &servers);
     join_servers(&mut evidence, servers, &first, &owners, &table);
     evidence.addresses = flat(parts.wait(addresses));
-    let sent = kernel::sent();
-    told.into_iter().for_each(|told| told.join(&mut parts, &mut evidence));
-    let resolver = resolvers::of(&evidence.resolver, options);
-    let sessions = start_sessions(&mut parts, &evidence, options, &resolver);
-    let held = sessions.is_some();
-    evidence.baseline = compare(&mut parts, &evidence, &options.baseline);
-    evidence.routing = flat(parts.wait(routing));
-    around.join(&mut parts, &mut evidence, &table);
-    evidence.assignments = crate::ports::owners(&mut parts, options, &evidence);
-    let asked = Asked::start(&mut parts, &evidence, options, &resolver);
-    join_sessions(&mut parts, &mut evidence, sessions);
-    if held {
-        evidence.kernel.while_connecting = kernel::window(&sent, &kernel::sent());
-    }
-    asked.join(&mut parts, &mut evidence, &resolver);
+    look_outside(&mut parts, &mut evidence, options, Begun { told, routing, around, table: &table });
     evidence.firewall = filters::ask(&mut parts, rulesets, &evidence, known(&evidence));
     // Given by whoever has them.
     evidence.reports = Seen::not_attempted("no reports were given");
@@ -157,6 +143,34 @@ fn everything(options: &Options, progress: Progress<'_>) -> Evidence {
     evidence.resolver_checks = name_servers.and_then(|started| parts.wait(started).ok()).unwrap_or_default();
     evidence.parts.extend(parts.finish());
     evidence
+}
+
+/// Parts on their way when the first look at the network begins.
+struct Begun<'a> {
+    told: Option<told::Told>,
+    routing: Pending<Seen<Routing>>,
+    around: Around,
+    table: &'a Arc<Seen<Table>>,
+}
+
+/// Sessions first, since they take longest; then, while they are held, everything that only reads this host; names last,
+/// because what was found says which.
+fn look_outside(parts: &mut Parts<'_>, evidence: &mut Evidence, options: &Options, begun: Begun<'_>) {
+    let sent = kernel::sent();
+    begun.told.into_iter().for_each(|told| told.join(parts, evidence));
+    let resolver = resolvers::of(&evidence.resolver, options);
+    let sessions = start_sessions(parts, evidence, options, &resolver);
+    let held = sessions.is_some();
+    evidence.baseline = compare(parts, evidence, &options.baseline);
+    evidence.routing = flat(parts.wait(begun.routing));
+    begun.around.join(parts, evidence, begun.table);
+    evidence.assignments = crate::ports::owners(parts, options, evidence);
+    let asked = Asked::start(parts, evidence, options, &resolver);
+    join_sessions(parts, evidence, sessions);
+    if held {
+        evidence.kernel.while_connecting = kernel::window(&sent, &kernel::sent());
+    }
+    asked.join(parts, evidence, &resolver);
 }
 
 /// Names that are being asked about, and what was wished for.

@@ -91,17 +91,7 @@ fn dispatch(cli: &Cli, environment: &Environment, output: &mut Output) -> Result
             let format = environment.format(args.json, args.format, probe::Format::Text).map_err(Failure::Usage)?;
             probe::run(args, format, &config, environment, output)
         }
-        Command::Sockets(args) => {
-            let (terminal, colour) = (output.terminal(), output.colour());
-            let format = environment.format(args.json, args.format, sockets::Format::Text).map_err(Failure::Usage)?;
-            // A configuration that cannot be read is no reason to show no sockets; what it may forbid is not done then.
-            let learn = load(cli, environment).is_ok_and(|config| config.settings.baseline.learn);
-            let place = state::place(cli, environment, learn);
-            if args.learn || args.spikes {
-                return Ok(sockets::usual::run(args, format, &place, output)?);
-            }
-            Ok(sockets::run(args, format, &place, output, terminal, colour)?)
-        }
+        Command::Sockets(args) => show_sockets(args, cli, environment, output),
         Command::Counters(args) => {
             let terminal = output.terminal();
             let format = environment.format(args.json, args.format, counters::Format::Text).map_err(Failure::Usage)?;
@@ -146,6 +136,23 @@ fn dispatch(cli: &Cli, environment: &Environment, output: &mut Output) -> Result
         Command::Completions(args) => generate::completions(args, output),
         Command::Man(args) => generate::man(args, output),
     }
+}
+
+fn show_sockets(
+    args: &sockets::SocketsArgs,
+    cli: &Cli,
+    environment: &Environment,
+    output: &mut Output,
+) -> Result<u8, Failure> {
+    let (terminal, colour) = (output.terminal(), output.colour());
+    let format = environment.format(args.json, args.format, sockets::Format::Text).map_err(Failure::Usage)?;
+    // A configuration that cannot be read is no reason to show no sockets; what it may forbid is not done then.
+    let learn = load(cli, environment).is_ok_and(|config| config.settings.baseline.learn);
+    let place = state::place(cli, environment, learn);
+    if args.learn || args.spikes {
+        return Ok(sockets::usual::run(args, format, &place, output)?);
+    }
+    Ok(sockets::run(args, format, &place, output, terminal, colour)?)
 }
 
 fn enter_namespace(cli: &Cli) -> Result<(), Failure> {

@@ -1,6 +1,6 @@
 //! What kind an address is, and whether a route leads to it: `fib` of nf_tables and `addrtype` of xtables.
 
-use super::rule::Loaded;
+use super::load::Loaded;
 use super::view::{self, Device, View};
 use crate::bits::{Bits, Truth};
 use crate::surroundings::Surroundings;

@@ -5,6 +5,8 @@
 //! joined. Each rule is looked at once, so the cost is linear in the rules.
 
 mod fib;
+mod load;
+mod reject;
 mod rule;
 mod sets;
 mod view;
@@ -17,7 +19,7 @@ mod tests;
 use crate::ruleset::{Hook, Ruleset};
 use crate::surroundings::Surroundings;
 use mxray_model::evidence::{Direction, FilterAnswer, FilterRule, FilterVerdict, Packet};
-pub(crate) use rule::reject_words;
+pub(crate) use reject::reject_words;
 pub(crate) use view::protocol_number;
 use view::{Device, Sender, View};
 use walk::{Walk, Way};

@@ -221,7 +221,7 @@ fn connection(asked: &Conntrack, view: &View) -> Option<Truth> {
     };
     let status = asked
         .status
-        .map(|(mask, inverted)| number(&super::rule::status(view), 0, u32::from(mask)).not().inverted(inverted));
+        .map(|(mask, inverted)| number(&super::load::status(view), 0, u32::from(mask)).not().inverted(inverted));
     let way = asked.original_way.map(|original| if fresh { Truth::of(original) } else { Truth::Maybe });
     let protocol = asked
         .protocol

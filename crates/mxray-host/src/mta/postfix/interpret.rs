@@ -185,15 +185,9 @@ pub(crate) fn server(input: &Input<'_>) -> Server {
         master_file: &master_file,
         wanted: &wanted.keys().cloned().collect(),
     });
-    let misspelt = super::parts::misspelt(&input.main, &input.master, &input.dump).into_iter();
-    let misspelt = misspelt.map(|(setting, value, line)| Configured {
-        value,
-        setting,
-        at: Some(FileLine { file: main_file.clone(), line }),
-    });
     Server {
         software: "postfix".to_owned(),
-        misspelt: misspelt.collect(),
+        misspelt: misspelt(input, &main_file),
         version: input.version.clone(),
         config_dir: input.config_dir.to_owned(),
         enabled: is_enabled(&values, input.primary),
@@ -206,6 +200,13 @@ pub(crate) fn server(input: &Input<'_>) -> Server {
         problems: problems.list,
         ..common
     }
+}
+
+/// Parameters of main.cf that nothing reads.
+fn misspelt(input: &Input<'_>, main_file: &str) -> Vec<Configured<String>> {
+    let found = super::parts::misspelt(&input.main, &input.master, &input.dump).into_iter();
+    let at = |line| Some(FileLine { file: main_file.to_owned(), line });
+    found.map(|(setting, value, line)| Configured { value, setting, at: at(line) }).collect()
 }
 
 /// The listeners that master.cf asks for, with what differs for each of them.

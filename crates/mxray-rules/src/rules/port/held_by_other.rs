@@ -207,11 +207,7 @@ fn held(
     let look = Fix::here("Make sure that it is not needed there.")
         .command(format!("mxray sockets --listening --port {} --pids", wanted.port));
     let stop = match owner.as_ref().and_then(|owner| instance_of(evidence, owner)) {
-        Some(other) if view::is_dovecot(server) => words.nested_fix(
-            &format!("The server {other} serves the port: take the listener out of one of the two."),
-            &format!("service/{}/inet_listener/{}", wanted.command, wanted.service),
-            &[("port", "0".to_owned())],
-        ),
+        Some(other) if view::is_dovecot(server) => leave_to(other, wanted, &words),
         _ => stop(evidence, owner.as_ref(), unit.as_deref(), wanted, &words),
     };
     let stop = match &asked {
@@ -224,6 +220,15 @@ fn held(
     let start = if running { words.reload() } else { words.start() };
     let then = Fix::here("Let the mail server take the port.").command(start).verify(view::look_again(wanted.port));
     Some(finding.fix(look).fix(stop).fix(then))
+}
+
+/// Of two servers that share a configuration's way of listening, one gives the port up.
+fn leave_to(other: &str, wanted: &WantedListener, words: &Words<'_>) -> Fix {
+    words.nested_fix(
+        &format!("The server {other} serves the port: take the listener out of one of the two."),
+        &format!("service/{}/inet_listener/{}", wanted.command, wanted.service),
+        &[("port", "0".to_owned())],
+    )
 }
 
 /// Since when it has the port, and the line of its own configuration that asks for it.
