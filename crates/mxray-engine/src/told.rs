@@ -34,6 +34,8 @@ const ROWS_MAX: usize = 50;
 const TARGETS_MAX: usize = 4;
 /// What waits for this part of all is worth a connection.
 const SHARE_MIN_PERCENT: u64 = 5;
+/// So many recipients of the log that a typing error is not among them.
+const LOGGED_MIN: u64 = 3;
 
 /// What was started and is still to come.
 pub(crate) struct Told {
@@ -310,25 +312,32 @@ pub(crate) fn failing_names(evidence: &Evidence) -> Vec<String> {
     waiting_for(evidence, |cause| is_provable(cause) || is_published(cause))
 }
 
-/// The domains whose mail waits for one of some causes, one for each receiver.
+/// The domains whose mail waits, or did not arrive and has not since, for one of some causes; one for each receiver.
 fn waiting_for(evidence: &Evidence, wanted: fn(Cause) -> bool) -> Vec<String> {
-    // A dead domain or two wait in every queue.
+    // A dead domain or two wait in every queue, and stand in every log.
     let lately = evidence.logs.value().map_or(0, |logs| logs.whole.deferral.denominator);
-    let mut rows: Vec<(u64, &QueueCause)> = Vec::new();
+    let large = |recipients: u64, all: u64| recipients.saturating_mul(100) >= all.saturating_mul(SHARE_MIN_PERCENT);
+    let provable = |cause: &str| Cause::named(cause).is_some_and(wanted);
+    let mut rows: Vec<(u64, &str, &str)> = Vec::new();
     for queue in evidence.queues.values().filter_map(Seen::value) {
         let all = queue.recipients.max(lately);
-        let large = |row: &&QueueCause| row.recipients.saturating_mul(100) >= all.saturating_mul(SHARE_MIN_PERCENT);
-        let provable = |row: &&QueueCause| Cause::named(&row.cause).is_some_and(wanted);
-        rows.extend(queue.causes.iter().filter(large).filter(provable).map(|row| (row.recipients, row)));
+        let chosen = queue.causes.iter().filter(|row| large(row.recipients, all) && provable(&row.cause));
+        rows.extend(chosen.map(|row| (row.recipients, row.domain.as_str(), row.receiver.as_str())));
     }
-    rows.sort_by(|one, other| other.0.cmp(&one.0).then_with(|| one.1.domain.cmp(&other.1.domain)));
-    let mut domains = BTreeSet::new();
-    let fresh = |row: &&QueueCause| {
+    for row in evidence.logs.value().into_iter().flat_map(|logs| &logs.causes) {
+        let fails = row.delivered_since == 0 && row.recipients >= LOGGED_MIN && large(row.recipients, lately);
+        if fails && provable(&row.cause) {
+            rows.push((row.recipients, &row.domain, &row.receiver));
+        }
+    }
+    rows.sort_by(|one, other| other.0.cmp(&one.0).then_with(|| one.1.cmp(other.1)));
+    let (mut domains, mut receivers) = (BTreeSet::new(), BTreeSet::new());
+    let fresh = |(_, domain, receiver): &(u64, &str, &str)| {
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-');
-        row.domain.contains('.') && row.domain.bytes().all(plain) && domains.insert(row.receiver.clone())
+        let is_name = domain.contains('.') && domain.bytes().all(plain);
+        is_name && receivers.insert((*receiver).to_owned()) && domains.insert((*domain).to_owned())
     };
-    let chosen: Vec<&QueueCause> = rows.into_iter().map(|(_, row)| row).filter(fresh).take(TARGETS_MAX).collect();
-    chosen.into_iter().map(|row| row.domain.clone()).collect()
+    rows.into_iter().filter(fresh).take(TARGETS_MAX).map(|(_, domain, _)| domain.to_owned()).collect()
 }
 
 /// What MX, addresses, DNSSEC, TLSA records and MTA-STS policies show.
@@ -359,6 +368,8 @@ fn is_provable(cause: Cause) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use mxray_model::Mover;
+    use mxray_model::evidence::LogCause;
 
     #[test]
     fn times_of_postfix() {
@@ -412,5 +423,36 @@ mod tests {
         let full = listed(3, "host mx.far.example[192.0.2.1] said: 452 4.2.2 mailbox full", "far.example");
         evidence.queues.insert("postfix".to_owned(), Seen::Value(queue_of(&server, &full, 1_900)));
         assert_eq!((failing(&evidence), failing_names(&evidence)), (vec![], Vec::<String>::new()));
+    }
+
+    #[test]
+    fn what_the_log_shows_failing_is_examined_unless_mail_came_through_since() {
+        let row = |domain: &str, recipients, delivered_since| LogCause {
+            cause: "null-mx".to_owned(),
+            domain: domain.to_owned(),
+            receiver: domain.to_owned(),
+            recipients,
+            delivered_since,
+            host: String::new(),
+            about: String::new(),
+            whose_move: Mover::Recipient,
+            finality: String::new(),
+            retry: Seen::Absent,
+            proof: String::new(),
+            attempts: recipients,
+            first: String::new(),
+            last: String::new(),
+            sample: String::new(),
+            rule: String::new(),
+        };
+        let mut logs = MailLogs::default();
+        logs.whole.deferral.denominator = 100;
+        logs.causes = vec![row("gone.example", 9, 0), row("over.example", 9, 1), row("rare.example", 4, 0)];
+        let mut evidence = Evidence { logs: Seen::Value(logs), ..Evidence::default() };
+        assert_eq!(failing_names(&evidence), ["gone.example"]);
+        let Seen::Value(logs) = &mut evidence.logs else { return };
+        logs.whole.deferral.denominator = 4;
+        logs.causes = vec![row("typed.example", 2, 0)];
+        assert_eq!(failing_names(&evidence), Vec::<String>::new());
     }
 }
