@@ -38,7 +38,7 @@ enum Job {
     Generate,
     /// Make the tar and the Debian package in the target folder's `dist`
     Dist {
-        /// Cargo's profile; tests pack what `release` makes, in a third of the time
+        /// Cargo's profile; tests pack what `dev` makes, which they have built
         #[arg(long, default_value = "dist")]
         profile: String,
     },

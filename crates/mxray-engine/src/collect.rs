@@ -199,6 +199,7 @@ impl Asked {
         evidence.lookups.extend(found.lookups);
         evidence.parts.extend(found.crashed);
         evidence.names = found.names;
+        told::forget_routed_otherwise(evidence);
         if evidence.names.domains.is_empty() {
             return;
         }

@@ -20,6 +20,10 @@ pub fn judge(question: Question, evidence: Evidence, started: String, took_ms: u
         return crate::domains::judge(question, evidence, started, took_ms);
     }
     let mut judged = mxray_rules::examine_by(&evidence, |rule| concerns(rule, &evidence));
+    if let Seen::Unknown(blind @ Blind::NotAttempted { .. }) = &evidence.reports {
+        let why = blind.why();
+        judged.unseen.retain(|unseen| unseen.why != why || !OF_REPORTS.contains(&unseen.what.as_str()));
+    }
     let in_charge = mxray_rules::in_charge(&evidence);
     let gaps = gaps(&in_charge);
     let verdict = verdict(&judged.causes, !gaps.is_empty());
@@ -71,7 +75,6 @@ fn concerns(rule: &Rule, evidence: &Evidence) -> bool {
     }
     match rule.code {
         code if code.starts_with("MAIL") => given(&evidence.mail),
-        code if OF_REPORTS.contains(&code) => given(&evidence.reports),
         OF_EARLIER => given(&evidence.earlier),
         _ => true,
     }

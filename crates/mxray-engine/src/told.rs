@@ -14,6 +14,7 @@ use mxray_host::queue::{Found, Piece, look};
 use mxray_logs::queue::{self, Entry, State, Sums};
 use mxray_logs::{Analysis, Options, SECOND, Stamp, Summary};
 use mxray_mail::causes::{Cause, Retry, Rules};
+use mxray_model::evidence::published::{DomainWhy, MailRoute};
 use mxray_model::evidence::{Evidence, LogSource, MailLogs, Queue, QueueCause, QueueMessage, QueueRow, Server};
 use mxray_model::text::untrusted;
 use mxray_model::{Blind, Seen, Unseen};
@@ -312,6 +313,21 @@ pub(crate) fn failing_names(evidence: &Evidence) -> Vec<String> {
     waiting_for(evidence, |cause| is_provable(cause) || is_published(cause))
 }
 
+/// Where a server was tried for a domain of which DNS says that it has none, mail for it takes another way (a transport, a
+/// relay, a table of hosts): what DNS says of it is not why it waits.
+pub(crate) fn forget_routed_otherwise(evidence: &mut Evidence) {
+    let queued = evidence.queues.values().filter_map(Seen::value).flat_map(|queue| &queue.causes);
+    let logged = evidence.logs.value().into_iter().flat_map(|logs| &logs.causes);
+    let rows = queued.map(|row| (&row.domain, &row.cause)).chain(logged.map(|row| (&row.domain, &row.cause)));
+    let tried = |cause: &String| Cause::named(cause).is_some_and(is_provable);
+    let tried: BTreeSet<String> = rows.filter(|(_, cause)| tried(cause)).map(|(domain, _)| domain.clone()).collect();
+    evidence.names.domains.retain(|name, domain| {
+        let route = domain.route.value().map(|routing| &routing.route);
+        let none = matches!(route, Some(MailRoute::Null | MailRoute::Nowhere | MailRoute::NoSuchDomain));
+        !(none && domain.why.iter().all(|why| *why == DomainWhy::Receiver) && tried.contains(name))
+    });
+}
+
 /// The domains whose mail waits, or did not arrive and has not since, for one of some causes; one for each receiver.
 fn waiting_for(evidence: &Evidence, wanted: fn(Cause) -> bool) -> Vec<String> {
     // A dead domain or two wait in every queue, and stand in every log.
@@ -370,6 +386,7 @@ mod tests {
     use super::*;
     use mxray_model::Mover;
     use mxray_model::evidence::LogCause;
+    use mxray_model::evidence::published::{Domain, MailRouting};
 
     #[test]
     fn times_of_postfix() {
@@ -454,5 +471,30 @@ mod tests {
         logs.whole.deferral.denominator = 4;
         logs.causes = vec![row("typed.example", 2, 0)];
         assert_eq!(failing_names(&evidence), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_domain_that_mail_reaches_by_another_way_is_not_judged_by_dns() {
+        let server = Server { software: "postfix".to_owned(), ..Server::default() };
+        let refused = listed(3, "connect to gate.example[192.0.2.1]:25: Connection refused", "far.example");
+        let mut evidence = Evidence::default();
+        evidence.queues.insert("postfix".to_owned(), Seen::Value(queue_of(&server, &refused, 1_900)));
+        let nowhere = |why| Domain {
+            why: BTreeSet::from([why]),
+            route: Seen::Value(MailRouting {
+                domain: String::new(),
+                route: MailRoute::NoSuchDomain,
+                problems: Vec::new(),
+            }),
+            ..Domain::default()
+        };
+        let domains = &mut evidence.names.domains;
+        domains.insert("far.example".to_owned(), nowhere(DomainWhy::Receiver));
+        domains.insert("other.example".to_owned(), nowhere(DomainWhy::Receiver));
+        forget_routed_otherwise(&mut evidence);
+        assert_eq!(evidence.names.domains.keys().collect::<Vec<_>>(), ["other.example"]);
+        evidence.names.domains.insert("far.example".to_owned(), nowhere(DomainWhy::Asked));
+        forget_routed_otherwise(&mut evidence);
+        assert_eq!(evidence.names.domains.len(), 2);
     }
 }

@@ -1,5 +1,6 @@
 //! The build of what is published, and the list of crates that really went into it.
 
+use super::TESTED;
 use crate::tree;
 use crate::trouble::Trouble;
 use serde_json::Value;
@@ -19,12 +20,15 @@ pub fn build(root: &Path, profile: &str) -> Result<Built, Trouble> {
     cargo
         .args(["build", "--locked", "--profile", profile, "--package", "mxray", "--bin", "mxray"])
         .arg("--message-format=json-render-diagnostics")
-        .env("CARGO_ENCODED_RUSTFLAGS", without_paths(root))
         // Set by `cargo run` for xtask; crates whose build script reads it would be built again each time.
         .env_remove("CARGO_MANIFEST_DIR")
         .current_dir(root)
         .stdout(Stdio::piped())
         .stderr(Stdio::inherit());
+    // With flags of its own nothing that the tests have built would be used.
+    if profile != TESTED {
+        cargo.env("CARGO_ENCODED_RUSTFLAGS", without_paths(root));
+    }
     let done = cargo
         .spawn()
         .and_then(std::process::Child::wait_with_output)

@@ -35,7 +35,7 @@ pub fn pack(release: &Release, stage: &Stage, image: &Image) -> Result<PathBuf, 
 
     let packed = release.out.join(format!("mxray_{}_{}.deb", release.version, release.architecture.debian));
     let mut dpkg = Command::new("dpkg-deb");
-    dpkg.args(["--root-owner-group", "--build"])
+    dpkg.args(["--root-owner-group", &format!("-z{}", release.compression), "--build"])
         .arg(&base)
         .arg(&packed)
         .env("SOURCE_DATE_EPOCH", release.epoch.to_string())

@@ -20,6 +20,8 @@ use std::process::Command;
 const BINARY_BYTES_MAX: u64 = 30 * 1000 * 1000;
 /// Cargo's profile of what is published.
 const PUBLISHED: &str = "dist";
+/// The profile that tests are built with. What is packed of it shows that packing works, and is built already.
+const TESTED: &str = "dev";
 
 /// What every step needs to know.
 #[derive(Debug)]
@@ -31,6 +33,8 @@ struct Release {
     /// Seconds since 1970, of everything that is packed.
     epoch: u64,
     architecture: Architecture,
+    /// 1 to 9, of gzip and xz: what only tests unpack is packed fast.
+    compression: u8,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -49,8 +53,12 @@ pub fn make(root: &Path, profile: &str) -> Result<Vec<String>, Trouble> {
         version: version(&metadata)?,
         epoch: epoch(root)?,
         architecture: architecture()?,
+        compression: if profile == TESTED { 1 } else { 9 },
     };
-    let built = build::build(root, profile)?;
+    let mut built = build::build(root, profile)?;
+    if profile == TESTED {
+        built.binary = stripped(&built.binary, &release.out)?;
+    }
     let bytes = fs::read(&built.binary).map_err(Trouble::file("read", &built.binary))?;
     let image = elf::Image::read(&bytes).ok_or_else(|| {
         Trouble::found(format!("{} is not a 64-bit ELF file that we can read", built.binary.display()))
@@ -75,6 +83,14 @@ pub fn make(root: &Path, profile: &str) -> Result<Vec<String>, Trouble> {
     }
     tree::write(&release.out.join("SHA256SUMS"), tree::output(&mut sums)?)?;
     Ok(lines)
+}
+
+/// A copy without its symbols, which the other profiles never write.
+fn stripped(binary: &Path, out: &Path) -> Result<PathBuf, Trouble> {
+    fs::create_dir_all(out).map_err(Trouble::file("make", out))?;
+    let copy = out.join("mxray.stripped");
+    tree::output(Command::new("strip").arg("--strip-all").arg("-o").args([&copy, binary]))?;
+    Ok(copy)
 }
 
 /// The promise is about what is published; without optimisation across crates a binary is half as large again.

@@ -31,7 +31,7 @@ pub fn pack(release: &Release, stage: &Stage) -> Result<PathBuf, Trouble> {
     tar.args(["--create", "--sort=name", "--format=gnu", "--owner=0", "--group=0", "--numeric-owner"])
         .arg(format!("--mtime=@{}", release.epoch))
         // Without a time and a name of its own in the gzip header.
-        .args(["--use-compress-program", "gzip -9 --no-name"])
+        .arg(format!("--use-compress-program=gzip -{} --no-name", release.compression))
         .arg("--file")
         .arg(&packed)
         .arg("--directory")
