@@ -100,6 +100,11 @@ pub struct DomainArgs {
     #[arg(long, value_name = "FILE", conflicts_with_all = ["spf", "mail"])]
     pub from_mail: Option<PathBuf>,
 
+    /// Take selectors from receivers' DMARC reports: those of signatures that verified. What `mxray reports` reads; may be
+    /// repeated
+    #[arg(long, value_name = "PATH", conflicts_with_all = ["spf", "mail"])]
+    pub from_reports: Vec<PathBuf>,
+
     /// Ask DNS alone: connect neither to the servers that take the domains' mail, nor to those of their policies
     #[arg(long, conflicts_with_all = ["spf", "mail"])]
     pub no_connect: bool,

@@ -17,7 +17,7 @@ mod zone;
 
 pub use listings::listing;
 
-use mxray_model::evidence::published::{Domain, DomainWhy, Listing, Names, SenderAddress};
+use mxray_model::evidence::published::{Domain, DomainWhy, Listing, Names, SelectorFrom, SenderAddress};
 use mxray_model::evidence::{DnsOutcome, Evidence, Lookup, Part, PartOutcome};
 use mxray_model::{Blind, Seen, Unseen};
 use mxray_net::{Evaluations, Fetching, ListZone, Resolver, side_by_side_named, unicode_name};
@@ -59,12 +59,12 @@ pub struct NamesWish {
     pub patience: Duration,
 }
 
-/// A signature's domain and selector, and the mail that it stands in.
+/// A signature's domain and selector, and where it was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Signed {
     pub domain: String,
     pub selector: String,
-    pub file: String,
+    pub from: SelectorFrom,
 }
 
 /// What every part of it needs.

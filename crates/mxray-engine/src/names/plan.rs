@@ -257,8 +257,7 @@ fn selectors(evidence: &Evidence, wish: &NamesWish, plan: &mut Plan) {
         planned.selectors.entry(selector.to_owned()).or_insert_with(new).from.insert(from);
     };
     for signed in &wish.signed {
-        let file = signed.file.clone();
-        add(&canonical(&signed.domain), &canonical(&signed.selector), SelectorFrom::Mail { file });
+        add(&canonical(&signed.domain), &canonical(&signed.selector), signed.from.clone());
     }
     for selector in &wish.selectors {
         for domain in &wish.domains {
@@ -357,7 +356,7 @@ mod tests {
             signed: vec![super::super::Signed {
                 domain: "box.local".to_owned(),
                 selector: "mail".to_owned(),
-                file: "a.eml".to_owned(),
+                from: SelectorFrom::Mail { file: "a.eml".to_owned() },
             }],
             addresses: vec!["::ffff:192.0.2.7".parse().unwrap()],
             ..NamesWish::default()

@@ -10,23 +10,29 @@ use crate::doctor::{self, code};
 use crate::environment::Environment;
 use crate::exit::Failure;
 use crate::lists;
+use crate::mailbox;
 use crate::output::Output;
 use crate::progress::Progress;
 use mxray_auth::dkim::{Message, signed_by};
 use mxray_engine::{NamesWish, Options, Scope, Sessions, Signed, Target, examine};
 use mxray_host::baseline::Place;
+use mxray_mail::report;
 use mxray_model::evidence::Declared;
+use mxray_model::evidence::published::SelectorFrom;
 use mxray_model::text::untrusted;
 use mxray_model::{Question, Report, Seen};
 use mxray_render::{nagios_status, render};
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::io;
+use std::path::PathBuf;
 
 /// One report about more is read by nobody.
 const DOMAINS_MAX: usize = 64;
 const ADDRESSES_MAX: usize = 32;
 const SELECTORS_MAX: usize = 16;
+/// Signers in reports; a large domain has some dozen.
+const REPORTED_MAX: usize = 1000;
 
 /// Examines and reports; the code is as with doctor.
 pub fn run(
@@ -121,10 +127,11 @@ fn domains(args: &DomainArgs) -> Result<(Vec<String>, Vec<Signed>), Failure> {
             let refuse = |why: String| Failure::Usage(format!("--from-mail: {why}; name the domain"));
             all = message::authors(&message).map_err(refuse)?;
         }
-        let file = untrusted(file.as_os_str().as_encoded_bytes());
+        let from = SelectorFrom::Mail { file: untrusted(file.as_os_str().as_encoded_bytes()) };
         let known = signed_by(&message).into_iter();
-        signed.extend(known.map(|(domain, selector)| Signed { domain, selector, file: file.clone() }));
+        signed.extend(known.map(|(domain, selector)| Signed { domain, selector, from: from.clone() }));
     }
+    signed.extend(reported(&args.from_reports)?);
     if all.is_empty() {
         return Err(Failure::Usage("which domain? Say NAME, or --from-mail FILE".to_owned()));
     }
@@ -138,6 +145,31 @@ fn domains(args: &DomainArgs) -> Result<(Vec<String>, Vec<Signed>), Failure> {
         }
     }
     Ok((all, signed))
+}
+
+/// What receivers saw verify. A selector of which they only saw a failure may be a forger's invention.
+fn reported(paths: &[PathBuf]) -> Result<Vec<Signed>, Failure> {
+    let rules = mailbox::rules(&[])?;
+    let mut found = BTreeSet::new();
+    let mut troubles = Vec::new();
+    let went = mailbox::each(paths, |file, bytes| {
+        let read = report::read(bytes, &rules);
+        troubles.extend(read.troubles.into_iter().map(|trouble| (file.to_owned(), trouble.why)));
+        for report in read.reports {
+            let report::Report::Dmarc(aggregate) = report else { continue };
+            let results = aggregate.rows.iter().flat_map(|row| &row.dkim);
+            let verified = results.filter(|one| &*one.result == "pass" && !one.selector.is_empty());
+            let names = verified.map(|one| (untrusted(one.domain.as_bytes()), untrusted(one.selector.as_bytes())));
+            found.extend(names.take(REPORTED_MAX.saturating_sub(found.len())));
+        }
+        Ok(())
+    })?;
+    troubles.extend(went.unread);
+    // What was named and tells nothing is no reason to go on as if it had told that there is no selector.
+    if let (true, Some((file, why))) = (found.is_empty(), troubles.first()) {
+        return Err(Failure::Usage(format!("--from-reports: {}: {why}", untrusted(file.as_bytes()))));
+    }
+    Ok(found.into_iter().map(|(domain, selector)| Signed { domain, selector, from: SelectorFrom::Report }).collect())
 }
 
 #[cfg(test)]

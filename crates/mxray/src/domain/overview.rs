@@ -70,7 +70,7 @@ fn of_domain(name: &str, domain: &Domain, evidence: &Evidence) -> Vec<(&'static 
         all.push(("DKIM", (told.0, format!("{selector}: {}", told.1))));
     }
     if domain.selectors.is_empty() {
-        let text = "no selector is known (--selector, --from-mail)".to_owned();
+        let text = "no selector is known (--selector, --from-mail, --from-reports)".to_owned();
         all.push(("DKIM", (Style::Faint, text)));
     }
     all.push(("DMARC", seen(&domain.dmarc, "no record", dmarc)));

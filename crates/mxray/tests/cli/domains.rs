@@ -119,6 +119,34 @@ fn a_mail_names_the_domain_and_its_selectors() {
 }
 
 #[test]
+fn reports_name_the_selectors_that_verified_and_no_others() {
+    let server = world();
+    let scratch = Scratch::new("from-reports");
+    let signature = |selector: &str, result: &str| {
+        format!(
+            "<dkim><domain>xn--qui-dma.example</domain><selector>{selector}</selector><result>{result}</result></dkim>"
+        )
+    };
+    let xml = format!(
+        "<?xml version=\"1.0\"?><feedback><report_metadata><org_name>r</org_name><report_id>1</report_id></report_metadata>\
+         <policy_published><domain>xn--qui-dma.example</domain><p>none</p></policy_published><record><row><source_ip>192.0.2.3\
+         </source_ip><count>1</count></row><identifiers><header_from>xn--qui-dma.example</header_from></identifiers>\
+         <auth_results>{}{}</auth_results></record></feedback>",
+        signature("s1", "pass"),
+        signature("forged", "fail")
+    );
+    let file = scratch.file("report.xml", &xml);
+    let (_, report) = examined(&server, &["xn--qui-dma.example", "--from-reports", file.to_str().unwrap()]);
+    let selectors = domain(&report, "xn--qui-dma.example")["selectors"].as_object().unwrap();
+    assert_eq!(selectors.keys().collect::<Vec<_>>(), ["s1"]);
+    assert_eq!(selectors["s1"]["from"][0], "report");
+    let broken = scratch.file("broken.xml", "<feedback>");
+    let output =
+        mxray(&["domain", "xn--qui-dma.example", "--from-reports", broken.to_str().unwrap()]).output().unwrap();
+    assert_eq!(output.status.code(), Some(64), "{}", text(&output.stderr));
+}
+
+#[test]
 fn for_a_person_with_every_step_within_80_columns_and_escaped() {
     let server = world();
     let resolver = server.resolver();
