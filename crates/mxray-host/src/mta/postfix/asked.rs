@@ -3,6 +3,7 @@
 //! Only parameters that have an effect here: a table of recipients for domains that the server does not have is never
 //! opened, caches are made when they are needed, and `alias_database` is for newaliases(1) alone.
 
+use super::depends::RESTRICTIONS;
 use super::effective::items;
 use super::facts::Sources;
 use super::master_cf::Service;
@@ -46,18 +47,6 @@ const LOCAL: [&str; 3] = ["mailbox_command_maps", "mailbox_transport_maps", "fal
 
 /// Asked by virtual(8), where it delivers.
 const VIRTUAL: [&str; 2] = ["virtual_uid_maps", "virtual_gid_maps"];
-
-/// Restriction lists: what stands behind `check_…_access` is a table.
-const RESTRICTIONS: [&str; 8] = [
-    "smtpd_client_restrictions",
-    "smtpd_helo_restrictions",
-    "smtpd_sender_restrictions",
-    "smtpd_relay_restrictions",
-    "smtpd_recipient_restrictions",
-    "smtpd_data_restrictions",
-    "smtpd_end_of_data_restrictions",
-    "smtpd_etrn_restrictions",
-];
 
 /// Asked by smtpd(8) whatever its restrictions say.
 const SMTPD: [&str; 2] = ["smtpd_milter_maps", "smtpd_command_filter"];
@@ -112,7 +101,7 @@ pub(super) fn asked(sources: &Sources<'_>) -> Vec<Configured<String>> {
     found.list
 }
 
-/// The lists as one smtpd(8) sees them, with the admin's own classes.
+/// The lists as one smtpd(8) sees them (what stands behind `check_…_access` is a table), with the admin's own classes.
 fn restrictions(sources: &Sources<'_>, service: &Service, found: &mut Found) {
     SMTPD.iter().for_each(|name| found.add(&sources.of(service, name)));
     let classes = sources.of(service, "smtpd_restriction_classes");

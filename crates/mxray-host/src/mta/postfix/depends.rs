@@ -14,8 +14,8 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Most helpers that are kept; more than a few dozen is no real configuration.
 const HELPERS_MAX: usize = 500;
 
-/// All restriction lists that may ask a policy service.
-const RESTRICTIONS: &[&str] = &[
+/// Every restriction list of smtpd(8): each may ask a policy service, and tables.
+pub(super) const RESTRICTIONS: [&str; 8] = [
     "smtpd_client_restrictions",
     "smtpd_helo_restrictions",
     "smtpd_sender_restrictions",

@@ -1,5 +1,6 @@
 //! LOOK003: the resolver makes up addresses for names that do not exist.
 
+use crate::policies::no_domain;
 use crate::resolvers;
 use crate::rule::{Judgement, Rule, Said};
 use crate::view;
@@ -23,6 +24,10 @@ fn check(evidence: &Evidence) -> Said {
         Seen::Value(true) => {}
         Seen::Value(false) | Seen::Absent => {
             judgement.well("the resolver says of a name that nobody has that it does not exist".to_owned());
+            return Ok(judgement);
+        }
+        Seen::Unknown(_) if evidence.names.domains.is_empty() => {
+            judgement.blind(&RULE, &no_domain());
             return Ok(judgement);
         }
         Seen::Unknown(blind) => {
