@@ -6,7 +6,7 @@
 
 mod holders;
 
-pub use holders::{Holders, InodeMap, holders, owners};
+pub use holders::{Holders, holders, owners};
 
 use crate::{cgroup, mounts, read, secrets};
 use mxray_model::evidence::{Descriptors, Process, Processes};

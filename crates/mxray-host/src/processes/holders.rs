@@ -25,28 +25,29 @@ const FIRST_PID_NAMESPACE: &str = "pid:[4026531836]";
 /// The outcome of a walk: an inode's holders in the order of the walk.
 #[derive(Debug)]
 pub struct Holders {
-    /// First and last place in `found`; `NOBODY`: not found.
-    by_inode: InodeMap<(u32, u32)>,
+    /// Of each wanted inode: the place in `found` of its last holder, whose `next` is the first.
+    last: Slots,
     found: Vec<Holder>,
     /// Why an inode that was not found may still be held. `None`: everything was looked at, nobody holds it.
     pub blind: Option<Blind>,
 }
 
-/// One process that holds one socket, and the place of the next one that holds it too.
+/// One process that holds one socket, and the place of the next one that holds it too: a ring.
 #[derive(Debug, Clone, Copy)]
 struct Holder {
     pid: u32,
     next: u32,
 }
 
-/// No place in the list.
-const NOBODY: u32 = u32::MAX;
-
 impl Holders {
     /// The processes that hold this socket.
     pub fn of(&self, inode: u32) -> impl Iterator<Item = u32> {
-        let first = self.by_inode.get(&inode).and_then(|(first, _)| self.found.get(*first as usize));
-        std::iter::successors(first, |holder| self.found.get(holder.next as usize)).map(|holder| holder.pid)
+        let last = self.last.get(inode).filter(|last| *last != NOBODY);
+        let behind = |place: u32| self.found.get(place as usize).map(|holder| holder.next);
+        let first = last.and_then(behind);
+        std::iter::successors(first, move |place| if Some(*place) == last { None } else { behind(*place) })
+            .filter_map(|place| self.found.get(place as usize))
+            .map(|holder| holder.pid)
     }
 
     /// All of them.
@@ -55,12 +56,53 @@ impl Holders {
     }
 }
 
-/// Sockets that are made one after the other have neighbouring inodes, and a process's descriptors are met in that order:
-/// sixteen neighbours stay together (in the same few cache lines), and such blocks are spread.
+/// A number for each inode that is asked for.
+///
+/// Sockets that are made one after the other have neighbouring inodes, and a process's descriptors are met in that
+/// order: sixteen neighbours share a cache line, and a table of lines is small enough to stay near.
 #[derive(Debug, Default)]
-pub struct InodeHasher(u64);
+struct Slots {
+    lines: HashMap<u32, u32, BuildHasherDefault<LineHasher>>,
+    slots: Vec<[u32; LINE as usize]>,
+}
 
-impl Hasher for InodeHasher {
+/// Inodes in one line.
+const LINE: u32 = 16;
+/// The slot of an inode that nobody asked for.
+const UNWANTED: u32 = u32::MAX;
+/// The slot of an inode whose holder was not met yet.
+const NOBODY: u32 = u32::MAX - 1;
+
+impl Slots {
+    /// Asks for an inode; `false`: that was done before.
+    fn want(&mut self, inode: u32) -> bool {
+        let slots = &mut self.slots;
+        let line = *self.lines.entry(inode / LINE).or_insert_with(|| {
+            slots.push([UNWANTED; LINE as usize]);
+            (slots.len() - 1) as u32
+        });
+        let slot = slots.get_mut(line as usize).map(|line| &mut line[(inode % LINE) as usize]);
+        slot.is_some_and(|slot| std::mem::replace(slot, NOBODY) == UNWANTED)
+    }
+
+    fn get(&self, inode: u32) -> Option<u32> {
+        let line = self.lines.get(&(inode / LINE))?;
+        self.slots.get(*line as usize).map(|line| line[(inode % LINE) as usize]).filter(|slot| *slot != UNWANTED)
+    }
+
+    fn get_mut(&mut self, inode: u32) -> Option<&mut u32> {
+        let line = self.lines.get(&(inode / LINE))?;
+        let slot = self.slots.get_mut(*line as usize).map(|line| &mut line[(inode % LINE) as usize]);
+        slot.filter(|slot| **slot != UNWANTED)
+    }
+}
+
+/// Spreads numbers of lines: hashbrown takes the place from the lower bits, and tells entries of one group apart by the
+/// highest seven.
+#[derive(Debug, Default)]
+struct LineHasher(u64);
+
+impl Hasher for LineHasher {
     fn finish(&self) -> u64 {
         self.0
     }
@@ -72,16 +114,10 @@ impl Hasher for InodeHasher {
     }
 
     fn write_u32(&mut self, number: u32) {
-        let own = u64::from(number % 16);
-        // 2^64 / golden ratio: neighbouring blocks land far apart. hashbrown takes the place from the lower bits, and
-        // tells entries of one group apart by the highest seven.
-        let block = (self.0 ^ u64::from(number / 16)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        self.0 = (block >> 28 & !0xf) | own | (own << 3 | block >> 61) << 57;
+        // 2^64 / golden ratio: neighbouring lines land far apart.
+        self.0 = (self.0 ^ u64::from(number)).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(32);
     }
 }
-
-/// A map keyed by a socket's inode.
-pub type InodeMap<V> = HashMap<u32, V, BuildHasherDefault<InodeHasher>>;
 
 /// Finds who holds `inodes`: `first_pids` in their order, then the other processes by pid, until each inode is found.
 ///
@@ -120,13 +156,13 @@ pub fn holders(inodes: &[u32], among: Option<&[u32]>) -> Holders {
         Some(pids) => walk(pids, inodes, true, &|_| None),
         None => match pids() {
             Ok(pids) => walk(&pids, inodes, super::all_visible(), &|_| None),
-            Err(blind) => Holders { by_inode: InodeMap::default(), found: Vec::new(), blind: Some(blind) },
+            Err(blind) => Holders { last: Slots::default(), found: Vec::new(), blind: Some(blind) },
         },
     }
 }
 
 struct Walk {
-    wanted: InodeMap<(u32, u32)>,
+    last: Slots,
     missing: usize,
     found: Vec<Holder>,
     /// How many were found by earlier passes: their sockets' holders are known.
@@ -136,11 +172,9 @@ struct Walk {
 }
 
 fn walk(order: &[u32], inodes: &[u32], all_visible: bool, parent_of: &dyn Fn(u32) -> Option<u32>) -> Holders {
-    let mut wanted = InodeMap::default();
-    wanted.reserve(inodes.len());
-    wanted.extend(inodes.iter().filter(|inode| **inode != 0).map(|inode| (*inode, (NOBODY, NOBODY))));
-    let missing = wanted.len();
-    let mut walk = Walk { wanted, missing, found: Vec::with_capacity(missing), before: 0, refused: None, failed: None };
+    let mut last = Slots::default();
+    let missing = inodes.iter().filter(|inode| **inode != 0 && last.want(**inode)).count();
+    let mut walk = Walk { last, missing, found: Vec::with_capacity(missing), before: 0, refused: None, failed: None };
     let counted = kernel_counts_descriptors();
     let mut listing = Vec::with_capacity(LISTING_BYTES);
     let mut rest = order.iter();
@@ -165,7 +199,7 @@ fn walk(order: &[u32], inodes: &[u32], all_visible: bool, parent_of: &dyn Fn(u32
         walk.process(*pid, counted, counted, &mut listing);
     }
     let blind = if walk.missing == 0 { None } else { walk.blind(all_visible) };
-    Holders { by_inode: walk.wanted, found: walk.found, blind }
+    Holders { last: walk.last, found: walk.found, blind }
 }
 
 impl Walk {
@@ -270,20 +304,20 @@ impl Walk {
     }
 
     fn holds(&mut self, pid: u32, inode: u32) {
-        let Some((first, last)) = self.wanted.get_mut(&inode) else { return };
+        let Some(last) = self.last.get_mut(inode) else { return };
         let place = u32::try_from(self.found.len()).unwrap_or(NOBODY);
+        let mut next = place;
         if let Some(previous) = self.found.get_mut(*last as usize) {
             // A process that holds one socket twice (dup) is one holder.
             if previous.pid == pid || (*last as usize) < self.before {
                 return;
             }
-            previous.next = place;
+            next = std::mem::replace(&mut previous.next, place);
         } else {
-            *first = place;
             self.missing -= 1;
         }
         *last = place;
-        self.found.push(Holder { pid, next: NOBODY });
+        self.found.push(Holder { pid, next });
     }
 }
 
