@@ -246,7 +246,8 @@ fn unsound(links: &[Link<'_>], path: &Path) -> Vec<CertificateProblem> {
     for (height, link) in certificates.iter().enumerate() {
         // What stands in a store is taken as it is.
         if !(height == top && path.top_is_anchor) {
-            let unknown = unknown_critical(link).map(|oid| CertificateProblem::UnknownCritical { at: link.place(), oid });
+            let unknown =
+                unknown_critical(link).map(|oid| CertificateProblem::UnknownCritical { at: link.place(), oid });
             out.extend(unknown);
         }
     }

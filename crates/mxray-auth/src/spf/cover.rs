@@ -39,8 +39,7 @@ impl Cover {
             return false;
         }
         let own = self.networks.iter().map(|(network, length, _)| range(*network, *length));
-        let mut ranges: Vec<(u64, u64)> =
-            own.chain(NOBODYS.map(|(network, length)| range(network, length))).collect();
+        let mut ranges: Vec<(u64, u64)> = own.chain(NOBODYS.map(|(network, length)| range(network, length))).collect();
         ranges.sort_unstable();
         // Up to where everything is in.
         let end = ranges.iter().try_fold(0, |end, (first, behind)| (*first <= end).then_some(end.max(*behind)));
@@ -49,7 +48,8 @@ impl Cover {
 
     /// The terms that reach furthest.
     pub fn widest(&self) -> String {
-        let mut terms: Vec<(u8, &str)> = self.networks.iter().map(|(_, length, term)| (*length, term.as_str())).collect();
+        let mut terms: Vec<(u8, &str)> =
+            self.networks.iter().map(|(_, length, term)| (*length, term.as_str())).collect();
         terms.sort_by_key(|(length, _)| *length);
         let more = if terms.len() > TOLD_MAX { " …" } else { "" };
         let told: Vec<&str> = terms.into_iter().take(TOLD_MAX).map(|(_, term)| term).collect();
@@ -82,7 +82,9 @@ mod tests {
         assert!(everybody(&["0.0.0.0/1", "128.0.0.0/1"]));
         // The order does not count, nor what lies within another, nor bits behind the length.
         assert!(everybody(&["128.7.7.7/2", "192.0.0.0/3", "64.0.0.0/2", "0.0.0.0/2", "65.0.0.0/8"]));
-        for none in [&[][..], &["0.0.0.0/1"], &["0.0.0.0/1", "128.0.0.0/2"], &["0.0.0.0/2", "64.0.0.0/3", "128.0.0.0/1"]] {
+        for none in
+            [&[][..], &["0.0.0.0/1"], &["0.0.0.0/1", "128.0.0.0/2"], &["0.0.0.0/2", "64.0.0.0/3", "128.0.0.0/1"]]
+        {
             assert!(!everybody(none), "{none:?}");
         }
     }

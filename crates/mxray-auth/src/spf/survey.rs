@@ -4,6 +4,7 @@
 //! family: that an IPv4 host has no AAAA is void for IPv6 clients alone, who are not meant. What must not live here: the
 //! evaluation for a client ([`super::eval`]).
 
+use super::cover::Cover;
 use super::eval::text;
 use super::macros::MacroString;
 use super::names::{askable, evaluable};
@@ -14,7 +15,6 @@ use mxray_model::Seen;
 use mxray_model::evidence::published::{SpfFlaw, SpfNode, SpfProblem, SpfSurvey};
 use mxray_model::evidence::{Lookup, RecordData};
 use mxray_model::text::untrusted;
-use super::cover::Cover;
 use std::collections::BTreeSet;
 
 /// Most terms of all records together that are walked. Ten lookups end every evaluation; records that include each other

@@ -23,7 +23,9 @@ fn check(evidence: &Evidence) -> Said {
             .problems
             .iter()
             .enumerate()
-            .filter_map(|(at, problem)| words(problem, !applied.record.aggregate.is_empty()).map(|(severity, why)| (at, severity, why)))
+            .filter_map(|(at, problem)| {
+                words(problem, !applied.record.aggregate.is_empty()).map(|(severity, why)| (at, severity, why))
+            })
             .collect();
         match found.is_empty() {
             true => judgement.well(format!("the DMARC record of {} can be read", applied.owner)),

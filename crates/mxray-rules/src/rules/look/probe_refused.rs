@@ -82,5 +82,9 @@ fn said_of_us<'a>(session: &'a SmtpSession, contact: Contact<'_>) -> Option<(Sta
     });
     // What is too often is another rule's (LOOK007), and ends by itself.
     let of_us = |reply: &Reply| replies::names_us(reply, contact) && !replies::speaks_of_rate(reply);
-    early.into_iter().chain(hellos).chain(later).find(|(_, reply)| of_us(reply) && !replies::speaks_of_greylisting(reply))
+    early
+        .into_iter()
+        .chain(hellos)
+        .chain(later)
+        .find(|(_, reply)| of_us(reply) && !replies::speaks_of_greylisting(reply))
 }

@@ -54,7 +54,9 @@ impl Kind {
             Kind::NoAuthority => "a certificate in the chain signs another without being allowed to".to_owned(),
             Kind::Usage => "the certificate is not made for servers".to_owned(),
             Kind::Critical { oid } => {
-                format!("a certificate has a critical extension that nobody knows ({oid}), and has to be refused for it")
+                format!(
+                    "a certificate has a critical extension that nobody knows ({oid}), and has to be refused for it"
+                )
             }
             Kind::Unreadable => "the certificate cannot be read".to_owned(),
         }
