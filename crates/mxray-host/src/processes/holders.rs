@@ -167,42 +167,57 @@ struct Walk {
     found: Vec<Holder>,
     /// How many were found by earlier passes: their sockets' holders are known.
     before: usize,
+    /// The kernel tells how many descriptors a process has.
+    counted: bool,
     refused: Option<u32>,
     failed: Option<Blind>,
 }
 
 fn walk(order: &[u32], inodes: &[u32], all_visible: bool, parent_of: &dyn Fn(u32) -> Option<u32>) -> Holders {
-    let mut last = Slots::default();
-    let missing = inodes.iter().filter(|inode| **inode != 0 && last.want(**inode)).count();
-    let mut walk = Walk { last, missing, found: Vec::with_capacity(missing), before: 0, refused: None, failed: None };
-    let counted = kernel_counts_descriptors();
+    let mut walk = Walk::new(inodes);
     let mut listing = Vec::with_capacity(LISTING_BYTES);
     let mut rest = order.iter();
     while walk.missing > 0
         && let Some(pid) = rest.next()
     {
-        walk.process(*pid, counted, counted, &mut listing);
+        walk.process(*pid, walk.counted, &mut listing);
     }
     // The quick pass may miss a descriptor while its process opens others; before anything is called missing, every
     // directory is listed.
-    if counted && walk.missing > 0 {
-        walk.before = walk.found.len();
-        for pid in order {
-            if walk.missing == 0 {
-                break;
-            }
-            walk.process(*pid, counted, false, &mut listing);
-        }
+    if walk.counted && walk.missing > 0 {
+        walk.list(order, &mut listing);
     }
     let parents: BTreeSet<u32> = walk.found.iter().map(|holder| holder.pid).collect();
     for pid in rest.filter(|pid| parent_of(**pid).is_some_and(|parent| parents.contains(&parent))) {
-        walk.process(*pid, counted, counted, &mut listing);
+        walk.process(*pid, walk.counted, &mut listing);
     }
-    let blind = if walk.missing == 0 { None } else { walk.blind(all_visible) };
-    Holders { last: walk.last, found: walk.found, blind }
+    walk.end(all_visible)
 }
 
 impl Walk {
+    fn new(inodes: &[u32]) -> Self {
+        let mut last = Slots::default();
+        let missing = inodes.iter().filter(|inode| **inode != 0 && last.want(**inode)).count();
+        let found = Vec::with_capacity(missing);
+        Walk { last, missing, found, before: 0, counted: kernel_counts_descriptors(), refused: None, failed: None }
+    }
+
+    /// Looks for what is missing in every directory, each listed first, until all is found.
+    fn list(&mut self, order: &[u32], listing: &mut Vec<u8>) {
+        self.before = self.found.len();
+        for pid in order {
+            if self.missing == 0 {
+                break;
+            }
+            self.process(*pid, false, listing);
+        }
+    }
+
+    fn end(self, all_visible: bool) -> Holders {
+        let blind = if self.missing == 0 { None } else { self.blind(all_visible) };
+        Holders { last: self.last, found: self.found, blind }
+    }
+
     fn blind(&self, all_visible: bool) -> Option<Blind> {
         if !all_visible {
             return Some(Blind::NotPermitted {
@@ -228,10 +243,10 @@ impl Walk {
         None
     }
 
-    fn process(&mut self, pid: u32, counted: bool, quick: bool, listing: &mut Vec<u8>) {
+    fn process(&mut self, pid: u32, quick: bool, listing: &mut Vec<u8>) {
         let path = format!("/proc/{pid}/fd");
         // Kernel threads and zombies have none; asking for the number needs no permission.
-        let count = if counted { rustix::fs::stat(path.as_str()).map(|stat| stat.st_size).ok() } else { None };
+        let count = if self.counted { rustix::fs::stat(path.as_str()).map(|stat| stat.st_size).ok() } else { None };
         if count == Some(0) {
             return;
         }
