@@ -4,6 +4,7 @@
 //! the one of three reasons that applies: other users' descriptors may not be read, `/proc` hides processes, or this
 //! is another process namespace than the machine's.
 
+use super::at_once::{AtOnce, Records};
 use super::{OTHERS, Table, kernel_counts_descriptors, pids};
 use crate::read;
 use mxray_model::evidence::Owner;
@@ -14,6 +15,7 @@ use rustix::io::Errno;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ffi::CStr;
 use std::hash::{BuildHasherDefault, Hasher};
+use std::io;
 use std::mem::MaybeUninit;
 use std::path::Path;
 
@@ -161,6 +163,30 @@ pub fn holders(inodes: &[u32], among: Option<&[u32]>) -> Holders {
     }
 }
 
+/// As [`holders`] among all processes, with one question to the kernel where very many inodes are wanted and `at_once`
+/// is to be had: the same answer for less.
+pub fn holders_at_once(inodes: &[u32], at_once: &AtOnce) -> Holders {
+    if inodes.len() < AT_ONCE_MIN {
+        return holders(inodes, None);
+    }
+    by_records(inodes, at_once.records()).unwrap_or_else(|| holders(inodes, None))
+}
+
+/// Fewer inodes are walked for. Reading the kernel's types and loading the program take 7 ms, as long as 4,000 calls of
+/// readlinkat(2) (Linux 6.18, at 1.8 µs; a record takes a quarter of that), and mean a line in the audit log.
+const AT_ONCE_MIN: usize = 8192;
+
+/// `None`: there are no records, or they broke off.
+pub(super) fn by_records(inodes: &[u32], records: Option<Records>) -> Option<Holders> {
+    let mut walk = Walk::new(inodes);
+    walk.records(records?).ok()?;
+    // The machine moved on meanwhile; and nothing is called missing on the word of the records alone.
+    if walk.missing > 0 {
+        walk.list(&pids().ok()?, &mut Vec::with_capacity(LISTING_BYTES));
+    }
+    Some(walk.end(super::all_visible()))
+}
+
 struct Walk {
     last: Slots,
     missing: usize,
@@ -200,6 +226,23 @@ impl Walk {
         let missing = inodes.iter().filter(|inode| **inode != 0 && last.want(**inode)).count();
         let found = Vec::with_capacity(missing);
         Walk { last, missing, found, before: 0, counted: kernel_counts_descriptors(), refused: None, failed: None }
+    }
+
+    /// The quick pass over all processes by pid, which ends with the process that has the last of what is wanted.
+    fn records(&mut self, records: Records) -> io::Result<()> {
+        let mut process = 0;
+        for record in records {
+            let record = record?;
+            if record.pid != process && self.missing == 0 {
+                break;
+            }
+            process = record.pid;
+            // A process without a number has ended.
+            if let (Ok(inode), true) = (u32::try_from(record.inode), process != 0) {
+                self.holds(process, inode);
+            }
+        }
+        Ok(())
     }
 
     /// Looks for what is missing in every directory, each listed first, until all is found.
