@@ -1,4 +1,5 @@
-//! Which process holds which socket: one walk over `/proc/PID/fd`, joined through a hash set.
+//! Which process holds which socket: one walk over `/proc/PID/fd`, joined through a hash set; or, of very many sockets, what
+//! the kernel tells of all of them (`at_once`).
 //!
 //! A socket that nobody visible holds is `Absent` only when every process could be looked at; else it is unknown, with
 //! the one of three reasons that applies: other users' descriptors may not be read, `/proc` hides processes, or this
