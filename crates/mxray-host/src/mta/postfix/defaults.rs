@@ -5,6 +5,8 @@
 
 /// Name and default. Sorted by name.
 pub(crate) const DEFAULTS: &[(&str, &str)] = &[
+    ("alternate_config_directories", ""),
+    ("authorized_submit_users", "static:anyone"),
     ("canonical_maps", ""),
     ("command_directory", "/usr/sbin"),
     ("compatibility_level", "0"),

@@ -21,6 +21,7 @@ pub(crate) mod master_cf;
 mod parts;
 mod postconf;
 mod queue_access;
+mod started;
 mod tables;
 #[cfg(test)]
 mod tests;
@@ -41,6 +42,7 @@ use lines::Trouble;
 use mxray_model::evidence::{FileLine, Problem, Server};
 use mxray_model::{Blind, Seen};
 use postconf::Postconf;
+use started::Started;
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -145,15 +147,23 @@ struct Installed<'a> {
 impl Installed<'_> {
     fn all(&self, config_dir: &str) -> Seen<BTreeMap<String, Server>> {
         let main_file = Path::new(config_dir).join("main.cf");
-        if read::file(&main_file, 1).is_absent() && !has_run() {
+        let started = started::look();
+        let mut unlisted = started.besides(&[config_dir.to_owned()]).into_iter();
+        // Nothing in the built-in place: what runs is all that there is.
+        let replaced = if read::file(&main_file, 1).is_absent() { unlisted.next() } else { None };
+        if replaced.is_none() && read::file(&main_file, 1).is_absent() && !has_run() {
             return Seen::Absent;
         }
+        let config_dir = replaced.as_deref().unwrap_or(config_dir);
         let mut primary = match self.instance(config_dir, true) {
             Ok(primary) => primary,
             Err(blind) => return Seen::Unknown(blind),
         };
+        if let Some(blind) = started.doubt(&primary) {
+            return Seen::Unknown(blind);
+        }
         let directories = primary.setting("multi_instance_directories").to_owned();
-        let mut others = Vec::new();
+        let mut others = self.unlisted(&started, &mut primary);
         for item in items(&directories).into_iter().take(INSTANCES_MAX) {
             let Item::Word(directory) = item else { continue };
             let directory = directory.trim_end_matches('/');
@@ -176,6 +186,27 @@ impl Installed<'_> {
             servers.insert(self.key(&server, &servers), server);
         }
         Seen::Value(servers)
+    }
+
+    /// Instances that run without being named in the primary one's main.cf. One of them may be what really runs in its place.
+    fn unlisted(&self, started: &Started, primary: &mut Server) -> Vec<Server> {
+        let listed = items(primary.setting("multi_instance_directories")).into_iter().filter_map(|item| match item {
+            Item::Word(directory) => Some(directory.to_owned()),
+            _ => None,
+        });
+        let known: Vec<String> = listed.chain([primary.config_dir.clone()]).collect();
+        let mut others = Vec::new();
+        for directory in started.besides(&known).into_iter().take(INSTANCES_MAX) {
+            match self.instance(&directory, true) {
+                Ok(server) if started.is_replaced(primary, &server) => *primary = server,
+                Ok(server) => others.push(server),
+                Err(blind) => primary.problems.push(Problem {
+                    at: FileLine { file: format!("{directory}/main.cf"), line: 1 },
+                    text: format!("Postfix was started with it, and it could not be read: {}", blind.why()),
+                }),
+            }
+        }
+        others
     }
 
     /// The instance's own name; `postfix` for one that has none, or its directory where that is taken.

@@ -110,9 +110,11 @@ fn width(prefix: Prefix, public: &[Prefix]) -> Width {
     }
 }
 
-/// Wholly inside space that no stranger sends from: loopback, private, link-local, unique local, multicast.
+/// Wholly inside space that no stranger sends from: loopback, private, link-local, unique local, multicast, and the blocks
+/// of zeros, which no address of the Internet is in (RFC 1122 section 3.2.1.3, RFC 4291 section 2.4).
 fn is_reserved(prefix: Prefix) -> bool {
-    const RESERVED: [&str; 11] = [
+    const RESERVED: [&str; 12] = [
+        "0.0.0.0/8",
         "127.0.0.0/8",
         "10.0.0.0/8",
         "172.16.0.0/12",
@@ -120,7 +122,8 @@ fn is_reserved(prefix: Prefix) -> bool {
         "169.254.0.0/16",
         "100.64.0.0/10",
         "224.0.0.0/3",
-        "::1/128",
+        // With the loopback address and those of IPv4 (::ffff:0:0/96), by which no server sees a client.
+        "::/8",
         "fc00::/7",
         "fe80::/10",
         "ff00::/8",
