@@ -67,6 +67,7 @@ pub(crate) const DEFAULTS: &[(&str, &str)] = &[
     ("smtp_sasl_tls_security_options", "$smtp_sasl_security_options"),
     ("smtp_tls_security_level", ""),
     ("smtpd_client_connection_count_limit", "50"),
+    ("smtpd_client_event_limit_exceptions", "$mynetworks"),
     ("smtpd_client_restrictions", ""),
     ("smtpd_data_restrictions", ""),
     ("smtpd_end_of_data_restrictions", ""),

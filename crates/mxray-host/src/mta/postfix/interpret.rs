@@ -72,6 +72,7 @@ pub(crate) const SETTINGS: &[&str] = &[
     "smtp_dns_support_level",
     "smtp_tls_security_level",
     "smtpd_client_connection_count_limit",
+    "smtpd_client_event_limit_exceptions",
     "smtpd_client_restrictions",
     "smtpd_data_restrictions",
     "smtpd_end_of_data_restrictions",

@@ -76,7 +76,9 @@ impl Reader for Postfix {
 
     fn servers(&self, programs: &Programs) -> Seen<BTreeMap<String, Server>> {
         let postconf = Postconf::find();
-        if postconf.is_absent() && !has_master() {
+        let started = started::look();
+        // Zimbra has a Postfix of its own, whose programs are nowhere where others look.
+        if postconf.is_absent() && !has_master() && started.directories.is_empty() {
             return Seen::Absent;
         }
         let built_in = match &postconf {
@@ -95,7 +97,7 @@ impl Reader for Postfix {
             (None, _) => Seen::not_attempted("without postconf the version stands nowhere"),
         };
         let machine = Machine::look();
-        Installed { postconf, version, machine, programs }.all(&config_dir)
+        Installed { postconf, version, machine, programs }.all(&config_dir, &started)
     }
 
     fn attach(&self, servers: &mut BTreeMap<String, Server>, table: &Table) {
@@ -110,7 +112,8 @@ pub(crate) fn is_unconfigured() -> Option<String> {
         Seen::Absent | Seen::Unknown(_) => return None,
     };
     let main = Path::new("/etc/postfix/main.cf");
-    (matches!(main.try_exists(), Ok(false)) && !has_run()).then(|| format!("{found}, without a main.cf"))
+    let is_empty = matches!(main.try_exists(), Ok(false)) && !has_run();
+    (is_empty && started::look().directories.is_empty()).then(|| format!("{found}, without a main.cf"))
 }
 
 /// The services of one instance, read anew: the server that a report carries keeps its listeners only.
@@ -145,14 +148,16 @@ struct Installed<'a> {
 }
 
 impl Installed<'_> {
-    fn all(&self, config_dir: &str) -> Seen<BTreeMap<String, Server>> {
-        let main_file = Path::new(config_dir).join("main.cf");
-        let started = started::look();
-        let mut unlisted = started.besides(&[config_dir.to_owned()]).into_iter();
+    fn all(&self, config_dir: &str, started: &Started) -> Seen<BTreeMap<String, Server>> {
         // Nothing in the built-in place: what runs is all that there is.
-        let replaced = if read::file(&main_file, 1).is_absent() { unlisted.next() } else { None };
-        if replaced.is_none() && read::file(&main_file, 1).is_absent() && !has_run() {
-            return Seen::Absent;
+        let is_empty = read::file(&Path::new(config_dir).join("main.cf"), 1).is_absent();
+        let replaced = started.besides(&[config_dir.to_owned()]).into_iter().next().filter(|_| is_empty);
+        if is_empty && replaced.is_none() {
+            match started.somewhere() {
+                Some(blind) => return Seen::Unknown(blind),
+                None if !has_run() => return Seen::Absent,
+                None => {}
+            }
         }
         let config_dir = replaced.as_deref().unwrap_or(config_dir);
         let mut primary = match self.instance(config_dir, true) {
@@ -163,7 +168,7 @@ impl Installed<'_> {
             return Seen::Unknown(blind);
         }
         let directories = primary.setting("multi_instance_directories").to_owned();
-        let mut others = self.unlisted(&started, &mut primary);
+        let mut others = self.unlisted(started, &mut primary);
         for item in items(&directories).into_iter().take(INSTANCES_MAX) {
             let Item::Word(directory) = item else { continue };
             let directory = directory.trim_end_matches('/');

@@ -17,6 +17,8 @@ const VARIABLE: &[u8] = b"MAIL_CONFIG=";
 const ENVIRONMENT_BYTES_MAX: u64 = 64 * 1024;
 /// /proc/PID/comm is a line of 16 bytes at most.
 const COMM_BYTES_MAX: u64 = 64;
+/// The program's path stands first.
+const COMMAND_BYTES_MAX: u64 = 4096;
 
 /// The masters of this file system, wherever their network is.
 #[derive(Debug, Default)]
@@ -24,7 +26,7 @@ pub(super) struct Started {
     /// The directories that they were started with.
     pub directories: BTreeSet<PathBuf>,
     /// There is one of which it cannot be told.
-    hidden: bool,
+    pub hidden: bool,
 }
 
 pub(super) fn look() -> Started {
@@ -33,10 +35,9 @@ pub(super) fn look() -> Started {
     let here = std::fs::metadata("/").map(|data| (data.dev(), data.ino())).ok();
     for process in entries.flatten().filter(|entry| entry.file_name().to_string_lossy().parse::<u32>().is_ok()) {
         let process = process.path();
-        match read::bounded(&process.join("comm"), COMM_BYTES_MAX) {
-            Ok(name) if name.trim_ascii_end() == b"master" => {}
-            // Others, and one that has ended meanwhile.
-            _ => continue,
+        // Others, and one that has ended meanwhile.
+        if !is_master(&process) {
+            continue;
         }
         let environ = read::bounded(&process.join("environ"), ENVIRONMENT_BYTES_MAX);
         // A container's files are not those that we see; a sandbox of systemd has the same root.
@@ -50,6 +51,16 @@ pub(super) fn look() -> Started {
         }
     }
     started
+}
+
+/// Cyrus has a master, too. What a process runs is in its command line, which everybody may read.
+fn is_master(process: &Path) -> bool {
+    let read = |name: &str, limit: u64| read::bounded(&process.join(name), limit).unwrap_or_default();
+    read("comm", COMM_BYTES_MAX).trim_ascii_end() == b"master" && {
+        let command = read("cmdline", COMMAND_BYTES_MAX);
+        let program = command.split(|byte| *byte == 0).next().unwrap_or_default();
+        program.ends_with(b"/master") && !program.windows(5).any(|part| part == b"cyrus")
+    }
 }
 
 fn directory(environ: &[u8]) -> Option<PathBuf> {
@@ -92,10 +103,19 @@ impl Started {
         let other = alternate.difference(&listed).find(|directory| {
             !matches!(Path::new(directory).join("main.cf").try_exists(), Ok(false)) && **directory != built_in.config_dir
         });
-        other.filter(|_| self.hidden).map(|directory| Blind::NotPermitted {
-            what: format!("see with which configuration Postfix was started: {directory} may be the one"),
-            needs: "root".to_owned(),
-        })
+        other.filter(|_| self.hidden).map(|directory| not_told(&format!(": {directory} may be the one")))
+    }
+
+    /// Why it cannot be said that there is no configuration, where the built-in place has none.
+    pub fn somewhere(&self) -> Option<Blind> {
+        (self.hidden && self.directories.is_empty()).then(|| not_told(""))
+    }
+}
+
+fn not_told(more: &str) -> Blind {
+    Blind::NotPermitted {
+        what: format!("see with which configuration Postfix was started{more}"),
+        needs: "root".to_owned(),
     }
 }
 
