@@ -5,8 +5,8 @@
 
 use super::{Item, items};
 use crate::read;
-use mxray_model::evidence::Server;
 use mxray_model::Blind;
+use mxray_model::evidence::Server;
 use std::collections::BTreeSet;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -87,8 +87,7 @@ impl Started {
     pub fn is_replaced(&self, built_in: &Server, by: &Server) -> bool {
         let queue = |server: &Server| real(Path::new(server.setting("queue_directory")));
         let ran = || !matches!(queue(built_in).join("pid/master.pid").try_exists(), Ok(false));
-        !self.directories.contains(&real(Path::new(&built_in.config_dir)))
-            && (queue(built_in) == queue(by) || !ran())
+        !self.directories.contains(&real(Path::new(&built_in.config_dir))) && (queue(built_in) == queue(by) || !ran())
     }
 
     /// Why it cannot be said that the built-in place counts: a master is there that does not tell, and main.cf names another
@@ -101,7 +100,8 @@ impl Started {
         let listed = words("multi_instance_directories");
         let alternate = words("alternate_config_directories");
         let other = alternate.difference(&listed).find(|directory| {
-            !matches!(Path::new(directory).join("main.cf").try_exists(), Ok(false)) && **directory != built_in.config_dir
+            !matches!(Path::new(directory).join("main.cf").try_exists(), Ok(false))
+                && **directory != built_in.config_dir
         });
         other.filter(|_| self.hidden).map(|directory| not_told(&format!(": {directory} may be the one")))
     }
@@ -125,9 +125,8 @@ mod tests {
     use mxray_model::evidence::Setting;
 
     fn server(config_dir: &str, settings: &[(&str, &str)]) -> Server {
-        let setting = |(name, value): &(&str, &str)| {
-            ((*name).to_owned(), Setting { value: (*value).to_owned(), at: None })
-        };
+        let setting =
+            |(name, value): &(&str, &str)| ((*name).to_owned(), Setting { value: (*value).to_owned(), at: None });
         Server {
             config_dir: config_dir.to_owned(),
             settings: settings.iter().map(setting).collect(),
