@@ -95,10 +95,11 @@ fn matching(word: &Path) -> Option<Vec<PathBuf>> {
 
 /// Where distributions put what syslog writes of mail, and where servers write themselves. Debian's mail.err and mail.warn,
 /// and Exim's rejectlog, repeat lines of these.
-const USUAL: [&str; 12] = [
+const USUAL: [&str; 13] = [
     "/var/log/mail.log*",
     "/var/log/maillog*",
     "/var/log/mail",
+    "/var/log/mail/mail.log*",
     "/var/log/postfix.log*",
     "/var/log/postfix/*.log*",
     "/var/log/exim4/mainlog*",

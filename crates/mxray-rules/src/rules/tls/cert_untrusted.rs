@@ -71,12 +71,8 @@ fn check(evidence: &Evidence) -> Said {
         |contact| judge(evidence, contact),
         |bad| {
             let kind = &bad.first.1;
-            let servers = match kind {
-                // What distributions install; nobody who sends to port 25 looks.
-                Kind::SelfSigned => Severity::Notice,
-                _ => Severity::Warning,
-            };
-            let severity = transport::severity(evidence, bad.endpoint, (servers, Severity::Error), Demand::Verify);
+            let usual = transport::usual(*kind == Kind::SelfSigned);
+            let severity = transport::severity(evidence, bad.endpoint, usual, Demand::Verify);
             let promised = transport::promise(evidence, bad.endpoint, Demand::Verify);
             let by_policy = transport::by_policy(evidence, bad.endpoint, promised);
             let effect = match transport::peers(bad.endpoint) {
