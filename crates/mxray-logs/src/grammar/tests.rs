@@ -95,6 +95,7 @@ fn told(rules: &Rules, meaning: &Meaning<'_>) -> String {
             format!("login {} {} {}", if granted { "granted" } else { "refused" }, text(account), named(client))
         }
         Event::Tls { peer, towards } => format!("tls {} {}", side(towards), named(peer)),
+        Event::SessionTls { session } => format!("tls session {}", text(session)),
         Event::TlsFailed { peer, towards, .. } => format!("tls-failed {} {}", side(towards), named(peer)),
         Event::Skipped { id, host, text: words } => {
             let id = id.map_or_else(|| "-".to_owned(), text);

@@ -5,12 +5,10 @@ use mxray_model::text::untrusted;
 
 use super::life::{Birth, End, Key, Life, State};
 use super::receiver::{Host, host_of, operator_of};
+use super::story;
 use super::sums::{CauseSums, Incident, Recipients};
-use super::{
-    Analysis, CAUSES_MAX, ENDED_MAX, Ended, INCIDENTS_MAX, OTHERS, REMEMBERED_MAX, STORIES_MAX, STORY_LINES_MAX,
-    Selection,
-};
-use crate::cut::kept;
+use super::{Analysis, CAUSES_MAX, ENDED_MAX, Ended, INCIDENTS_MAX, OTHERS, REMEMBERED_MAX, STORIES_MAX, Selection};
+use crate::cut::{bare, first_of_list, has, kept};
 use crate::envelope::Line;
 use crate::event::{Arrival, Attempt, Event, Refusal, Severity, Status};
 use crate::sketch::hashed;
@@ -22,7 +20,7 @@ const INCIDENT_GAP: i64 = 60 * SECOND;
 impl Analysis {
     pub(super) fn event(&mut self, origin: u16, line: &Line<'_>, event: &Event<'_>, raw: &[u8]) {
         let stamp = line.stamp.or(self.last).unwrap_or_default();
-        let told = id_of(event).filter(|_| self.options.selection.is_some()).map(|id| Key::new(origin, id));
+        let told = story::id_of(event).filter(|_| self.options.selection.is_some()).map(|id| Key::new(origin, id));
         // The last line of a life has to be kept before its end, the first one after its beginning.
         let before = !matches!(event, Event::Arrival { .. } | Event::MessageId { .. } | Event::Notice { .. });
         if self.open_incidents && !matches!(event, Event::Trouble { .. } | Event::ProcessEnded { .. } | Event::Started)
@@ -57,8 +55,15 @@ impl Analysis {
                     if self.tls_peers.len() > REMEMBERED_MAX {
                         self.tls_peers.clear();
                     }
-                    self.tls_peers.insert((origin, pid), hashed(peer.address));
+                    let named = if peer.address.is_empty() { peer.name } else { peer.address };
+                    self.tls_peers.insert((origin, pid), hashed(named));
                 }
+            }
+            Event::SessionTls { session } => {
+                if self.tls_sessions.len() > REMEMBERED_MAX {
+                    self.tls_sessions.clear();
+                }
+                self.tls_sessions.insert(hashed(session));
             }
             Event::Tls { towards: false, .. } => self.totals.tls_in += 1,
             Event::TlsFailed { towards: true, .. } => self.totals.tls_failures_out += 1,
@@ -97,6 +102,7 @@ impl Analysis {
 
     /// Forgets what never was queued and is a day old, then the oldest, until a quarter is free: of lives and of recipients.
     fn make_room(&mut self, now: Stamp) {
+        self.end_done();
         let mut ages: Vec<(bool, Stamp, Key)> =
             self.lives.iter().map(|(key, life)| (life.queued, life.last, *key)).collect();
         ages.sort_unstable();
@@ -110,14 +116,27 @@ impl Analysis {
         }
     }
 
+    /// Some servers do not say that the queue is done with a message: there it is when each recipient is.
+    pub(super) fn end_done(&mut self) {
+        let silent = |origin: u16| {
+            let instance = self.origins.get(usize::from(origin)).map_or(&b""[..], |origin| &origin.instance);
+            instance == b"sendmail" || instance == b"smtpd"
+        };
+        let mut done: Vec<Key> =
+            self.lives.iter().filter(|(key, life)| silent(key.origin) && life.is_done()).map(|(key, _)| *key).collect();
+        // The order decides which names find room.
+        done.sort_unstable();
+        done.into_iter().for_each(|key| self.finish(key, End::Removed));
+    }
+
     fn arrival(&mut self, key: Key, stamp: Stamp, arrival: &Arrival<'_>, begins: bool) {
+        self.totals.tls_in += u64::from(arrival.tls);
+        // Exim delivers a message that it cuts through before it logs its arrival; the ids of such servers hold the time.
+        let cut_through =
+            |life: &Life| life.birth == Birth::Before && life.sender.is_empty() && arrival.size.is_some() && begins;
+        let is_used = |life: &Life| life.birth != Birth::Before || life.queued || life.has_message_id;
         // An id that already had its client belongs to another message now.
-        if begins
-            && self
-                .lives
-                .get(&key)
-                .is_some_and(|life| life.birth != Birth::Before || life.queued || life.has_message_id)
-        {
+        if begins && self.lives.get(&key).is_some_and(|life| is_used(life) && !cut_through(life)) {
             self.finish(key, End::Reused);
         }
         let parent = arrival.earlier_id.and_then(|earlier| self.find_elsewhere(earlier, key, stamp));
@@ -219,6 +238,16 @@ impl Analysis {
     }
 
     fn attempt(&mut self, key: Key, stamp: Stamp, pid: Option<u32>, attempt: &Attempt<'_>) {
+        self.one_attempt(key, stamp, pid, attempt);
+        let mut more = attempt.more;
+        while !more.is_empty() {
+            let (to, rest) = first_of_list(more);
+            self.one_attempt(key, stamp, pid, &Attempt { to: bare(to), more: b"", ..*attempt });
+            more = rest;
+        }
+    }
+
+    fn one_attempt(&mut self, key: Key, stamp: Stamp, pid: Option<u32>, attempt: &Attempt<'_>) {
         if attempt.status == Status::Probed {
             self.life(key, stamp).probe = true;
             return;
@@ -237,18 +266,24 @@ impl Analysis {
         let life = self.life(key, stamp);
         life.queued = true;
         life.wanted |= selected;
+        // amavis' words for what it took and threw away.
+        life.discarded |=
+            attempt.status == Status::Sent && attempt.relay.is_loopback() && has(attempt.text, b"Ok, discarded");
         let hash = hashed(attempt.to) ^ hashed(attempt.original_to).rotate_left(17);
         let known = life.recipients.len();
         let recipient = life.recipient(hash);
         recipient.receiver = receiver;
         match attempt.status {
             Status::Sent => recipient.state = if handed_on { State::HandedOn } else { State::Delivered },
+            Status::Bounced if cause == Some(Cause::Expired) => recipient.state = State::Expired,
             Status::Bounced => recipient.state = State::Bounced,
             _ => recipient.deferred = true,
         }
         // An echo says nothing new: what was said before stays.
+        let says_more = |cause: Cause| cause != Cause::Expired || recipient.cause == Cause::Unknown;
         if let Some(cause) = cause
             && cause != Cause::Echo
+            && says_more(cause)
         {
             recipient.cause = cause;
         }
@@ -276,8 +311,12 @@ impl Analysis {
         }
         let remote =
             !attempt.relay.address.is_empty() && !attempt.relay.is_loopback() && !attempt.relay.address.contains(&b'/');
-        let tls = if attempt.tls.is_empty() {
-            pid.and_then(|pid| self.tls_peers.get(&(key.origin, pid))) == Some(&hashed(attempt.relay.address))
+        let tls = if !attempt.session.is_empty() {
+            self.tls_sessions.contains(&hashed(attempt.session))
+        } else if attempt.tls.is_empty() {
+            // Sendmail tells the name only.
+            pid.and_then(|pid| self.tls_peers.get(&(key.origin, pid)))
+                .is_some_and(|peer| *peer == hashed(attempt.relay.address) || *peer == hashed(attempt.relay.name))
         } else {
             !attempt.tls.starts_with(b"none")
                 && !crate::cut::has(attempt.tls, b":none")
@@ -526,15 +565,6 @@ impl Analysis {
         }
     }
 
-    /// Keeps a line with its life; says whether there is one.
-    fn keep_line(&mut self, key: Key, stamp: Option<Stamp>, raw: &[u8]) -> bool {
-        let Some(life) = self.lives.get_mut(&key) else { return false };
-        if life.lines.len() < STORY_LINES_MAX {
-            life.lines.push((stamp, untrusted(raw)));
-        }
-        true
-    }
-
     /// The queue is done with a message; of one that began before the log and says nothing else, this is all.
     fn removed(&mut self, key: Key, stamp: Stamp) {
         let life = self.lives.remove(&key).unwrap_or_else(|| Box::new(Life { first: stamp, ..Life::default() }));
@@ -550,6 +580,7 @@ impl Analysis {
 
     fn close(&mut self, key: Key, life: &Life, end: End) {
         self.recipients_alive -= life.recipients.len().min(self.recipients_alive);
+        self.story_bytes = self.story_bytes.saturating_sub(story::bytes_of(life));
         if self.is_wanted(&key, life) {
             if self.stories.len() < STORIES_MAX {
                 let story = self.story(key, life);
@@ -563,7 +594,7 @@ impl Analysis {
             End::NeverWas => self.totals.never_were += 1,
             _ if life.discarded => self.totals.discarded += 1,
             _ if life.probe => self.totals.probes += 1,
-            _ if !life.queued && end != End::Removed => self.totals.never_were += 1,
+            _ if !(life.queued || life.held) && end != End::Removed => self.totals.never_were += 1,
             _ => {
                 let folded = Fold::of(life, end);
                 counted = folded.received;
@@ -663,6 +694,10 @@ impl Fold {
                     part.bounced_hard = u64::from(recipient.cause.is_recipient_side());
                     part.blocked = u64::from(recipient.cause.is_block());
                 }
+                State::Expired => {
+                    part.expired = 1;
+                    part.blocked = u64::from(recipient.cause.is_block());
+                }
                 State::Pending if life.expired => {
                     part.expired = 1;
                     part.blocked = u64::from(recipient.cause.is_block());
@@ -691,24 +726,5 @@ impl Fold {
             End::Forgotten => part.pending = count,
             _ => part.unknown = count,
         }
-    }
-}
-
-/// The id that a line is about.
-fn id_of<'a>(event: &Event<'a>) -> Option<&'a [u8]> {
-    match event {
-        Event::MessageId { id, .. }
-        | Event::Queued { id, .. }
-        | Event::Attempt { id, .. }
-        | Event::Expired { id }
-        | Event::Removed { id }
-        | Event::Canceled { id }
-        | Event::Held { id }
-        | Event::Discarded { id }
-        | Event::Notice { id, .. }
-        | Event::Filtered { id, .. }
-        | Event::Arrival { id, .. } => Some(id),
-        Event::Refusal { id, .. } | Event::Skipped { id, .. } => *id,
-        _ => None,
     }
 }

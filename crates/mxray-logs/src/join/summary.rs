@@ -388,6 +388,7 @@ impl Analysis {
 
     /// Folds the lives that still go on. How many there are, and how many of them are held.
     fn count_alive(&mut self) -> (u64, u64) {
+        self.end_done();
         let lives = std::mem::take(&mut self.lives);
         let mut keys: Vec<Key> = lives.keys().copied().collect();
         // The order decides which names find room.
@@ -399,7 +400,7 @@ impl Analysis {
                 self.totals.discarded += 1;
             } else if life.probe {
                 self.totals.probes += 1;
-            } else if life.queued {
+            } else if life.queued || life.held {
                 alive += 1;
                 held += u64::from(life.held);
                 self.fold(key, life, &Fold::of(life, End::Forgotten));
