@@ -204,7 +204,7 @@ pub enum EventOf<S> {
         mailbox: S,
         kept: bool,
     },
-    /// A sign or verdict of a filter that names the message.
+    /// Something else that names the message: a sign or verdict of a filter, a remark, what an operator did. Nothing to count.
     Filtered {
         id: S,
         text: S,

@@ -63,16 +63,20 @@ fn of_message<'a>(id: &'a [u8], rest: &'a [u8]) -> Event<'a> {
         b"=>" | b"->" | b">>" => attempt(id, tail, Status::Sent),
         b"**" => attempt(id, tail, Status::Bounced),
         b"==" => attempt(id, tail, Status::Deferred),
-        b"*>" => Event::Remark,
+        b"*>" => Event::Filtered { id, text: rest },
         b"Completed" => Event::Removed { id },
         b"Frozen" => Event::Held { id },
         b"Message" if tail.starts_with(b"abandoned") => Event::Canceled { id },
         // Said at each queue run as long as it is.
         b"Message" if tail.starts_with(b"is frozen") => Event::Held { id },
-        b"removed" => Event::Remark,
-        _ if rest.starts_with(b"H=") && has(rest, b" rejected ") => refusal(Some(id), rest).unwrap_or(Event::Remark),
-        _ if rest.starts_with(b"F=") && has(rest, b" rejected ") => refusal(Some(id), rest).unwrap_or(Event::Remark),
-        b"H=" => Event::Remark,
+        b"removed" => Event::Filtered { id, text: rest },
+        _ if rest.starts_with(b"H=") && has(rest, b" rejected ") => {
+            refusal(Some(id), rest).unwrap_or(Event::Filtered { id, text: rest })
+        }
+        _ if rest.starts_with(b"F=") && has(rest, b" rejected ") => {
+            refusal(Some(id), rest).unwrap_or(Event::Filtered { id, text: rest })
+        }
+        b"H=" => Event::Filtered { id, text: rest },
         _ if rest.starts_with(b"H=") || rest.starts_with(b"host ") => {
             Event::Skipped { id: Some(id), host: host_field(rest).unwrap_or_default(), text: rest }
         }
@@ -82,7 +86,7 @@ fn of_message<'a>(id: &'a [u8], rest: &'a [u8]) -> Event<'a> {
             Event::Skipped { id: Some(id), host: host_in(rest), text: rest }
         }
         // Free text of a message: an ACL's log_message, DKIM results, a router's remark.
-        _ => Event::Remark,
+        _ => Event::Filtered { id, text: rest },
     }
 }
 

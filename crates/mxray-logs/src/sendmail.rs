@@ -124,7 +124,7 @@ fn with_id<'a>(id: &'a [u8], rest: &'a [u8]) -> Option<Event<'a>> {
         || has(rest, b": possible SMTP attack")
         || rest.ends_with(b"[rejected]")
         || starts_with_any(rest, &[b"rejecting commands from"]);
-    (starts_with_any(rest, &known) || session).then_some(Event::Remark)
+    (starts_with_any(rest, &known) || session).then_some(Event::Filtered { id, text: rest })
 }
 
 /// `key=value, `; a value ends where `, key=` follows, for recipients are a list with commas.

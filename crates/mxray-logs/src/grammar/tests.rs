@@ -33,6 +33,9 @@ fn attempt(rules: &Rules, id: &[u8], of: &Attempt<'_>) -> String {
     }
     .to_owned();
     let _ = write!(told, " {} {}", text(id), text(of.to));
+    if !of.more.is_empty() {
+        let _ = write!(told, " and {}", text(of.more));
+    }
     if !of.original_to.is_empty() {
         let _ = write!(told, " ({})", text(of.original_to));
     }

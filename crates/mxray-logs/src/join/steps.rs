@@ -47,7 +47,10 @@ impl Analysis {
             Event::Discarded { id } => self.life(Key::new(origin, id), stamp).discarded = true,
             Event::Removed { id } => self.removed(Key::new(origin, id), stamp),
             Event::Canceled { id } => self.finish(Key::new(origin, id), End::NeverWas),
-            Event::Notice { notice_id, .. } => self.notice(Key::new(origin, notice_id), stamp),
+            Event::Notice { id, notice_id, .. } => {
+                self.notice(Key::new(origin, notice_id), stamp);
+                self.want_too(Key::new(origin, id), Key::new(origin, notice_id));
+            }
             Event::Refusal { id, ref refusal } => self.refusal(origin, id, stamp, refusal),
             Event::Login { account, client, granted } => self.login(stamp, account, client.address, granted),
             Event::Tls { peer, towards: true } => {
@@ -140,6 +143,9 @@ impl Analysis {
             self.finish(key, End::Reused);
         }
         let parent = arrival.earlier_id.and_then(|earlier| self.find_elsewhere(earlier, key, stamp));
+        if let Some(parent) = parent {
+            self.want_too(parent, key);
+        }
         let inherited = parent.map(|parent| self.handed_over(parent, arrival_is_pickup(arrival)));
         let notice_of = arrival.notice_of;
         let life = self.life(key, stamp);
@@ -404,7 +410,10 @@ impl Analysis {
             return Some(Cause::Echo);
         }
         let sent_before = self.receivers.get(receiver).map_or(0, |row| row.sent);
-        match self.causes.get_mut(&(verdict.cause, receiver)) {
+        // More causes than are told apart: one row for the others of each.
+        let is_full = self.causes.len() >= CAUSES_MAX && !self.causes.contains_key(&(verdict.cause, receiver));
+        let row = if is_full { OTHERS } else { receiver };
+        match self.causes.get_mut(&(verdict.cause, row)) {
             Some(sums) => {
                 sums.attempts += 1;
                 sums.sent_before = sent_before;
@@ -467,9 +476,7 @@ impl Analysis {
                 self.totals.continued += 1;
             }
         }
-        if self.lives.get(&key).is_some_and(|life| self.is_wanted(&key, life)) {
-            self.wanted.insert(child);
-        }
+        self.want_too(key, child);
         true
     }
 
@@ -588,6 +595,8 @@ impl Analysis {
             } else {
                 self.stories_left_out += 1;
             }
+            // Its id may be another message's next.
+            self.wanted.remove(&key);
         }
         let mut counted = false;
         match end {
@@ -659,7 +668,9 @@ impl Analysis {
 
 fn domain_of(address: &[u8]) -> String {
     let domain = memchr::memrchr(b'@', address).map_or(&b""[..], |at| &address[at + 1..]);
-    untrusted(&domain[..domain.len().min(255)]).to_ascii_lowercase()
+    let mut domain = untrusted(&domain[..domain.len().min(255)]);
+    domain.make_ascii_lowercase();
+    domain
 }
 
 /// pickup tells the user before cleanup has accepted anything.

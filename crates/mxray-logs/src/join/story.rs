@@ -48,6 +48,14 @@ impl Analysis {
         true
     }
 
+    /// What goes on from a life that is looked for is told too.
+    pub(super) fn want_too(&mut self, parent: Key, child: Key) {
+        if self.options.selection.is_some() && self.lives.get(&parent).is_some_and(|life| self.is_wanted(&parent, life))
+        {
+            self.wanted.insert(child);
+        }
+    }
+
     /// Makes room: half of what is kept goes, of those first that nobody asked for yet, and of them of the oldest.
     fn drop_lines(&mut self) {
         let mut order: Vec<(bool, Stamp, Key)> = self

@@ -595,10 +595,10 @@ fn sender_out(name: &[u8], sums: &SenderSums) -> SenderOut {
 }
 
 fn account_out(name: &[u8], sums: &AccountSums) -> AccountOut {
-    let busiest = sums.hours.iter().max_by_key(|(hour, count)| (**count, std::cmp::Reverse(**hour)));
+    let busiest = sums.hours.0.iter().max_by_key(|(hour, count)| (*count, std::cmp::Reverse(*hour)));
     let (hour, most) = busiest.map_or((None, 0), |(hour, count)| (Some(*hour), *count));
-    let others = sums.hours.len().saturating_sub(1);
-    let rest = sums.hours.values().sum::<u64>() - most;
+    let others = sums.hours.0.len().saturating_sub(1);
+    let rest = sums.hours.0.iter().map(|(_, count)| count).sum::<u64>() - most;
     AccountOut {
         name: untrusted(name),
         messages: sums.messages,

@@ -203,7 +203,7 @@ fn notice<'a>(id: &'a [u8], rest: &'a [u8]) -> Option<Event<'a>> {
     }
     let (words, tail) = split(rest, b" notification").unwrap_or((rest, b""));
     if tail.starts_with(b" failed") {
-        return Some(Event::Remark);
+        return Some(Event::Filtered { id, text: rest });
     }
     let notice_id = tail.strip_prefix(b": ")?;
     let kind = match words.split(|byte| *byte == b' ').nth(1)? {
@@ -218,7 +218,7 @@ fn notice<'a>(id: &'a [u8], rest: &'a [u8]) -> Option<Event<'a>> {
 fn by_hand<'a>(id: &'a [u8], rest: &'a [u8]) -> Option<Event<'a>> {
     match rest {
         b"placed on hold" => Some(Event::Held { id }),
-        b"requeued" | b"released from hold" | b"expired" | b"force-expired" => Some(Event::Remark),
+        b"requeued" | b"released from hold" | b"expired" | b"force-expired" => Some(Event::Filtered { id, text: rest }),
         _ if starts_with_any(
             rest,
             &[
@@ -237,7 +237,7 @@ fn by_hand<'a>(id: &'a [u8], rest: &'a [u8]) -> Option<Event<'a>> {
             ],
         ) =>
         {
-            Some(Event::Remark)
+            Some(Event::Filtered { id, text: rest })
         }
         _ => None,
     }

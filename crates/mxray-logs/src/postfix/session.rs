@@ -81,7 +81,8 @@ pub(super) fn refused<'a>(id: Option<&'a [u8]>, rest: &'a [u8]) -> Option<Event<
             // `QID: warning: …` without a stage is a warning of the program itself, which the caller reads.
             let staged =
                 has(body, b" from ") || starts_with_any(body, &[b"header ", b"body ", b"milter ", b"envfrom "]);
-            return (staged || action != b"warning").then_some(Event::Remark);
+            let told = id.map_or(Event::Remark, |id| Event::Filtered { id, text: rest });
+            return (staged || action != b"warning").then_some(told);
         }
         _ => return None,
     }
