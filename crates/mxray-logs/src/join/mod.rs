@@ -5,6 +5,7 @@
 //! many queue ids it has: behind a content filter, as a forwarded one or at the next hop it goes on (`queued as`,
 //! `orig_queue_id`, `forwarded as`). Start reading at [`Analysis::line`]. What must not live here: how a server words it.
 
+mod fold;
 mod life;
 mod receiver;
 mod steps;

@@ -3,14 +3,15 @@
 use mxray_mail::causes::{Cause, Retry, Said};
 use mxray_model::text::untrusted;
 
+use super::fold::Fold;
 use super::life::{Birth, End, Key, Life, State};
 use super::receiver::{Host, host_of, operator_of};
 use super::story;
-use super::sums::{CauseSums, Incident, Recipients};
+use super::sums::{CauseSums, Incident};
 use super::{Analysis, CAUSES_MAX, ENDED_MAX, Ended, INCIDENTS_MAX, OTHERS, REMEMBERED_MAX, STORIES_MAX, Selection};
 use crate::cut::{bare, first_of_list, has, kept};
 use crate::envelope::Line;
-use crate::event::{Arrival, Attempt, Event, Refusal, Severity, Status};
+use crate::event::{Arrival, Attempt, Event, Peer, Refusal, Severity, Status};
 use crate::sketch::hashed;
 use crate::stamp::{SECOND, Stamp};
 
@@ -53,21 +54,8 @@ impl Analysis {
             }
             Event::Refusal { id, ref refusal } => self.refusal(origin, id, stamp, refusal),
             Event::Login { account, client, granted } => self.login(stamp, account, client.address, granted),
-            Event::Tls { peer, towards: true } => {
-                if let Some(pid) = line.pid {
-                    if self.tls_peers.len() > REMEMBERED_MAX {
-                        self.tls_peers.clear();
-                    }
-                    let named = if peer.address.is_empty() { peer.name } else { peer.address };
-                    self.tls_peers.insert((origin, pid), hashed(named));
-                }
-            }
-            Event::SessionTls { session } => {
-                if self.tls_sessions.len() > REMEMBERED_MAX {
-                    self.tls_sessions.clear();
-                }
-                self.tls_sessions.insert(hashed(session));
-            }
+            Event::Tls { peer, towards: true } => self.tls_towards(origin, line.pid, peer),
+            Event::SessionTls { session } => self.tls_session(session),
             Event::Tls { towards: false, .. } => self.totals.tls_in += 1,
             Event::TlsFailed { towards: true, .. } => self.totals.tls_failures_out += 1,
             Event::TlsFailed { .. } => self.totals.tls_failures_in += 1,
@@ -91,6 +79,23 @@ impl Analysis {
         {
             self.keep_line(key, line.stamp, raw);
         }
+    }
+
+    /// The process, or the session, that makes the next attempts has TLS.
+    fn tls_towards(&mut self, origin: u16, pid: Option<u32>, peer: Peer<'_>) {
+        let Some(pid) = pid else { return };
+        if self.tls_peers.len() > REMEMBERED_MAX {
+            self.tls_peers.clear();
+        }
+        let named = if peer.address.is_empty() { peer.name } else { peer.address };
+        self.tls_peers.insert((origin, pid), hashed(named));
+    }
+
+    fn tls_session(&mut self, session: &[u8]) {
+        if self.tls_sessions.len() > REMEMBERED_MAX {
+            self.tls_sessions.clear();
+        }
+        self.tls_sessions.insert(hashed(session));
     }
 
     /// The life of a key, begun before the log if nothing else is known.
@@ -679,63 +684,4 @@ fn arrival_is_pickup(arrival: &Arrival<'_>) -> bool {
         && arrival.message_id.is_none()
         && arrival.size.is_none()
         && arrival.recipients.is_none()
-}
-
-/// What one life adds to the sums.
-pub(super) struct Fold {
-    pub received: bool,
-    pub recipients: Recipients,
-    /// Receiver, last cause, and the recipient's part.
-    pub rows: Vec<(u32, Cause, Recipients)>,
-}
-
-impl Fold {
-    /// `end` says what becomes of those that are not final.
-    pub fn of(life: &Life, end: End) -> Fold {
-        let received = life.is_message() && !life.notice && !life.continued && life.birth != Birth::Before;
-        let mut fold =
-            Fold { received, recipients: Recipients::default(), rows: Vec::with_capacity(life.recipients.len()) };
-        for recipient in &life.recipients {
-            let mut part = Recipients { deferred_ever: u64::from(recipient.deferred), ..Recipients::default() };
-            match recipient.state {
-                State::HandedOn => continue,
-                State::Delivered => part.delivered = 1,
-                State::Bounced => {
-                    part.bounced = 1;
-                    part.bounced_hard = u64::from(recipient.cause.is_recipient_side());
-                    part.blocked = u64::from(recipient.cause.is_block());
-                }
-                State::Expired => {
-                    part.expired = 1;
-                    part.blocked = u64::from(recipient.cause.is_block());
-                }
-                State::Pending if life.expired => {
-                    part.expired = 1;
-                    part.blocked = u64::from(recipient.cause.is_block());
-                }
-                State::Pending => fold.open(&mut part, end, 1),
-            }
-            fold.recipients.merge(&part);
-            // What was delivered in the end has no last cause.
-            let cause = if part.delivered > 0 { Cause::DeliveredReport } else { recipient.cause };
-            fold.rows.push((recipient.receiver, cause, part));
-        }
-        let mut unseen = Recipients::default();
-        if life.expired {
-            unseen.expired = life.unseen();
-        } else {
-            fold.open(&mut unseen, end, life.unseen());
-        }
-        fold.recipients.merge(&unseen);
-        fold
-    }
-
-    fn open(&self, part: &mut Recipients, end: End, count: u64) {
-        match end {
-            // Goes on elsewhere and is counted there.
-            End::Requeued => part.deferred_ever = 0,
-            End::Forgotten => part.pending = count,
-            _ => part.unknown = count,
-        }
-    }
 }

@@ -6,8 +6,8 @@ use mxray_mail::causes::{Finality, Move, Retry};
 use mxray_model::text::untrusted;
 use serde::Serialize;
 
+use super::fold::Fold;
 use super::life::{End, Key};
-use super::steps::Fold;
 use super::sums::{AccountSums, ReceiverSums, Recipients, SenderSums};
 use super::table::{OTHERS, Row, Table};
 use super::{Analysis, COUNTED};
