@@ -89,6 +89,7 @@ fn overview(tables: &Tables) -> Routing {
     Routing {
         addresses,
         addresses_left_out,
+        loopback_down: tables.links.0.values().any(|link| link.is_loopback() && !link.is_up()),
         rules: rules.map(|rule| format!("{}: {}", rule.priority, rule.text())).take(KEPT_MAX).collect(),
         routes: u32::try_from(total).unwrap_or(u32::MAX),
         wide: wide.map(|route| route.text(&tables.links)).take(KEPT_MAX).collect(),

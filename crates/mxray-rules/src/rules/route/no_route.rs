@@ -2,9 +2,11 @@
 
 use super::{Asked, End, Own, SOURCE, Sender, ask_again, asked_as, family, has_default, own, place_text, senders};
 use crate::rule::{Judgement, Rule, Said};
+use crate::view;
 use mxray_model::evidence::{Refusal, Refuser, RoutePurpose, RouteRefused, Routing};
 use mxray_model::{Blind, Evidence, Finding, Fix, Seen, Severity, Subject, SubjectKind};
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 pub const RULE: Rule = Rule {
     code: "ROUTE102",
@@ -46,6 +48,9 @@ fn check(evidence: &Evidence) -> Said {
         if asked > 0 && !groups.values().any(|group| group.servers.contains(&sender.name)) {
             judgement.well(format!("{}: no route or rule refuses {asked} destinations asked about", sender.name));
         }
+    }
+    if routing.loopback_down {
+        judgement.find(loopback(evidence, &senders));
     }
     let (notices, faults): (Vec<_>, Vec<_>) =
         groups.into_values().partition(|group| group.severity == Severity::Notice);
@@ -154,6 +159,43 @@ fn internet<'a>(
 
 fn network(refused: &RouteRefused) -> Option<&str> {
     refused.by.value()?.network.as_deref()
+}
+
+/// What a host sends to any of its own addresses goes over the loopback interface.
+fn loopback(evidence: &Evidence, senders: &[Sender<'_>]) -> Finding {
+    let mut finding = RULE
+        .finding(
+            Subject::new(SubjectKind::Network, "127.0.0.0/8"),
+            "The loopback interface is down: nothing on this host reaches a service of this host, whether by 127.0.0.1, ::1 or its \
+             own addresses.",
+        )
+        .confidence(0.97)
+        .because("The kernel lists the loopback interface without the flag UP.", SOURCE, view::pointer(["routing", "value", "loopback_down"]))
+        .data("what", vec!["this host itself"])
+        .data("destination", "127.0.0.1")
+        .fix(
+            Fix::here("Bring it up, and see what took it down: the network's configuration (`auto lo`, `iface lo inet loopback`), a script, the namespace's maker.")
+                .command("ip link set lo up")
+                .undo("ip link set lo down")
+                .verify("ip -br address show dev lo"),
+        )
+        .reference("ip-link(8)");
+    for address in evidence.resolver_checks.values().map(|check| check.server.ip()).filter(IpAddr::is_loopback) {
+        finding = finding.touches(crate::resolvers::subject(address));
+    }
+    for server in senders {
+        finding = finding.touches(Subject::service(server.name));
+    }
+    for wanted in evidence
+        .servers
+        .value()
+        .into_iter()
+        .flat_map(std::collections::BTreeMap::values)
+        .flat_map(|server| server.wanted.values())
+    {
+        finding = finding.touches(view::port_scope(wanted.port));
+    }
+    finding
 }
 
 /// What connect(2) gives, in a person's words.
