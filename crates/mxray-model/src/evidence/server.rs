@@ -90,6 +90,8 @@ pub struct Server {
     pub directories: BTreeMap<String, String>,
     /// The master process. `Absent`: searched for, not running.
     pub master: Seen<Master>,
+    /// The control group that is frozen with its master in it. `Absent`: none is.
+    pub frozen: Seen<String>,
     /// Its worker processes, by `smtp/inet`.
     pub children: Seen<BTreeMap<String, Children>>,
     /// What the service manager would restrict at the next start. `Absent`: no unit, or no restriction.

@@ -105,6 +105,7 @@ pub(crate) const SETTINGS: &[&str] = &[
     "virtual_alias_domains",
     "virtual_mailbox_base",
     "virtual_mailbox_domains",
+    "virtual_mailbox_maps",
     "virtual_transport",
 ];
 

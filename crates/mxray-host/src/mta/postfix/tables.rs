@@ -174,13 +174,15 @@ pub(crate) fn unlisted(server: &Server) -> Vec<Configured<String>> {
             domain == known || domain.strip_suffix(known).is_some_and(|front| front.ends_with('.'))
         })
     };
+    let at = server.set_at("virtual_mailbox_maps").cloned();
     let mut found: Vec<Configured<String>> = Vec::new();
-    for asked in server.asked.iter().filter(|asked| asked.setting == "virtual_mailbox_maps") {
-        for key in keys(&asked.value).unwrap_or_default() {
+    for item in items(server.setting("virtual_mailbox_maps")) {
+        for key in keys(item.text()).unwrap_or_default() {
             let Some((_, domain)) = key.rsplit_once('@') else { continue };
             let known = found.iter().any(|known| known.value == domain);
             if domain.contains('.') && !known && !is_listed(domain) && found.len() < TOLD_MAX {
-                found.push(Configured { value: domain.to_owned(), ..asked.clone() });
+                let setting = "virtual_mailbox_maps".to_owned();
+                found.push(Configured { value: domain.to_owned(), setting, at: at.clone() });
             }
         }
     }
@@ -309,12 +311,8 @@ mod tests {
                 let setting = mxray_model::evidence::Setting { value: (*value).to_owned(), at: None };
                 server.settings.insert((*name).to_owned(), setting);
             }
-            let asked = |value: &str| Configured {
-                value: value.to_owned(),
-                setting: "virtual_mailbox_maps".to_owned(),
-                at: None,
-            };
-            server.asked = vec![asked(&table)];
+            let maps = mxray_model::evidence::Setting { value: table.clone(), at: None };
+            server.settings.insert("virtual_mailbox_maps".to_owned(), maps);
             unlisted(&server).into_iter().map(|domain| domain.value).collect::<Vec<String>>()
         };
         assert_eq!(with(&[("mydestination", "localhost, two.example")]), ["one.example", "sub.one.example"]);

@@ -410,7 +410,7 @@ pub(super) fn quoted(evidence: &Evidence, instance: &str, server: &Server, judge
                 Subject::service(format!("{instance} {setting}")),
                 format!("{setting} is written between quotation marks, which Postfix takes for a part of the value: it cannot be what was meant ({value})."),
             )
-            .confidence(0.9)
+            .confidence(0.98)
             .because(
                 format!("The value of {setting} has quotation marks."),
                 place.map_or_else(|| words.main_cf(), ToString::to_string),

@@ -97,20 +97,32 @@ fn replaced(evidence: &Evidence, instance: &str, server: &Server, works_in: &str
     let words = Words::new(evidence, server);
     let place = shell_word(queue);
     let mounted = evidence.file_systems.get(queue).and_then(Seen::value).filter(|fs| fs.mount_point == queue);
+    let pid = server.master.value().map_or(0, |master| master.pid);
+    // The server's own stop command looks for the master's lock in the new directory, and does not find it.
+    let stop = format!("kill {pid}");
+    let gone = format!("while test -d /proc/{pid}; do sleep 1; done");
     let (what, fix) = match mounted.filter(|_| works_in == queue) {
         Some(fs) => (
             format!("{} ({}) was mounted over it", fs.device, fs.kind),
-            Fix::here("Take the mount away, if it was not meant to be there; what it holds of mail has to be kept first.")
-                .command(format!("find {place} -type f | head"))
-                .command(format!("umount {place}"))
-                .verify(words.check()),
+            Fix::here(format!(
+                "If the mount was not meant to be there: end the server (its own stop command does not find it), take the mount away, \
+                 and start it again. What came into {queue} meanwhile has to be kept first."
+            ))
+            .command(format!("find {place} -type f | head"))
+            .command(stop.clone())
+            .command(gone.clone())
+            .command(format!("umount {place}"))
+            .command(words.start())
+            .verify(words.check()),
         ),
         None => (
             format!("it was replaced, or set anew in the configuration: the master works in {works_in}"),
             Fix::here(format!(
                 "Start it anew, so that it works in {queue}; mail that waits in the old directory has to be moved there first."
             ))
-            .command(words.restart())
+            .command(stop.clone())
+            .command(gone.clone())
+            .command(words.start())
             .verify(words.check()),
         ),
     };
@@ -122,7 +134,7 @@ fn replaced(evidence: &Evidence, instance: &str, server: &Server, works_in: &str
         .confidence(0.95)
         .because(
             format!("The working directory of the master is another directory than {queue}."),
-            format!("stat -L /proc/{}/cwd {queue}", server.master.value().map_or(0, |master| master.pid)),
+            format!("stat -L /proc/{pid}/cwd {queue}"),
             view::server_pointer(instance, &["works_in"]),
         )
         .data("mount_point", queue)
@@ -130,11 +142,6 @@ fn replaced(evidence: &Evidence, instance: &str, server: &Server, works_in: &str
         .touches(Subject::service(instance))
         .touches(Subject::service(format!("{instance} delivery")))
         .fix(fix)
-        .fix(
-            Fix::here("Or, where the mount is right, start the server in it; mail that waits lies below it, and has to be moved.")
-                .command(words.restart())
-                .verify("mxray doctor"),
-        )
         .reference("mount(8)")
         .reference("postconf(5), queue_directory");
     for helper in server.helpers.values() {
