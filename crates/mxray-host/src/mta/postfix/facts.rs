@@ -361,6 +361,7 @@ mod tests {
             main_file: "main.cf",
             master_file: "master.cf",
             wanted: &master.services.keys().filter(|key| key.ends_with("/inet")).cloned().collect(),
+            types: None,
         })
     }
 

@@ -337,7 +337,10 @@ pub(super) fn unlisted(evidence: &Evidence, instance: &str, server: &Server, jud
         .domains
         .iter()
         .any(|domain| domain.value.kind == DomainKind::Virtual && !domain.value.name.contains(':'));
-    for unlisted in &server.unlisted {
+    // Written between quotation marks, a list names nobody; that is told.
+    let lists = ["mydestination", "virtual_mailbox_domains", "virtual_alias_domains", "relay_domains"];
+    let is_quoted = server.quoted.iter().any(|quoted| lists.contains(&quoted.setting.as_str()));
+    for unlisted in server.unlisted.iter().filter(|_| !is_quoted) {
         let name = &unlisted.value;
         let is_own = ["mydomain", "myorigin"].iter().any(|own| server.setting(own).eq_ignore_ascii_case(name));
         let severity = if none || is_own { Severity::Critical } else { Severity::Notice };
