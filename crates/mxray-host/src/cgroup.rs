@@ -163,6 +163,34 @@ fn has_children(directory: &Path) -> bool {
     })
 }
 
+/// The control group, of those that a process is in, that is frozen (cgroup.freeze of version 2): `/sys/fs/cgroup/system.slice/…`.
+/// Its processes keep their ports and do nothing, and `ps` shows nothing unusual. `Absent`: none is, or there is no such tree.
+pub(crate) fn frozen(pid: u32) -> Seen<String> {
+    const BYTES_MAX: u64 = 64 * 1024;
+    let Ok(tree) = mount_point() else { return Seen::Absent };
+    let file = PathBuf::from(format!("/proc/{pid}/cgroup"));
+    let content = match read::kernel(&file, BYTES_MAX) {
+        Seen::Value(content) => content.bytes,
+        Seen::Absent => return Seen::Absent,
+        Seen::Unknown(blind) => return Seen::Unknown(blind),
+    };
+    let Some(own) = content.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(b"0::/")) else {
+        return Seen::Absent;
+    };
+    let own = tree.point.join(std::ffi::OsStr::from_bytes(own));
+    let groups = own.ancestors().take_while(|group| group.starts_with(&tree.point)).take(DEPTH_MAX);
+    frozen_of(groups)
+}
+
+fn frozen_of<'a>(groups: impl Iterator<Item = &'a Path>) -> Seen<String> {
+    let is_frozen = |group: &&Path| {
+        // The root has no such file.
+        let state = read::kernel(&group.join("cgroup.freeze"), 16);
+        state.value().is_some_and(|content| content.bytes.trim_ascii() == b"1")
+    };
+    groups.into_iter().find(is_frozen).map_or(Seen::Absent, |group| Seen::Value(read::shown(group)))
+}
+
 /// The unit of a process, from its `/proc/PID/cgroup`.
 ///
 /// The line of version 2 (`0::`) decides; beside version 1, systemd's own tree (`name=systemd`) may say more.
@@ -270,6 +298,19 @@ mod tests {
     use super::*;
 
     const ID: &str = "ab12cd34ef56ab12cd34ef56ab12cd34ef56ab12cd34ef56ab12cd34ef56ab12";
+
+    #[test]
+    fn a_frozen_group_holds_all_below_it() {
+        let base = std::env::temp_dir().join(format!("mxray-frozen-{}", std::process::id()));
+        let inner = base.join("system.slice/postfix.service");
+        std::fs::create_dir_all(&inner).unwrap();
+        let look = || frozen_of(inner.ancestors().take_while(|group| group.starts_with(&base)));
+        assert!(look().is_absent());
+        std::fs::write(inner.join("cgroup.freeze"), "0\n").unwrap();
+        std::fs::write(base.join("system.slice/cgroup.freeze"), "1\n").unwrap();
+        assert_eq!(look(), Seen::Value(base.join("system.slice").display().to_string()));
+        std::fs::remove_dir_all(&base).unwrap();
+    }
 
     #[test]
     fn units_and_containers_have_the_names_that_their_tools_print() {

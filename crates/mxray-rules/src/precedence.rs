@@ -171,6 +171,9 @@ pub const LINKS: &[(&str, &str, Link)] = &[
     ("SOCK114", "SMTP102", Link::SharedScope),
     ("SOCK114", "SMTP103", Link::SharedScope),
     ("SOCK114", "LOOK007", Link::SharedScope),
+    // Dovecot's login processes greet nobody without the sockets of its other processes.
+    ("SOCK114", "MBOX107", Link::SharedScope),
+    ("SOCK114", "TLS102", Link::SharedScope),
     // Nobody there, or too few.
     ("SOCK111", "SMTP103", Link::SharedScope),
     ("SOCK109", "SMTP103", Link::SharedScope),
@@ -232,6 +235,11 @@ pub const LINKS: &[(&str, &str, Link)] = &[
     ("CONF110", "SMTP101", Link::SharedScope),
     ("CONF110", "LOG106", Link::SharedScope),
     ("CONF110", "LOG108", Link::SharedScope),
+    ("CONF110", "LOG103", Link::SharedScope),
+    ("CONF110", "QUEUE101", Link::SharedScope),
+    ("CONF110", "QUEUE102", Link::SharedScope),
+    ("CONF110", "SMTP103", Link::SharedScope),
+    ("CONF110", "TLS102", Link::SharedScope),
     ("HOST111", "SOCK114", Link::SharedScope),
     ("HOST111", "SMTP101", Link::SharedScope),
     ("HOST111", "TLS102", Link::SharedScope),

@@ -35,6 +35,18 @@ pub fn unusable(directory: &Path, account: &Account) -> Seen<Barred> {
     }
 }
 
+/// What keeps the user from reading a file. `Absent`: nothing does, or there is no such file.
+pub fn unreadable(file: &Path, account: &Account) -> Seen<Barred> {
+    if account.uid == 0 || matches!(file.try_exists(), Ok(false)) {
+        return Seen::Absent;
+    }
+    match names::identity(&account.name) {
+        Seen::Value(identity) => walk(file, &identity, 0o4),
+        Seen::Absent => Seen::not_attempted("the user's groups stand behind NSS only"),
+        Seen::Unknown(blind) => Seen::Unknown(blind),
+    }
+}
+
 /// The same for several directories: those that keep the user out. What cannot be told counts where nothing was found.
 pub fn unusable_of(directories: &[PathBuf], account: &Account) -> Seen<Vec<Barred>> {
     let mut found: Vec<Barred> = Vec::new();

@@ -30,6 +30,11 @@ pub fn join_helpers(
     owners: &BTreeMap<u64, Seen<Vec<Owner>>>,
     table: &Seen<Table>,
 ) {
+    if let Seen::Value((sample, _)) = &sockets
+        && let Seen::Value(listeners) = sample.unix()
+    {
+        servers.values_mut().for_each(|server| unlinked(server, listeners));
+    }
     if servers.values().all(|server| server.helpers.is_empty()) {
         return;
     }
@@ -67,6 +72,20 @@ fn join(servers: &mut BTreeMap<String, Server>, facts: &Seen<Facts<'_>>) {
             helper.state = state.map(|state| HelperState { barred: barred(helper), ..state });
         }
     }
+}
+
+/// Sockets that Dovecot's processes hold and that its other processes no longer find: somebody emptied its run directory. Where
+/// nobody may look, a socket counts as there.
+fn unlinked(server: &mut Server, listeners: &[UnixListener]) {
+    /// The first ones say what is wrong.
+    const TOLD_MAX: usize = 20;
+    let base = PathBuf::from(server.setting("base_dir"));
+    if server.software != "dovecot" || server.master.value().is_none() || !base.is_absolute() {
+        return;
+    }
+    let paths = listeners.iter().map(|listener| PathBuf::from(std::ffi::OsStr::from_bytes(&listener.raw_path)));
+    let gone = paths.filter(|path| path.starts_with(&base) && matches!(path.try_exists(), Ok(false)));
+    server.unlinked = gone.map(|path| read::shown(&path)).take(TOLD_MAX).collect();
 }
 
 /// What keeps the user that connects from the socket's file.

@@ -22,6 +22,7 @@ pub use machine::{addresses, hosts_file};
 pub(crate) use others::names;
 pub use others::{others, software_of};
 
+use crate::cgroup;
 use crate::processes::Table;
 use crate::programs::Programs;
 use mxray_model::evidence::Server;
@@ -63,6 +64,13 @@ pub fn attach(servers: &mut BTreeMap<String, Server>, table: &Seen<Table>) {
         let is_its = |_: &String, server: &mut Server| server.software == reader.software();
         let mut own: BTreeMap<String, Server> = servers.extract_if(.., is_its).collect();
         reader.attach(&mut own, table);
+        for server in own.values_mut() {
+            server.frozen = match &server.master {
+                Seen::Value(master) => cgroup::frozen(master.pid),
+                Seen::Absent => Seen::Absent,
+                Seen::Unknown(blind) => Seen::Unknown(blind.clone()),
+            };
+        }
         servers.append(&mut own);
     }
 }

@@ -85,10 +85,17 @@ fn overview(tables: &Tables) -> Routing {
         text: route.text(&tables.links),
         dead: !route.hops.is_empty() && route.hops.iter().all(|hop| hop.is_dead()),
     });
+    let loopback = tables.links.0.values().find(|link| link.is_loopback());
+    let own = |link: &super::Link| {
+        let of_link = |address: &super::LocalAddress| address.interface == link.index && address.address.is_ipv4();
+        tables.addresses.iter().any(|address| of_link(address) && address.address.is_loopback())
+    };
     let total = configured().count() + tables.routes_left_out;
     Routing {
         addresses,
         addresses_left_out,
+        loopback_down: loopback.is_some_and(|link| !link.is_up()),
+        loopback_bare: loopback.is_some_and(|link| link.is_up() && !own(link)),
         rules: rules.map(|rule| format!("{}: {}", rule.priority, rule.text())).take(KEPT_MAX).collect(),
         routes: u32::try_from(total).unwrap_or(u32::MAX),
         wide: wide.map(|route| route.text(&tables.links)).take(KEPT_MAX).collect(),

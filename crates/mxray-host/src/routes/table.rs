@@ -442,6 +442,11 @@ impl Link {
         self.flags & 1 != 0
     }
 
+    pub fn is_loopback(&self) -> bool {
+        const IFF_LOOPBACK: u32 = 0x8;
+        self.flags & IFF_LOOPBACK != 0
+    }
+
     pub fn has_carrier(&self) -> bool {
         const IFF_LOWER_UP: u32 = 1 << 16;
         self.flags & IFF_LOWER_UP != 0

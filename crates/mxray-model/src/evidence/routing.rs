@@ -17,6 +17,10 @@ pub struct Routing {
     pub addresses_left_out: u32,
     /// Routing rules besides the three that every kernel has, as `ip rule` writes them, with their priorities.
     pub rules: Vec<String>,
+    /// The loopback interface is down: this host does not reach itself, at none of its addresses.
+    pub loopback_down: bool,
+    /// The loopback interface is up and has no address of 127.0.0.0/8.
+    pub loopback_bare: bool,
     /// Routes of all tables without the kernel's own local ones.
     pub routes: u32,
     /// Networks of at least a /16 (IPv6: a /40) with a gateway of their own, as sites without a default route have them.

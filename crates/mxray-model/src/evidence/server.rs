@@ -62,15 +62,26 @@ pub struct Server {
     pub tables: BTreeMap<String, Table>,
     /// The tables that its programs ask while they take or deliver mail, by the keys of `tables` where they are files.
     pub asked: Vec<Configured<String>>,
+    /// Tables (`value`) that its programs ask and whose type this installation does not have: the package of the type is missing.
+    pub typeless: Vec<Configured<String>>,
+    /// Domains (`value`) whose addresses stand in a table of mailboxes (`setting`) and which no list of domains names.
+    pub unlisted: Vec<Configured<String>>,
     /// Internal services that its programs or parameters name and that its service table does not have, by name.
     pub lacking: BTreeMap<String, Lacking>,
-    /// Sockets of its own services in the queue directory that are looked for by their path and are not there.
+    /// Services of its whose program cannot be executed, by `smtp/inet`.
+    pub unrunnable: BTreeMap<String, Unrunnable>,
+    /// Values (`value`) between quotation marks that its software takes for a part of them, without the marks.
+    pub quoted: Vec<Configured<String>>,
+    /// Sockets of its own services that are looked for by their path and are not there.
     pub unlinked: BTreeSet<String>,
     /// Parameters (`setting`) that its software does not know and nothing refers to, each with the one (`value`) that it is
     /// almost written like and that is not set.
     pub misspelt: Vec<Configured<String>>,
-    /// Directories of its queue that the user of its programs cannot use. `Absent`: there is none.
+    /// Directories of its queue that the user of its programs cannot use, and files that it cannot read. `Absent`: there is none.
     pub closed: Seen<Vec<Barred>>,
+    /// Where its master works, as the kernel names it, where that is another directory than the path of its queue leads to now.
+    /// `Absent`: it is the same.
+    pub works_in: Seen<String>,
     /// What the tables say that `clients` change content by, by `regexp:/etc/postfix/smtp_header_checks`. `Absent`: there is no
     /// such file.
     pub rewrites: BTreeMap<String, Seen<Vec<Rewrite>>>,
@@ -79,6 +90,8 @@ pub struct Server {
     pub directories: BTreeMap<String, String>,
     /// The master process. `Absent`: searched for, not running.
     pub master: Seen<Master>,
+    /// The control group that is frozen with its master in it. `Absent`: none is.
+    pub frozen: Seen<String>,
     /// Its worker processes, by `smtp/inet`.
     pub children: Seen<BTreeMap<String, Children>>,
     /// What the service manager would restrict at the next start. `Absent`: no unit, or no restriction.
@@ -176,6 +189,9 @@ pub struct Table {
     pub bytes: Seen<u64>,
     /// The text that the index is made of. `Absent`: the table has no index, or no text lies beside it.
     pub text: Seen<String>,
+    /// What keeps the index from being opened as what it is named. `Absent`: nothing does.
+    #[serde(default)]
+    pub damage: Seen<String>,
     /// Keys of the text whose entry the index does not hold, where the text is the younger file; at most a few.
     pub not_indexed: Seen<Vec<String>>,
 }
@@ -192,6 +208,17 @@ pub struct Lacking {
     pub commented: Option<Configured<String>>,
     /// It is in the table, and a switch disables it.
     pub disabled: bool,
+}
+
+/// A program that a service runs and that cannot be executed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Unrunnable {
+    pub path: String,
+    /// It is there, and nobody may execute it.
+    pub exists: bool,
+    /// The service's line.
+    pub at: FileLine,
 }
 
 /// How a server's mail leaves this host: what the kernel's routing, by user and by source address, is asked about.

@@ -37,7 +37,7 @@ use daemon::{DEFAULT_FILE, Defaults};
 use interpret::Input;
 use mxray_model::evidence::{Account, Barred, FileLine, Problem, Server, Setting};
 use mxray_model::{Blind, Seen};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::SystemTime;
 
@@ -257,7 +257,8 @@ pub(super) fn draft(content: &str, machine: &Machine) -> Server {
     })
 }
 
-/// Exim receives, logs and delivers as its own user; its spool and its log have to let it work there.
+/// Exim receives, logs and delivers as its own user: its spool and its log have to let it work there, and its certificates and
+/// keys have to let it read them.
 fn closed(server: &Server) -> Seen<Vec<Barred>> {
     let Seen::Value(account) = &server.egress.account else {
         return Seen::not_attempted("Exim's user is not known");
@@ -269,7 +270,23 @@ fn closed(server: &Server) -> Seen<Vec<Barred>> {
     if !may_append(server.setting("log_file_path"), account) {
         directories.extend(server.directories.get("log").map(Into::into));
     }
-    access::unusable_of(&directories, account)
+    let files = server.certificates.iter().flat_map(|files| [&files.chain.value, &files.key.value]);
+    let files = files.filter(|path| path.starts_with('/')).collect::<BTreeSet<&String>>();
+    let mut barred = Vec::new();
+    let mut blind = None;
+    for path in files {
+        match access::unreadable(Path::new(path), account) {
+            Seen::Value(found) if !barred.contains(&found) => barred.push(found),
+            Seen::Value(_) | Seen::Absent => {}
+            Seen::Unknown(reason) => blind = Some(reason),
+        }
+    }
+    match (access::unusable_of(&directories, account), blind) {
+        (Seen::Value(found), _) => Seen::Value(found.into_iter().chain(barred).collect()),
+        (_, _) if !barred.is_empty() => Seen::Value(barred),
+        (Seen::Unknown(blind), _) | (Seen::Absent, Some(blind)) => Seen::Unknown(blind),
+        (Seen::Absent, None) => Seen::Absent,
+    }
 }
 
 /// The main log is there, and Exim's user may write it: then the directory may belong to somebody else, as /var/log does where

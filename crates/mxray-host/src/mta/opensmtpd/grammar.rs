@@ -25,6 +25,8 @@ pub(crate) struct Config {
     pub tables: BTreeMap<String, Table>,
     pub actions: BTreeMap<String, Action>,
     pub rules: Vec<Match>,
+    /// A rule that rejects all that strangers send, in front of all that would take something: the first that matches decides.
+    pub closed: Option<FileLine>,
     /// `smtp max-message-size`, in bytes.
     pub size: Option<(u64, FileLine)>,
     pub troubles: Vec<Trouble>,
@@ -300,6 +302,7 @@ impl Reader<'_> {
         let mut rule = Match { target: For::Local, from_others: false, action: String::new(), at: at.clone() };
         // `!` and its option; `auth`, which only users can fulfil.
         let mut users_only = false;
+        let mut narrowed = false;
         loop {
             let negated = words.sign('!');
             match words.word().ok_or("match without action or reject")?.as_str() {
@@ -307,15 +310,28 @@ impl Reader<'_> {
                     rule.action = words.word().ok_or("match without the name of its action")?;
                     break;
                 }
-                "reject" => return words.end(),
+                "reject" => {
+                    let all = matches!(rule.target, For::Any) && rule.from_others && !narrowed && !users_only;
+                    if all && self.config.rules.is_empty() && self.config.closed.is_none() {
+                        self.config.closed = Some(at.clone());
+                    }
+                    return words.end();
+                }
                 "for" => rule.target = target(words, negated)?,
-                "from" => rule.from_others = from_others(words, negated)?,
+                "from" => {
+                    let (others, all) = from_others(words, negated)?;
+                    rule.from_others = others;
+                    narrowed |= !all;
+                }
                 "auth" => {
                     words.optional_table()?;
                     users_only |= !negated;
                 }
-                "tls" => {}
-                "helo" | "mail-from" | "rcpt-to" | "tag" => words.regex_or_table()?,
+                "tls" => narrowed = true,
+                "helo" | "mail-from" | "rcpt-to" | "tag" => {
+                    words.regex_or_table()?;
+                    narrowed = true;
+                }
                 _ => return Err("an option of match that is not known".to_owned()),
             }
         }
@@ -443,26 +459,28 @@ fn target(words: &mut Words<'_>, negated: bool) -> Result<For, Wrong> {
 }
 
 /// Does `from …` let strangers on other machines in?
-fn from_others(words: &mut Words<'_>, negated: bool) -> Result<bool, Wrong> {
-    let others = match words.word().ok_or("from without a source")?.as_str() {
-        "any" => true,
-        "local" | "socket" => false,
+/// Whether it means strangers on other machines, and whether all of them.
+fn from_others(words: &mut Words<'_>, negated: bool) -> Result<(bool, bool), Wrong> {
+    let (others, all) = match words.word().ok_or("from without a source")?.as_str() {
+        "any" => (true, true),
+        "local" => (false, true),
+        "socket" => (false, false),
         "auth" => {
             words.optional_table()?;
             // `!auth` is about strangers alone, `auth` about users.
-            return Ok(negated);
+            return Ok((negated, false));
         }
         "rdns" => {
             words.optional_table()?;
-            true
+            (true, false)
         }
         "mail-from" | "src" => {
             words.regex_or_table()?;
-            true
+            (true, false)
         }
         _ => return Err("a source of match that is not known".to_owned()),
     };
-    Ok(others != negated)
+    Ok((others != negated, all))
 }
 
 /// scan_scaled(3): a number, perhaps with decimals, and one letter of B, K, M, G, T, P, E.

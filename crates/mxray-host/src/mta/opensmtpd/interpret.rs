@@ -8,7 +8,7 @@ use crate::secrets;
 use mxray_model::Seen;
 use mxray_model::evidence::{
     CertificateFiles, Configured, DomainKind, Egress, Endpoint, FileLine, Helper, HelperKind, MailDomain, Problem,
-    Purpose, Server, TlsMode, WantedListener,
+    Purpose, Server, Setting, TlsMode, WantedListener,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -34,6 +34,12 @@ pub(crate) struct Input<'a> {
     pub read: &'a dyn Fn(&str) -> Seen<Vec<u8>>,
 }
 
+/// The one switch that closes a server.
+fn closed(config: &Config) -> BTreeMap<String, Setting> {
+    let rule = |at: &FileLine| Setting { value: "match from any for any reject".to_owned(), at: Some(at.clone()) };
+    config.closed.iter().map(|at| ("match reject".to_owned(), rule(at))).collect()
+}
+
 pub(crate) fn server(mut input: Input<'_>) -> Server {
     let mut problems = std::mem::take(&mut input.config.troubles);
     let wanted = wanted(&input, &mut problems);
@@ -45,7 +51,7 @@ pub(crate) fn server(mut input: Input<'_>) -> Server {
         enabled: true,
         configured_by: input.file.to_owned(),
         host_name: input.host_name.clone(),
-        settings: BTreeMap::new(),
+        settings: closed(&input.config),
         clients: logins::clients(&input.config),
         helpers: helpers(&input, &mut problems),
         egress: egress(&input, &mut problems),

@@ -126,6 +126,31 @@ fn domains_are_those_that_others_may_send_to() {
 }
 
 #[test]
+fn a_rule_that_rejects_all_in_front_of_the_others_is_told() {
+    let of = |rules: &str| {
+        let text = format!("action l maildir\n{rules}\nmatch from any for domain a.example action l\n");
+        server_with(&text, &[], &interfaces())
+            .settings
+            .get("match reject")
+            .and_then(|set| set.at.clone())
+            .map(|at| at.line)
+    };
+    assert_eq!(of("match from any for any reject"), Some(2));
+    assert_eq!(of("match !from local for any reject"), Some(2));
+    for healthy in [
+        "match for any reject",
+        "match from any for local action l\nmatch from any for any reject",
+        "match from any for domain b.example reject",
+        "match from src 192.0.2.1 for any reject",
+        "match from any auth for any reject",
+        "match from any mail-from \"x@b.example\" for any reject",
+        "match !from any for any reject",
+    ] {
+        assert_eq!(of(healthy), None, "{healthy}");
+    }
+}
+
+#[test]
 fn a_smarthost_is_what_all_other_mail_goes_to() {
     let smart = |rules: &str| {
         let read = server(&format!(

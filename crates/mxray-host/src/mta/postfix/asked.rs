@@ -8,6 +8,7 @@ use super::effective::items;
 use super::facts::Sources;
 use super::master_cf::Service;
 use mxray_model::evidence::Configured;
+use std::collections::BTreeSet;
 
 /// Most tables that a report carries; large sites have some dozen.
 const ASKED_MAX: usize = 300;
@@ -61,8 +62,15 @@ const SMTP: [&str; 5] = [
 ];
 
 /// Tables by the parameter that names them; each once, by the first one that does.
-pub(super) fn asked(sources: &Sources<'_>) -> Vec<Configured<String>> {
-    let mut found = Found { list: Vec::new() };
+pub(super) struct Asked {
+    /// Those that are files.
+    pub tables: Vec<Configured<String>>,
+    /// Those of a type that the installation does not have.
+    pub typeless: Vec<Configured<String>>,
+}
+
+pub(super) fn asked(sources: &Sources<'_>) -> Asked {
+    let mut found = Found { types: sources.types, list: Vec::new(), typeless: Vec::new() };
     for name in ALWAYS {
         found.add(&sources.common(name));
     }
@@ -98,11 +106,11 @@ pub(super) fn asked(sources: &Sources<'_>) -> Vec<Configured<String>> {
             _ => {}
         }
     }
-    found.list
+    Asked { tables: found.list, typeless: found.typeless }
 }
 
 /// The lists as one smtpd(8) sees them (what stands behind `check_…_access` is a table), with the admin's own classes.
-fn restrictions(sources: &Sources<'_>, service: &Service, found: &mut Found) {
+fn restrictions(sources: &Sources<'_>, service: &Service, found: &mut Found<'_>) {
     SMTPD.iter().for_each(|name| found.add(&sources.of(service, name)));
     let classes = sources.of(service, "smtpd_restriction_classes");
     let classes: Vec<String> = items(&classes.value).into_iter().map(|item| item.text().to_owned()).collect();
@@ -121,29 +129,48 @@ fn restrictions(sources: &Sources<'_>, service: &Service, found: &mut Found) {
     }
 }
 
-struct Found {
+struct Found<'a> {
+    types: Option<&'a BTreeSet<String>>,
     list: Vec<Configured<String>>,
+    typeless: Vec<Configured<String>>,
 }
 
-impl Found {
+impl Found<'_> {
     /// The tables of one list. `type:/path`, also negated or behind `proxy:`; what stands in the list itself is no file.
     fn add(&mut self, list: &Configured<String>) {
         for item in items(&list.value) {
             let word = item.text().trim_start_matches('!');
+            // A path in a list of domains or networks stands for the lines of that file.
+            if word.starts_with('/') && super::interpret::LISTS_WITH_FILES.contains(&list.setting.as_str()) {
+                put(&mut self.list, word, list);
+                continue;
+            }
             let word = word.strip_prefix("proxy:").unwrap_or(word);
             let Some((kind, path)) = word.split_once(':') else { continue };
             let is_kind = !kind.is_empty() && kind.bytes().all(|byte| byte.is_ascii_lowercase());
+            if is_kind && self.lacks_type(kind, word) {
+                // What stands in the list itself may hold a password.
+                let name = if path.starts_with('/') { word } else { kind };
+                put(&mut self.typeless, name, list);
+                continue;
+            }
             if !is_kind || !path.starts_with('/') || word.contains('{') || super::tables::opened(kind).is_none() {
                 continue;
             }
-            if self.list.len() < ASKED_MAX && !self.list.iter().any(|known| known.value == word) {
-                self.list.push(Configured {
-                    value: word.to_owned(),
-                    setting: list.setting.clone(),
-                    at: list.at.clone(),
-                });
-            }
+            put(&mut self.list, word, list);
         }
+    }
+
+    /// `inet:` and `unix:` name sockets of policy services, and `fd:` and the like are the beginnings of IPv6 addresses.
+    fn lacks_type(&self, kind: &str, word: &str) -> bool {
+        let is_address = kind.bytes().all(|byte| byte.is_ascii_hexdigit()) && word.contains("::");
+        !matches!(kind, "inet" | "unix") && !is_address && self.types.is_some_and(|types| !types.contains(kind))
+    }
+}
+
+fn put(tables: &mut Vec<Configured<String>>, name: &str, list: &Configured<String>) {
+    if tables.len() < ASKED_MAX && !tables.iter().any(|known| known.value == name) {
+        tables.push(Configured { value: name.to_owned(), setting: list.setting.clone(), at: list.at.clone() });
     }
 }
 
@@ -152,13 +179,21 @@ mod tests {
     use super::super::{effective::Values, main_cf, master_cf};
     use super::*;
     use crate::mta::machine::Machine;
-    use std::collections::{BTreeMap, BTreeSet};
+    use std::collections::BTreeMap;
 
     fn of(main: &str, master: &str) -> Vec<(String, String)> {
+        pairs(all(main, master, None).tables)
+    }
+
+    fn pairs(tables: Vec<Configured<String>>) -> Vec<(String, String)> {
+        tables.into_iter().map(|table| (table.setting, table.value)).collect()
+    }
+
+    fn all(main: &str, master: &str, types: Option<&BTreeSet<String>>) -> Asked {
         let main = main_cf::parse(main.as_bytes());
         let master = master_cf::parse(master.as_bytes());
         let values = Values::from_files("/etc/postfix", &main, &Machine::default());
-        let list = asked(&Sources {
+        asked(&Sources {
             values: &values,
             main: &main,
             master: &master,
@@ -168,8 +203,8 @@ mod tests {
             main_file: "/etc/postfix/main.cf",
             master_file: "/etc/postfix/master.cf",
             wanted: &BTreeSet::new(),
-        });
-        list.into_iter().map(|table| (table.setting, table.value)).collect()
+            types,
+        })
     }
 
     fn pair(setting: &str, table: &str) -> (String, String) {
@@ -196,6 +231,25 @@ mod tests {
         for table in ["hash:/boxes", "hash:/passwords", "hash:/aliases"] {
             assert!(found.iter().any(|(_, name)| name == table), "{table}: {found:?}");
         }
+    }
+
+    #[test]
+    fn a_table_of_a_type_that_is_not_installed_is_told_apart() {
+        let main = "virtual_alias_maps = hash:/v, proxy:mysql:/m.cf, inline:{a=b}\nheader_checks = pcre:/h\n\
+                    mynetworks = 127.0.0.0/8, fd::/8, cidr:/n\nsender_canonical_maps = ldap:inline\n\
+                    smtpd_recipient_restrictions = check_policy_service inet:127.0.0.1:10023, check_sender_access static:OK\n";
+        let master = "smtp inet n - y - - smtpd\n";
+        let types = ["hash", "inline", "cidr", "static"].map(str::to_owned).into();
+        let found = all(main, master, Some(&types));
+        let typeless = [
+            pair("virtual_alias_maps", "mysql:/m.cf"),
+            pair("sender_canonical_maps", "ldap"),
+            pair("header_checks", "pcre:/h"),
+        ];
+        assert_eq!(pairs(found.typeless), typeless);
+        assert_eq!(pairs(found.tables), [pair("virtual_alias_maps", "hash:/v"), pair("mynetworks", "cidr:/n")]);
+        // Where the types are not known, nothing is said of them.
+        assert_eq!(pairs(all(main, master, None).typeless), []);
     }
 
     #[test]

@@ -32,6 +32,11 @@ pub(crate) fn attach(servers: &mut BTreeMap<String, Server>, table: &Table) {
             (*row, tie(row, server, own, others, &locks, only, table))
         });
         server.master = decide(ties.collect(), table.all_visible);
+        server.works_in = match &server.master {
+            Seen::Value(master) => works_in(master.pid, own.queue),
+            Seen::Absent => Seen::Absent,
+            Seen::Unknown(blind) => Seen::Unknown(blind.clone()),
+        };
         server.children = match &server.master {
             Seen::Value(master) => super::services(server).map(|services| {
                 children(server, &services, table.rows.values().filter(|row| row.parent == master.pid))
@@ -154,6 +159,22 @@ fn by_lock<'a>(
         return Lock::Anothers;
     }
     if perhaps { Lock::Perhaps } else { Lock::None }
+}
+
+/// Where the master works, if the path of its queue leads somewhere else now: something was mounted over it, or the directory
+/// was replaced. A path means something only in our own mount namespace.
+fn works_in(pid: u32, queue: Option<FileId>) -> Seen<String> {
+    let link = PathBuf::from(format!("/proc/{pid}/cwd"));
+    let namespace = |who: &str| std::fs::read_link(format!("/proc/{who}/ns/mnt")).ok();
+    match std::fs::metadata(&link) {
+        Ok(data) if queue == Some((data.dev(), data.ino())) => Seen::Absent,
+        Ok(_) if namespace("self") != namespace(&pid.to_string()) => Seen::Absent,
+        Ok(_) => match std::fs::read_link(&link) {
+            Ok(path) => Seen::Value(read::shown(&path)),
+            Err(error) => read::refused("read", &link, &error),
+        },
+        Err(error) => read::refused("look at", &link, &error),
+    }
 }
 
 /// postfix(1) hands the configuration directory to the master in MAIL_CONFIG. A path means something only in our own

@@ -33,6 +33,7 @@ pub(crate) const DEFAULTS: &[(&str, &str)] = &[
     ("mailbox_transport", ""),
     ("maillog_file", ""),
     ("master_service_disable", ""),
+    ("maximal_queue_lifetime", "5d"),
     ("message_size_limit", "10240000"),
     ("milter_default_action", "tempfail"),
     ("multi_instance_directories", ""),

@@ -35,6 +35,8 @@ pub(crate) struct Sources<'a> {
     pub master_file: &'a str,
     /// The services that listen for clients, as the keys of `wanted`.
     pub wanted: &'a BTreeSet<String>,
+    /// The types of tables that the installation has. `None`: not known.
+    pub types: Option<&'a BTreeSet<String>>,
 }
 
 impl Sources<'_> {
@@ -65,6 +67,7 @@ impl Sources<'_> {
 
 /// All of them, in a server that knows nothing else.
 pub(crate) fn common(sources: &Sources<'_>) -> Server {
+    let asked = super::asked::asked(sources);
     Server {
         egress: egress(sources),
         domains: domains(sources),
@@ -72,8 +75,10 @@ pub(crate) fn common(sources: &Sources<'_>) -> Server {
         size_limit: size_limit(sources),
         mailbox_limits: mailbox_limits(sources),
         clients: clients(sources),
-        asked: super::asked::asked(sources),
+        asked: asked.tables,
+        typeless: asked.typeless,
         lacking: super::parts::lacking(sources),
+        quoted: super::parts::quoted(sources),
         unlinked: super::parts::sockets(sources).into_iter().collect(),
         closed: Seen::not_attempted("directories were not looked at"),
         master: Seen::not_attempted("processes were not looked at"),
@@ -356,6 +361,7 @@ mod tests {
             main_file: "main.cf",
             master_file: "master.cf",
             wanted: &master.services.keys().filter(|key| key.ends_with("/inet")).cloned().collect(),
+            types: None,
         })
     }
 

@@ -12,7 +12,7 @@ use super::master_cf::MasterCf;
 use crate::mta::machine::Machine;
 use crate::secrets;
 use mxray_model::Seen;
-use mxray_model::evidence::{Configured, FileLine, Problem, Server, Setting, WantedListener};
+use mxray_model::evidence::{Configured, FileLine, Problem, Server, Setting, Unrunnable, WantedListener};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The parameters that rules look at.
@@ -39,6 +39,7 @@ pub(crate) const SETTINGS: &[&str] = &[
     "mailbox_size_limit",
     "mailbox_transport",
     "maillog_file",
+    "maximal_queue_lifetime",
     "master_service_disable",
     "message_size_limit",
     "milter_default_action",
@@ -108,6 +109,7 @@ pub(crate) const SETTINGS: &[&str] = &[
     "virtual_alias_domains",
     "virtual_mailbox_base",
     "virtual_mailbox_domains",
+    "virtual_mailbox_maps",
     "virtual_transport",
 ];
 
@@ -116,7 +118,7 @@ const VALUE_CHARS_MAX: usize = 64 * 1024;
 /// Most problems that a report carries; the first ones say what is wrong.
 const PROBLEMS_MAX: usize = 100;
 /// Lists in which a path stands for the lines of that file.
-const LISTS_WITH_FILES: &[&str] =
+pub(super) const LISTS_WITH_FILES: &[&str] =
     &["mynetworks", "mydestination", "relay_domains", "virtual_mailbox_domains", "virtual_alias_domains"];
 /// Deepest nesting of files in such a list.
 const FILES_DEPTH_MAX: u32 = 8;
@@ -127,6 +129,8 @@ pub(crate) struct Input<'a> {
     pub version: Seen<String>,
     /// postconf's values, or why there are none.
     pub dump: Seen<BTreeMap<String, String>>,
+    /// The types of tables that the installation has. `Absent`: there is nobody to ask.
+    pub types: Seen<BTreeSet<String>>,
     pub main: MainCf,
     pub master: MasterCf,
     /// Lines of master.cf that define a service behind a comment sign.
@@ -137,7 +141,12 @@ pub(crate) struct Input<'a> {
     pub saslauthd: Option<String>,
     /// Reads a file that a value names.
     pub read: &'a dyn Fn(&str) -> Seen<Vec<u8>>,
+    /// Looks which of the programs that services run cannot be executed.
+    pub runnable: &'a dyn Fn(Programs) -> BTreeMap<String, Unrunnable>,
 }
+
+/// The programs of services, with the services' lines.
+pub(crate) type Programs = BTreeMap<String, Vec<(String, FileLine)>>;
 
 pub(crate) fn server(input: &Input<'_>) -> Server {
     let main_file = format!("{}/main.cf", input.config_dir);
@@ -178,7 +187,8 @@ pub(crate) fn server(input: &Input<'_>) -> Server {
         saslauthd: input.saslauthd.as_deref(),
         read: input.read,
     };
-    let common = facts::common(&facts::Sources {
+    let wanted_keys = wanted.keys().cloned().collect();
+    let sources_of_facts = facts::Sources {
         values: &values,
         main: &input.main,
         master: &master,
@@ -187,8 +197,11 @@ pub(crate) fn server(input: &Input<'_>) -> Server {
         settings: &settings,
         main_file: &main_file,
         master_file: &master_file,
-        wanted: &wanted.keys().cloned().collect(),
-    });
+        wanted: &wanted_keys,
+        types: input.types.value(),
+    };
+    let common = facts::common(&sources_of_facts);
+    let unrunnable = (input.runnable)(super::commands::used(&sources_of_facts));
     Server {
         software: "postfix".to_owned(),
         misspelt: misspelt(input, &main_file),
@@ -201,6 +214,7 @@ pub(crate) fn server(input: &Input<'_>) -> Server {
         helpers: helpers(&sources),
         settings,
         wanted,
+        unrunnable,
         problems: problems.list,
         ..common
     }

@@ -5,6 +5,7 @@
 
 mod asked;
 mod attach;
+mod commands;
 mod defaults;
 mod depends;
 #[cfg(test)]
@@ -234,6 +235,11 @@ impl Installed<'_> {
             Seen::Absent => Seen::not_attempted("postconf is not installed"),
             Seen::Unknown(blind) => Seen::Unknown(blind.clone()),
         };
+        let types = match &self.postconf {
+            Seen::Value(postconf) => postconf.types(self.programs, config_dir),
+            Seen::Absent => Seen::Absent,
+            Seen::Unknown(blind) => Seen::Unknown(blind.clone()),
+        };
         let read = |path: &str| crate::read::file(Path::new(path), NETWORKS_BYTES_MAX).map(|content| content.bytes);
         let saslauthd = saslauthd(config_dir);
         // A service with `n` in the unprivileged column connects to its helpers as root.
@@ -244,6 +250,7 @@ impl Installed<'_> {
             config_dir,
             version: self.version.clone(),
             dump,
+            types,
             main,
             master,
             commented: &commented,
@@ -251,6 +258,7 @@ impl Installed<'_> {
             primary,
             saslauthd: saslauthd.value().cloned(),
             read: &read,
+            runnable: &commands::unrunnable,
         });
         if let Some(blind) = saslauthd.blind()
             && asks_cyrus(&server)
@@ -269,6 +277,7 @@ impl Installed<'_> {
         }
         server.tables = tables::look(&server);
         server.rewrites = tables::rewrites(&server);
+        server.unlisted = tables::unlisted(&server);
         server.unit = unit(&server, primary);
         server.egress.account = names::account(server.setting("mail_owner"));
         server.closed = queue_access::closed(&server);
@@ -349,6 +358,7 @@ pub(super) fn draft(master: &str, machine: &Machine) -> Server {
         config_dir: "/etc/postfix",
         version: Seen::not_attempted("a draft"),
         dump: Seen::Absent,
+        types: Seen::Absent,
         main: main_cf::parse(b"inet_interfaces = all\n"),
         master: master_cf::parse(master.as_bytes()),
         commented: &[],
@@ -356,5 +366,6 @@ pub(super) fn draft(master: &str, machine: &Machine) -> Server {
         primary: true,
         saslauthd: None,
         read: &|_| Seen::Absent,
+        runnable: &|_| BTreeMap::new(),
     })
 }

@@ -83,6 +83,54 @@ pub(super) fn sockets(sources: &Sources<'_>) -> Vec<String> {
     services.map(|service| format!("{}/{}", if service.private { "private" } else { "public" }, service.name)).collect()
 }
 
+/// The services by whose names mail asks, besides those that listen for clients.
+pub(super) fn needed(sources: &Sources<'_>) -> Vec<String> {
+    let transports = TRANSPORTS
+        .iter()
+        .filter(|(_, domains)| domains.is_empty() || !items(&sources.values.plain(domains)).is_empty())
+        .map(|(parameter, _)| *parameter);
+    let filters = sources
+        .master
+        .services
+        .values()
+        .filter(|service| matches!(service.daemon(), "smtpd" | "pickup"))
+        .map(|service| transport(&sources.of(service, "content_filter").value));
+    let named = transports.map(|parameter| transport(&sources.values.plain(parameter))).chain(filters);
+    NEEDED.iter().map(|name| (*name).to_owned()).chain(named).filter(|name| !name.is_empty()).collect()
+}
+
+/// Quotation marks of a word processor around a value or a part of it, or plain ones around the whole: Postfix takes both for a
+/// part of the value. Texts that people read may have them.
+pub(super) fn quoted(sources: &Sources<'_>) -> Vec<Configured<String>> {
+    const MARKS: [char; 10] = ['“', '”', '„', '‟', '‘', '’', '‚', '‛', '«', '»'];
+    let is_text = |name: &str| {
+        ["banner", "footer", "text", "reply", "comment", "template", "tag"].iter().any(|part| name.contains(part))
+    };
+    let no_quotes = |name: &str| {
+        ["_level", "_restrictions", "_maps", "_file", "_domains", "_interfaces", "_protocols", "_transport"]
+            .iter()
+            .any(|end| name.ends_with(end))
+            || matches!(name, "mynetworks" | "mydestination" | "myhostname" | "mydomain" | "myorigin" | "relayhost")
+    };
+    let bare = |name: &str, value: &str| {
+        let plain = value.trim();
+        let inner = plain.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
+        match inner.filter(|inner| no_quotes(name) && !inner.contains('"')) {
+            Some(inner) => Some(inner.to_owned()),
+            None => plain.contains(MARKS).then(|| plain.replace(MARKS, "")),
+        }
+    };
+    let main = sources.main.values.iter().map(|(name, set)| (name, &set.value, sources.main_file, set.line));
+    let overrides = sources.master.services.values().flat_map(|service| {
+        service.overrides.iter().map(|(name, value)| (name, value, sources.master_file, service.line))
+    });
+    let found = main.chain(overrides).filter(|(name, ..)| !is_text(name)).filter_map(|(name, value, file, line)| {
+        let value = bare(name, value)?;
+        Some(Configured { value, setting: name.clone(), at: Some(FileLine { file: file.to_owned(), line }) })
+    });
+    found.take(LACKING_MAX).collect()
+}
+
 /// In front of the first colon; a value without one is a name as a whole.
 fn transport(value: &str) -> String {
     value.split(':').next().unwrap_or_default().trim().to_owned()
@@ -200,6 +248,7 @@ mod tests {
             main_file: "/etc/postfix/main.cf",
             master_file: "/etc/postfix/master.cf",
             wanted: &BTreeSet::new(),
+            types: None,
         })
     }
 

@@ -3,7 +3,7 @@
 use crate::programs::{self, Programs};
 use crate::read;
 use mxray_model::Seen;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -34,6 +34,14 @@ impl Postconf {
     /// The effective, unexpanded values of one instance, defaults included.
     pub fn values(&self, programs: &Programs, config_dir: &str) -> Seen<BTreeMap<String, String>> {
         self.run(programs, &["-c", config_dir]).map(|output| dump(&output))
+    }
+
+    /// The types of tables that this installation can open, one a line: built in, or in a library that `dynamicmaps.cf` names
+    /// (postconf(1), -m).
+    pub fn types(&self, programs: &Programs, config_dir: &str) -> Seen<BTreeSet<String>> {
+        self.run(programs, &["-c", config_dir, "-m"]).map(|output| {
+            output.split(|byte| *byte == b'\n').map(super::lines::escaped).filter(|line| !line.is_empty()).collect()
+        })
     }
 
     /// Built-in values that no configuration can change.

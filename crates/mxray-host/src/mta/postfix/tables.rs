@@ -1,12 +1,13 @@
 //! Lookup tables in files (DATABASE_README): is the file that Postfix opens there, and does an index hold what the text
 //! beside it says. Only tables that a rule looks at.
 
+use super::effective::items;
 use super::lines::logical;
 use super::main_cf::clip_to;
 use crate::{read, secrets};
 use mxray_model::Seen;
-use mxray_model::evidence::{Rewrite, Server, Table};
-use std::collections::BTreeMap;
+use mxray_model::evidence::{Configured, Rewrite, Server, Table};
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::Metadata;
 use std::path::Path;
 
@@ -107,13 +108,15 @@ fn address(line: &str) -> Option<(&str, &str)> {
 }
 
 fn table(name: &str, setting: &str) -> Option<Table> {
-    let (kind, path) = name.split_once(':')?;
+    // A list in a file of its own is read as it is.
+    let (kind, path) = if name.starts_with('/') { ("texthash", name) } else { name.split_once(':')? };
     let suffix = opened(kind).filter(|_| path.starts_with('/'))?;
     let file = format!("{path}{suffix}");
     let opened = metadata(&file);
     let bytes = opened.as_ref().map(Metadata::len);
     if suffix.is_empty() {
-        return Some(Table { file, bytes, text: Seen::Absent, not_indexed: Seen::Value(Vec::new()) });
+        let not_indexed = Seen::Value(Vec::new());
+        return Some(Table { file, bytes, text: Seen::Absent, damage: Seen::Absent, not_indexed });
     }
     let text = metadata(path);
     let not_indexed = match (&opened, &text) {
@@ -121,7 +124,85 @@ fn table(name: &str, setting: &str) -> Option<Table> {
         (Seen::Absent, _) | (_, Seen::Absent) => Seen::Absent,
         (Seen::Unknown(blind), _) | (_, Seen::Unknown(blind)) => Seen::Unknown(blind.clone()),
     };
-    Some(Table { file, bytes, text: text.map(|_| path.to_owned()), not_indexed })
+    let damage = if opened.value().is_some() { damage(kind, Path::new(&file)) } else { Seen::Absent };
+    Some(Table { file, bytes, text: text.map(|_| path.to_owned()), damage, not_indexed })
+}
+
+/// An index says in its first bytes what it is; opened as something else, it is refused (`Invalid argument`).
+fn damage(kind: &str, file: &Path) -> Seen<String> {
+    /// Of Berkeley DB's magic(5) numbers, at the offset 12 and in the byte order of who made the file.
+    const HASH: u32 = 0x0006_1561;
+    const BTREE: u32 = 0x0005_3162;
+    const HEAD_BYTES: u64 = 32;
+    if !matches!(kind, "hash" | "btree") {
+        return Seen::Absent;
+    }
+    let head = match read::file(file, HEAD_BYTES) {
+        Seen::Value(content) => content.bytes,
+        Seen::Absent => return Seen::Absent,
+        Seen::Unknown(blind) => return Seen::Unknown(blind),
+    };
+    let Some(magic) = head.get(12..16).and_then(|bytes| <[u8; 4]>::try_from(bytes).ok()) else {
+        return Seen::Value("it is cut short".to_owned());
+    };
+    let is = |wanted: u32| [u32::from_le_bytes(magic), u32::from_be_bytes(magic)].contains(&wanted);
+    match (is(HASH), is(BTREE)) {
+        (true, _) if kind == "hash" => Seen::Absent,
+        (_, true) if kind == "btree" => Seen::Absent,
+        (true, _) => Seen::Value("it is an index of the type hash".to_owned()),
+        (_, true) => Seen::Value("it is an index of the type btree".to_owned()),
+        (false, false) => Seen::Value("it is no index of Berkeley DB".to_owned()),
+    }
+}
+
+/// The domains whose mailboxes stand in a table and which none of the lists names: mail to them is refused as relaying, or sent
+/// elsewhere. Said only where all lists could be read.
+pub(crate) fn unlisted(server: &Server) -> Vec<Configured<String>> {
+    const LISTS: [&str; 4] = ["mydestination", "virtual_mailbox_domains", "virtual_alias_domains", "relay_domains"];
+    let mut listed = BTreeSet::new();
+    for name in LISTS {
+        for item in items(server.setting(name)) {
+            match keys(item.text()) {
+                Some(keys) => listed.extend(keys.into_iter().filter(|key| !key.contains('@'))),
+                None => return Vec::new(),
+            }
+        }
+    }
+    let is_listed = |domain: &str| {
+        listed.iter().any(|known| {
+            let known = known.trim_start_matches('.');
+            domain == known || domain.strip_suffix(known).is_some_and(|front| front.ends_with('.'))
+        })
+    };
+    let at = server.set_at("virtual_mailbox_maps").cloned();
+    let mut found: Vec<Configured<String>> = Vec::new();
+    for item in items(server.setting("virtual_mailbox_maps")) {
+        for key in keys(item.text()).unwrap_or_default() {
+            let Some((_, domain)) = key.rsplit_once('@') else { continue };
+            let known = found.iter().any(|known| known.value == domain);
+            if domain.contains('.') && !known && !is_listed(domain) && found.len() < TOLD_MAX {
+                let setting = "virtual_mailbox_maps".to_owned();
+                found.push(Configured { value: domain.to_owned(), setting, at: at.clone() });
+            }
+        }
+    }
+    found
+}
+
+/// What an entry of a list names: itself, or the keys of the text of a table. `None`: that cannot be told.
+fn keys(entry: &str) -> Option<Vec<String>> {
+    let Some((kind, path)) = entry.split_once(':').filter(|(kind, _)| !kind.contains('.')) else {
+        let is_domain = !entry.starts_with(['/', '!', '{', '$']);
+        return is_domain.then(|| vec![entry.trim_end_matches('.').to_lowercase()]);
+    };
+    if !matches!(kind, "hash" | "btree" | "lmdb" | "cdb" | "dbm" | "sdbm" | "texthash") || !path.starts_with('/') {
+        return None;
+    }
+    let text = read::file(Path::new(path), REWRITES_BYTES_MAX);
+    let content = text.value().filter(|content| !content.cut)?;
+    let lines = logical(&content.bytes).0;
+    let key = |line: &super::lines::Logical| line.text.split_whitespace().next().unwrap_or_default().to_lowercase();
+    Some(lines.iter().map(key).collect())
 }
 
 fn metadata(path: &str) -> Seen<Metadata> {
@@ -198,6 +279,48 @@ mod tests {
         assert_eq!(missing(aliases, b"postmaster\x00root\x00ops\x00alice,bob\x00", true), Seen::Value(vec![]));
         assert_eq!(missing(aliases, b"postmaster\x00root\x00", true), Seen::Value(vec!["ops".to_owned()]));
         assert!(missing("a b\n".repeat(ENTRIES_MAX + 1).as_bytes(), index, false).blind().is_some());
+    }
+
+    #[test]
+    fn an_index_of_another_kind_is_told() {
+        let file = std::env::temp_dir().join(format!("mxray-index-{}", std::process::id()));
+        let of = |kind: &str, bytes: &[u8]| {
+            std::fs::write(&file, bytes).unwrap();
+            damage(kind, &file)
+        };
+        let magic = |number: u32| [&[0; 12][..], &number.to_le_bytes(), &[0; 16]].concat();
+        assert!(of("hash", &magic(0x61561)).is_absent() && of("btree", &magic(0x53162)).is_absent());
+        let swapped = [&[0; 12][..], &0x61561_u32.to_be_bytes()].concat();
+        assert!(of("hash", &swapped).is_absent() && of("lmdb", b"").is_absent());
+        assert_eq!(of("hash", &magic(0x53162)), Seen::Value("it is an index of the type btree".to_owned()));
+        assert_eq!(of("btree", &magic(7)), Seen::Value("it is no index of Berkeley DB".to_owned()));
+        assert_eq!(of("hash", b""), Seen::Value("it is cut short".to_owned()));
+        std::fs::remove_file(&file).unwrap();
+        assert!(damage("hash", &file).is_absent());
+    }
+
+    #[test]
+    fn mailboxes_of_a_domain_that_no_list_names_are_told() {
+        let text = std::env::temp_dir().join(format!("mxray-boxes-{}", std::process::id()));
+        std::fs::write(&text, "alice@One.example x\n@two.example y\nlisted.example ok\nbob@sub.one.example z\n")
+            .unwrap();
+        let table = format!("hash:{}", text.display());
+        let with = |lists: &[(&str, &str)]| {
+            let mut server = Server::default();
+            for (name, value) in lists {
+                let setting = mxray_model::evidence::Setting { value: (*value).to_owned(), at: None };
+                server.settings.insert((*name).to_owned(), setting);
+            }
+            let maps = mxray_model::evidence::Setting { value: table.clone(), at: None };
+            server.settings.insert("virtual_mailbox_maps".to_owned(), maps);
+            unlisted(&server).into_iter().map(|domain| domain.value).collect::<Vec<String>>()
+        };
+        assert_eq!(with(&[("mydestination", "localhost, two.example")]), ["one.example", "sub.one.example"]);
+        assert_eq!(with(&[("mydestination", "two.example"), ("relay_domains", "one.example")]), [""; 0]);
+        assert_eq!(with(&[("virtual_mailbox_domains", &table)]), ["one.example", "two.example", "sub.one.example"]);
+        // A list that cannot be read may name all of them.
+        assert_eq!(with(&[("virtual_mailbox_domains", "mysql:/etc/postfix/domains.cf")]), [""; 0]);
+        std::fs::remove_file(&text).unwrap();
     }
 
     #[test]

@@ -41,6 +41,7 @@ pub(super) fn read_with(main: &str, master: &str, dump: Seen<BTreeMap<String, St
         main: main_cf::parse(main.as_bytes()),
         master: master_cf::parse(master.as_bytes()),
         commented: &[],
+        types: Seen::Absent,
         machine,
         primary: true,
         saslauthd: None,
@@ -53,6 +54,7 @@ pub(super) fn read_with(main: &str, master: &str, dump: Seen<BTreeMap<String, St
             "/etc/postfix/more" => Seen::Value(b"192.0.2.0/24, /etc/postfix/networks\n".to_vec()),
             _ => Seen::Absent,
         },
+        runnable: &|_| BTreeMap::new(),
     })
 }
 

@@ -6,7 +6,7 @@ mod lacking;
 use crate::rule::{Judgement, Rule, Said};
 use crate::view;
 use crate::words::Words;
-use mxray_model::evidence::{Server, WantedListener};
+use mxray_model::evidence::{Server, Setting, WantedListener};
 use mxray_model::text::shell_word;
 use mxray_model::{Evidence, Finding, Fix, Severity, Subject};
 
@@ -52,6 +52,9 @@ fn check(evidence: &Evidence) -> Said {
         if server.software == "exim" {
             exim::switched_off(evidence, instance, server, &mut judgement);
         }
+        if let Some(setting) = server.settings.get("match reject") {
+            judgement.find(all_rejected(evidence, instance, server, setting));
+        }
         if server.software != "postfix" {
             continue;
         }
@@ -62,6 +65,7 @@ fn check(evidence: &Evidence) -> Said {
         switches.extend(LISTS.iter().filter_map(|list| held_or_refused(server, list)));
         switches.extend(LISTS.iter().filter_map(|list| strangers_refused(evidence, server, list)));
         switches.extend(without_names(server));
+        switches.extend(tried_once(server));
         lacking::services(evidence, instance, server, &mut judgement);
         if switches.is_empty() {
             judgement.well(format!(
@@ -94,6 +98,41 @@ const LISTS: [&str; 8] = [
     "smtpd_end_of_data_restrictions",
     "header_checks",
 ];
+
+/// OpenSMTPD goes by the first rule that matches (smtpd.conf(5)): behind one that rejects everybody all others are dead.
+fn all_rejected(evidence: &Evidence, instance: &str, server: &Server, setting: &Setting) -> Finding {
+    let words = Words::new(evidence, server);
+    let file = setting.at.as_ref().map_or_else(|| server.config_dir.clone(), |at| at.file.clone());
+    let mut finding = RULE
+        .finding(
+            Subject::service(format!("{instance} match")),
+            format!(
+                "The first rule of {file} rejects all that comes from other hosts; no rule behind it is ever asked."
+            ),
+        )
+        .confidence(0.95)
+        .because(
+            setting.value.clone(),
+            setting.at.as_ref().map_or_else(|| file.clone(), ToString::to_string),
+            view::server_pointer(instance, &["settings", "match reject"]),
+        )
+        .data("parameter", "match")
+        .data("value", setting.value.clone())
+        .touches(Subject::service(instance))
+        .touches(Subject::service(format!("{instance} delivery")))
+        .fix(
+            Fix::here("Put it behind all others, or take it out: what no rule takes is rejected anyway.")
+                .config(file, setting.at.as_ref().map(|at| at.line), format!("# {}", setting.value))
+                .command(words.check())
+                .verify(words.check()),
+        )
+        .fix(Fix::here("Then start the server anew.").command(words.restart()))
+        .reference("smtpd.conf(5), match");
+    for wanted in server.wanted.values() {
+        finding = finding.touches(view::port_scope(wanted.port));
+    }
+    finding
+}
 
 /// An instance may be disabled on purpose: retired, or not set up yet. Not so one that is there to receive mail, while
 /// nobody listens on a port of it.
@@ -343,6 +382,40 @@ fn strangers_refused<'a>(evidence: &Evidence, server: &'a Server, parameter: &'s
             .join(", "),
         ports: Vec::new(),
     })
+}
+
+/// With a lifetime of nothing a message is tried once (postconf(5)): whoever greylists it (RFC 6647), or is away for a minute, gets
+/// none of it. RFC 5321 section 4.5.4.1 speaks of four to five days.
+fn tried_once(server: &Server) -> Option<Switch<'static>> {
+    const HOUR: u64 = 3_600;
+    let value = server.setting("maximal_queue_lifetime").trim();
+    let seconds = seconds(value)?;
+    (server.set_at("maximal_queue_lifetime").is_some() && seconds < HOUR && server.egress.sends).then(|| Switch {
+        parameter: "maximal_queue_lifetime",
+        service: None,
+        effect: if seconds == 0 {
+            "every message is tried once: what a receiver puts off is returned to its sender at once".to_owned()
+        } else {
+            format!("what a receiver puts off for longer than {value} is returned to its sender")
+        },
+        severity: Severity::Warning,
+        wanted: "5d".to_owned(),
+        ports: Vec::new(),
+    })
+}
+
+/// A time of this parameter; without a unit it is days (postconf(5)).
+fn seconds(value: &str) -> Option<u64> {
+    let digits = value.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let unit = match value.get(digits.len()..)? {
+        "" | "d" => 86_400,
+        "s" => 1,
+        "m" => 60,
+        "h" => 3_600,
+        "w" => 604_800,
+        _ => return None,
+    };
+    digits.parse::<u64>().ok()?.checked_mul(unit)
 }
 
 /// Without DNS no mail exchanger is found; all that goes to other hosts has to go to a relay host.

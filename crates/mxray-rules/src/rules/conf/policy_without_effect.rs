@@ -36,6 +36,9 @@ fn check(evidence: &Evidence) -> Said {
             }
         }
         asked::tables(evidence, instance, server, |name| tables.contains_key(name), &mut judgement);
+        asked::typeless(evidence, instance, server, &mut judgement);
+        asked::quoted(evidence, instance, server, &mut judgement);
+        asked::unlisted(evidence, instance, server, &mut judgement);
         asked::domains(evidence, instance, server, &mut judgement);
         asked::misspelt(evidence, instance, server, &mut judgement);
         for (name, list) in tables {

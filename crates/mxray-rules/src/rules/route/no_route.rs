@@ -2,9 +2,11 @@
 
 use super::{Asked, End, Own, SOURCE, Sender, ask_again, asked_as, family, has_default, own, place_text, senders};
 use crate::rule::{Judgement, Rule, Said};
+use crate::view;
 use mxray_model::evidence::{Refusal, Refuser, RoutePurpose, RouteRefused, Routing};
 use mxray_model::{Blind, Evidence, Finding, Fix, Seen, Severity, Subject, SubjectKind};
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 pub const RULE: Rule = Rule {
     code: "ROUTE102",
@@ -46,6 +48,9 @@ fn check(evidence: &Evidence) -> Said {
         if asked > 0 && !groups.values().any(|group| group.servers.contains(&sender.name)) {
             judgement.well(format!("{}: no route or rule refuses {asked} destinations asked about", sender.name));
         }
+    }
+    if routing.loopback_down || routing.loopback_bare {
+        judgement.find(loopback(evidence, routing, &senders));
     }
     let (notices, faults): (Vec<_>, Vec<_>) =
         groups.into_values().partition(|group| group.severity == Severity::Notice);
@@ -154,6 +159,54 @@ fn internet<'a>(
 
 fn network(refused: &RouteRefused) -> Option<&str> {
     refused.by.value()?.network.as_deref()
+}
+
+/// What a host sends to any of its own addresses goes over the loopback interface.
+fn loopback(evidence: &Evidence, routing: &Routing, senders: &[Sender<'_>]) -> Finding {
+    let (field, summary, seen, fix, undo) = if routing.loopback_down {
+        (
+            "loopback_down",
+            "The loopback interface is down: nothing on this host reaches a service of this host, whether by 127.0.0.1, ::1 or its \
+             own addresses.",
+            "The kernel lists the loopback interface without the flag UP.",
+            "ip link set lo up",
+            "ip link set lo down",
+        )
+    } else {
+        (
+            "loopback_bare",
+            "The loopback interface has no IPv4 address: nothing on this host reaches 127.0.0.1, where its own services are asked.",
+            "The kernel lists no address of 127.0.0.0/8 on the loopback interface.",
+            "ip address add 127.0.0.1/8 dev lo",
+            "ip address del 127.0.0.1/8 dev lo",
+        )
+    };
+    let text = "Set it right, and see what changed it: the network's configuration (`auto lo`, `iface lo inet loopback`), a script, \
+                the namespace's maker.";
+    let mut finding = RULE
+        .finding(Subject::new(SubjectKind::Network, "127.0.0.0/8"), summary)
+        .confidence(0.97)
+        .because(seen, SOURCE, view::pointer(["routing", "value", field]))
+        .data("what", vec!["this host itself"])
+        .data("destination", "127.0.0.1")
+        .fix(Fix::here(text).command(fix).undo(undo).verify("ip -br address show dev lo"))
+        .reference("ip-link(8)");
+    for address in evidence.resolver_checks.values().map(|check| check.server.ip()).filter(IpAddr::is_loopback) {
+        finding = finding.touches(crate::resolvers::subject(address));
+    }
+    for server in senders {
+        finding = finding.touches(Subject::service(server.name));
+    }
+    for wanted in evidence
+        .servers
+        .value()
+        .into_iter()
+        .flat_map(std::collections::BTreeMap::values)
+        .flat_map(|server| server.wanted.values())
+    {
+        finding = finding.touches(view::port_scope(wanted.port));
+    }
+    finding
 }
 
 /// What connect(2) gives, in a person's words.

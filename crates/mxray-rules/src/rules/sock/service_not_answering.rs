@@ -10,6 +10,7 @@ use std::collections::BTreeSet;
 
 mod dovecot;
 mod from_outside;
+mod frozen;
 
 pub const RULE: Rule = Rule {
     code: "SOCK111",
@@ -35,6 +36,10 @@ fn check(evidence: &Evidence) -> Said {
             for (instance, server) in view::enabled(servers) {
                 match &server.master {
                     Seen::Unknown(reason) => judgement.blind(&RULE, reason),
+                    Seen::Value(master) if server.frozen.value().is_some() => {
+                        stopped_ports.extend(server.wanted.values().map(|wanted| wanted.port));
+                        judgement.find(frozen::finding(evidence, instance, server, master));
+                    }
                     Seen::Value(master) if master.is_stopped() => {
                         stopped_ports.extend(server.wanted.values().map(|wanted| wanted.port));
                         judgement.find(master_stopped(evidence, instance, server, master));

@@ -4,8 +4,10 @@ use super::RULE;
 use crate::rule::Judgement;
 use crate::view;
 use crate::words::Words;
-use mxray_model::evidence::{Lacking, Server};
+use mxray_model::evidence::{Lacking, Server, Unrunnable};
+use mxray_model::text::shell_word;
 use mxray_model::{Evidence, Finding, Fix, Severity, Subject};
+use std::collections::BTreeSet;
 
 /// What a service is there for, and its line as Postfix installs it. The column `-` for chroot is the build's default.
 struct Part {
@@ -87,6 +89,83 @@ pub(super) fn services(evidence: &Evidence, instance: &str, server: &Server, jud
     for (name, lacking) in &server.lacking {
         judgement.find(finding(evidence, instance, server, name, lacking));
     }
+    // One program may serve many services.
+    let mut told: BTreeSet<&str> = BTreeSet::new();
+    for (key, unrunnable) in &server.unrunnable {
+        if told.insert(&unrunnable.path) {
+            judgement.find(without_program(evidence, instance, server, key, unrunnable));
+        }
+    }
+}
+
+/// The master throttles a service whose program cannot be started, and tries again each minute.
+fn without_program(
+    evidence: &Evidence,
+    instance: &str,
+    server: &Server,
+    key: &str,
+    unrunnable: &Unrunnable,
+) -> Finding {
+    let words = Words::new(evidence, server);
+    let path = &unrunnable.path;
+    let of_postfix = path.starts_with(server.setting("daemon_directory"));
+    let keys: Vec<&str> =
+        server.unrunnable.iter().filter(|(_, other)| other.path == *path).map(|(key, _)| key.as_str()).collect();
+    let name = key.split('/').next().unwrap_or(key);
+    let part = PARTS.iter().find(|part| part.name == name);
+    let clients = server.wanted.contains_key(key);
+    let effect = match part {
+        _ if clients => "clients are connected and never greeted",
+        Some(part) => part.effect,
+        None if of_postfix => "nothing that needs it goes on",
+        None => "whoever asks for it is told to try later, or has its mail returned",
+    };
+    let what = if unrunnable.exists { "may not be executed" } else { "does not exist" };
+    let fix = if unrunnable.exists {
+        let place = shell_word(path);
+        Fix::here("Let it be executed.").command(format!("chmod 755 {place}")).verify(format!("test -x {place}"))
+    } else if of_postfix {
+        Fix::here("Install the package anew (dnf reinstall postfix, zypper in -f postfix elsewhere); it keeps the configuration.")
+            .command("apt-get install --reinstall postfix")
+            .verify(format!("test -x {}", shell_word(path)))
+    } else {
+        Fix::here("Install what it belongs to, or name the right program; a service that is no longer wanted leaves the parameter that asks for it.")
+            .config(unrunnable.at.file.clone(), Some(unrunnable.at.line), format!("{name} … argv=PROGRAM"))
+            .verify(format!("test -x {}", shell_word(path)))
+    };
+    let severity = part.map_or(Severity::Critical, |part| part.severity);
+    let mut finding = RULE
+        .finding_as(
+            severity,
+            Subject::service(format!("{instance} {name}")),
+            format!("{instance}: {path}, the program of {}, {what}: {effect}.", keys.join(", ")),
+        )
+        .confidence(0.95)
+        .because(
+            format!("{path} {what}."),
+            unrunnable.at.to_string(),
+            view::server_pointer(instance, &["unrunnable", key]),
+        )
+        .data("parameter", key)
+        .data("value", path.clone())
+        .touches(Subject::service(instance))
+        .touches(Subject::service(format!("{instance} delivery")))
+        .fix(fix)
+        .fix(
+            Fix::here("Then let the server start it at once, and move what waits.")
+                .command(words.reload())
+                .command("postqueue -f")
+                .verify("mxray doctor"),
+        )
+        .reference("master(5)");
+    for (of, wanted) in &server.wanted {
+        if keys.contains(&of.as_str()) {
+            finding = finding.touches(view::service_at(instance, wanted.port)).touches(view::port_scope(wanted.port));
+        } else if matches!(name, "cleanup" | "rewrite" | "tlsmgr" | "proxymap") {
+            finding = finding.touches(view::port_scope(wanted.port));
+        }
+    }
+    finding
 }
 
 fn finding(evidence: &Evidence, instance: &str, server: &Server, name: &str, lacking: &Lacking) -> Finding {

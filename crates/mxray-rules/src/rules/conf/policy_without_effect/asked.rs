@@ -9,6 +9,60 @@ use mxray_model::evidence::{Configured, DomainKind, Server, Table};
 use mxray_model::text::shell_word;
 use mxray_model::{Blind, Evidence, Finding, Fix, Seen, Severity, Subject, SubjectKind};
 
+/// A table of a type whose library is not there is as good as one that does not exist: every question to it fails.
+pub(super) fn typeless(evidence: &Evidence, instance: &str, server: &Server, judgement: &mut Judgement) {
+    for asked in &server.typeless {
+        let (name, setting) = (&asked.value, &asked.setting);
+        let kind = name.split(':').next().unwrap_or(name);
+        let effect = Effect::of(setting);
+        let words = Words::new(evidence, server);
+        let mut finding = RULE
+            .finding_as(
+                effect.severity(),
+                Subject::service(format!("{instance} {setting}")),
+                format!(
+                    "{setting} names {name}, and this installation has no tables of the type {kind}: {}.",
+                    effect.text()
+                ),
+            )
+            .confidence(0.95)
+            .because(
+                format!("postconf -m does not list {kind}."),
+                asked.at.as_ref().map_or_else(|| words.main_cf(), ToString::to_string),
+                view::server_pointer(instance, &["typeless"]),
+            )
+            .data("policy", setting.clone())
+            .data("table", name.clone())
+            .touches(Subject::service(instance))
+            .touches(Subject::service(format!("{instance} delivery")));
+        if matches!(effect, Effect::All) {
+            for wanted in server.wanted.values() {
+                finding = finding.touches(view::port_scope(wanted.port));
+            }
+        }
+        let place = asked.at.as_ref();
+        let text = format!(
+            "Install what opens such tables (Debian, Ubuntu and Red Hat call the package postfix-{kind}), or keep the table \
+             in a type that postconf -m lists."
+        );
+        let fix = Fix::here(text);
+        let fix = match place {
+            Some(place) => fix.config(place.file.clone(), Some(place.line), format!("{setting} without {name}")),
+            None => fix,
+        };
+        judgement.find(
+            finding
+                .fix(fix.verify(format!("postconf -m | grep -x {}", shell_word(kind))))
+                .fix(
+                    Fix::here("Let the running server open it, and try again what waits.")
+                        .command(words.reload())
+                        .command("postqueue -f"),
+                )
+                .reference(format!("postconf(5), {setting}; DATABASE_README")),
+        );
+    }
+}
+
 /// One table, and the parameter that names it.
 struct At<'a> {
     instance: &'a str,
@@ -30,6 +84,7 @@ pub(super) fn tables(
         match (&table.bytes, &table.not_indexed) {
             (Seen::Unknown(blind), _) => judgement.blind(&RULE, blind),
             (Seen::Absent, _) => judgement.find(missing(evidence, &at)),
+            (Seen::Value(_), _) if table.damage.value().is_some() => judgement.find(damaged(evidence, &at)),
             (Seen::Value(_), Seen::Value(keys)) if !keys.is_empty() => judgement.find(stale(evidence, &at, keys)),
             // Too large to be compared is for large sites the usual case.
             (Seen::Value(_), Seen::Unknown(blind @ Blind::NotPermitted { .. })) => judgement.blind(&RULE, blind),
@@ -98,11 +153,38 @@ fn missing(evidence: &Evidence, at: &At<'_>) -> Finding {
         Seen::Value(_) => Fix::here("Make the index of the text that lies beside it.").command(index(at)),
         Seen::Absent | Seen::Unknown(_) => without_text(&words, at),
     };
-    finding.fix(fix.verify(format!("postmap -q example.com {}", shell_word(name)))).fix(
+    let verify = if name.starts_with('/') {
+        words.show(setting)
+    } else {
+        format!("postmap -q example.com {}", shell_word(name))
+    };
+    finding.fix(fix.verify(verify)).fix(
         Fix::here("Let the running server open it, and try again what waits.")
             .command(words.reload())
             .command("postqueue -f"),
     )
+}
+
+/// Postfix refuses to open it, and its programs end over it or answer that they cannot look anything up.
+fn damaged(evidence: &Evidence, at: &At<'_>) -> Finding {
+    let (name, setting, file) = (&at.asked.value, &at.asked.setting, &at.table.file);
+    let effect = Effect::of(setting);
+    let damage = at.table.damage.value().map_or("", String::as_str);
+    let summary = format!("{setting} names {name}, and {file} cannot be opened as that: {damage}; {}.", effect.text());
+    let words = Words::new(evidence, at.server);
+    let fix = match &at.table.text {
+        Seen::Value(_) => Fix::here("Make the index of the text that lies beside it anew.").command(index(at)),
+        Seen::Absent | Seen::Unknown(_) => {
+            Fix::here("Put the table back from where it is made, or name the type that the file has.")
+        }
+    };
+    common(at, RULE.finding_as(effect.severity(), Subject::file(file), summary))
+        .fix(fix.verify(format!("postmap -q example.com {}", shell_word(name))))
+        .fix(
+            Fix::here("Let the running server open it, and try again what waits.")
+                .command(words.reload())
+                .command("postqueue -f"),
+        )
 }
 
 /// The command that makes an index of the text.
@@ -248,12 +330,113 @@ pub(super) fn domains(evidence: &Evidence, instance: &str, server: &Server, judg
     }
 }
 
+/// A domain is the server's own by its place in a list; addresses in a table of mailboxes do not make it one. Left over from a
+/// domain that has gone they do no harm: so it counts where no domain has mailboxes, or the host writes under that name.
+pub(super) fn unlisted(evidence: &Evidence, instance: &str, server: &Server, judgement: &mut Judgement) {
+    let none = !server
+        .domains
+        .iter()
+        .any(|domain| domain.value.kind == DomainKind::Virtual && !domain.value.name.contains(':'));
+    // Written between quotation marks, a list names nobody; that is told.
+    let lists = ["mydestination", "virtual_mailbox_domains", "virtual_alias_domains", "relay_domains"];
+    let is_quoted = server.quoted.iter().any(|quoted| lists.contains(&quoted.setting.as_str()));
+    for unlisted in server.unlisted.iter().filter(|_| !is_quoted) {
+        let name = &unlisted.value;
+        let is_own = ["mydomain", "myorigin"].iter().any(|own| server.setting(own).eq_ignore_ascii_case(name));
+        let severity = if none || is_own { Severity::Critical } else { Severity::Notice };
+        let words = Words::new(evidence, server);
+        let list = server.setting("virtual_mailbox_domains");
+        let kept = if server.set_at("virtual_mailbox_domains").is_some() { list } else { "" };
+        let value = [kept, name].iter().filter(|part| !part.is_empty()).copied().collect::<Vec<_>>().join(", ");
+        judgement.find(
+            RULE.finding_as(
+                severity,
+                Subject::new(SubjectKind::Domain, name),
+                format!(
+                    "{} has mailboxes of {name}, and no list of domains names it: mail from outside is refused as relaying, and mail \
+                     from here is sent by MX.",
+                    unlisted.setting
+                ),
+            )
+            .confidence(if none { 0.9 } else { 0.8 })
+            .because(
+                format!("mydestination, virtual_mailbox_domains, virtual_alias_domains and relay_domains do not name {name}."),
+                unlisted.at.as_ref().map_or_else(|| words.main_cf(), ToString::to_string),
+                view::server_pointer(instance, &["unlisted"]),
+            )
+            .data("policy", "virtual_mailbox_domains")
+            .touches(Subject::service(format!("{instance} delivery")))
+            .touches(Subject::new(SubjectKind::Receiver, name))
+            .fix(words.setting_fix(
+                "Name it where the domains with mailboxes stand.",
+                "virtual_mailbox_domains",
+                &value,
+            ))
+            .fix(Fix::here("Let the running server read it.").command(words.reload()))
+            .reference("VIRTUAL_README")
+            .reference("postconf(5), virtual_mailbox_domains"),
+        );
+    }
+}
+
 fn is_same(
     a: &Configured<mxray_model::evidence::MailDomain>,
     b: &Configured<mxray_model::evidence::MailDomain>,
 ) -> bool {
     let bare = |name: &str| name.trim_end_matches('.').to_ascii_lowercase();
     bare(&a.value.name) == bare(&b.value.name)
+}
+
+/// Quotation marks are a part of the value for Postfix: no network, domain or level is written like that.
+pub(super) fn quoted(evidence: &Evidence, instance: &str, server: &Server, judgement: &mut Judgement) {
+    for quoted in &server.quoted {
+        let words = Words::new(evidence, server);
+        let (setting, value) = (&quoted.setting, &quoted.value);
+        let place = quoted.at.as_ref();
+        let text = "Write the value without the marks.";
+        let fix = match place {
+            Some(place) if place.file == words.main_cf() && server.settings.contains_key(setting) => {
+                words.setting_fix(text, setting, value)
+            }
+            Some(place) if place.file == words.main_cf() => Fix::here(text)
+                .command(words.set(setting, value))
+                .config(place.file.clone(), Some(place.line), format!("{setting} = {value}"))
+                .verify(words.show(setting)),
+            Some(place) => Fix::here(text)
+                .config(place.file.clone(), Some(place.line), format!("-o {setting}={value}"))
+                .verify(words.check()),
+            None => Fix::here(text),
+        };
+        let mut finding = RULE
+            .finding_as(
+                Severity::Error,
+                Subject::service(format!("{instance} {setting}")),
+                format!("{setting} is written between quotation marks, which Postfix takes for a part of the value: it cannot be what was meant ({value})."),
+            )
+            .confidence(0.98)
+            .because(
+                format!("The value of {setting} has quotation marks."),
+                place.map_or_else(|| words.main_cf(), ToString::to_string),
+                view::server_pointer(instance, &["quoted"]),
+            )
+            .data("policy", setting.clone())
+            .touches(Subject::service(instance))
+            .touches(Subject::service(format!("{instance} delivery")));
+        let line = place.map_or(0, |place| place.line);
+        for wanted in server
+            .wanted
+            .values()
+            .filter(|wanted| place.is_some_and(|place| place.file == words.main_cf() || wanted.at.line == line))
+        {
+            finding = finding.touches(view::port_scope(wanted.port)).touches(view::service_at(instance, wanted.port));
+        }
+        judgement.find(
+            finding
+                .fix(fix)
+                .fix(Fix::here("Let the running server read it.").command(words.reload()))
+                .reference("postconf(5)"),
+        );
+    }
 }
 
 /// A name in main.cf that nothing reads, one or two letters beside one that stands at its default.

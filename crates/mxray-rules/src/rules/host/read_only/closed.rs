@@ -1,4 +1,5 @@
-//! Directories of a queue in which the server's own user may not write, and a postdrop(1) that may not either.
+//! Directories of a queue in which the server's own user may not write, a postdrop(1) that may not either, keys that it cannot
+//! read, and a queue that is no longer where its path leads.
 
 use super::RULE;
 use crate::rule::Judgement;
@@ -21,6 +22,11 @@ pub(super) fn directories(evidence: &Evidence, judgement: &mut Judgement) {
     for (instance, server) in
         servers.filter(|(_, server)| server.enabled && matches!(server.software.as_str(), "postfix" | "exim"))
     {
+        match &server.works_in {
+            Seen::Value(place) => judgement.find(replaced(evidence, instance, server, place)),
+            Seen::Unknown(blind) if server.software == "postfix" => judgement.blind(&RULE, blind),
+            Seen::Absent | Seen::Unknown(_) => {}
+        }
         match &server.closed {
             Seen::Value(closed) => {
                 for barred in closed {
@@ -43,6 +49,11 @@ fn usual(server: &Server, barred: &Barred) -> Usual {
     let queue = server.setting("queue_directory");
     let part = barred.path.strip_prefix(queue).map(|rest| rest.trim_start_matches('/'));
     let own = |mode, effect| Usual { owner: owner.clone(), group: None, mode, effect };
+    if server.software == "exim" && !barred.directory {
+        let group = server.egress.account.value().map(|account| account.name.clone());
+        let effect = "every attempt at TLS with it fails: clients are told 454, or go on in clear";
+        return Usual { owner: "root".to_owned(), group, mode: "0640", effect };
+    }
     if server.software == "exim" {
         let log = server.directories.get("log").is_some_and(|log| *log == barred.path);
         let below = ["queue", "log"].iter().filter_map(|of| server.directories.get(*of));
@@ -79,6 +90,69 @@ fn usual(server: &Server, barred: &Barred) -> Usual {
     }
 }
 
+/// The master works where it was started; what has come in the place of that directory since holds none of its sockets and none
+/// of the mail that waits.
+fn replaced(evidence: &Evidence, instance: &str, server: &Server, works_in: &str) -> Finding {
+    let queue = server.setting("queue_directory");
+    let words = Words::new(evidence, server);
+    let place = shell_word(queue);
+    let mounted = evidence.file_systems.get(queue).and_then(Seen::value).filter(|fs| fs.mount_point == queue);
+    let pid = server.master.value().map_or(0, |master| master.pid);
+    // The server's own stop command looks for the master's lock in the new directory, and does not find it.
+    let stop = format!("kill {pid}");
+    let gone = format!("while test -d /proc/{pid}; do sleep 1; done");
+    let (what, fix) = match mounted.filter(|_| works_in == queue) {
+        Some(fs) => (
+            format!("{} ({}) was mounted over it", fs.device, fs.kind),
+            Fix::here(format!(
+                "If the mount was not meant to be there: end the server (its own stop command does not find it), take the mount away, \
+                 and start it again. What came into {queue} meanwhile has to be kept first."
+            ))
+            .command(format!("find {place} -type f | head"))
+            .command(stop.clone())
+            .command(gone.clone())
+            .command(format!("umount {place}"))
+            .command(words.start())
+            .verify(words.check()),
+        ),
+        None => (
+            format!("it was replaced, or set anew in the configuration: the master works in {works_in}"),
+            Fix::here(format!(
+                "Start it anew, so that it works in {queue}; mail that waits in the old directory has to be moved there first."
+            ))
+            .command(stop.clone())
+            .command(gone.clone())
+            .command(words.start())
+            .verify(words.check()),
+        ),
+    };
+    let mut finding = RULE
+        .finding(
+            Subject::path(queue),
+            format!("{queue} is not the directory in which {instance} runs: {what}. Its programs and the mail that waits are not found there."),
+        )
+        .confidence(0.95)
+        .because(
+            format!("The working directory of the master is another directory than {queue}."),
+            format!("stat -L /proc/{pid}/cwd {queue}"),
+            view::server_pointer(instance, &["works_in"]),
+        )
+        .data("mount_point", queue)
+        .data("uses", vec!["queue"])
+        .touches(Subject::service(instance))
+        .touches(Subject::service(format!("{instance} delivery")))
+        .fix(fix)
+        .reference("mount(8)")
+        .reference("postconf(5), queue_directory");
+    for helper in server.helpers.values() {
+        finding = finding.touches(Subject::endpoint(helper.endpoint.to_string()));
+    }
+    for wanted in server.wanted.values() {
+        finding = finding.touches(view::port_scope(wanted.port));
+    }
+    finding
+}
+
 fn finding(evidence: &Evidence, instance: &str, server: &Server, barred: &Barred) -> Finding {
     let usual = usual(server, barred);
     let words = Words::new(evidence, server);
@@ -87,6 +161,8 @@ fn finding(evidence: &Evidence, instance: &str, server: &Server, barred: &Barred
     let has = format!("mode {}, owner {}, group {}", barred.mode, barred.owner, barred.group);
     let who = if barred.directory {
         format!("{account} cannot work in it")
+    } else if server.software == "exim" {
+        format!("{account} cannot read it")
     } else {
         "it has not the group it needs".to_owned()
     };
