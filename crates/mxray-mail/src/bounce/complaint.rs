@@ -45,6 +45,7 @@ pub fn read(parts: &Parts<'_>, reading: &mut Reading) -> bool {
         // Empty lines between fields are damage that some providers send.
         let joined = without_empty_lines(&body);
         take(Fields::new(&joined), "arf", reading);
+        recovered(parts, reading);
         return true;
     }
     in_text(parts, reading) || hotmail(parts, reading)
@@ -92,6 +93,27 @@ fn take(fields: Fields<'_>, form: &'static str, reading: &mut Reading) {
     recipients(named, reading);
 }
 
+/// What the fields leave out, as those of Microsoft do: the message within tells who complained, subject or text from where it came.
+fn recovered(parts: &Parts<'_>, reading: &mut Reading) {
+    let text = parts.own().find(|part| part.kind == "text/plain").map(Part::text).unwrap_or_default();
+    if let Some(complaint) = reading.complaint.as_mut()
+        && complaint.source_ip.is_none()
+    {
+        let subject = reading.subject.as_deref().unwrap_or_default();
+        complaint.source_ip = address_in(subject).or_else(|| address_in(&text));
+    }
+    let marked = parts.parts.iter().find_map(|part| part.fields.get("x-hmxmroriginalrecipient").filter(|_| part.foreign));
+    if let Some(marked) = marked.filter(|_| reading.recipients.is_empty()) {
+        recipients(addresses_in(&marked), reading);
+    }
+}
+
+/// The first address of the network in a text.
+fn address_in(text: &str) -> Option<String> {
+    let bare = |word: &str| word.trim_matches(|c: char| !c.is_ascii_hexdigit() && c != ':').trim_end_matches(':').to_owned();
+    text.split_whitespace().map(bare).find(|word| word.len() > 3 && word.parse::<std::net::IpAddr>().is_ok())
+}
+
 fn recipients(addresses: Vec<String>, reading: &mut Reading) {
     for address in addresses.into_iter().take(RECIPIENTS_MAX) {
         let mut recipient = Recipient::new(address);
@@ -125,11 +147,10 @@ fn hotmail(parts: &Parts<'_>, reading: &mut Reading) -> bool {
     reading.kind = Kind::Complaint;
     reading.form = "hotmail";
     let subject = reading.subject.clone().unwrap_or_default();
-    let address = |word: &&str| word.parse::<std::net::IpAddr>().is_ok();
     reading.complaint = Some(Complaint {
         feedback_type: "abuse".to_owned(),
         user_agent: Some("Hotmail".to_owned()),
-        source_ip: subject.split(' ').find(address).map(str::to_owned),
+        source_ip: address_in(&subject),
         incidents: 1,
         ..Complaint::default()
     });
