@@ -30,7 +30,6 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-
 const EXAMPLES: &str = "\
 Examples:
   mxray logs

@@ -10,6 +10,9 @@ use crate::read::{Fields, Part, Parts};
 use super::forms::addresses_in;
 use super::{Kind, RECIPIENTS_MAX, Reading, Recipient, SaidBy, dsn, message_id};
 
+/// Messages for which one report may stand; what says more is taken for one.
+const INCIDENTS_MAX: u64 = 1_000_000;
+
 /// What a report of feedback says.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Complaint {
@@ -77,7 +80,7 @@ fn take(fields: Fields<'_>, form: &'static str, reading: &mut Reading) {
         incidents: fields
             .filled("incidents")
             .and_then(|number| number.parse().ok())
-            .filter(|number| *number > 0)
+            .filter(|number| (1..=INCIDENTS_MAX).contains(number))
             .unwrap_or(1),
         auth_failure: (feedback_type == "auth-failure").then_some(failure),
         feedback_type,
@@ -102,7 +105,8 @@ fn recovered(parts: &Parts<'_>, reading: &mut Reading) {
         let subject = reading.subject.as_deref().unwrap_or_default();
         complaint.source_ip = address_in(subject).or_else(|| address_in(&text));
     }
-    let marked = parts.parts.iter().find_map(|part| part.fields.get("x-hmxmroriginalrecipient").filter(|_| part.foreign));
+    let marked =
+        parts.parts.iter().find_map(|part| part.fields.get("x-hmxmroriginalrecipient").filter(|_| part.foreign));
     if let Some(marked) = marked.filter(|_| reading.recipients.is_empty()) {
         recipients(addresses_in(&marked), reading);
     }
@@ -110,7 +114,8 @@ fn recovered(parts: &Parts<'_>, reading: &mut Reading) {
 
 /// The first address of the network in a text.
 fn address_in(text: &str) -> Option<String> {
-    let bare = |word: &str| word.trim_matches(|c: char| !c.is_ascii_hexdigit() && c != ':').trim_end_matches(':').to_owned();
+    let bare =
+        |word: &str| word.trim_matches(|c: char| !c.is_ascii_hexdigit() && c != ':').trim_end_matches(':').to_owned();
     text.split_whitespace().map(bare).find(|word| word.len() > 3 && word.parse::<std::net::IpAddr>().is_ok())
 }
 

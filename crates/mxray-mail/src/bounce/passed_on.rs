@@ -50,7 +50,8 @@ fn plain<'a>(parts: &Parts<'a>, forms: &Forms) -> Option<&'a [u8]> {
 fn speaks_for_system(message: &[u8], forms: &Forms) -> bool {
     let message = Parts::of(message);
     let head = message.head();
-    forms.is_daemon(head) || head.get("content-type").is_some_and(|kind| kind.to_lowercase().starts_with("multipart/report"))
+    forms.is_daemon(head)
+        || head.get("content-type").is_some_and(|kind| kind.to_lowercase().starts_with("multipart/report"))
 }
 
 /// What stands in the text behind `From: Mail Delivery System <…>` and the fields around it, in whatever language their names are.

@@ -150,11 +150,11 @@ any = ["frobozz"]
 source = "me"
 sample = "550 frobozz"
 "#;
-        let files = [("broken.toml".to_owned(), "rule = [\n  {\n".to_owned()), ("own.toml".to_owned(), text.to_owned())];
+        let files =
+            [("broken.toml".to_owned(), "rule = [\n  {\n".to_owned()), ("own.toml".to_owned(), text.to_owned())];
         let (rules, unused) = Rules::of_users(&files);
-        let judge = |text: &str| {
-            rules.judge(&Said { host: b"", text: text.as_bytes(), speaker: Speaker::Theirs }).cause
-        };
+        let judge =
+            |text: &str| rules.judge(&Said { host: b"", text: text.as_bytes(), speaker: Speaker::Theirs }).cause;
         assert_eq!(judge("450 xyzzy"), Cause::Greylist);
         assert_eq!(judge("550 frobozz"), Cause::Virus);
         assert_eq!(judge("550 5.1.1 user unknown"), Cause::RcptUnknown);

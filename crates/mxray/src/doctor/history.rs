@@ -107,11 +107,17 @@ fn records(lookups: BTreeMap<String, Lookup>) -> BTreeMap<String, Vec<RecordData
     lookups.into_iter().filter(|(_, lookup)| answered(lookup)).map(|(key, lookup)| (key, of_kind(lookup))).collect()
 }
 
-/// The newest run that is kept, to be compared.
+/// The newest run that is kept and can be read, to be compared. One that is damaged is told.
 pub fn last(place: &Place) -> Option<Value> {
     let Seen::Value(runs) = runs::list(place) else { return None };
-    let bytes = runs::read(place, runs.last()?).ok()?;
-    serde_json::from_slice(&bytes).ok()
+    runs.iter().rev().find_map(|run| {
+        let understood = runs::read(place, run).and_then(|bytes| {
+            serde_json::from_slice::<Compared>(&bytes)
+                .and_then(|_| serde_json::from_slice(&bytes))
+                .map_err(|error| Blind::NotUnderstood { what: "a kept run".to_owned(), text: error.to_string() })
+        });
+        understood.map_err(|blind| say(&format!("mxray: --diff: {}", untrusted(blind.why().as_bytes())))).ok()
+    })
 }
 
 /// Notes what was done.
