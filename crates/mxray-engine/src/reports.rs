@@ -579,6 +579,30 @@ mod tests {
     }
 
     #[test]
+    fn what_a_stranger_counted_ends_no_sum_and_what_is_missing_is_told() {
+        let most = 1_000_000_000_000;
+        let rows = vec![("192.0.2.1", most, "pass", "pass", ""); 3];
+        let whole = xml("1", i64::MAX / 2, "none", &rows);
+        let beyond =
+            whole.replace(">1</report_id>", ">2</report_id>").replace(&most.to_string(), &u64::MAX.to_string());
+        let cut = xml("3", 1_700_000_000, "none", &rows).replace("</feedback>", "");
+        let reports = sum(&[whole, beyond, cut], Own::default());
+        assert_eq!(reports.dmarc["example.org"].messages, 6 * most);
+        let told: Vec<(&str, &str)> =
+            reports.read.unread.iter().map(|(what, why)| (what.as_str(), why.as_str())).collect();
+        assert_eq!(
+            told,
+            [
+                ("file: report 2 of Receiver", "read in part: a count that is none"),
+                ("file: report 3 of Receiver", "read in part: it ends in the middle"),
+            ]
+        );
+        let mut sum = u64::MAX - 1;
+        add(&mut sum, 7);
+        assert_eq!(sum, u64::MAX);
+    }
+
+    #[test]
     fn what_was_passed_on_is_no_failure_of_ours() {
         let forwarded = "<reason><type>forwarded</type></reason>";
         let text = xml("1", 1_700_000_000, "reject", &[("192.0.2.7", 4, "fail", "fail", forwarded)]);

@@ -170,11 +170,11 @@ pub fn show(place: &Place, format: ReportFormat, output: &mut Output) -> Result<
     for run in &runs {
         match read(place, run) {
             Ok(report) => kept.push(report),
-            Err(blind) => unseen.push(json!({"what": "a kept run", "why": blind.why(), "needs": blind.needs()})),
+            Err(blind) => unseen.push(("a kept run", blind)),
         }
     }
     let notes = runs::notes(place).unwrap_or_else(|blind| {
-        unseen.push(json!({"what": "notes", "why": blind.why(), "needs": blind.needs()}));
+        unseen.push(("notes", blind));
         Vec::new()
     });
     let lines = lines(&kept, &notes);
@@ -182,6 +182,10 @@ pub fn show(place: &Place, format: ReportFormat, output: &mut Output) -> Result<
     let options = output.options();
     match format {
         ReportFormat::Json => {
+            let unseen: Vec<Value> = unseen
+                .iter()
+                .map(|(what, blind)| json!({"what": what, "why": blind.why(), "needs": blind.needs()}))
+                .collect();
             let value = json!({
                 "schema": HISTORY, "runs": kept.len(), "first": first, "last": last,
                 "verdict": kept.last().map(|run| run.verdict), "rows": lines, "notes": notes, "unseen": unseen,
@@ -190,14 +194,21 @@ pub fn show(place: &Place, format: ReportFormat, output: &mut Output) -> Result<
         }
         _ => output.emit(|out| {
             let mut screen = Screen::new(out, &options);
-            let from = first.as_deref().unwrap_or("-");
-            let text = format!("{} runs, {from} to {}", kept.len(), last.as_deref().unwrap_or("-"));
+            let text = match (&first, &last) {
+                (Some(first), Some(last)) => format!("{} runs, {first} to {last}", kept.len()),
+                _ if runs.is_empty() => "no run of mxray doctor is kept here yet".to_owned(),
+                _ => "none of the runs that are kept can be read".to_owned(),
+            };
             screen.prose("", &[Piece::new(Style::Faint, &text)])?;
             lines.iter().try_for_each(|line| of_person(line, &mut screen))?;
             let about = |note: &&Note| !lines.iter().any(|line| is_about(note, line));
             for note in notes.iter().filter(about) {
                 let text = format!("{} {}: {}", note.at, note.about, note.text);
                 screen.prose("  note       ", &[Piece::plain(&text)])?;
+            }
+            for (what, blind) in &unseen {
+                let text = untrusted(format!("{what}: {}", blind.why()).as_bytes());
+                screen.prose("  not read   ", &[Piece::new(Style::Caution, &text)])?;
             }
             Ok(())
         })?,
