@@ -4,6 +4,7 @@ use crate::fault::{Fault, Unprivileged};
 use crate::host::Host;
 use crate::machine::run_apart;
 use serde::Deserialize;
+use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -108,12 +109,15 @@ pub enum Judgement {
 }
 
 impl Examined {
-    /// `causes[0]`, in a form for the table.
-    pub fn first_cause(&self) -> String {
-        match self.report.causes.first() {
-            Some(cause) => format!("{} {} {}", cause.code, cause.subject.kind, cause.subject.value),
-            None => "no cause".to_owned(),
+    /// `causes[0]`, and the codes of the causes that stand beside it, in a form for the table.
+    pub fn causes(&self) -> String {
+        let Some((first, others)) = self.report.causes.split_first() else { return "no cause".to_owned() };
+        let mut text = format!("{} {} {}", first.code, first.subject.kind, first.subject.value);
+        if !others.is_empty() {
+            let codes: BTreeSet<&str> = others.iter().map(|cause| cause.code.as_str()).collect();
+            text += &format!(" (+ {})", codes.into_iter().collect::<Vec<_>>().join(", "));
         }
+        text
     }
 
     pub fn judge(&self, fault: &Fault, circumstances: Circumstances) -> Judgement {
@@ -131,7 +135,7 @@ impl Examined {
             return Judgement::RightlyUnknown;
         }
         if cause.code != fault.expect && !fault.accept.contains(&cause.code) {
-            return Judgement::Wrong(format!("{}: {}", self.first_cause(), cause.summary));
+            return Judgement::Wrong(format!("{}: {}", self.causes(), cause.summary));
         }
         let subject = format!("{} {}", cause.subject.kind, cause.subject.value);
         if !subject.contains(&fault.subject) {

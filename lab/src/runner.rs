@@ -293,7 +293,7 @@ impl Worker<'_> {
         match doctor::examine(host, self.circumstances) {
             Ok(examined) => {
                 case.doctor = examined.took;
-                case.got = examined.first_cause();
+                case.got = examined.causes();
                 let file = &self.job.file;
                 if let Judgement::Wrong(why) = examined.judge_healthy(&file.exit_codes, &file.known, self.circumstances)
                 {
@@ -341,7 +341,7 @@ impl Worker<'_> {
         match doctor::examine(host, circumstances) {
             Ok(examined) => {
                 case.doctor = examined.took;
-                case.got = examined.first_cause();
+                case.got = examined.causes();
                 case.outcome = match examined.judge(fault, circumstances) {
                     Judgement::Right => Outcome::Ok,
                     Judgement::RightlyUnknown => Outcome::OkUnknown,

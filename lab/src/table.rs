@@ -30,7 +30,7 @@ pub fn summary(outcomes: &Outcomes) -> String {
 
 /// The rows as a Markdown table with columns of even width, so that it reads on a terminal as well.
 pub fn rows(cases: &[Case]) -> String {
-    let head = ["fault", "host", "expected", "causes[0]", "verdict", "seconds", "doctor"].map(str::to_owned);
+    let head = ["fault", "host", "expected", "causes[0] (+ others)", "verdict", "seconds", "doctor"].map(str::to_owned);
     let mut lines = vec![head.to_vec()];
     for case in cases {
         lines.push(vec![
@@ -76,7 +76,7 @@ pub fn results(outcomes: &Outcomes, command: &str) -> String {
     let model = cpu.lines().find_map(|line| line.strip_prefix("model name\t: ")).unwrap_or("unknown processor");
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
     let mut text = format!(
-        "# Lab: injected faults and healthy hosts\n\n- machine: {model}, {cores} cores\n- kernel: {}\n- Postfix {}, Dovecot {}\n- date: {}\n- command: `{command}`\n- {}\n\nSeconds: from before the injection to the judgement; doctor: that command alone.\n\n",
+        "# Lab: injected faults and healthy hosts\n\n- machine: {model}, {cores} cores\n- kernel: {}\n- Postfix {}, Dovecot {}\n- date: {}\n- command: `{command}`\n- {}\n\nBehind the plus sign: codes of causes beside the first. A fault may have two; the others are consequences that were not told as such.\nSeconds: from before the injection to the judgement; doctor: that command alone.\n\n",
         said("uname", &["-r"]),
         said("dpkg-query", &["-W", "-f", "${Version}", "postfix"]),
         said("dpkg-query", &["-W", "-f", "${Version}", "dovecot-core"]),

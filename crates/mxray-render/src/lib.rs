@@ -22,6 +22,7 @@ mod safe;
 mod screen;
 mod text;
 mod unseen;
+mod well;
 
 pub use document::{Bar, Block, Document, Section, Table, render_document};
 pub use endpoint::{conduct_text, endpoint, is_silent, transcript};

@@ -5,9 +5,9 @@
 
 use crate::outline::{Consequence, Outline};
 use crate::screen::{Piece, Screen, Style};
+use crate::well::Well;
 use crate::{Options, dump, unseen};
-use mxray_model::{Finding, Fix, Mover, Report, Row, Severity, Verdict};
-use std::collections::BTreeSet;
+use mxray_model::{Finding, Fix, Mover, Report, Severity, Verdict};
 use std::io;
 
 /// Consequences shown under one cause; `-v` shows all. A dead host may explain thousands.
@@ -258,9 +258,8 @@ fn not_looked_at(screen: &mut Screen<'_>, report: &Report, options: &Options) ->
     screen.blank()?;
     screen.prose("", &[Piece::new(Style::Bold, "Could not look")])?;
     for group in unseen::grouped(report) {
-        for reason in &group.reasons {
-            let what = format!("{}:", reason.hidden(options.verbose));
-            screen.prose("  - ", &[Piece::plain(&what), Piece::plain(reason.why)])?;
+        for line in group.lines(options.verbose) {
+            screen.prose("  - ", &[Piece::plain(&line)])?;
         }
         if !group.remedy.is_empty() {
             screen.prose("    ", &[Piece::new(Style::Caution, &group.remedy)])?;
@@ -270,35 +269,18 @@ fn not_looked_at(screen: &mut Screen<'_>, report: &Report, options: &Options) ->
 }
 
 fn healthy(screen: &mut Screen<'_>, report: &Report, options: &Options) -> io::Result<()> {
-    if report.healthy.is_empty() {
-        return Ok(());
-    }
-    screen.blank()?;
-    let text = format!("{}.", well(report, options).join("; "));
-    screen.prose("", &[Piece::new(Style::Calm, "Healthy:"), Piece::plain(&text)])
-}
-
-/// What is well: all of it, or of each rule the first line and how many more there are like it; what several rules say in the
-/// same words is said once.
-fn well(report: &Report, options: &Options) -> Vec<String> {
-    let text = |row: &Row| row.text.trim_end_matches('.').to_owned();
-    if options.verbose {
-        return report.healthy.iter().map(text).collect();
-    }
-    let mut folded: Vec<(&Row, usize)> = Vec::new();
-    for row in &report.healthy {
-        match folded.iter_mut().find(|(first, _)| first.code == row.code) {
-            Some((_, more)) => *more += 1,
-            None => folded.push((row, 0)),
+    match Well::of(&report.healthy, options.verbose) {
+        Well::Nothing => Ok(()),
+        Well::Sentences(text) => {
+            screen.blank()?;
+            screen.prose("", &[Piece::new(Style::Calm, "Healthy:"), Piece::plain(&text)])
+        }
+        Well::Families(lines) => {
+            screen.blank()?;
+            screen.prose("", &[Piece::new(Style::Calm, "Healthy")])?;
+            lines.iter().try_for_each(|line| screen.prose("  - ", &[Piece::plain(line)]))
         }
     }
-    let mut said = BTreeSet::new();
-    folded.retain(|(row, more)| said.insert((row.text.as_str(), *more)));
-    let line = |(row, more): &(&Row, usize)| match more {
-        0 => text(row),
-        more => format!("{} (and {more} more like it)", text(row)),
-    };
-    folded.iter().map(line).collect()
 }
 
 fn ruled_out(screen: &mut Screen<'_>, report: &Report) -> io::Result<()> {

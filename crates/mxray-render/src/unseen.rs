@@ -16,6 +16,25 @@ pub(crate) struct Group<'a> {
     pub reasons: Vec<Reason<'a>>,
 }
 
+impl Group<'_> {
+    /// Each reason with what it hides; unless `every`: of those that hide the same, the first, and how many there are.
+    pub fn lines(&self, every: bool) -> Vec<String> {
+        let mut folded: Vec<(String, &str, usize)> = Vec::new();
+        for reason in &self.reasons {
+            let hidden = reason.hidden(every);
+            match folded.iter_mut().find(|(same, _, _)| !every && *same == hidden) {
+                Some((_, _, more)) => *more += 1,
+                None => folded.push((hidden, reason.why, 0)),
+            }
+        }
+        let line = |(hidden, why, more): &(String, &str, usize)| match more {
+            0 => format!("{hidden}: {why}"),
+            more => format!("{hidden}: {why} (and {more} more like it)"),
+        };
+        folded.iter().map(line).collect()
+    }
+}
+
 /// One reason and everything that it hides.
 #[derive(Debug)]
 pub(crate) struct Reason<'a> {
@@ -41,7 +60,7 @@ impl Reason<'_> {
 }
 
 /// `SMTP` of `SMTP101`; `None`: this is no code.
-fn family(what: &str) -> Option<&str> {
+pub(crate) fn family(what: &str) -> Option<&str> {
     let end = what.find(|c: char| !c.is_ascii_uppercase())?;
     let (family, number) = what.split_at(end);
     (!family.is_empty() && number.len() == 3 && number.bytes().all(|b| b.is_ascii_digit())).then_some(family)
@@ -129,7 +148,7 @@ fn is_capability(word: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::Reason;
+    use super::{Group, Reason};
 
     fn hidden(what: &[&str], every: bool) -> String {
         Reason { why: "", what: what.to_vec() }.hidden(every)
@@ -141,6 +160,19 @@ mod tests {
         let many = ["AUTH101", "AUTH103", "FW106", "SMTP101", "SMTP102", "SMTP103", "TLS101"];
         assert_eq!(hidden(&many, false), "7 checks (3 SMTP, 2 AUTH, FW106, TLS101)");
         assert_eq!(hidden(&many, true), many.join(", "));
+    }
+
+    #[test]
+    fn reasons_that_hide_the_same_are_said_once() {
+        let reason = |why, what: &[&'static str]| Reason { why, what: what.to_vec() };
+        let reasons = vec![
+            reason("one port says no", &["TLS102"]),
+            reason("no name server", &["DNS101"]),
+            reason("another port says no", &["TLS102"]),
+        ];
+        let group = Group { remedy: String::new(), reasons };
+        assert_eq!(group.lines(false), ["TLS102: one port says no (and 1 more like it)", "DNS101: no name server"]);
+        assert_eq!(group.lines(true).len(), 3);
     }
 
     #[test]

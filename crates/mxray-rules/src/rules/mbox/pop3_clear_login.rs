@@ -1,10 +1,12 @@
 //! MBOX102: a POP3 server takes USER and PASS before TLS.
 
-use crate::logins;
-use crate::outside::{self, Contact, Verdict, at};
+use super::{ClearLogin, mechanisms_in_clear};
+use crate::outside;
 use crate::rule::{Rule, Said};
 use mxray_model::evidence::SessionProtocol;
+use mxray_model::session::Extension;
 use mxray_model::{Evidence, Severity};
+use std::collections::BTreeMap;
 
 pub const RULE: Rule = Rule {
     code: "MBOX102",
@@ -16,52 +18,25 @@ pub const RULE: Rule = Rule {
     check,
 };
 
+const POP3: ClearLogin = ClearLogin {
+    protocol: SessionProtocol::Pop3,
+    ways,
+    listed: "CAPA without TLS lists",
+    references: &["RFC 2595 section 4", "RFC 8314 section 3"],
+};
+
 fn check(evidence: &Evidence) -> Said {
-    let well = "it takes no password before TLS";
     outside::each(
         evidence,
         &RULE,
-        well,
-        |contact| judge(evidence, contact),
-        |bad| {
-            let ways = &bad.first.1;
-            let summary = format!(
-                "{} takes passwords before TLS ({}): who listens on the path can read them.",
-                bad.whose(),
-                ways.join(", ")
-            );
-            let finding = bad
-                .finding(&RULE, RULE.severity, summary)
-                .data("ways", ways.clone())
-                .reference("RFC 2595 section 4")
-                .reference("RFC 8314 section 3");
-            bad.because(finding, &at::MAILBOX, |ways| format!("CAPA without TLS lists {}", ways.join(", ")))
-                .fix(logins::only_under_tls(evidence, bad.endpoint))
-        },
+        "it takes no password before TLS",
+        |contact| POP3.judge(evidence, contact),
+        |bad| POP3.finding(evidence, &RULE, bad),
     )
 }
 
-fn judge(evidence: &Evidence, contact: Contact<'_>) -> Verdict<Vec<String>> {
-    if contact.endpoint.protocol != SessionProtocol::Pop3 || logins::concerns_nobody(evidence, contact) {
-        return Verdict::Silent;
-    }
-    let listed = match contact.mailbox().and_then(|session| logins::announced_in_clear(contact, session)) {
-        Ok(listed) => listed,
-        Err(blind) => return Verdict::Blind(blind),
-    };
-    let mut ways: Vec<String> = Vec::new();
+fn ways(listed: &BTreeMap<String, Extension>) -> Vec<String> {
     // RFC 2449 section 6.3: the server has USER and PASS.
-    if listed.contains_key("USER") {
-        ways.push("USER".to_owned());
-    }
-    let mechanisms = listed.get("SASL").map(logins::in_clear).unwrap_or_default();
-    ways.extend(mechanisms.into_iter().map(|mechanism| format!("SASL {mechanism}")));
-    if ways.is_empty() {
-        return Verdict::Well;
-    }
-    match logins::by_configuration(evidence, contact) {
-        None | Some(Ok(true)) => Verdict::Bad(ways),
-        Some(Ok(false)) => Verdict::Well,
-        Some(Err(blind)) => Verdict::Blind(blind),
-    }
+    let user = listed.contains_key("USER").then(|| "USER".to_owned());
+    user.into_iter().chain(mechanisms_in_clear(listed, "SASL", ' ')).collect()
 }

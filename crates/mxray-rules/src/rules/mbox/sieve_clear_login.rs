@@ -1,7 +1,7 @@
 //! MBOX103: a ManageSieve server takes passwords before TLS.
 
-use crate::logins;
-use crate::outside::{self, Contact, Verdict, at};
+use super::{ClearLogin, mechanisms_in_clear};
+use crate::outside;
 use crate::rule::{Rule, Said};
 use mxray_model::evidence::SessionProtocol;
 use mxray_model::{Evidence, Severity};
@@ -16,49 +16,20 @@ pub const RULE: Rule = Rule {
     check,
 };
 
+const SIEVE: ClearLogin = ClearLogin {
+    protocol: SessionProtocol::Sieve,
+    // RFC 5804 section 1.7: a server that offers none before TLS lists an empty SASL.
+    ways: |listed| mechanisms_in_clear(listed, "SASL", ' '),
+    listed: "the capabilities without TLS list",
+    references: &["RFC 5804 section 2.1", "RFC 5804 section 5"],
+};
+
 fn check(evidence: &Evidence) -> Said {
-    let well = "it takes no password before TLS";
     outside::each(
         evidence,
         &RULE,
-        well,
-        |contact| judge(evidence, contact),
-        |bad| {
-            let ways = &bad.first.1;
-            let summary = format!(
-                "{} takes passwords before TLS ({}): who listens on the path can read them.",
-                bad.whose(),
-                ways.join(", ")
-            );
-            let finding = bad
-                .finding(&RULE, RULE.severity, summary)
-                .data("ways", ways.clone())
-                .reference("RFC 5804 section 2.1")
-                .reference("RFC 5804 section 5");
-            bad.because(finding, &at::MAILBOX, |ways| format!("the capabilities without TLS list {}", ways.join(", ")))
-                .fix(logins::only_under_tls(evidence, bad.endpoint))
-        },
+        "it takes no password before TLS",
+        |contact| SIEVE.judge(evidence, contact),
+        |bad| SIEVE.finding(evidence, &RULE, bad),
     )
-}
-
-fn judge(evidence: &Evidence, contact: Contact<'_>) -> Verdict<Vec<String>> {
-    if contact.endpoint.protocol != SessionProtocol::Sieve || logins::concerns_nobody(evidence, contact) {
-        return Verdict::Silent;
-    }
-    let listed = match contact.mailbox().and_then(|session| logins::announced_in_clear(contact, session)) {
-        Ok(listed) => listed,
-        Err(blind) => return Verdict::Blind(blind),
-    };
-    // RFC 5804 section 1.7: a server that offers none before TLS lists an empty SASL.
-    let mechanisms = listed.get("SASL").map(logins::in_clear).unwrap_or_default();
-    if mechanisms.is_empty() {
-        return Verdict::Well;
-    }
-    match logins::by_configuration(evidence, contact) {
-        None | Some(Ok(true)) => {
-            Verdict::Bad(mechanisms.into_iter().map(|mechanism| format!("SASL {mechanism}")).collect())
-        }
-        Some(Ok(false)) => Verdict::Well,
-        Some(Err(blind)) => Verdict::Blind(blind),
-    }
 }

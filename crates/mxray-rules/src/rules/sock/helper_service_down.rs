@@ -3,7 +3,7 @@
 use crate::place;
 use crate::rule::{Judgement, Rule, Said};
 use crate::view;
-use mxray_model::evidence::{Helper, HelperKind, Server};
+use mxray_model::evidence::{AcceptQueue, Helper, HelperKind, HelperState, Server, WantedListener};
 use mxray_model::{Blind, Evidence, Finding, Fix, Seen, Severity, Subject};
 use std::collections::BTreeMap;
 
@@ -55,30 +55,13 @@ fn check(evidence: &Evidence) -> Said {
         // Two parameters may name one endpoint: it is down once.
         let mut down: BTreeMap<String, Finding> = BTreeMap::new();
         for (key, helper) in &server.helpers {
-            let foreign = place::helper_blind(evidence, instance, server, &helper.endpoint);
-            let what = match &helper.state {
-                _ if foreign.is_some() => {
-                    foreign.iter().for_each(|blind| judgement.blind(&RULE, &named(helper, blind)));
-                    continue;
-                }
-                Seen::Absent => "nothing listens there",
-                Seen::Value(state) if state.stopped == Seen::Value(true) => "its process is stopped",
-                Seen::Value(state) if state.queue.value().is_some_and(mxray_model::evidence::AcceptQueue::is_full) => {
-                    "its accept queue is full, nobody takes connections"
-                }
-                Seen::Value(state) if state.barred.value().is_some() => "the file system does not let it be opened",
-                Seen::Value(state) => {
-                    judgement.well(format!("{} {} listens", helper.kind.as_str(), helper.endpoint));
-                    // A stopped process goes on listening: whose state is hidden may be stopped.
-                    if let Seen::Unknown(blind) = &state.stopped {
-                        judgement.blind(&RULE, &named(helper, blind));
-                    }
-                    continue;
-                }
-                Seen::Unknown(blind) => {
-                    judgement.blind(&RULE, &named(helper, blind));
-                    continue;
-                }
+            if let Some(blind) = place::helper_blind(evidence, instance, server, &helper.endpoint) {
+                judgement.blind(&RULE, &named(helper, &blind));
+                continue;
+            }
+            let Some(what) = fault(&helper.state) else {
+                stands(helper, &mut judgement);
+                continue;
             };
             let finding = is_down(instance, server, key, helper, what);
             let barred = helper.state.value().and_then(|state| state.barred.value());
@@ -106,6 +89,43 @@ fn check(evidence: &Evidence) -> Said {
         down.into_values().for_each(|finding| judgement.find(finding));
     }
     Ok(judgement)
+}
+
+/// Nothing says that it is down.
+fn stands(helper: &Helper, judgement: &mut Judgement) {
+    let hidden = match &helper.state {
+        Seen::Value(state) => {
+            judgement.well(format!("{} {} listens", helper.kind.as_str(), helper.endpoint));
+            // A stopped process goes on listening: whose state is hidden may be stopped.
+            state.stopped.blind()
+        }
+        state => state.blind(),
+    };
+    if let Some(blind) = hidden {
+        judgement.blind(&RULE, &named(helper, blind));
+    }
+}
+
+/// Why it cannot be of use to whoever needs it; `None`: nothing says so.
+fn fault(state: &Seen<HelperState>) -> Option<&'static str> {
+    match state {
+        Seen::Absent => Some("nothing listens there"),
+        Seen::Value(state) if state.stopped == Seen::Value(true) => Some("its process is stopped"),
+        Seen::Value(state) if state.queue.value().is_some_and(AcceptQueue::is_full) => {
+            Some("its accept queue is full, nobody takes connections")
+        }
+        Seen::Value(state) if state.barred.value().is_some() => Some("the file system does not let it be opened"),
+        Seen::Value(_) | Seen::Unknown(_) => None,
+    }
+}
+
+/// Whether a service waits for, or fails without, a helper that is down.
+pub(super) fn is_missed_by(evidence: &Evidence, instance: &str, server: &Server, wanted: &WantedListener) -> bool {
+    let needed = |helper: &&Helper| {
+        helper.needed_by.is_empty() || helper.needed_by.iter().any(|key| server.wanted.get(key) == Some(wanted))
+    };
+    let seen = |helper: &&Helper| place::helper_blind(evidence, instance, server, &helper.endpoint).is_none();
+    server.helpers.values().filter(needed).filter(seen).any(|helper| fault(&helper.state).is_some())
 }
 
 /// One finding of two about one endpoint: the worse one, saying who else names it.

@@ -3,7 +3,7 @@
 use super::RULE;
 use crate::outside::{self, Contact};
 use crate::rule::Judgement;
-use crate::rules::sock::descriptor_limit_near;
+use crate::rules::sock::{descriptor_limit_near, helper_service_down};
 use crate::view;
 use crate::words::Words;
 use mxray_model::evidence::{DialOutcome, DnsOutcome, Lookup, Server, Session, WantedListener};
@@ -30,7 +30,9 @@ pub(super) fn silent(evidence: &Evidence, told: &[u16], judgement: &mut Judgemen
         }
         // Without descriptors nothing is started that would greet: that limit is what has to change.
         let starved = descriptor_limit_near::is_reached_by(evidence, &server.software);
-        if least < SILENT_MS || starved || may_pause(server, wanted) || names_fail(evidence) {
+        // And without what checks logins or filters mail, Postfix's smtpd ends or waits before it greets.
+        let missed = helper_service_down::is_missed_by(evidence, instance, server, wanted);
+        if least < SILENT_MS || starved || missed || may_pause(server, wanted) || names_fail(evidence) {
             for (contact, _) in waited {
                 let ending = Ending::Deadline { waited_ms: least };
                 judgement.blind(&RULE, &contact.cut_short(&ending, None));
