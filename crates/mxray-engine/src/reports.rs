@@ -166,7 +166,8 @@ impl Sum {
     }
 
     fn tls(&mut self, report: &TlsReport) {
-        let reporter = untrusted(report.organization.as_bytes());
+        let named = [&report.organization, &report.contact].into_iter().find(|name| !name.is_empty());
+        let reporter = untrusted(named.map_or("a sender that is not named", String::as_str).as_bytes());
         if !self.is_new(&report.organization, &report.report_id, format!("tls {} {}", report.begin, report.end)) {
             return;
         }
