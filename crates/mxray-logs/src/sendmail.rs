@@ -186,7 +186,7 @@ fn attempt<'a>(id: &'a [u8], rest: &'a [u8]) -> Option<Event<'a>> {
         status,
         text,
         next_id: if status == Status::Sent { crate::postfix::next_id(text) } else { None },
-        speaker: if has(text, b"reply: ") || text.first().is_some_and(u8::is_ascii_digit) {
+        speaker: if has(text, b"reply: ") || text.first().is_some_and(u8::is_ascii_digit) && !has(text, b", stat=") {
             Speaker::Theirs
         } else {
             Speaker::Ours
