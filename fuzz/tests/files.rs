@@ -3,15 +3,18 @@
 use std::io::Read as _;
 
 use bolero::check;
-use data_encoding::BASE64;
+use data_encoding::{BASE64, HEXLOWER};
 use mxray_auth::{Stores, chain, chain_file, key_file};
 use mxray_host::bystanders;
 use mxray_host::maillog::{Packing, unpacked};
+use mxray_host::processes::at_once::{btf::Types, program::Layout};
 use mxray_mail::{Stamp, complete, is_message};
 
 /// A chain that is right, so that mutations reach what is behind the outer layers.
 const PEM: &str = include_str!("../../crates/mxray-auth/fixtures/chain/fitting.pem");
 const ABOVE: &str = include_str!("../../crates/mxray-auth/fixtures/chain/between.pem");
+/// Types of a small kernel with all that is looked for.
+const TYPES: &str = include_str!("../../crates/mxray-host/fixtures/kernel-types.hex");
 
 fn ders(pem: &str) -> Vec<Vec<u8>> {
     let blocks = pem.split("-----BEGIN CERTIFICATE-----").skip(1);
@@ -119,5 +122,27 @@ fn packed_logs() {
                 _ => return,
             }
         }
+    });
+}
+
+#[test]
+fn kernel_types() {
+    let honest = HEXLOWER.decode(TYPES.split_whitespace().collect::<String>().as_bytes()).unwrap();
+    // A jump leads forward, and no further than to the end.
+    let check_layout = |bytes: &[u8]| {
+        let Some(layout) = Types::new(bytes).as_ref().and_then(Layout::new) else { return false };
+        let program = layout.program();
+        let jumps = program.iter().enumerate().filter(|(_, one)| matches!(one.code, 0x15 | 0x55 | 0x5d));
+        for (place, jump) in jumps {
+            assert!(usize::try_from(jump.offset).is_ok_and(|over| place + 1 + over < program.len()));
+        }
+        true
+    };
+    assert!(check_layout(&honest));
+    check!().for_each(|input: &[u8]| {
+        let mut bytes = honest.clone();
+        changed(&mut bytes, input);
+        check_layout(&bytes);
+        check_layout(input);
     });
 }

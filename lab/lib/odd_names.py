@@ -6,6 +6,9 @@ refused     refuses: the zone was delegated to it and is not there
 lame        answers without authority, from nothing
 truncated   says by UDP that the answer is longer, and nobody listens for TCP
 late        answers after four seconds: MX, addresses, SPF and DMARC as they should be
+noedns      the same at once, and FORMERR to whoever asks with EDNS(0)
+notlsa      the same, and fails where it is asked for TLSA records
+negative    the same, and fails where there is nothing
 
 usage: odd_names.py ADDRESS HOST-ADDRESS --forever
 """
@@ -15,7 +18,7 @@ import sys
 import threading
 
 LATE_S = 4
-A, NS, SOA, MX, TXT = 1, 2, 6, 15, 16
+A, NS, SOA, MX, TXT, TLSA = 1, 2, 6, 15, 16, 52
 address, host = sys.argv[1:3]
 server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 server.bind((address, 53))
@@ -62,15 +65,23 @@ def answer(query, client):
         flags = 0x8000
     elif how == "truncated":
         flags |= 0x0200
-    elif how == "late":
+    elif how == "noedns" and struct.unpack("!H", query[10:12]) != (0,):
+        flags = 0x8001
+    elif how in ("notlsa", "negative") and (kind == TLSA if how == "notlsa" else found(labels, kind) is None):
+        flags = 0x8002
+    elif how in ("late", "noedns", "notlsa", "negative"):
         record = found(labels, kind)
         if record is None and tuple(labels[:-2]) not in ((), (b"mx",), (b"ns",), (b"_dmarc",)):
             flags |= 3
     else:
         flags = 0x8005
     number = struct.unpack("!H", query[:2])[0]
-    data = b"" if record is None else struct.pack("!HHHIH", 0xC00C, kind, 1, 60, len(record)) + record
-    reply = struct.pack("!HHHHHH", number, flags, 1, int(record is not None), 0, 0) + question + data
+    zone = wire_name(labels[-2:])
+    # Where there is nothing, the SOA record says so.
+    empty = record is None and flags & 0x0600 == 0x0400
+    denial = zone + struct.pack("!HHIH", SOA, 1, 60, len(found(labels[-2:], SOA))) + found(labels[-2:], SOA) if empty else b""
+    data = denial if record is None else struct.pack("!HHHIH", 0xC00C, kind, 1, 60, len(record)) + record
+    reply = struct.pack("!HHHHHH", number, flags, 1, int(record is not None), int(empty), 0) + question + data
     if how == "late":
         threading.Timer(LATE_S, server.sendto, (reply, client)).start()
     else:

@@ -36,6 +36,11 @@ pub(crate) fn of(examined: &ExaminedAddress) -> Option<Cut> {
     {
         return unlisted(session);
     }
+    if let Seen::Value(Session::Smtp(session)) = &examined.session
+        && session.ending == Ending::Finished
+    {
+        return withheld(session);
+    }
     let (step, ending, said) = match &examined.session {
         Seen::Value(Session::Smtp(session)) => (smtp_step(session)?, &session.ending, smtp_said(session)),
         Seen::Value(Session::Mailbox(session)) => (mailbox_step(session)?, &session.ending, mailbox_said(session)),
@@ -65,6 +70,15 @@ pub(crate) fn of(examined: &ExaminedAddress) -> Option<Cut> {
 fn unlisted(session: &MailboxSession) -> Option<Cut> {
     let why = session.capabilities.iter().find_map(|list| list.listed.blind())?.why();
     Some(Cut { step: "the question for capabilities", why, told: true, handshake: false, waited: false })
+}
+
+/// It refused EHLO, not for want of the command (RFC 5321 section 4.2.4), and took HELO: what it can, it did not tell.
+fn withheld(session: &SmtpSession) -> Option<Cut> {
+    const NOT_KNOWN: std::ops::RangeInclusive<u16> = 500..=502;
+    let last = session.hellos.last().filter(|hello| hello.verb == "HELO" && hello.reply.is_positive())?;
+    let refused = session.hellos.iter().find(|hello| hello.tls == last.tls && hello.reply.code >= 400)?;
+    let told = Cut { step: "EHLO", why: replied(&refused.reply), told: true, handshake: false, waited: false };
+    (!NOT_KNOWN.contains(&refused.reply.code)).then_some(told)
 }
 
 /// The addresses of an endpoint at which a session was cut short.
@@ -156,7 +170,7 @@ fn limited(limit: Limit) -> &'static str {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use mxray_model::session::{Capabilities, Transaction};
+    use mxray_model::session::{Capabilities, Hello, Transaction};
 
     pub(crate) fn smtp(stage: Stage, ending: Ending) -> ExaminedAddress {
         with(&Session::Smtp(Box::new(SmtpSession { stage, ending, ..SmtpSession::default() })))
@@ -192,6 +206,27 @@ pub(crate) mod tests {
         assert_eq!(envelope(Some(Transaction::default())), None);
         // Refused where only the need for TLS was asked for: TLS itself was not seen.
         assert!(envelope(None).is_some());
+    }
+
+    #[test]
+    fn whoever_refuses_ehlo_and_takes_helo_tells_nothing() {
+        let session = |code: u16, verb: &str| {
+            let reply = |code: u16| Reply { code, enhanced: None, lines: vec![Raw::from("a")], after_ms: 1, entry: 1 };
+            let hello = |verb: &str, code| Hello {
+                verb: verb.to_owned(),
+                tls: false,
+                reply: reply(code),
+                extensions: Seen::Absent,
+            };
+            let hellos = vec![hello("EHLO", code), hello(verb, 250)];
+            let session =
+                SmtpSession { stage: Stage::Quit, ending: Ending::Finished, hellos, ..SmtpSession::default() };
+            of(&with(&Session::Smtp(Box::new(session)))).map(|cut| cut.text())
+        };
+        assert_eq!(session(554, "HELO").as_deref(), Some("the session ended at EHLO: 554 a"));
+        for (code, verb) in [(500, "HELO"), (502, "HELO"), (250, "EHLO")] {
+            assert_eq!(session(code, verb), None, "{code} {verb}");
+        }
     }
 
     #[test]

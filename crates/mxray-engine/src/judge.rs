@@ -139,9 +139,24 @@ fn gaps(evidence: &Evidence) -> Vec<Unseen> {
             }
         }
     }
+    gaps.extend(unread(evidence));
     gaps.extend(evidence.endpoints.iter().filter_map(|(key, endpoint)| own_broke_off(key, endpoint)));
     gaps.extend(crate::sessions::unheard(evidence));
     gaps
+}
+
+/// Servers whose configuration was kept from us, beside those that were read. One that does not run may be left over.
+fn unread(evidence: &Evidence) -> Vec<Unseen> {
+    let runs = |software: &str| evidence.others.get(software).is_none_or(|other| other.running == Seen::Value(true));
+    let kept = evidence.unread.iter().filter(|(software, blind)| {
+        evidence.servers.value().is_some() && matches!(blind, Blind::NotPermitted { .. }) && runs(software)
+    });
+    let gap = |(software, blind): (&String, &Blind)| Unseen {
+        what: format!("configuration of {software}"),
+        why: blind.why(),
+        needs: blind.needs(),
+    };
+    kept.map(gap).collect()
 }
 
 /// An own service that broke off with us at every address, without a word: what users meet there is not known. One that says why

@@ -4,9 +4,11 @@
 //! the walk stops when all are found. A process that ends while it is looked at is no error: it is left out.
 //! What must not live here: what a process means for mail (that is `mta`).
 
+pub mod at_once;
 mod holders;
 
-pub use holders::{Holders, holders, owners};
+pub use at_once::AtOnce;
+pub use holders::{Holders, holders, holders_at_once, owners};
 
 use crate::{cgroup, mounts, read, secrets};
 use mxray_model::evidence::{Descriptors, Process, Processes};

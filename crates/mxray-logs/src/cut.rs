@@ -54,6 +54,21 @@ pub fn word(text: &[u8]) -> (&[u8], &[u8]) {
     split(text, b" ").unwrap_or((text, b""))
 }
 
+/// The first of a list with commas, and the others. A quoted local part may hold a comma.
+pub fn first_of_list(list: &[u8]) -> (&[u8], &[u8]) {
+    let (mut quoted, mut escaped) = (false, false);
+    for (at, byte) in list.iter().enumerate() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = true,
+            b'"' => quoted = !quoted,
+            b',' if !quoted => return (&list[..at], &list[at + 1..]),
+            _ => {}
+        }
+    }
+    (list, b"")
+}
+
 pub fn starts_with_any(text: &[u8], heads: &[&[u8]]) -> bool {
     heads.iter().any(|head| text.starts_with(head))
 }

@@ -4,7 +4,7 @@ use crate::cut::{bare, find, has, split, starts_with_any, value};
 use crate::event::{Event, Peer, Severity};
 
 /// Services that log under their own name. A user's session is `imap(user)<pid><session>`.
-const SERVICES: [&[u8]; 25] = [
+const SERVICES: [&[u8]; 34] = [
     b"imap-login",
     b"pop3-login",
     b"submission-login",
@@ -30,6 +30,15 @@ const SERVICES: [&[u8]; 25] = [
     b"replicator",
     b"aggregator",
     b"imap-hibernate",
+    b"imap-urlauth",
+    b"imap-urlauth-login",
+    b"imap-urlauth-worker",
+    b"old-stats",
+    b"quota-status",
+    b"script",
+    b"script-login",
+    b"ssl-params",
+    b"welcome",
 ];
 
 /// Whether a tag of a file without host names a service of Dovecot.
@@ -41,8 +50,12 @@ pub fn is_service(tag: &[u8]) -> bool {
 /// A line of Dovecot's own file behind its stamp: `imap-login: Info: …`, `lmtp(user)<1><x>: Error: …`.
 pub fn own_file(text: &[u8]) -> Option<(&[u8], &[u8])> {
     let (head, rest) = split(text, b": ")?;
-    let levels: [&[u8]; 6] = [b"Info: ", b"Warning: ", b"Error: ", b"Fatal: ", b"Panic: ", b"Debug: "];
-    (is_service(head) && starts_with_any(rest, &levels)).then_some((head, rest))
+    (is_service(head) && has_level(rest)).then_some((head, rest))
+}
+
+/// Whether a text begins with the weight that Dovecot gives it.
+pub fn has_level(text: &[u8]) -> bool {
+    starts_with_any(text, &[b"Info: ", b"Warning: ", b"Error: ", b"Fatal: ", b"Panic: ", b"Debug: "])
 }
 
 /// One line. `None`: not understood.
@@ -67,7 +80,7 @@ pub fn read<'a>(tag: &[u8], text: &'a [u8]) -> Option<Event<'a>> {
         _ => {}
     }
     match &service[..end] {
-        b"imap-login" | b"pop3-login" | b"submission-login" | b"managesieve-login" => {
+        b"imap-login" | b"pop3-login" | b"submission-login" | b"managesieve-login" | b"imap-urlauth-login" => {
             login(rest).or(Some(Event::Remark))
         }
         b"lmtp" | b"lda" => Some(delivery(rest)),
@@ -140,6 +153,9 @@ fn login(text: &[u8]) -> Option<Event<'_>> {
     None
 }
 
+/// Words of a mail that is kept. 2.4 says first which action kept it: `fileinto action: stored mail into mailbox 'Junk'`.
+const SAVED: [&[u8]; 4] = [b"saved mail", b"stored mail", b"Saved mail", b"copied mail"];
+
 /// `[sieve: ]msgid=<…>: saved mail to X`. 2.3 puts `sieve:` in front, 2.4 too where it runs.
 fn delivery(text: &[u8]) -> Event<'_> {
     let Some((_, behind)) = split(text, b"msgid=") else { return Event::Remark };
@@ -148,7 +164,7 @@ fn delivery(text: &[u8]) -> Event<'_> {
     let quotes = |text: &'static [u8]| text;
     let mailbox = stored(quotes(b"mail to ")).or_else(|| stored(quotes(b"into mailbox ")));
     if let Some(mailbox) = mailbox
-        && starts_with_any(action, &[b"saved mail", b"stored mail", b"Saved mail", b"copied mail"])
+        && SAVED.iter().any(|saved| has(action, saved))
     {
         let mailbox = mailbox.strip_prefix(b"'").unwrap_or(mailbox);
         return Event::Stored {

@@ -36,17 +36,39 @@ const PREFIX_BYTES_MAX: usize = 80;
 
 /// What stands behind the prefix of `docker compose logs` (`name-1  | `), where there is one.
 pub fn without_prefix(line: &[u8]) -> &[u8] {
+    let line = without_colour(line);
     let first = line.first().copied().unwrap_or(0);
     // What begins like a stamp, a priority or JSON has no prefix; a name may begin with a letter, though.
     if matches!(first, b'0'..=b'9' | b'<' | b'{') {
         return line;
     }
     let head = &line[..line.len().min(PREFIX_BYTES_MAX)];
+    // `kubectl logs --prefix`: `[pod/mail-0/postfix] …`.
+    if head.starts_with(b"[pod/") {
+        return memchr::memmem::find(line, b"] ").map_or(line, |at| &line[at + 2..]);
+    }
     let Some(bar) = memchr::memchr(b'|', head) else { return line };
     let name = head[..bar].trim_ascii_end();
     let is_name =
         !name.is_empty() && name.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'));
-    if is_name && head.get(bar + 1) == Some(&b' ') { &line[bar + 2..] } else { line }
+    if !is_name {
+        return line;
+    }
+    let behind = without_colour(&line[bar + 1..]);
+    behind.strip_prefix(b" ").map_or(line, without_colour)
+}
+
+/// Colours stand around the prefix where a terminal's output was kept.
+fn without_colour(text: &[u8]) -> &[u8] {
+    let mut rest = text;
+    while let Some(behind) = rest.strip_prefix(b"\x1b[") {
+        let codes = behind.iter().take_while(|byte| byte.is_ascii_digit() || **byte == b';').count();
+        match behind.get(codes) {
+            Some(b'm') => rest = &behind[codes + 1..],
+            _ => break,
+        }
+    }
+    rest
 }
 
 /// The frame of a line. `None`: it has no stamp that we know, so nothing else of it can be trusted.
@@ -56,14 +78,38 @@ pub fn frame<'a>(line: &'a [u8], years: &mut Years, scratch: &'a mut Scratch, lo
         _ => without_prefix(line),
     };
     match line.first()? {
-        b'{' => journal(line, years, scratch, local_offset),
+        b'{' => journal(line, scratch, local_offset),
         b'<' => with_priority(line, years, local_offset),
-        b'0'..=b'9' => with_year(line, years, local_offset),
-        _ => {
-            let (stamp, used) = years.read(line)?;
-            syslog(line.get(used + 1..)?, Some(stamp))
-        }
+        b'0'..=b'9' => with_year(line, local_offset),
+        _ => match years.read(line) {
+            Some((stamp, used)) => syslog(line.get(used + 1..)?, Some(stamp)),
+            None => with_weekday(line, local_offset),
+        },
     }
+}
+
+/// `journalctl -o short-full`: `Sun 2026-03-01 10:00:00 CET mx tag[1]: …`. A zone's name is this machine's or UTC.
+fn with_weekday(line: &[u8], local_offset: i64) -> Option<Line<'_>> {
+    const DAYS: [&[u8]; 7] = [b"Mon ", b"Tue ", b"Wed ", b"Thu ", b"Fri ", b"Sat ", b"Sun "];
+    DAYS.contains(&line.get(..4)?).then_some(())?;
+    let rest = &line[4..];
+    let (_, used) = dated(rest, 0)?;
+    let behind = rest.get(used + 1..)?;
+    let space = memchr::memchr(b' ', behind)?;
+    let offset = if &behind[..space] == b"UTC" { 0 } else { local_offset };
+    let (stamp, _) = dated(rest, offset)?;
+    syslog(&behind[space + 1..], Some(stamp))
+}
+
+/// `journalctl -o short-unix`: seconds since 1970 with their fraction.
+fn since_1970(line: &[u8]) -> Option<Line<'_>> {
+    let (seconds, rest) = crate::cut::split(line.get(..line.len())?, b".")?;
+    let space = memchr::memchr(b' ', rest)?;
+    if !(9..=11).contains(&seconds.len()) || space != 6 {
+        return None;
+    }
+    let micros = i64::from(number(seconds)?) * SECOND + i64::from(number(&rest[..space])?);
+    syslog(&rest[space + 1..], Some(Stamp(micros)))
 }
 
 /// `host tag[pid]: text`, or without the host.
@@ -83,6 +129,13 @@ fn syslog(rest: &[u8], stamp: Option<Stamp>) -> Option<Line<'_>> {
     let behind = &rest[space + 1..];
     let end = tag_end(behind);
     let Some(end) = end else {
+        // AIX: `mx mail:info postfix/smtpd[1]: …`.
+        let (level, tail) = crate::cut::word(behind);
+        let is_level = level.iter().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || *byte == b':');
+        if let (true, true, Some(end)) = (is_level, level.contains(&b':'), tag_end(tail)) {
+            let (tag, pid) = tag_and_pid(&tail[..end]);
+            return Some(finished(stamp, first, tag, pid, tail.get(end + 2..).unwrap_or_default()));
+        }
         // `host last message repeated 3 times`, `host kernel text`: no tag.
         return Some(finished(stamp, first, b"", None, behind));
     };
@@ -117,6 +170,11 @@ pub(crate) fn number(digits: &[u8]) -> Option<u32> {
 
 fn finished<'a>(stamp: Option<Stamp>, host: &'a [u8], tag: &'a [u8], pid: Option<u32>, text: &'a [u8]) -> Line<'a> {
     let text = text.strip_suffix(b"\r").unwrap_or(text);
+    // Solaris' message ids: `[ID 197553 mail.info] …`.
+    let text = match text.strip_prefix(b"[ID ").and_then(|inner| crate::cut::split(inner, b"] ")) {
+        Some((id, rest)) if id.first().is_some_and(u8::is_ascii_digit) => rest,
+        _ => text,
+    };
     if text.starts_with(b"message repeated ") {
         let counted = || {
             let rest = &text[b"message repeated ".len()..];
@@ -176,16 +234,23 @@ fn behind_structured_data(rest: &[u8]) -> &[u8] {
 }
 
 /// A line that begins with a year: rsyslog's file format, or a file that a server writes itself.
-fn with_year<'a>(line: &'a [u8], years: &mut Years, local_offset: i64) -> Option<Line<'a>> {
-    let (stamp, used) = dated(line, local_offset)?;
+fn with_year(line: &[u8], local_offset: i64) -> Option<Line<'_>> {
+    let Some((stamp, used)) = dated(line, local_offset) else { return since_1970(line) };
     let own = line.get(10) == Some(&b' ');
     let rest = line.get(used + 1..).unwrap_or_default();
+    // Kubernetes' runtimes say which stream it was, and whether the line is whole: `stdout F `.
+    let streamed =
+        [&b"stdout F "[..], b"stderr F ", b"stdout P ", b"stderr P "].iter().find_map(|head| rest.strip_prefix(*head));
+    if let Some(log) = streamed {
+        return inner(log, Some(stamp), local_offset);
+    }
     // A container writes its own stamp behind that of the runtime: `docker logs --timestamps`.
     if let Some((inner, used)) = dated(rest, local_offset) {
         return syslog(rest.get(used + 1..)?, Some(inner));
     }
-    if let Some((inner, used)) = years.read(rest) {
-        return syslog(rest.get(used + 1..)?, Some(inner));
+    // One without a year adds nothing to it.
+    if crate::stamp::yearless(rest).is_some() {
+        return inner(rest, Some(stamp), local_offset);
     }
     if own && !has_syslog_head(rest) {
         return Some(finished(Some(stamp), b"", b"", None, rest));
@@ -305,12 +370,12 @@ struct Entry<'a> {
 
 /// One object of `journalctl -o json`, or of Docker's json-file driver. The unit is not asked: `postfix@-.service`, none, or
 /// another name; the identifier is what the server chose itself.
-fn journal<'a>(line: &[u8], years: &mut Years, scratch: &'a mut Scratch, local_offset: i64) -> Option<Line<'a>> {
+fn journal<'a>(line: &[u8], scratch: &'a mut Scratch, local_offset: i64) -> Option<Line<'a>> {
     let entry: Entry<'_> = serde_json::from_slice(line).ok()?;
     let stamp = entry.source_realtime.number().or(entry.realtime.number());
     let stamp = stamp.and_then(|micros| i64::try_from(micros).ok()).map(Stamp);
     if let (Field::Missing, Field::Text(_)) = (&entry.message, &entry.log) {
-        return container(&entry, years, scratch, local_offset);
+        return container(&entry, scratch, local_offset);
     }
     stamp?;
     let tag = if entry.identifier.bytes().is_empty() { &entry.comm } else { &entry.identifier };
@@ -320,15 +385,15 @@ fn journal<'a>(line: &[u8], years: &mut Years, scratch: &'a mut Scratch, local_o
     Some(finished(stamp, host, tag, pid, text))
 }
 
-fn container<'a>(
-    entry: &Entry<'_>,
-    years: &mut Years,
-    scratch: &'a mut Scratch,
-    local_offset: i64,
-) -> Option<Line<'a>> {
+fn container<'a>(entry: &Entry<'_>, scratch: &'a mut Scratch, local_offset: i64) -> Option<Line<'a>> {
     let log = entry.log.bytes().trim_ascii_end();
     let outer = dated(entry.time.bytes(), local_offset).map(|(stamp, _)| stamp);
     let [log, ..] = copied(scratch, [log, b"", b""]);
+    inner(log, outer, local_offset)
+}
+
+/// A line as a container wrote it, with the stamp that its runtime gave to it.
+fn inner<'a>(log: &'a [u8], outer: Option<Stamp>, local_offset: i64) -> Option<Line<'a>> {
     if let Some((stamp, used)) = dated(log, local_offset) {
         let own = log.get(10) == Some(&b' ');
         let rest = log.get(used + 1..)?;
@@ -338,9 +403,9 @@ fn container<'a>(
             syslog(rest, Some(stamp))
         };
     }
-    match years.read(log) {
+    match crate::stamp::yearless(log) {
         // The runtime's own stamp has a year and a zone: it is the better one.
-        Some((inner, used)) => syslog(log.get(used + 1..)?, outer.or(Some(inner))),
+        Some((_, used)) => syslog(log.get(used + 1..)?, Some(outer?)),
         None => syslog(log, Some(outer?)),
     }
 }
@@ -407,12 +472,21 @@ mod tests {
             "May  1 10:00:00 mx postfix/smtpd[12]: connect from a[192.0.2.1]",
             "May 01 10:00:00 mx postfix/smtpd[12]: connect from a[192.0.2.1]\r",
             "mail-1  | May  1 10:00:00 mx postfix/smtpd[12]: connect from a[192.0.2.1]",
+            "\x1b[36mmail-1  |\x1b[0m May  1 10:00:00 mx postfix/smtpd[12]: connect from a[192.0.2.1]",
+            "2025-05-01T10:00:00.0Z stdout F May  1 10:00:00 mx postfix/smtpd[12]: connect from a[192.0.2.1]",
+            "2025-05-01T10:00:00.0Z stderr F 2025-05-01T12:00:00+02:00 mx postfix/smtpd[12]: connect from a[192.0.2.1]",
+            "[pod/mail-0/postfix] May  1 10:00:00 mx postfix/smtpd[12]: connect from a[192.0.2.1]",
+            "May 01 10:00:00.000123 mx postfix/smtpd[12]: connect from a[192.0.2.1]",
+            "Thu 2025-05-01 10:00:00 UTC mx postfix/smtpd[12]: connect from a[192.0.2.1]",
+            "1746093600.000123 mx postfix/smtpd[12]: connect from a[192.0.2.1]",
+            "May  1 10:00:00 mx postfix/smtpd[12]: [ID 197553 mail.info] connect from a[192.0.2.1]",
+            "May  1 10:00:00 mx mail:info postfix/smtpd[12]: connect from a[192.0.2.1]",
             "<22>May  1 10:00:00 mx postfix/smtpd[12]: connect from a[192.0.2.1]",
             "2025-05-01T12:00:00.000000+02:00 mx postfix/smtpd[12]: connect from a[192.0.2.1]",
             "2025-05-01 10:00:00 mx postfix/smtpd[12]: connect from a[192.0.2.1]",
             "<22>1 2025-05-01T10:00:00Z mx postfix/smtpd 12 - - connect from a[192.0.2.1]",
             "<22>1 2025-05-01T10:00:00Z mx postfix/smtpd 12 - [x@1 a=\"]\"][y b=\"\\\"\"] connect from a[192.0.2.1]",
-            "2025-05-01T10:00:01Z May  1 10:00:00 mx postfix/smtpd[12]: connect from a[192.0.2.1]",
+            "2025-05-01T10:00:00Z May  1 10:00:00 mx postfix/smtpd[12]: connect from a[192.0.2.1]",
             r#"{"__REALTIME_TIMESTAMP":"1746093600000000","_HOSTNAME":"mx","SYSLOG_IDENTIFIER":"postfix/smtpd","_PID":"9","SYSLOG_PID":"12","MESSAGE":"connect from a[192.0.2.1]"}"#,
             r#"{"log":"May  1 10:00:00 mx postfix/smtpd[12]: connect from a[192.0.2.1]\n","stream":"stdout","time":"2025-05-01T10:00:00.5Z"}"#,
         ];

@@ -45,6 +45,8 @@ pub struct ArrivalOf<S> {
     pub earlier_id: Option<S>,
     /// The message whose notice this is (Exim's `R=` on `<=`).
     pub notice_of: Option<S>,
+    /// It came over TLS, where the line that tells of the message says so.
+    pub tls: bool,
 }
 
 /// Where the time of a delivery went, in microseconds. Postfix's `delays=a/b/c/d`.
@@ -60,6 +62,8 @@ pub struct Delays {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AttemptOf<S> {
     pub to: S,
+    /// Further recipients of the same attempt, separated by commas (Sendmail).
+    pub more: S,
     pub original_to: S,
     /// Empty name: nobody was reached.
     pub relay: PeerOf<S>,
@@ -67,6 +71,8 @@ pub struct AttemptOf<S> {
     pub delays: Option<Delays>,
     /// Postfix 3.11's `tls=`.
     pub tls: S,
+    /// The session that it was made in, where TLS is told of sessions (OpenSMTPD).
+    pub session: S,
     /// The enhanced code that the own server noted; another server's is in the text.
     pub dsn: S,
     pub status: Status,
@@ -177,6 +183,10 @@ pub enum EventOf<S> {
         peer: PeerOf<S>,
         towards: bool,
     },
+    /// A session of ours as a client has TLS; attempts name the session.
+    SessionTls {
+        session: S,
+    },
     TlsFailed {
         peer: PeerOf<S>,
         towards: bool,
@@ -194,7 +204,7 @@ pub enum EventOf<S> {
         mailbox: S,
         kept: bool,
     },
-    /// A sign or verdict of a filter that names the message.
+    /// Something else that names the message: a sign or verdict of a filter, a remark, what an operator did. Nothing to count.
     Filtered {
         id: S,
         text: S,
@@ -251,6 +261,7 @@ impl<S: Copy> ArrivalOf<S> {
             message_id: self.message_id.map(&mut *text),
             earlier_id: self.earlier_id.map(&mut *text),
             notice_of: self.notice_of.map(&mut *text),
+            tls: self.tls,
         }
     }
 }
@@ -260,11 +271,13 @@ impl<S: Copy> AttemptOf<S> {
     fn map<T>(self, text: &mut impl FnMut(S) -> T) -> AttemptOf<T> {
         AttemptOf {
             to: text(self.to),
+            more: text(self.more),
             original_to: text(self.original_to),
             relay: self.relay.map(text),
             delay: self.delay,
             delays: self.delays,
             tls: text(self.tls),
+            session: text(self.session),
             dsn: text(self.dsn),
             status: self.status,
             text: text(self.text),
@@ -315,6 +328,7 @@ impl<S: Copy> EventOf<S> {
                 Of::Login { account: text(account), client: client.map(text), granted }
             }
             Of::Tls { peer, towards } => Of::Tls { peer: peer.map(text), towards },
+            Of::SessionTls { session } => Of::SessionTls { session: text(session) },
             Of::TlsFailed { peer, towards, reason } => {
                 Of::TlsFailed { peer: peer.map(text), towards, reason: text(reason) }
             }

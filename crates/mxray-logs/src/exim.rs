@@ -63,16 +63,20 @@ fn of_message<'a>(id: &'a [u8], rest: &'a [u8]) -> Event<'a> {
         b"=>" | b"->" | b">>" => attempt(id, tail, Status::Sent),
         b"**" => attempt(id, tail, Status::Bounced),
         b"==" => attempt(id, tail, Status::Deferred),
-        b"*>" => Event::Remark,
+        b"*>" => Event::Filtered { id, text: rest },
         b"Completed" => Event::Removed { id },
         b"Frozen" => Event::Held { id },
         b"Message" if tail.starts_with(b"abandoned") => Event::Canceled { id },
         // Said at each queue run as long as it is.
         b"Message" if tail.starts_with(b"is frozen") => Event::Held { id },
-        b"removed" => Event::Remark,
-        _ if rest.starts_with(b"H=") && has(rest, b" rejected ") => refusal(Some(id), rest).unwrap_or(Event::Remark),
-        _ if rest.starts_with(b"F=") && has(rest, b" rejected ") => refusal(Some(id), rest).unwrap_or(Event::Remark),
-        b"H=" => Event::Remark,
+        b"removed" => Event::Filtered { id, text: rest },
+        _ if rest.starts_with(b"H=") && has(rest, b" rejected ") => {
+            refusal(Some(id), rest).unwrap_or(Event::Filtered { id, text: rest })
+        }
+        _ if rest.starts_with(b"F=") && has(rest, b" rejected ") => {
+            refusal(Some(id), rest).unwrap_or(Event::Filtered { id, text: rest })
+        }
+        b"H=" => Event::Filtered { id, text: rest },
         _ if rest.starts_with(b"H=") || rest.starts_with(b"host ") => {
             Event::Skipped { id: Some(id), host: host_field(rest).unwrap_or_default(), text: rest }
         }
@@ -82,26 +86,44 @@ fn of_message<'a>(id: &'a [u8], rest: &'a [u8]) -> Event<'a> {
             Event::Skipped { id: Some(id), host: host_in(rest), text: rest }
         }
         // Free text of a message: an ACL's log_message, DKIM results, a router's remark.
-        _ => Event::Remark,
+        _ => Event::Filtered { id, text: rest },
     }
 }
 
-/// Fields are `Letter(s)=value`, with values in quotes where they hold blanks.
+/// Fields are `Letter(s)=value`, with values in quotes where they hold blanks. What stands in quotes is a stranger's: a subject
+/// may read like a field.
 fn field<'a>(text: &'a [u8], key: &[u8]) -> Option<&'a [u8]> {
-    let mut from = 0;
-    loop {
-        let at = from + find(text.get(from..)?, key)?;
-        let at_start = at == 0 || text[at - 1] == b' ';
-        let behind = &text[at + key.len()..];
-        if at_start && behind.first() == Some(&b'=') {
-            let value = &behind[1..];
-            return Some(match value.strip_prefix(b"\"") {
-                Some(quoted) => &quoted[..end_of_quote(quoted)],
-                None => word(value).0,
-            });
+    let (_, value) = behind_key(text, key)?;
+    Some(match value.strip_prefix(b"\"") {
+        Some(quoted) => &quoted[..end_of_quote(quoted)],
+        None => word(value).0,
+    })
+}
+
+/// A token that begins with `key=`, and all that stands behind the `=`.
+fn behind_key<'a>(text: &'a [u8], key: &[u8]) -> Option<(&'a [u8], &'a [u8])> {
+    let mut rest = text;
+    while !rest.is_empty() {
+        let (token, next) = token(rest);
+        if token.get(key.len()) == Some(&b'=') && token.starts_with(key) {
+            return Some((token, &rest[key.len() + 1..]));
         }
-        from = at + 1;
+        rest = next;
     }
+    None
+}
+
+/// Up to the next blank that is not within quotes, and what stands behind it.
+fn token(text: &[u8]) -> (&[u8], &[u8]) {
+    let quote = match text.first() {
+        Some(b'"') => Some(0),
+        _ => find(word(text).0, b"=\"").map(|at| at + 1),
+    };
+    let Some(quote) = quote else { return word(text) };
+    let inner = &text[quote + 1..];
+    let close = quote + 1 + end_of_quote(inner);
+    let end = memchr::memchr(b' ', &text[close..]).map_or(text.len(), |blank| close + blank);
+    (&text[..end], text.get(end + 1..).unwrap_or_default())
 }
 
 /// What stands behind `[address] `.
@@ -124,8 +146,7 @@ fn end_of_quote(text: &[u8]) -> usize {
 
 /// `H=name (helo) [address]:port`: a bare name is verified, one in parentheses only claimed; the last bracket is the truth.
 fn host_field(text: &[u8]) -> Option<Peer<'_>> {
-    let at = if text.starts_with(b"H=") { 2 } else { find(text, b" H=")? + 3 };
-    let body = &text[at..];
+    let (_, body) = behind_key(text, b"H")?;
     // A claimed name may hold brackets: `H=([192.0.2.9]) [192.0.2.1]`.
     let open = match split(body, b") [") {
         Some((head, _)) if !head.contains(&b'=') => head.len() + 2,
@@ -139,9 +160,10 @@ fn host_field(text: &[u8]) -> Option<Peer<'_>> {
 
 /// `<= sender R=id H=… U=… P=… A=… S=size id=message-id`
 fn arrival<'a>(id: &'a [u8], tail: &'a [u8]) -> Event<'a> {
-    let (sender, fields) = word(tail);
+    let (sender, fields) = token(tail);
+    let tls = field(fields, b"P").is_some_and(|protocol| has_any(protocol, &[b"smtps"]));
     let arrival = Arrival {
-        client: host_field(tail).unwrap_or_default(),
+        client: host_field(fields).unwrap_or_default(),
         // `A=plain_login:user@example.org`
         account: field(fields, b"A").and_then(|account| split(account, b":").map(|(_, user)| user)),
         sender: Some(bare(sender)),
@@ -150,18 +172,24 @@ fn arrival<'a>(id: &'a [u8], tail: &'a [u8]) -> Event<'a> {
         message_id: field(fields, b"id"),
         earlier_id: None,
         notice_of: field(fields, b"R").filter(|_| sender == b"<>"),
+        tls,
     };
     Event::Arrival { id, arrival, begins: true }
 }
 
 /// `=> address <original> R=router T=transport H=… C="…" QT=… DT=…`, and with `: reason` at the end where it failed.
 fn attempt<'a>(id: &'a [u8], tail: &'a [u8], status: Status) -> Event<'a> {
-    let (to, rest) = word(tail);
-    let original_to = rest.strip_prefix(b"<").and_then(|rest| split(rest, b">")).map_or(&b""[..], |(inner, _)| inner);
+    let (to, rest) = token(tail);
+    // Behind a command stand its arguments first: `|/usr/bin/filter --all <bob@example.org>`.
+    let open = if to.starts_with(b"|") { find(rest, b"<").unwrap_or(0) } else { 0 };
+    let original_to =
+        rest[open..].strip_prefix(b"<").and_then(|rest| split(rest, b">")).map_or(&b""[..], |(inner, _)| inner);
     let text = match status {
         Status::Sent => field(rest, b"C").unwrap_or_default(),
         _ => reason(tail),
     };
+    // What the other side said is no field.
+    let rest = if status == Status::Sent { rest } else { &rest[..rest.len().saturating_sub(text.len())] };
     let relay = host_field(rest).unwrap_or_default();
     let transport = field(rest, b"T").unwrap_or_default();
     let relay = if relay.address.is_empty() { Peer { name: transport, address: b"" } } else { relay };
@@ -170,11 +198,13 @@ fn attempt<'a>(id: &'a [u8], tail: &'a [u8], status: Status) -> Event<'a> {
     let attempt = Attempt {
         // `:blackhole:` is a name, `a@b.example:` an address and what ends it.
         to: to.strip_suffix(b":").filter(|_| !to.starts_with(b":")).unwrap_or(to),
+        more: b"",
         original_to,
         relay: if status == Status::Sent || remote { relay } else { Peer::default() },
         delay: field(rest, b"QT").and_then(duration),
         delays: None,
         tls: if field(rest, b"X").is_some() { b"encrypt" } else { b"" },
+        session: b"",
         dsn: b"",
         status,
         text,
@@ -184,7 +214,7 @@ fn attempt<'a>(id: &'a [u8], tail: &'a [u8], status: Status) -> Event<'a> {
     Event::Attempt { id, attempt }
 }
 
-/// `250 OK id=…` (Exim) or `queued as …` (Postfix).
+/// `250 OK id=…` (Exim) or what other servers say.
 fn exim_next(text: &[u8]) -> Option<&[u8]> {
     let exim = value(text, b"OK id=", b" ").filter(|id| is_message_id(id));
     exim.or_else(|| crate::postfix::next_id(text))
@@ -204,7 +234,8 @@ fn reason(tail: &[u8]) -> &[u8] {
     let text = text.strip_prefix(b": ").unwrap_or(text).trim_ascii_start();
     // `defer (-53): retry time not reached …`
     let Some((_, behind)) = text.strip_prefix(b"defer (").and_then(|rest| split(rest, b")")) else { return text };
-    match behind.strip_prefix(b" H=").and_then(|host| split(host, b"]: ")) {
+    // `H=mx.example [192.0.2.1] DT=30s: Connection timed out`
+    match behind.strip_prefix(b" H=").and_then(|host| split(host, b": ")) {
         Some((_, words)) => words,
         None => behind.strip_prefix(b": ").unwrap_or(behind),
     }
@@ -353,7 +384,14 @@ fn host_in(text: &[u8]) -> Peer<'_> {
 }
 
 fn is_known_remark(text: &[u8]) -> bool {
-    let known: [&[u8]; 52] = [
+    let known: [&[u8]; 59] = [
+        b"remote host address is the local host",
+        b"unable to set gid=",
+        b"exim user lost privilege ",
+        b"SIGHUP received",
+        b"SIGTERM received",
+        b"Exim terminated by ",
+        b"daemon restarted",
         b"rejected ",
         b"VRFY failed ",
         b"EXPN ",

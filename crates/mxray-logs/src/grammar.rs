@@ -107,7 +107,9 @@ impl Grammars {
                 return Some(Program::Postfix);
             }
         }
-        by_name(tag)
+        // A file without hosts is Dovecot's own, and there its services are tags. Under syslog, `imap` and `master` are Cyrus'.
+        let own = line.host.is_empty() || dovecot::has_level(line.text);
+        by_name(tag).or_else(|| (own && dovecot::is_service(tag)).then_some(Program::Dovecot))
     }
 
     /// A file that a server writes itself.
@@ -142,15 +144,16 @@ fn last_part(tag: &[u8]) -> &[u8] {
 fn by_name(tag: &[u8]) -> Option<Program> {
     let first = tag.split(|byte| matches!(byte, b'/' | b'-' | b'(' | b'[')).next()?;
     match first {
-        b"postfix" => Some(Program::Postfix),
+        b"postfix" if tag == b"postfix" || tag == b"postfix-script" || tag.contains(&b'/') => Some(Program::Postfix),
+        // Neighbours that bear its name.
+        b"postfix" => crate::cut::has(tag, b"policyd").then_some(Program::Filter),
         b"exim" | b"exim4" => Some(Program::Exim),
         b"dovecot" => Some(Program::Dovecot),
         b"smtpd" => Some(Program::OpenSmtpd),
         b"sendmail" | b"sm" => Some(Program::Sendmail),
         b"opendkim" | b"opendmarc" | b"rspamd" | b"amavis" | b"amavisd" | b"postgrey" | b"policyd" | b"policy"
         | b"dkim" | b"spamd" | b"clamav" | b"milter" | b"spamass" | b"openarc" => Some(Program::Filter),
-        // Dovecot's own files: the tag is the service.
-        _ => dovecot::is_service(tag).then_some(Program::Dovecot),
+        _ => None,
     }
 }
 

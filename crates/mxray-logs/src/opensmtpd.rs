@@ -22,13 +22,17 @@ pub fn read(text: &[u8]) -> Option<Event<'_>> {
         (b"smtp", b"envelope") => envelope(fields),
         (b"smtp", b"authentication") => {
             let account = field(fields, b"user").unwrap_or_default();
-            let granted = field(fields, b"result") == Some(b"ok");
-            Some(Event::Login { account, client: client(fields), granted })
+            let result = field(fields, b"result").unwrap_or_default();
+            // The table of users does not answer: nobody's password was wrong.
+            if result == b"tempfail" {
+                return Some(Event::Trouble { severity: Severity::Warning, text });
+            }
+            Some(Event::Login { account, client: client(fields), granted: result == b"ok" })
         }
         (b"smtp", b"failed-command") => Some(failed_command(fields)),
         (b"smtp", b"tls") => Some(Event::Tls { peer: client(fields), towards: false }),
-        (b"mta", b"tls") => Some(Event::Tls { peer: client(fields), towards: true }),
-        (b"mta" | b"mda", b"delivery") => delivery(fields),
+        (b"mta", b"tls") => Some(Event::SessionTls { session }),
+        (b"mta" | b"mda", b"delivery") => delivery(session, side == b"mda", fields),
         (b"mta", b"error") => {
             // Unquoted, up to the end.
             let reason = split(fields, b"reason=").map_or(fields, |(_, reason)| reason);
@@ -49,6 +53,10 @@ fn without_session(text: &[u8]) -> Option<Event<'_>> {
         if let Some(rest) = text.strip_prefix(head) {
             return Some(Event::Trouble { severity, text: rest });
         }
+    }
+    // `fatal in dispatcher: …`, as OpenBSD's daemons end.
+    if let Some((_, rest)) = text.strip_prefix(b"fatal in ").and_then(|rest| split(rest, b": ")) {
+        return Some(Event::Trouble { severity: Severity::Fatal, text: rest });
     }
     if text == b"Exiting" {
         return Some(Event::Stopped);
@@ -127,7 +135,7 @@ fn failed_command(fields: &[u8]) -> Event<'_> {
     Event::Refusal { id: None, refusal }
 }
 
-fn delivery(fields: &[u8]) -> Option<Event<'_>> {
+fn delivery<'a>(session: &'a [u8], is_local: bool, fields: &'a [u8]) -> Option<Event<'a>> {
     let id = field(fields, b"evpid")?.get(..MESSAGE_ID_DIGITS)?;
     let result = field(fields, b"result")?;
     let status = match result {
@@ -136,20 +144,23 @@ fn delivery(fields: &[u8]) -> Option<Event<'_>> {
         b"PermFail" | b"LoopFail" => Status::Bounced,
         _ => return None,
     };
-    let text = field(fields, b"stat").unwrap_or_default();
+    let text = stat(fields);
     let relay = field(fields, b"relay").unwrap_or_default();
     let relay = match split(relay, b" (") {
         Some((address, name)) => Peer { name: name.strip_suffix(b")").unwrap_or(name), address },
+        None if is_local => Peer { name: b"local", address: b"" },
         // Nobody was reached: the domain.
         None => Peer { name: relay, address: if is_address(relay) { relay } else { b"" } },
     };
     let attempt = Attempt {
         to: bare(field(fields, b"to")?),
+        more: b"",
         original_to: field(fields, b"rcpt").map(bare).filter(|rcpt| *rcpt != b"-").unwrap_or_default(),
         relay,
         delay: field(fields, b"delay").and_then(delay),
         delays: None,
         tls: b"",
+        session,
         dsn: b"",
         status,
         text,
@@ -157,6 +168,15 @@ fn delivery(fields: &[u8]) -> Option<Event<'_>> {
         speaker: if text.first().is_some_and(u8::is_ascii_digit) { Speaker::Theirs } else { Speaker::Ours },
     };
     Some(Event::Attempt { id, attempt })
+}
+
+/// The last field, in quotes of an `mta`, without them of an `mda`, and with quotes of its own within: `Error ("over quota")`.
+fn stat(fields: &[u8]) -> &[u8] {
+    let Some((_, text)) = split(fields, b" stat=") else { return b"" };
+    match text.strip_prefix(b"\"") {
+        Some(quoted) => quoted.strip_suffix(b"\"").unwrap_or(quoted),
+        None => text,
+    }
 }
 
 fn is_address(text: &[u8]) -> bool {

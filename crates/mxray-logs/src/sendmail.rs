@@ -40,7 +40,15 @@ pub fn read(text: &[u8]) -> Option<Event<'_>> {
     if text.starts_with(b"STARTTLS=") {
         return Some(starttls(text));
     }
-    let known: [&[u8]; 11] = [
+    // `/etc/aliases: 40 aliases, longest 20 bytes, 500 bytes total`
+    let aliases = text.starts_with(b"/") && has(text, b" aliases, longest ");
+    let known: [&[u8]; 16] = [
+        b"STARTTLS: ",
+        // Of Cyrus' SASL library, which logs under its caller's name.
+        b"sql_select option missing",
+        b"auxpropfunc error",
+        b"unable to open Berkeley db",
+        b"sasl",
         b"runqueue: ",
         b"grew WorkList",
         b"dropped privileges",
@@ -53,7 +61,7 @@ pub fn read(text: &[u8]) -> Option<Event<'_>> {
         b"Millisecond ",
         b"gethostbyaddr",
     ];
-    starts_with_any(text, &known).then_some(Event::Remark)
+    (aliases || starts_with_any(text, &known)).then_some(Event::Remark)
 }
 
 fn with_id<'a>(id: &'a [u8], rest: &'a [u8]) -> Option<Event<'a>> {
@@ -96,7 +104,10 @@ fn with_id<'a>(id: &'a [u8], rest: &'a [u8]) -> Option<Event<'a>> {
         };
         return Some(Event::Notice { id, notice_id, kind });
     }
-    let known: [&[u8]; 11] = [
+    let known: [&[u8]; 14] = [
+        b"return to sender: ",
+        b"sender notify: ",
+        b"postmaster notify: ",
         b"possible SMTP attack",
         b"clone",
         b"owner=",
@@ -113,7 +124,7 @@ fn with_id<'a>(id: &'a [u8], rest: &'a [u8]) -> Option<Event<'a>> {
         || has(rest, b": possible SMTP attack")
         || rest.ends_with(b"[rejected]")
         || starts_with_any(rest, &[b"rejecting commands from"]);
-    (starts_with_any(rest, &known) || session).then_some(Event::Remark)
+    (starts_with_any(rest, &known) || session).then_some(Event::Filtered { id, text: rest })
 }
 
 /// `key=value, `; a value ends where `, key=` follows, for recipients are a list with commas.
@@ -152,7 +163,9 @@ fn peer(text: &[u8]) -> Peer<'_> {
     };
     let name = name.trim_ascii_end();
     let name = rootless(name);
-    Peer { name, address: split(rest, b"]").map_or(rest, |(address, _)| address) }
+    let address = split(rest, b"]").map_or(rest, |(address, _)| address);
+    // The tag of address literals (RFC 5321 section 4.1.3).
+    Peer { name, address: address.strip_prefix(b"IPv6:").unwrap_or(address) }
 }
 
 fn attempt<'a>(id: &'a [u8], rest: &'a [u8]) -> Option<Event<'a>> {
@@ -175,13 +188,16 @@ fn attempt<'a>(id: &'a [u8], rest: &'a [u8]) -> Option<Event<'a>> {
         _ => stat,
     };
     let text = text.strip_suffix(b")").unwrap_or(text);
+    let (to, more) = crate::cut::first_of_list(field(rest, b"to")?);
     let attempt = Attempt {
-        to: field(rest, b"to").map(bare)?,
+        to: bare(to),
+        more,
         original_to: b"",
-        relay: field(rest, b"relay").map(peer).unwrap_or_default(),
+        relay: field(rest, b"relay").map(peer).or_else(|| local(rest)).unwrap_or_default(),
         delay: field(rest, b"delay").and_then(clock),
         delays: None,
         tls: b"",
+        session: b"",
         dsn: field(rest, b"dsn").unwrap_or_default(),
         status,
         text,
@@ -200,6 +216,13 @@ fn with_code(rest: &[u8]) -> &[u8] {
     let stat = memchr::memmem::rfind(rest, b", stat=");
     let code = stat.and_then(|stat| memchr::memmem::rfind(&rest[..stat], b"dsn=")).map_or(0, |at| at + 4);
     &rest[code..]
+}
+
+/// A mailer that leaves no relay has none, where it does not speak SMTP: `local`, `prog`, `*file*`, `cyrus`.
+fn local(rest: &[u8]) -> Option<Peer<'_>> {
+    let mailer = field(rest, b"mailer")?;
+    let remote = has(mailer, b"smtp") || starts_with_any(mailer, &[b"relay", b"uucp", b"ddn"]);
+    (!remote && !mailer.contains(&b'.')).then_some(Peer { name: mailer, address: b"" })
 }
 
 /// Without the root's dot.

@@ -303,8 +303,17 @@ impl Years {
         Years { year: first_year, last: None, local_offset, cached: ([0; 15], Stamp(0)) }
     }
 
-    /// The moment at the head of a line, and how many bytes it took.
+    /// The moment at the head of a line, and how many bytes it took: a fraction of the second may follow (`short-precise`).
     pub fn read(&mut self, line: &[u8]) -> Option<(Stamp, usize)> {
+        let (stamp, used) = self.second(line)?;
+        if line.get(used) != Some(&b'.') {
+            return Some((stamp, used));
+        }
+        let (micros, end) = fraction(line, used);
+        Some((Stamp(stamp.0 + micros), end))
+    }
+
+    fn second(&mut self, line: &[u8]) -> Option<(Stamp, usize)> {
         // Many lines share their second: what was just read is not read again.
         let head = line.first_chunk::<15>();
         if let Some(head) = head

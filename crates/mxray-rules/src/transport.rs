@@ -95,7 +95,15 @@ pub fn severity(
     severity_by(evidence, endpoint, (servers, users), stops_at, promise(evidence, endpoint, stops_at))
 }
 
-/// The same with what is known of policies.
+/// What a certificate's fault is towards servers and towards users, where no policy says more.
+///
+/// Distributions and mail servers make certificates that sign themselves, with any name and any dates. Of those who send to
+/// port 25 nobody looks at them (RFC 7435 section 3), and who does look stops at the signature.
+pub fn usual(self_signed: bool) -> (Severity, Severity) {
+    (if self_signed { Severity::Notice } else { Severity::Warning }, Severity::Error)
+}
+
+/// [`severity`] with what is known of policies.
 pub fn severity_by(
     evidence: &Evidence,
     endpoint: &ExaminedEndpoint,

@@ -81,6 +81,18 @@ pub fn fails_with<'a>(
     whole.then_some(domain)
 }
 
+/// TLSA records of a host whose addresses are not signed: senders do not ask for them, since so many servers fail at it (RFC 7672
+/// section 2.2.2).
+pub fn nobody_asks(evidence: &Evidence, lookup: &Lookup) -> bool {
+    let host = lookup.name.split_once("._tcp.").filter(|_| lookup.kind == "TLSA");
+    let Some((_, host)) = host else { return false };
+    let host = host.to_ascii_lowercase();
+    let keys = ["A", "AAAA"].map(|kind| Lookup::key(kind, &host));
+    let domains = evidence.names.domains.values();
+    let mut states = domains.flat_map(|domain| keys.iter().filter_map(|key| domain.secured.get(key))).peekable();
+    states.peek().is_some() && states.all(|chain| chain.state == SecurityState::Insecure)
+}
+
 /// All chains of trust of a domain, its MX records first.
 pub fn chains(domain: &Domain) -> impl Iterator<Item = &SecurityChain> {
     domain.security.value().into_iter().chain(domain.secured.values())

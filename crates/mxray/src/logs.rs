@@ -287,7 +287,8 @@ fn sources(args: &LogsArgs, asked: &Asked) -> (Vec<Source>, Vec<Source>, Vec<Uns
     let files: Vec<PathBuf> = files.into_iter().cloned().collect();
     let mut open: Vec<Source> = Vec::new();
     if !streams.is_empty() {
-        open.push(Source::Stream { name: "standard input".to_owned(), stream: Box::new(std::io::stdin()) });
+        let stream = mxray_host::maillog::unpacked_stream(std::io::stdin());
+        open.push(Source::Stream { name: "standard input".to_owned(), stream: Box::new(stream) });
     }
     let Found { files, mut unseen, .. } = if args.files.is_empty() && !args.journal {
         let (found, journal) = here::found(asked, args.follow);

@@ -70,7 +70,7 @@ pub struct SocketsArgs {
     pub by: Option<By>,
     /// List the network namespaces of this machine instead, with who lives in them and their listeners on ports of mail
     /// (and of --port). What stands first in a row is what --netns takes.
-    #[arg(long, conflicts_with_all = ["listening", "state", "peer", "unit", "process", "direction", "tcp", "udp", "unix", "by", "sort", "limit", "all", "pids", "info", "watch"])]
+    #[arg(long, conflicts_with_all = ["listening", "state", "peer", "unit", "process", "direction", "tcp", "udp", "unix", "by", "sort", "limit", "all", "pids", "no_bpf", "info", "watch"])]
     pub namespaces: bool,
     /// Order of the rows. Without it: listeners first, then by local port and peer; over 10,000 rows into a pipe, as
     /// the kernel gives them.
@@ -85,6 +85,10 @@ pub struct SocketsArgs {
     /// Add process and user. Processes of other users need root, or cap_sys_ptrace and cap_dac_read_search.
     #[arg(long, short)]
     pub pids: bool,
+    /// Find the processes of very many sockets by reading /proc alone. Without it a BPF program is loaded for that while
+    /// mxray runs, where over 8,000 sockets are listed and the kernel permits it.
+    #[arg(long)]
+    pub no_bpf: bool,
     /// Add TCP's own figures: round trip, retransmissions, bytes, idle time, what limits sending.
     #[arg(long, short)]
     pub info: bool,

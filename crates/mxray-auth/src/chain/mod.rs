@@ -242,6 +242,15 @@ fn trust(links: &[Link<'_>], paths: &Paths, stores: &Stores) -> BTreeMap<RootSto
 fn unsound(links: &[Link<'_>], path: &Path) -> Vec<CertificateProblem> {
     let certificates: Vec<&Link<'_>> = path.steps.iter().filter_map(|step| links.get(*step)).collect();
     let mut out = Vec::new();
+    let top = certificates.len().saturating_sub(1);
+    for (height, link) in certificates.iter().enumerate() {
+        // What stands in a store is taken as it is.
+        if !(height == top && path.top_is_anchor) {
+            let unknown =
+                unknown_critical(link).map(|oid| CertificateProblem::UnknownCritical { at: link.place(), oid });
+            out.extend(unknown);
+        }
+    }
     for (height, link) in certificates.iter().enumerate().skip(1) {
         let at = link.place();
         let root = link.is_self_issued() && height + 1 == certificates.len();
@@ -262,6 +271,43 @@ fn unsound(links: &[Link<'_>], path: &Path) -> Vec<CertificateProblem> {
         }
     }
     out
+}
+
+/// Extensions that validators know what to do with, or that they may pass over: those of RFC 5280 section 4.2, of the TLS feature
+/// (RFC 7633), of resources (RFC 3779), of proxies (RFC 3820), Netscape's type, and "no check" of OCSP (RFC 6960 section 4.2.2.2.1).
+/// Not among them is the "poison" of certificates that are not issued yet (RFC 6962 section 3.1).
+const KNOWN_EXTENSIONS: [&str; 24] = [
+    "2.5.29.9",
+    "2.5.29.14",
+    "2.5.29.15",
+    "2.5.29.16",
+    "2.5.29.17",
+    "2.5.29.18",
+    "2.5.29.19",
+    "2.5.29.30",
+    "2.5.29.31",
+    "2.5.29.32",
+    "2.5.29.33",
+    "2.5.29.35",
+    "2.5.29.36",
+    "2.5.29.37",
+    "2.5.29.46",
+    "2.5.29.54",
+    "1.3.6.1.5.5.7.1.1",
+    "1.3.6.1.5.5.7.1.7",
+    "1.3.6.1.5.5.7.1.8",
+    "1.3.6.1.5.5.7.1.11",
+    "1.3.6.1.5.5.7.1.14",
+    "1.3.6.1.5.5.7.1.24",
+    "1.3.6.1.5.5.7.48.1.5",
+    "2.16.840.1.113730.1.1",
+];
+
+/// RFC 5280 section 4.2: a certificate with a critical extension that is not known has to be refused.
+fn unknown_critical(link: &Link<'_>) -> Option<String> {
+    let critical = link.parsed.iter_extensions().filter(|extension| extension.critical);
+    let mut oids = critical.map(|extension| extension.oid.to_id_string());
+    oids.find(|oid| !KNOWN_EXTENSIONS.contains(&oid.as_str())).map(|oid| untrusted(oid.as_bytes()))
 }
 
 /// RFC 5280 sections 4.2.1.9 and 4.2.1.3. Certificates of version 1 have no extensions; old roots are such.
@@ -379,9 +425,10 @@ fn rank(problem: &CertificateProblem) -> u8 {
         CertificateProblem::NotACa { .. } => 8,
         CertificateProblem::PathTooLong { .. } => 9,
         CertificateProblem::NameNotAllowed { .. } => 10,
-        CertificateProblem::WeakKey { .. } => 11,
-        CertificateProblem::WeakSignature { .. } => 12,
-        CertificateProblem::Unreadable { .. } => 13,
-        CertificateProblem::Disordered => 14,
+        CertificateProblem::UnknownCritical { .. } => 11,
+        CertificateProblem::WeakKey { .. } => 12,
+        CertificateProblem::WeakSignature { .. } => 13,
+        CertificateProblem::Unreadable { .. } => 14,
+        CertificateProblem::Disordered => 15,
     }
 }

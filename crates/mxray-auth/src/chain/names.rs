@@ -58,9 +58,8 @@ fn is_address(entry: &GeneralName<'_>, wanted: IpAddr) -> bool {
 }
 
 fn is_name(entry: &GeneralName<'_>, wanted: &str) -> bool {
-    let GeneralName::DNSName(name) = entry else { return false };
-    let name = name.strip_suffix('.').unwrap_or(name);
-    fits(name, wanted)
+    // A name that ends in a dot is none in a certificate (RFC 5280 section 4.2.1.6, RFC 1034 section 3.5): nobody takes it.
+    matches!(entry, GeneralName::DNSName(name) if fits(name, wanted))
 }
 
 /// RFC 9525 section 6.3: the wildcard is the whole left-most label, and stands for exactly one.

@@ -61,6 +61,7 @@ fn odd_and_no_fault() {
         ("crossed, behind it", ders![leaf, between, crossed]),
         ("crossed, with its own root", ders![leaf, between, crossed, other]),
         ("no subject worth the name", ders![nobody, between]),
+        ("critical extensions that all know, and one that nobody knows", ders![critical, between]),
         ("a thousand names, and another one asked for below", ders![leaf, between]),
         ("RSA of 2048 bits", ders![rsa2048, between]),
         ("RSA with PSS padding", ders![underpss, pss]),
@@ -92,6 +93,9 @@ fn names_are_compared_as_rfc_9525_says() {
     // A common name is none.
     let common = look(&ders![common, between]).problems;
     assert_eq!(common, [Problem::NameMismatch { wanted: "mail.example".to_owned(), names: Vec::new() }]);
+    // In a certificate, a name that ends in a dot is no name.
+    let dotted = look(&ders![dotted, between]).problems;
+    assert!(matches!(dotted.as_slice(), [Problem::NameMismatch { .. }]), "{dotted:?}");
     let many = look(&ders![many, between]).problems;
     assert!(matches!(many.as_slice(), [Problem::NameMismatch { names, .. }] if names.len() == 20), "{many:?}");
 }
@@ -179,6 +183,11 @@ fn authorities_have_to_be_some() {
         assert!(!trusted(&examined), "{what}");
     }
     assert_eq!(look(&ders![authority, between]).problems, [Problem::NotACa { at: 0 }]);
+    for (ders, oid) in [(ders![strange, between], "1.2.3.4.5.6"), (ders![draft, between], "1.3.6.1.4.1.11129.2.4.3")] {
+        let examined = look(&ders);
+        assert_eq!(examined.problems, [Problem::UnknownCritical { at: 0, oid: oid.to_owned() }]);
+        assert!(!trusted(&examined), "{oid}");
+    }
     let usages = ["clientAuth", "emailProtection"].map(str::to_owned).to_vec();
     assert_eq!(look(&ders![client, between]).problems, [Problem::WrongUsage { usages }]);
 }

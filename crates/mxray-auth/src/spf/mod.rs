@@ -3,6 +3,7 @@
 //! Start reading at [`Spf`] for a client and a sender, at [`SpfSurveyor`] for a record as such. Names are asked for through
 //! [`crate::ask`]. What must not live here: whose record it is and whether it matters (rules).
 
+mod cover;
 mod eval;
 mod macros;
 mod names;

@@ -4,6 +4,7 @@
 //! family: that an IPv4 host has no AAAA is void for IPv6 clients alone, who are not meant. What must not live here: the
 //! evaluation for a client ([`super::eval`]).
 
+use super::cover::Cover;
 use super::eval::text;
 use super::macros::MacroString;
 use super::names::{askable, evaluable};
@@ -28,6 +29,7 @@ const RECORD_BYTES_MAX: usize = 450;
 /// More than an IPv4 /16, or an IPv6 /32, in the domain's own record.
 const BROAD_V4_LOG2: u32 = 16;
 const BROAD_V6_LOG2: u32 = 96;
+const UNICAST_V6: u128 = 0x2000 << 112;
 
 /// Surveys a domain's record.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,7 +44,7 @@ impl Evaluator for SpfSurveyor {
         let domain = untrusted(self.domain.as_bytes());
         let survey =
             SpfSurvey { domain, record: None, lookups: 0, voids: 0, exact: true, tree: Vec::new(), flaws: Vec::new() };
-        let mut walk = Walk { ask, survey, pending: false, path: Vec::new() };
+        let mut walk = Walk { ask, survey, pending: false, path: Vec::new(), cover: Cover::default() };
         match evaluable(&self.domain) {
             Some(name) => walk.enter(&name, Way { depth: 0, default: true, passes: true, parent: None }),
             None => walk.flaw(0, &self.domain, SpfProblem::Missing),
@@ -50,6 +52,7 @@ impl Evaluator for SpfSurveyor {
         if walk.pending {
             return Err(Pending);
         }
+        walk.everybody_together();
         let mut survey = walk.survey;
         limits(&mut survey);
         Ok(survey)
@@ -86,6 +89,8 @@ struct Walk<'a, 'b> {
     survey: SpfSurvey,
     pending: bool,
     path: Vec<String>,
+    /// The networks that pass.
+    cover: Cover,
 }
 
 impl<'a> Walk<'a, '_> {
@@ -192,6 +197,9 @@ impl<'a> Walk<'a, '_> {
 
     fn term(&mut self, term: &Term, qualifier: Qualifier, mechanism: &Mechanism, name: &str, way: Way<'_>) {
         let passes = way.passes && qualifier == Qualifier::Pass;
+        if let (true, Mechanism::Ip4(address, length)) = (passes, mechanism) {
+            self.cover.add(*address, *length, &term.text);
+        }
         if passes && matches_all(mechanism) {
             self.flaw(way.depth, name, SpfProblem::PassAll { term: term.text.clone() });
         } else if passes
@@ -323,6 +331,15 @@ impl<'a> Walk<'a, '_> {
         }
     }
 
+    /// No single term matches everybody, and all of them do.
+    fn everybody_together(&mut self) {
+        let told = self.survey.flaws.iter().any(|flaw| matches!(flaw.problem, SpfProblem::PassAll { .. }));
+        if !told && self.cover.is_everybody() {
+            let (name, term) = (self.survey.domain.clone(), self.cover.widest());
+            self.flaw(0, &name, SpfProblem::PassAll { term });
+        }
+    }
+
     fn not_seen(&mut self, depth: u32, name: &str, what: String, why: String) {
         self.survey.exact = false;
         self.flaw(depth, name, SpfProblem::NotSeen { what, why });
@@ -347,6 +364,11 @@ fn normal(term: &str) -> String {
 fn matches_all(mechanism: &Mechanism) -> bool {
     match mechanism {
         Mechanism::All | Mechanism::Ip4(_, 0) | Mechanism::Ip6(_, 0) => true,
+        // All that is given to anybody lies in 2000::/3 (RFC 4291 section 2.4).
+        Mechanism::Ip6(network, length) => {
+            let kept = u128::MAX.checked_shl(128 - u32::from(*length)).unwrap_or(0);
+            *length <= 3 && network.to_bits() & kept == UNICAST_V6 & kept
+        }
         Mechanism::A(_, lengths) | Mechanism::Mx(_, lengths) => lengths.v4 == 0,
         _ => false,
     }

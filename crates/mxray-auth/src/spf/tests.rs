@@ -247,6 +247,27 @@ fn a_survey_ends_and_says_what_is_wrong() {
 }
 
 #[test]
+fn everybody_may_stand_in_several_terms() {
+    let open = |text: &str| flaws(&record(text)).iter().any(|flaw| matches!(flaw, SpfProblem::PassAll { .. }));
+    for text in [
+        "v=spf1 ip4:0.0.0.0/1 ip4:128.0.0.0/1 -all",
+        "v=spf1 ip4:128.0.0.0/1 ip4:0.0.0.0/2 ip4:64.0.0.0/2 ~all",
+        "v=spf1 ip6:2000::/3 -all",
+        "v=spf1 ip6:::/1 -all",
+    ] {
+        assert!(open(text), "{text}");
+    }
+    for text in [
+        "v=spf1 ip4:0.0.0.0/1 ?ip4:128.0.0.0/1 -all",
+        "v=spf1 ip4:0.0.0.0/1 -all",
+        "v=spf1 ip6:4000::/3 -all",
+        "v=spf1 ip6:2000::/4 ip6:2001:db8::/3 -all",
+    ] {
+        assert_eq!(open(text), text.contains("2001:db8"), "{text}");
+    }
+}
+
+#[test]
 fn wants_that_do_not_depend_on_each_other_are_told_together() {
     let zone = record("v=spf1 include:a.example include:b.example mx -all");
     let machine = crate::ask::Machine::new(SpfSurveyor { domain: "example.org".into() });

@@ -224,3 +224,40 @@ fn openspf_suite() {
     }
     super::score("spf", passed, all, &failures);
 }
+
+/// A record that includes itself is an error for pyspf before any term is looked at. RFC 7208 has the lookups counted (section
+/// 4.6.4), and whatever matches before is the answer.
+const EXCUSE: &str = "include has trivial recursion";
+
+/// Records of chance: what pyspf makes of them is what is made of them here.
+#[test]
+fn records_of_chance_are_judged_as_pyspf_does() {
+    let Some(folder) = packages("records_of_chance") else { return };
+    let script = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors/spf_second.py");
+    // More of them, and others, by hand.
+    let word = |name: &str, usual: &str| std::env::var(name).unwrap_or_else(|_| usual.to_owned());
+    let done = std::process::Command::new("python3")
+        .arg("-B")
+        .arg(script)
+        .arg(folder.join("pyspf-2.0.14"))
+        .args([word("MXRAY_CHANCES", "300"), word("MXRAY_SEED", "7208")])
+        .output();
+    let text = match done {
+        Ok(done) if done.status.success() => String::from_utf8(done.stdout).unwrap(),
+        Ok(done) => panic!("{}", String::from_utf8_lossy(&done.stderr)),
+        Err(error) => return println!("skipped: records_of_chance: python3: {error}"),
+    };
+    let (mut all, mut differ) = (0, Vec::new());
+    for scenario in text.lines().filter(|line| line.starts_with('{')) {
+        let scenario = YamlLoader::load_from_str(scenario).unwrap().remove(0);
+        let zone = Zone::read(&scenario["zonedata"]);
+        for (name, test) in scenario["tests"].as_hash().unwrap() {
+            all += 1;
+            let theirs = string(&test["why"]);
+            let Some(why) = wrong(&zone, test).filter(|_| !theirs.contains(EXCUSE)) else { continue };
+            let ours = why.lines().next().unwrap_or_default();
+            differ.push(format!("{} {}: {ours}; pyspf: {theirs}", string(&scenario["description"]), string(name)));
+        }
+    }
+    assert!(differ.is_empty(), "{} of {all} differ:\n{}", differ.len(), differ[..differ.len().min(20)].join("\n"));
+}

@@ -5,18 +5,21 @@
 use super::Source;
 use super::plan::{local_offset, year_of_stream};
 use jiff::Timestamp;
-use mxray_host::maillog::{Follow, News, Watch};
+use mxray_host::maillog::{Follow, LogFile, News, Watch, fresh};
 use mxray_logs::{Analysis, Batch, Framer, Origin, Stamp};
 use std::collections::BTreeSet;
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, TryRecvError, sync_channel};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const PIECE_BYTES: usize = 64 << 10;
 /// Pieces of one file before the others have their turn.
 const PIECES_PER_TURN: usize = 64;
+/// How often directories are searched for files that are new.
+const SEARCH: Duration = Duration::from_secs(1);
 
 /// Files and streams that go on.
 #[derive(Debug, Default)]
@@ -25,6 +28,9 @@ pub struct Followed {
     /// A file that was rotated is read on under its new name, not again from its beginning.
     known: BTreeSet<(u64, u64)>,
     streams: Vec<(Receiver<Vec<u8>>, Option<Framer>)>,
+    /// Directories and patterns, in which files may appear.
+    words: Vec<PathBuf>,
+    searched: Option<Instant>,
     batch: Batch,
     watch: Watch,
 }
@@ -74,6 +80,28 @@ impl Followed {
         self.files.retain(|(follow, _)| !is_rotated(follow.path().as_os_str().as_bytes()));
     }
 
+    /// Files that appear in these directories, or match these patterns, are read too.
+    pub fn search(&mut self, words: &[PathBuf]) {
+        self.words = words.to_vec();
+    }
+
+    /// Follows the files that appeared. A longer name of one that is followed is what a rotation left.
+    fn take_fresh(&mut self, window: (Option<Stamp>, Option<Stamp>)) {
+        if self.words.is_empty() || self.searched.is_some_and(|last| last.elapsed() < SEARCH) {
+            return;
+        }
+        self.searched = Some(Instant::now());
+        for file in fresh(&self.words, &self.known) {
+            let path = file.path.as_os_str().as_bytes();
+            let is_known = |follow: &Follow| path.starts_with(follow.path().as_os_str().as_bytes());
+            if self.files.iter().any(|(follow, _)| is_known(follow)) {
+                continue;
+            }
+            let origin = origin_of(&file.head().unwrap_or_default());
+            self.add(Follow::new(&file, 0), file.identity, Framer::new(origin, window.0, window.1));
+        }
+    }
+
     /// Waits until there may be something new, and no longer than this. Whether there is, is for [`Followed::look`] to say.
     pub fn wait(&self, at_most: Duration) {
         self.watch.wait(at_most);
@@ -82,7 +110,8 @@ impl Followed {
     /// Takes what is new. Gives the number of lines.
     pub fn look(&mut self, analysis: &mut Analysis, window: (Option<Stamp>, Option<Stamp>)) -> usize {
         let mut lines = 0;
-        let Followed { files, known, streams, batch, watch } = self;
+        self.take_fresh(window);
+        let Followed { files, known, streams, batch, watch, .. } = self;
         files.retain_mut(|(follow, framer)| {
             let (more, keep) = of_file(follow, framer, (known, watch), batch, analysis);
             lines += more;
@@ -135,6 +164,9 @@ fn of_file(
             Ok(news @ (News::Rotated | News::Truncated)) => {
                 framer.finish(batch);
                 lines += joined(batch, analysis);
+                for (file, from) in follow.missed() {
+                    lines += missed((&file, from), framer, known, batch, analysis);
+                }
                 if news == News::Rotated {
                     if !known.insert(follow.identity()) {
                         return (lines, false);
@@ -147,6 +179,37 @@ fn of_file(
         }
     }
     (lines, true)
+}
+
+/// What was written and put away between two looks.
+fn missed(
+    (file, from): (&LogFile, u64),
+    framer: &mut Framer,
+    known: &mut BTreeSet<(u64, u64)>,
+    batch: &mut Batch,
+    analysis: &mut Analysis,
+) -> usize {
+    // A copy of what was read begins behind that, and is no file of its own.
+    if from == 0 && !known.insert(file.identity) {
+        return 0;
+    }
+    let Ok(mut stream) = file.stream(from) else { return 0 };
+    let mut lines = 0;
+    loop {
+        let piece = batch.piece();
+        piece.resize(PIECE_BYTES, 0);
+        match stream.read(piece) {
+            Ok(count @ 1..) => {
+                piece.truncate(count);
+                framer.fill(batch);
+                lines += joined(batch, analysis);
+            }
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Ok(0) | Err(_) => break,
+        }
+    }
+    framer.finish(batch);
+    lines + joined(batch, analysis)
 }
 
 fn joined(batch: &Batch, analysis: &mut Analysis) -> usize {

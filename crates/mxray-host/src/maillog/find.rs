@@ -8,6 +8,7 @@ use crate::read;
 use mxray_model::Unseen;
 use std::collections::BTreeSet;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// Files of one run. Ten years of daily rotation of two logs stay under it.
@@ -84,6 +85,23 @@ pub fn find(words: &[PathBuf]) -> Found {
     found
 }
 
+/// Of the plain files that directories and patterns stand for now, those that are not known.
+pub fn fresh(words: &[PathBuf], known: &BTreeSet<(u64, u64)>) -> Vec<LogFile> {
+    let is_fresh = |path: &PathBuf| {
+        let data = std::fs::metadata(path).ok().filter(std::fs::Metadata::is_file);
+        data.is_some_and(|data| !known.contains(&(data.dev(), data.ino())))
+    };
+    let listed = |word: &PathBuf| -> Vec<PathBuf> {
+        match std::fs::read_dir(word) {
+            Ok(entries) => entries.filter_map(|entry| Some(entry.ok()?.path())).take(FILES_MAX).collect(),
+            Err(_) => matching(word).unwrap_or_default(),
+        }
+    };
+    let paths: BTreeSet<PathBuf> = words.iter().flat_map(listed).filter(is_fresh).collect();
+    let opened = paths.iter().filter_map(|path| LogFile::try_open(path).ok());
+    opened.filter(|file| file.packing == Packing::Plain && file.size > 0 && is_text(file)).collect()
+}
+
 /// What a pattern matches; `None` where it is none, or nothing matches.
 fn matching(word: &Path) -> Option<Vec<PathBuf>> {
     let text = word.to_str().filter(|text| text.contains(['*', '?', '[']))?;
@@ -95,10 +113,11 @@ fn matching(word: &Path) -> Option<Vec<PathBuf>> {
 
 /// Where distributions put what syslog writes of mail, and where servers write themselves. Debian's mail.err and mail.warn,
 /// and Exim's rejectlog, repeat lines of these.
-const USUAL: [&str; 12] = [
+const USUAL: [&str; 13] = [
     "/var/log/mail.log*",
     "/var/log/maillog*",
     "/var/log/mail",
+    "/var/log/mail/mail.log*",
     "/var/log/postfix.log*",
     "/var/log/postfix/*.log*",
     "/var/log/exim4/mainlog*",

@@ -4,8 +4,10 @@
 //! What must not live here: when to look again (`watch.rs`).
 
 use super::file::{LogFile, opened};
+use super::packing::Packing;
 use std::fs::File;
 use std::io::{self, ErrorKind};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -31,6 +33,15 @@ pub struct Follow {
     identity: (u64, u64),
     /// The first bytes of what was read: a file that was cut and grew past the place has others.
     first: Vec<u8>,
+    /// Files that came and went between two looks, and from where each is new.
+    missed: Vec<(LogFile, u64)>,
+}
+
+/// A rotation keeps a few dozen files, seldom some years of days.
+const SIBLINGS_MAX: usize = 2_048;
+
+fn data_written(data: &std::fs::Metadata) -> i64 {
+    data.mtime().saturating_mul(1_000_000).saturating_add(data.mtime_nsec() / 1_000)
 }
 
 /// Enough of a first line to hold its stamp and host.
@@ -39,8 +50,14 @@ const FIRST_BYTES: usize = 64;
 impl Follow {
     /// Goes on from a place of a file.
     pub fn new(file: &LogFile, at: u64) -> Follow {
-        let mut follow =
-            Follow { path: file.path.clone(), file: file.handle(), at, identity: file.identity, first: Vec::new() };
+        let mut follow = Follow {
+            path: file.path.clone(),
+            file: file.handle(),
+            at,
+            identity: file.identity,
+            first: Vec::new(),
+            missed: Vec::new(),
+        };
         follow.first = follow.beginning();
         follow
     }
@@ -68,6 +85,7 @@ impl Follow {
     pub fn look(&mut self, room: &mut [u8]) -> io::Result<News> {
         let data = self.file.metadata()?;
         if data.len() < self.at || (self.at > 0 && self.beginning() != self.first) {
+            self.missed = self.copies();
             (self.at, self.first) = (0, Vec::new());
             return Ok(News::Truncated);
         }
@@ -89,7 +107,48 @@ impl Follow {
         if identity == self.identity {
             return Ok(News::Nothing);
         }
-        *self = Follow { path: self.path.clone(), file: Arc::new(file), at: 0, identity, first: Vec::new() };
+        let missed = self.between(identity, data_written(&self.file.metadata()?));
+        *self = Follow { path: self.path.clone(), file: Arc::new(file), at: 0, identity, first: Vec::new(), missed };
         Ok(News::Rotated)
+    }
+
+    /// What was written and put away while nobody looked, in the order of time: it belongs before what is read from here on.
+    pub fn missed(&mut self) -> Vec<(LogFile, u64)> {
+        std::mem::take(&mut self.missed)
+    }
+
+    /// The copy that was made before the file was cut, where it holds more than was read.
+    fn copies(&self) -> Vec<(LogFile, u64)> {
+        let mut copies = self.siblings();
+        copies.retain(|file| file.packing == Packing::Plain && file.size > self.at && self.begins_like_this(file));
+        copies.sort_by_key(|file| file.modified);
+        copies.pop().map(|file| (file, self.at)).into_iter().collect()
+    }
+
+    /// Files that had the name after this one and before the one that has it now: a rotation gave them further names.
+    fn between(&self, now: (u64, u64), written: i64) -> Vec<(LogFile, u64)> {
+        let mut files = self.siblings();
+        files.retain(|file| {
+            ![self.identity, now].contains(&file.identity) && file.modified > written && !self.begins_like_this(file)
+        });
+        files.sort_by_key(|file| file.modified);
+        files.into_iter().map(|file| (file, 0)).collect()
+    }
+
+    fn begins_like_this(&self, file: &LogFile) -> bool {
+        !self.first.is_empty() && file.head().is_ok_and(|head| head.starts_with(&self.first))
+    }
+
+    /// Files whose names go on where this one's ends: `mail.log.1`, `mail.log-20260301.gz`.
+    fn siblings(&self) -> Vec<LogFile> {
+        let Some(name) = self.path.file_name() else { return Vec::new() };
+        let parent = self.path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let Ok(entries) = std::fs::read_dir(parent) else { return Vec::new() };
+        let is_sibling = |path: &PathBuf| {
+            let other = path.file_name().unwrap_or_default().as_bytes();
+            other.len() > name.len() && other.starts_with(name.as_bytes())
+        };
+        let paths = entries.filter_map(|entry| Some(entry.ok()?.path())).filter(is_sibling);
+        paths.take(SIBLINGS_MAX).filter_map(|path| LogFile::try_open(&path).ok()).collect()
     }
 }

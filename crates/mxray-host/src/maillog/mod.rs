@@ -15,8 +15,8 @@ mod tests;
 mod watch;
 
 pub use file::LogFile;
-pub use find::{Found, find, found_here};
+pub use find::{Found, find, found_here, fresh};
 pub use follow::{Follow, News};
 pub use journal::{Journal, JournalWindow};
-pub use packing::{Packing, RATIO_MAX, UNPACKED_BYTES_MAX, unpacked};
+pub use packing::{Packing, RATIO_MAX, UNPACKED_BYTES_MAX, unpacked, unpacked_stream};
 pub use watch::{Bell, Watch};

@@ -72,6 +72,46 @@ pub fn unpacked(packing: Packing, source: impl Read + Send + 'static) -> io::Res
     Ok(Box::new(Bounded { stream, taken, given: 0 }))
 }
 
+/// A stream, unpacked where its first bytes say that it is packed: they are waited for when it is read.
+pub fn unpacked_stream(source: impl Read + Send + 'static) -> impl Read + Send {
+    Sniffed { unread: Some(Box::new(source)), stream: None }
+}
+
+/// Longest magic number.
+const MAGIC_BYTES: usize = 6;
+
+struct Sniffed {
+    unread: Option<Box<dyn Read + Send>>,
+    stream: Option<Box<dyn Read + Send>>,
+}
+
+impl Sniffed {
+    /// What a line begins with is given on at once: a pipe may write four bytes and then nothing for hours.
+    fn begin(mut source: Box<dyn Read + Send>) -> io::Result<Box<dyn Read + Send>> {
+        let mut head = Vec::with_capacity(MAGIC_BYTES);
+        let mut byte = [0];
+        let may_be_packed = |head: &[u8]| matches!(head.first(), None | Some(0x1f | b'B' | 0xfd | 0x28));
+        while head.len() < MAGIC_BYTES && may_be_packed(&head) {
+            match source.read(&mut byte) {
+                Ok(0) => break,
+                Ok(_) => head.extend(byte),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        unpacked(Packing::of(&head), io::Cursor::new(head).chain(source))
+    }
+}
+
+impl Read for Sniffed {
+    fn read(&mut self, room: &mut [u8]) -> io::Result<usize> {
+        if let Some(source) = self.unread.take() {
+            self.stream = Some(Sniffed::begin(source)?);
+        }
+        self.stream.as_mut().map_or(Ok(0), |stream| stream.read(room))
+    }
+}
+
 struct Counted<R> {
     source: R,
     taken: Arc<AtomicU64>,

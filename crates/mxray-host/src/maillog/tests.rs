@@ -195,3 +195,51 @@ fn whatever_becomes_of_a_file_wakes_the_one_who_waits() {
     watch.file(&scratch.0.join("none"));
     assert!(!watch.wait(SHORT) && !Watch::default().wait(SHORT));
 }
+
+#[test]
+fn what_was_written_and_put_away_between_two_looks_is_found() {
+    let scratch = Scratch::new("between");
+    let path = scratch.file("mail.log", b"one\n");
+    scratch.file("mail.log.9", b"older\n");
+    let old = std::time::SystemTime::UNIX_EPOCH;
+    let dated = |path: &Path, seconds: u64| {
+        let file = fs::File::options().write(true).open(path).unwrap();
+        file.set_modified(old + std::time::Duration::from_secs(seconds)).unwrap();
+    };
+    dated(&scratch.0.join("mail.log.9"), 1);
+    dated(&path, 2);
+    let file = LogFile::open(&path).unwrap();
+    let mut follow = Follow::new(&file, 4);
+    let renamed = |from: &str, to: &str| fs::rename(scratch.0.join(from), scratch.0.join(to)).unwrap();
+    // Two rotations, the second of which packs what the first left: that was read already.
+    renamed("mail.log", "mail.log.1");
+    dated(&scratch.file("mail.log", b"two\n"), 3);
+    let packed = scratch.file("mail.log.2.gz", &gzip(b"one\n"));
+    dated(&packed, 2);
+    fs::remove_file(scratch.0.join("mail.log.1")).unwrap();
+    renamed("mail.log", "mail.log.1");
+    scratch.file("mail.log", b"three\n");
+    let mut room = [0; 64];
+    assert_eq!(follow.look(&mut room).unwrap(), News::Rotated);
+    let missed: Vec<_> = follow.missed().iter().map(|(file, from)| (file.path.clone(), *from)).collect();
+    assert_eq!(missed, [(scratch.0.join("mail.log.1"), 0)]);
+    assert_eq!(follow.look(&mut room).unwrap(), News::Bytes(6));
+    // Copied and cut, with a line that was not read before.
+    scratch.file("mail.log.0", b"three\nfour\n");
+    fs::write(&path, b"").unwrap();
+    assert_eq!(follow.look(&mut room).unwrap(), News::Truncated);
+    let missed: Vec<_> = follow.missed().iter().map(|(file, from)| (file.path.clone(), *from)).collect();
+    assert_eq!(missed, [(scratch.0.join("mail.log.0"), 6)]);
+}
+
+#[test]
+fn a_stream_is_unpacked_by_its_first_bytes() {
+    for bytes in [&b"plain"[..], b"", b"B", b"BZ not packed"] {
+        let mut read = Vec::new();
+        super::unpacked_stream(io::Cursor::new(bytes.to_vec())).read_to_end(&mut read).unwrap();
+        assert_eq!(read, bytes);
+    }
+    let mut read = Vec::new();
+    super::unpacked_stream(io::Cursor::new(gzip(b"line\n"))).read_to_end(&mut read).unwrap();
+    assert_eq!(read, b"line\n");
+}

@@ -1,9 +1,11 @@
-//! Which process holds which socket: one walk over `/proc/PID/fd`, joined through a hash set.
+//! Which process holds which socket: one walk over `/proc/PID/fd`, joined through a hash set; or, of very many sockets, what
+//! the kernel tells of all of them (`at_once`).
 //!
 //! A socket that nobody visible holds is `Absent` only when every process could be looked at; else it is unknown, with
 //! the one of three reasons that applies: other users' descriptors may not be read, `/proc` hides processes, or this
 //! is another process namespace than the machine's.
 
+use super::at_once::{AtOnce, Records};
 use super::{OTHERS, Table, kernel_counts_descriptors, pids};
 use crate::read;
 use mxray_model::evidence::Owner;
@@ -14,6 +16,7 @@ use rustix::io::Errno;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ffi::CStr;
 use std::hash::{BuildHasherDefault, Hasher};
+use std::io;
 use std::mem::MaybeUninit;
 use std::path::Path;
 
@@ -161,48 +164,104 @@ pub fn holders(inodes: &[u32], among: Option<&[u32]>) -> Holders {
     }
 }
 
+/// As [`holders`] among all processes, with one question to the kernel where very many inodes are wanted and `at_once`
+/// is to be had: the same answer for less.
+pub fn holders_at_once(inodes: &[u32], at_once: &AtOnce) -> Holders {
+    if inodes.len() < AT_ONCE_MIN {
+        return holders(inodes, None);
+    }
+    by_records(inodes, at_once.records()).unwrap_or_else(|| holders(inodes, None))
+}
+
+/// Fewer inodes are walked for. Reading the kernel's types and loading the program take 7 ms, as long as 4,000 calls of
+/// readlinkat(2) (Linux 6.18, at 1.8 µs; a record takes a quarter of that), and mean a line in the audit log.
+const AT_ONCE_MIN: usize = 8192;
+
+/// `None`: there are no records, or they broke off.
+pub(super) fn by_records(inodes: &[u32], records: Option<Records>) -> Option<Holders> {
+    let mut walk = Walk::new(inodes);
+    walk.records(records?).ok()?;
+    // The machine moved on meanwhile; and nothing is called missing on the word of the records alone.
+    if walk.missing > 0 {
+        walk.list(&pids().ok()?, &mut Vec::with_capacity(LISTING_BYTES));
+    }
+    Some(walk.end(super::all_visible()))
+}
+
 struct Walk {
     last: Slots,
     missing: usize,
     found: Vec<Holder>,
     /// How many were found by earlier passes: their sockets' holders are known.
     before: usize,
+    /// The kernel tells how many descriptors a process has.
+    counted: bool,
     refused: Option<u32>,
     failed: Option<Blind>,
 }
 
 fn walk(order: &[u32], inodes: &[u32], all_visible: bool, parent_of: &dyn Fn(u32) -> Option<u32>) -> Holders {
-    let mut last = Slots::default();
-    let missing = inodes.iter().filter(|inode| **inode != 0 && last.want(**inode)).count();
-    let mut walk = Walk { last, missing, found: Vec::with_capacity(missing), before: 0, refused: None, failed: None };
-    let counted = kernel_counts_descriptors();
+    let mut walk = Walk::new(inodes);
     let mut listing = Vec::with_capacity(LISTING_BYTES);
     let mut rest = order.iter();
     while walk.missing > 0
         && let Some(pid) = rest.next()
     {
-        walk.process(*pid, counted, counted, &mut listing);
+        walk.process(*pid, walk.counted, &mut listing);
     }
     // The quick pass may miss a descriptor while its process opens others; before anything is called missing, every
     // directory is listed.
-    if counted && walk.missing > 0 {
-        walk.before = walk.found.len();
-        for pid in order {
-            if walk.missing == 0 {
-                break;
-            }
-            walk.process(*pid, counted, false, &mut listing);
-        }
+    if walk.counted && walk.missing > 0 {
+        walk.list(order, &mut listing);
     }
     let parents: BTreeSet<u32> = walk.found.iter().map(|holder| holder.pid).collect();
     for pid in rest.filter(|pid| parent_of(**pid).is_some_and(|parent| parents.contains(&parent))) {
-        walk.process(*pid, counted, counted, &mut listing);
+        walk.process(*pid, walk.counted, &mut listing);
     }
-    let blind = if walk.missing == 0 { None } else { walk.blind(all_visible) };
-    Holders { last: walk.last, found: walk.found, blind }
+    walk.end(all_visible)
 }
 
 impl Walk {
+    fn new(inodes: &[u32]) -> Self {
+        let mut last = Slots::default();
+        let missing = inodes.iter().filter(|inode| **inode != 0 && last.want(**inode)).count();
+        let found = Vec::with_capacity(missing);
+        Walk { last, missing, found, before: 0, counted: kernel_counts_descriptors(), refused: None, failed: None }
+    }
+
+    /// The quick pass over all processes by pid, which ends with the process that has the last of what is wanted.
+    fn records(&mut self, records: Records) -> io::Result<()> {
+        let mut process = 0;
+        for record in records {
+            let record = record?;
+            if record.pid != process && self.missing == 0 {
+                break;
+            }
+            process = record.pid;
+            // A process without a number has ended.
+            if let (Ok(inode), true) = (u32::try_from(record.inode), process != 0) {
+                self.holds(process, inode);
+            }
+        }
+        Ok(())
+    }
+
+    /// Looks for what is missing in every directory, each listed first, until all is found.
+    fn list(&mut self, order: &[u32], listing: &mut Vec<u8>) {
+        self.before = self.found.len();
+        for pid in order {
+            if self.missing == 0 {
+                break;
+            }
+            self.process(*pid, false, listing);
+        }
+    }
+
+    fn end(self, all_visible: bool) -> Holders {
+        let blind = if self.missing == 0 { None } else { self.blind(all_visible) };
+        Holders { last: self.last, found: self.found, blind }
+    }
+
     fn blind(&self, all_visible: bool) -> Option<Blind> {
         if !all_visible {
             return Some(Blind::NotPermitted {
@@ -228,10 +287,10 @@ impl Walk {
         None
     }
 
-    fn process(&mut self, pid: u32, counted: bool, quick: bool, listing: &mut Vec<u8>) {
+    fn process(&mut self, pid: u32, quick: bool, listing: &mut Vec<u8>) {
         let path = format!("/proc/{pid}/fd");
         // Kernel threads and zombies have none; asking for the number needs no permission.
-        let count = if counted { rustix::fs::stat(path.as_str()).map(|stat| stat.st_size).ok() } else { None };
+        let count = if self.counted { rustix::fs::stat(path.as_str()).map(|stat| stat.st_size).ok() } else { None };
         if count == Some(0) {
             return;
         }

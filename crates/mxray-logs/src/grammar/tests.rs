@@ -33,6 +33,9 @@ fn attempt(rules: &Rules, id: &[u8], of: &Attempt<'_>) -> String {
     }
     .to_owned();
     let _ = write!(told, " {} {}", text(id), text(of.to));
+    if !of.more.is_empty() {
+        let _ = write!(told, " and {}", text(of.more));
+    }
     if !of.original_to.is_empty() {
         let _ = write!(told, " ({})", text(of.original_to));
     }
@@ -95,6 +98,7 @@ fn told(rules: &Rules, meaning: &Meaning<'_>) -> String {
             format!("login {} {} {}", if granted { "granted" } else { "refused" }, text(account), named(client))
         }
         Event::Tls { peer, towards } => format!("tls {} {}", side(towards), named(peer)),
+        Event::SessionTls { session } => format!("tls session {}", text(session)),
         Event::TlsFailed { peer, towards, .. } => format!("tls-failed {} {}", side(towards), named(peer)),
         Event::Skipped { id, host, text: words } => {
             let id = id.map_or_else(|| "-".to_owned(), text);

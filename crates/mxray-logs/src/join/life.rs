@@ -71,6 +71,8 @@ pub enum State {
     Pending,
     Delivered,
     Bounced,
+    /// Given up, as the line of the recipient itself says (Exim, Sendmail, OpenSMTPD).
+    Expired,
     /// The message lives on under another id: behind a content filter, at the next hop, as a forwarded one.
     HandedOn,
 }
@@ -126,6 +128,8 @@ pub struct Life {
     pub discarded: bool,
     /// Kept only while something is looked for.
     pub lines: Vec<(Option<Stamp>, String)>,
+    /// Lines that were not kept, to stay within the bound.
+    pub lines_left_out: u64,
     pub wanted: bool,
 }
 
@@ -145,7 +149,7 @@ pub enum End {
 
 impl Life {
     pub fn is_message(&self) -> bool {
-        self.queued && !self.probe && !self.discarded
+        (self.queued || self.held) && !self.probe && !self.discarded
     }
 
     /// The recipient of a hash, new where it is not known.
@@ -164,6 +168,12 @@ impl Life {
             }
         }
         &mut self.recipients[at]
+    }
+
+    /// Every recipient that was announced has come to an end.
+    pub fn is_done(&self) -> bool {
+        let open = self.recipients.iter().any(|recipient| recipient.state == State::Pending);
+        self.queued && !open && !self.recipients.is_empty() && self.unseen() == 0
     }
 
     /// Recipients that the queue announced and of which no line spoke.

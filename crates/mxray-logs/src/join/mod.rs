@@ -5,9 +5,11 @@
 //! many queue ids it has: behind a content filter, as a forwarded one or at the next hop it goes on (`queued as`,
 //! `orig_queue_id`, `forwarded as`). Start reading at [`Analysis::line`]. What must not live here: how a server words it.
 
+mod fold;
 mod life;
 mod receiver;
 mod steps;
+mod story;
 mod summary;
 mod sums;
 mod table;
@@ -80,6 +82,12 @@ const INCIDENTS_MAX: usize = 200;
 const ORIGINS_MAX: usize = 1_024;
 const STORIES_MAX: usize = 50;
 const STORY_LINES_MAX: usize = 400;
+/// Longest line of a life that is kept whole. Postfix writes up to 2 KiB, Exim up to 8.
+const STORY_LINE_BYTES_MAX: usize = 8 * 1024;
+/// Lines of all lives that go on, while some are looked for: whose they are is often known by a late line only.
+const STORY_BYTES_MAX: usize = 48 << 20;
+/// What a line takes beside its text.
+const STORY_LINE_OVERHEAD: usize = 48;
 
 /// One life, told line by line.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -90,6 +98,8 @@ pub struct Story {
     pub sender: String,
     pub message_id: String,
     pub lines: Vec<(Option<Stamp>, String)>,
+    /// Earlier lines of it that were not kept.
+    pub lines_left_out: u64,
 }
 
 /// A server: which host, which instance.
@@ -163,8 +173,13 @@ pub struct Analysis {
     open_incidents: bool,
     /// Which host a process has TLS with.
     tls_peers: HashMap<(u16, u32), u64, foldhash::fast::RandomState>,
+    /// Sessions with TLS, where attempts name theirs.
+    tls_sessions: HashSet<u64, foldhash::fast::RandomState>,
     stories: Vec<Story>,
     stories_left_out: u64,
+    /// Of the lines that lives keep.
+    story_bytes: usize,
+    story_bytes_max: usize,
     wanted: HashSet<Key>,
     continuation: bool,
 }
@@ -200,8 +215,11 @@ impl Analysis {
             incidents: Vec::new(),
             open_incidents: false,
             tls_peers: HashMap::default(),
+            tls_sessions: HashSet::default(),
             stories: Vec::new(),
             stories_left_out: 0,
+            story_bytes: 0,
+            story_bytes_max: STORY_BYTES_MAX,
             wanted: HashSet::new(),
             continuation: false,
         }
@@ -350,6 +368,7 @@ impl Analysis {
             sender: untrusted(&life.sender),
             message_id: untrusted(&life.message_id),
             lines: life.lines.clone(),
+            lines_left_out: life.lines_left_out,
         }
     }
 

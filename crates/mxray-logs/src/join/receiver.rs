@@ -52,16 +52,19 @@ const SECOND_LEVEL: [&[u8]; 12] =
 /// The public suffix list is not asked: a provider that is named too widely here is still one row, and rates are told per
 /// sending domain too.
 pub fn operator_of(host: &[u8]) -> Vec<u8> {
-    let host = host.strip_suffix(b".").unwrap_or(host).to_ascii_lowercase();
+    let mut host = host.strip_suffix(b".").unwrap_or(host).to_ascii_lowercase();
     if host.iter().all(|byte| byte.is_ascii_hexdigit() || matches!(byte, b'.' | b':'))
         && host.iter().any(u8::is_ascii_digit)
     {
         return host;
     }
-    let labels: Vec<&[u8]> = host.split(|byte| *byte == b'.').collect();
-    let [.., second, top] = labels.as_slice() else { return host.clone() };
-    let keep = if top.len() == 2 && SECOND_LEVEL.contains(second) { 3 } else { 2 };
-    labels[labels.len().saturating_sub(keep)..].join(&b'.')
+    let mut labels = host.rsplit(|byte| *byte == b'.');
+    let (Some(top), Some(second)) = (labels.next(), labels.next()) else { return host };
+    let mut length = second.len() + 1 + top.len();
+    if top.len() == 2 && SECOND_LEVEL.contains(&second) {
+        length += labels.next().map_or(0, |third| third.len() + 1);
+    }
+    host.split_off(host.len() - length)
 }
 
 #[cfg(test)]

@@ -3,16 +3,15 @@
 use mxray_mail::causes::{Cause, Retry, Said};
 use mxray_model::text::untrusted;
 
+use super::fold::Fold;
 use super::life::{Birth, End, Key, Life, State};
 use super::receiver::{Host, host_of, operator_of};
-use super::sums::{CauseSums, Incident, Recipients};
-use super::{
-    Analysis, CAUSES_MAX, ENDED_MAX, Ended, INCIDENTS_MAX, OTHERS, REMEMBERED_MAX, STORIES_MAX, STORY_LINES_MAX,
-    Selection,
-};
-use crate::cut::kept;
+use super::story;
+use super::sums::{CauseSums, Incident};
+use super::{Analysis, CAUSES_MAX, ENDED_MAX, Ended, INCIDENTS_MAX, OTHERS, REMEMBERED_MAX, STORIES_MAX, Selection};
+use crate::cut::{bare, first_of_list, has, kept};
 use crate::envelope::Line;
-use crate::event::{Arrival, Attempt, Event, Refusal, Severity, Status};
+use crate::event::{Arrival, Attempt, Event, Peer, Refusal, Severity, Status};
 use crate::sketch::hashed;
 use crate::stamp::{SECOND, Stamp};
 
@@ -22,7 +21,7 @@ const INCIDENT_GAP: i64 = 60 * SECOND;
 impl Analysis {
     pub(super) fn event(&mut self, origin: u16, line: &Line<'_>, event: &Event<'_>, raw: &[u8]) {
         let stamp = line.stamp.or(self.last).unwrap_or_default();
-        let told = id_of(event).filter(|_| self.options.selection.is_some()).map(|id| Key::new(origin, id));
+        let told = story::id_of(event).filter(|_| self.options.selection.is_some()).map(|id| Key::new(origin, id));
         // The last line of a life has to be kept before its end, the first one after its beginning.
         let before = !matches!(event, Event::Arrival { .. } | Event::MessageId { .. } | Event::Notice { .. });
         if self.open_incidents && !matches!(event, Event::Trouble { .. } | Event::ProcessEnded { .. } | Event::Started)
@@ -49,17 +48,14 @@ impl Analysis {
             Event::Discarded { id } => self.life(Key::new(origin, id), stamp).discarded = true,
             Event::Removed { id } => self.removed(Key::new(origin, id), stamp),
             Event::Canceled { id } => self.finish(Key::new(origin, id), End::NeverWas),
-            Event::Notice { notice_id, .. } => self.notice(Key::new(origin, notice_id), stamp),
+            Event::Notice { id, notice_id, .. } => {
+                self.notice(Key::new(origin, notice_id), stamp);
+                self.want_too(Key::new(origin, id), Key::new(origin, notice_id));
+            }
             Event::Refusal { id, ref refusal } => self.refusal(origin, id, stamp, refusal),
             Event::Login { account, client, granted } => self.login(stamp, account, client.address, granted),
-            Event::Tls { peer, towards: true } => {
-                if let Some(pid) = line.pid {
-                    if self.tls_peers.len() > REMEMBERED_MAX {
-                        self.tls_peers.clear();
-                    }
-                    self.tls_peers.insert((origin, pid), hashed(peer.address));
-                }
-            }
+            Event::Tls { peer, towards: true } => self.tls_towards(origin, line.pid, peer),
+            Event::SessionTls { session } => self.tls_session(session),
             Event::Tls { towards: false, .. } => self.totals.tls_in += 1,
             Event::TlsFailed { towards: true, .. } => self.totals.tls_failures_out += 1,
             Event::TlsFailed { .. } => self.totals.tls_failures_in += 1,
@@ -85,6 +81,23 @@ impl Analysis {
         }
     }
 
+    /// The process, or the session, that makes the next attempts has TLS.
+    fn tls_towards(&mut self, origin: u16, pid: Option<u32>, peer: Peer<'_>) {
+        let Some(pid) = pid else { return };
+        if self.tls_peers.len() > REMEMBERED_MAX {
+            self.tls_peers.clear();
+        }
+        let named = if peer.address.is_empty() { peer.name } else { peer.address };
+        self.tls_peers.insert((origin, pid), hashed(named));
+    }
+
+    fn tls_session(&mut self, session: &[u8]) {
+        if self.tls_sessions.len() > REMEMBERED_MAX {
+            self.tls_sessions.clear();
+        }
+        self.tls_sessions.insert(hashed(session));
+    }
+
     /// The life of a key, begun before the log if nothing else is known.
     fn life(&mut self, key: Key, stamp: Stamp) -> &mut Life {
         if self.lives.len() >= self.options.lives_max && !self.lives.contains_key(&key) {
@@ -97,6 +110,7 @@ impl Analysis {
 
     /// Forgets what never was queued and is a day old, then the oldest, until a quarter is free: of lives and of recipients.
     fn make_room(&mut self, now: Stamp) {
+        self.end_done();
         let mut ages: Vec<(bool, Stamp, Key)> =
             self.lives.iter().map(|(key, life)| (life.queued, life.last, *key)).collect();
         ages.sort_unstable();
@@ -110,17 +124,33 @@ impl Analysis {
         }
     }
 
+    /// Some servers do not say that the queue is done with a message: there it is when each recipient is.
+    pub(super) fn end_done(&mut self) {
+        let silent = |origin: u16| {
+            let instance = self.origins.get(usize::from(origin)).map_or(&b""[..], |origin| &origin.instance);
+            instance == b"sendmail" || instance == b"smtpd"
+        };
+        let mut done: Vec<Key> =
+            self.lives.iter().filter(|(key, life)| silent(key.origin) && life.is_done()).map(|(key, _)| *key).collect();
+        // The order decides which names find room.
+        done.sort_unstable();
+        done.into_iter().for_each(|key| self.finish(key, End::Removed));
+    }
+
     fn arrival(&mut self, key: Key, stamp: Stamp, arrival: &Arrival<'_>, begins: bool) {
+        self.totals.tls_in += u64::from(arrival.tls);
+        // Exim delivers a message that it cuts through before it logs its arrival; the ids of such servers hold the time.
+        let cut_through =
+            |life: &Life| life.birth == Birth::Before && life.sender.is_empty() && arrival.size.is_some() && begins;
+        let is_used = |life: &Life| life.birth != Birth::Before || life.queued || life.has_message_id;
         // An id that already had its client belongs to another message now.
-        if begins
-            && self
-                .lives
-                .get(&key)
-                .is_some_and(|life| life.birth != Birth::Before || life.queued || life.has_message_id)
-        {
+        if begins && self.lives.get(&key).is_some_and(|life| is_used(life) && !cut_through(life)) {
             self.finish(key, End::Reused);
         }
         let parent = arrival.earlier_id.and_then(|earlier| self.find_elsewhere(earlier, key, stamp));
+        if let Some(parent) = parent {
+            self.want_too(parent, key);
+        }
         let inherited = parent.map(|parent| self.handed_over(parent, arrival_is_pickup(arrival)));
         let notice_of = arrival.notice_of;
         let life = self.life(key, stamp);
@@ -219,6 +249,16 @@ impl Analysis {
     }
 
     fn attempt(&mut self, key: Key, stamp: Stamp, pid: Option<u32>, attempt: &Attempt<'_>) {
+        self.one_attempt(key, stamp, pid, attempt);
+        let mut more = attempt.more;
+        while !more.is_empty() {
+            let (to, rest) = first_of_list(more);
+            self.one_attempt(key, stamp, pid, &Attempt { to: bare(to), more: b"", ..*attempt });
+            more = rest;
+        }
+    }
+
+    fn one_attempt(&mut self, key: Key, stamp: Stamp, pid: Option<u32>, attempt: &Attempt<'_>) {
         if attempt.status == Status::Probed {
             self.life(key, stamp).probe = true;
             return;
@@ -237,18 +277,24 @@ impl Analysis {
         let life = self.life(key, stamp);
         life.queued = true;
         life.wanted |= selected;
+        // amavis' words for what it took and threw away.
+        life.discarded |=
+            attempt.status == Status::Sent && attempt.relay.is_loopback() && has(attempt.text, b"Ok, discarded");
         let hash = hashed(attempt.to) ^ hashed(attempt.original_to).rotate_left(17);
         let known = life.recipients.len();
         let recipient = life.recipient(hash);
         recipient.receiver = receiver;
         match attempt.status {
             Status::Sent => recipient.state = if handed_on { State::HandedOn } else { State::Delivered },
+            Status::Bounced if cause == Some(Cause::Expired) => recipient.state = State::Expired,
             Status::Bounced => recipient.state = State::Bounced,
             _ => recipient.deferred = true,
         }
         // An echo says nothing new: what was said before stays.
+        let says_more = |cause: Cause| cause != Cause::Expired || recipient.cause == Cause::Unknown;
         if let Some(cause) = cause
             && cause != Cause::Echo
+            && says_more(cause)
         {
             recipient.cause = cause;
         }
@@ -276,8 +322,12 @@ impl Analysis {
         }
         let remote =
             !attempt.relay.address.is_empty() && !attempt.relay.is_loopback() && !attempt.relay.address.contains(&b'/');
-        let tls = if attempt.tls.is_empty() {
-            pid.and_then(|pid| self.tls_peers.get(&(key.origin, pid))) == Some(&hashed(attempt.relay.address))
+        let tls = if !attempt.session.is_empty() {
+            self.tls_sessions.contains(&hashed(attempt.session))
+        } else if attempt.tls.is_empty() {
+            // Sendmail tells the name only.
+            pid.and_then(|pid| self.tls_peers.get(&(key.origin, pid)))
+                .is_some_and(|peer| *peer == hashed(attempt.relay.address) || *peer == hashed(attempt.relay.name))
         } else {
             !attempt.tls.starts_with(b"none")
                 && !crate::cut::has(attempt.tls, b":none")
@@ -365,7 +415,10 @@ impl Analysis {
             return Some(Cause::Echo);
         }
         let sent_before = self.receivers.get(receiver).map_or(0, |row| row.sent);
-        match self.causes.get_mut(&(verdict.cause, receiver)) {
+        // More causes than are told apart: one row for the others of each.
+        let is_full = self.causes.len() >= CAUSES_MAX && !self.causes.contains_key(&(verdict.cause, receiver));
+        let row = if is_full { OTHERS } else { receiver };
+        match self.causes.get_mut(&(verdict.cause, row)) {
             Some(sums) => {
                 sums.attempts += 1;
                 sums.sent_before = sent_before;
@@ -428,9 +481,7 @@ impl Analysis {
                 self.totals.continued += 1;
             }
         }
-        if self.lives.get(&key).is_some_and(|life| self.is_wanted(&key, life)) {
-            self.wanted.insert(child);
-        }
+        self.want_too(key, child);
         true
     }
 
@@ -526,15 +577,6 @@ impl Analysis {
         }
     }
 
-    /// Keeps a line with its life; says whether there is one.
-    fn keep_line(&mut self, key: Key, stamp: Option<Stamp>, raw: &[u8]) -> bool {
-        let Some(life) = self.lives.get_mut(&key) else { return false };
-        if life.lines.len() < STORY_LINES_MAX {
-            life.lines.push((stamp, untrusted(raw)));
-        }
-        true
-    }
-
     /// The queue is done with a message; of one that began before the log and says nothing else, this is all.
     fn removed(&mut self, key: Key, stamp: Stamp) {
         let life = self.lives.remove(&key).unwrap_or_else(|| Box::new(Life { first: stamp, ..Life::default() }));
@@ -550,6 +592,7 @@ impl Analysis {
 
     fn close(&mut self, key: Key, life: &Life, end: End) {
         self.recipients_alive -= life.recipients.len().min(self.recipients_alive);
+        self.story_bytes = self.story_bytes.saturating_sub(story::bytes_of(life));
         if self.is_wanted(&key, life) {
             if self.stories.len() < STORIES_MAX {
                 let story = self.story(key, life);
@@ -557,13 +600,15 @@ impl Analysis {
             } else {
                 self.stories_left_out += 1;
             }
+            // Its id may be another message's next.
+            self.wanted.remove(&key);
         }
         let mut counted = false;
         match end {
             End::NeverWas => self.totals.never_were += 1,
             _ if life.discarded => self.totals.discarded += 1,
             _ if life.probe => self.totals.probes += 1,
-            _ if !life.queued && end != End::Removed => self.totals.never_were += 1,
+            _ if !(life.queued || life.held) && end != End::Removed => self.totals.never_were += 1,
             _ => {
                 let folded = Fold::of(life, end);
                 counted = folded.received;
@@ -628,7 +673,9 @@ impl Analysis {
 
 fn domain_of(address: &[u8]) -> String {
     let domain = memchr::memrchr(b'@', address).map_or(&b""[..], |at| &address[at + 1..]);
-    untrusted(&domain[..domain.len().min(255)]).to_ascii_lowercase()
+    let mut domain = untrusted(&domain[..domain.len().min(255)]);
+    domain.make_ascii_lowercase();
+    domain
 }
 
 /// pickup tells the user before cleanup has accepted anything.
@@ -637,78 +684,4 @@ fn arrival_is_pickup(arrival: &Arrival<'_>) -> bool {
         && arrival.message_id.is_none()
         && arrival.size.is_none()
         && arrival.recipients.is_none()
-}
-
-/// What one life adds to the sums.
-pub(super) struct Fold {
-    pub received: bool,
-    pub recipients: Recipients,
-    /// Receiver, last cause, and the recipient's part.
-    pub rows: Vec<(u32, Cause, Recipients)>,
-}
-
-impl Fold {
-    /// `end` says what becomes of those that are not final.
-    pub fn of(life: &Life, end: End) -> Fold {
-        let received = life.is_message() && !life.notice && !life.continued && life.birth != Birth::Before;
-        let mut fold =
-            Fold { received, recipients: Recipients::default(), rows: Vec::with_capacity(life.recipients.len()) };
-        for recipient in &life.recipients {
-            let mut part = Recipients { deferred_ever: u64::from(recipient.deferred), ..Recipients::default() };
-            match recipient.state {
-                State::HandedOn => continue,
-                State::Delivered => part.delivered = 1,
-                State::Bounced => {
-                    part.bounced = 1;
-                    part.bounced_hard = u64::from(recipient.cause.is_recipient_side());
-                    part.blocked = u64::from(recipient.cause.is_block());
-                }
-                State::Pending if life.expired => {
-                    part.expired = 1;
-                    part.blocked = u64::from(recipient.cause.is_block());
-                }
-                State::Pending => fold.open(&mut part, end, 1),
-            }
-            fold.recipients.merge(&part);
-            // What was delivered in the end has no last cause.
-            let cause = if part.delivered > 0 { Cause::DeliveredReport } else { recipient.cause };
-            fold.rows.push((recipient.receiver, cause, part));
-        }
-        let mut unseen = Recipients::default();
-        if life.expired {
-            unseen.expired = life.unseen();
-        } else {
-            fold.open(&mut unseen, end, life.unseen());
-        }
-        fold.recipients.merge(&unseen);
-        fold
-    }
-
-    fn open(&self, part: &mut Recipients, end: End, count: u64) {
-        match end {
-            // Goes on elsewhere and is counted there.
-            End::Requeued => part.deferred_ever = 0,
-            End::Forgotten => part.pending = count,
-            _ => part.unknown = count,
-        }
-    }
-}
-
-/// The id that a line is about.
-fn id_of<'a>(event: &Event<'a>) -> Option<&'a [u8]> {
-    match event {
-        Event::MessageId { id, .. }
-        | Event::Queued { id, .. }
-        | Event::Attempt { id, .. }
-        | Event::Expired { id }
-        | Event::Removed { id }
-        | Event::Canceled { id }
-        | Event::Held { id }
-        | Event::Discarded { id }
-        | Event::Notice { id, .. }
-        | Event::Filtered { id, .. }
-        | Event::Arrival { id, .. } => Some(id),
-        Event::Refusal { id, .. } | Event::Skipped { id, .. } => *id,
-        _ => None,
-    }
 }

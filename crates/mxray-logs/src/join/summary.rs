@@ -6,8 +6,8 @@ use mxray_mail::causes::{Finality, Move, Retry};
 use mxray_model::text::untrusted;
 use serde::Serialize;
 
+use super::fold::Fold;
 use super::life::{End, Key};
-use super::steps::Fold;
 use super::sums::{AccountSums, ReceiverSums, Recipients, SenderSums};
 use super::table::{OTHERS, Row, Table};
 use super::{Analysis, COUNTED};
@@ -388,6 +388,7 @@ impl Analysis {
 
     /// Folds the lives that still go on. How many there are, and how many of them are held.
     fn count_alive(&mut self) -> (u64, u64) {
+        self.end_done();
         let lives = std::mem::take(&mut self.lives);
         let mut keys: Vec<Key> = lives.keys().copied().collect();
         // The order decides which names find room.
@@ -399,7 +400,7 @@ impl Analysis {
                 self.totals.discarded += 1;
             } else if life.probe {
                 self.totals.probes += 1;
-            } else if life.queued {
+            } else if life.queued || life.held {
                 alive += 1;
                 held += u64::from(life.held);
                 self.fold(key, life, &Fold::of(life, End::Forgotten));
@@ -594,10 +595,10 @@ fn sender_out(name: &[u8], sums: &SenderSums) -> SenderOut {
 }
 
 fn account_out(name: &[u8], sums: &AccountSums) -> AccountOut {
-    let busiest = sums.hours.iter().max_by_key(|(hour, count)| (**count, std::cmp::Reverse(**hour)));
+    let busiest = sums.hours.0.iter().max_by_key(|(hour, count)| (*count, std::cmp::Reverse(*hour)));
     let (hour, most) = busiest.map_or((None, 0), |(hour, count)| (Some(*hour), *count));
-    let others = sums.hours.len().saturating_sub(1);
-    let rest = sums.hours.values().sum::<u64>() - most;
+    let others = sums.hours.0.len().saturating_sub(1);
+    let rest = sums.hours.0.iter().map(|(_, count)| count).sum::<u64>() - most;
     AccountOut {
         name: untrusted(name),
         messages: sums.messages,

@@ -106,10 +106,26 @@ pub struct AccountSums {
     pub first: Option<Stamp>,
     pub last: Option<Stamp>,
     /// Messages of each hour, for what is usual and what is not. Bounded by [`HOURS_MAX`].
-    pub hours: BTreeMap<i64, u64>,
+    pub hours: Hours,
     /// Addresses that it came from, by their hashes; a sketch only where there are many: most accounts have few.
     few_clients: Vec<u64>,
     clients: Option<Box<Distinct>>,
+}
+
+/// Counts by hour, in order: most names have one hour only, and what comes is of the last one.
+#[derive(Debug, Clone, Default)]
+pub struct Hours(pub Vec<(i64, u64)>);
+
+impl Hours {
+    fn add(&mut self, hour: i64, count: u64) {
+        match self.0.iter().rposition(|(known, _)| *known <= hour) {
+            Some(at) if self.0[at].0 == hour => self.0[at].1 += count,
+            before => self.0.insert(before.map_or(0, |at| at + 1), (hour, count)),
+        }
+        if self.0.len() > HOURS_MAX {
+            self.0.remove(0);
+        }
+    }
 }
 
 /// Two weeks.
@@ -143,10 +159,7 @@ impl AccountSums {
 
     pub fn sent(&mut self, stamp: Stamp) {
         self.messages += 1;
-        *self.hours.entry(stamp.minute().div_euclid(60)).or_default() += 1;
-        if self.hours.len() > HOURS_MAX {
-            self.hours.pop_first();
-        }
+        self.hours.add(stamp.minute().div_euclid(60), 1);
     }
 
     pub fn clients(&self) -> u64 {
@@ -162,12 +175,7 @@ impl Row for AccountSums {
         self.failures += other.failures;
         self.first = [self.first, other.first].into_iter().flatten().min();
         self.last = self.last.max(other.last);
-        for (hour, count) in &other.hours {
-            *self.hours.entry(*hour).or_default() += count;
-        }
-        while self.hours.len() > HOURS_MAX {
-            self.hours.pop_first();
-        }
+        other.hours.0.iter().for_each(|(hour, count)| self.hours.add(*hour, *count));
         other.few_clients.iter().for_each(|client| self.came_from(*client));
         if let Some(other) = &other.clients {
             let own = self.clients.get_or_insert_default();

@@ -1,6 +1,7 @@
 //! Sums by name, with a bound on the names: what is rare goes into a row for the others.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use crate::cut::kept;
 
@@ -13,8 +14,9 @@ pub trait Row: Default + Clone {
 /// Rows by name. The first row is for all that had to leave.
 #[derive(Debug, Clone)]
 pub struct Table<R> {
-    index: HashMap<Box<[u8]>, u32, foldhash::fast::RandomState>,
-    rows: Vec<(Box<[u8]>, R)>,
+    index: HashMap<Arc<[u8]>, u32, foldhash::fast::RandomState>,
+    /// Each with its name, which the index shares.
+    rows: Vec<(Arc<[u8]>, R)>,
     room: usize,
     /// Names that were moved into the first row.
     pub moved: u64,
@@ -25,7 +27,7 @@ pub const OTHERS: u32 = 0;
 
 impl<R: Row> Table<R> {
     pub fn new(room: usize) -> Table<R> {
-        Table { index: HashMap::default(), rows: vec![(Box::default(), R::default())], room: room.max(2), moved: 0 }
+        Table { index: HashMap::default(), rows: vec![(Arc::default(), R::default())], room: room.max(2), moved: 0 }
     }
 
     /// The number of a name; numbers hold until [`Table::prune`].
@@ -35,8 +37,9 @@ impl<R: Row> Table<R> {
             return *number;
         }
         let number = u32::try_from(self.rows.len()).unwrap_or(OTHERS);
-        self.index.insert(name.into(), number);
-        self.rows.push((name.into(), R::default()));
+        let name: Arc<[u8]> = name.into();
+        self.index.insert(Arc::clone(&name), number);
+        self.rows.push((name, R::default()));
         number
     }
 
@@ -76,12 +79,12 @@ impl<R: Row> Table<R> {
             moved[*old] = u32::try_from(at + 1).unwrap_or(OTHERS);
         }
         // In the order of their new numbers, each moved once.
-        let mut rows: Vec<Option<(Box<[u8]>, R)>> = std::mem::take(&mut self.rows).into_iter().map(Some).collect();
-        let mut left: Vec<(Box<[u8]>, R)> = Vec::with_capacity(rows.len());
+        let mut rows: Vec<Option<(Arc<[u8]>, R)>> = std::mem::take(&mut self.rows).into_iter().map(Some).collect();
+        let mut left: Vec<(Arc<[u8]>, R)> = Vec::with_capacity(rows.len());
         left.extend(rows.first_mut().and_then(Option::take));
         left.extend(order.iter().take(keep).filter_map(|old| rows.get_mut(*old)?.take()));
         for (name, row) in rows.into_iter().flatten() {
-            self.index.remove(&name);
+            self.index.remove(&*name);
             if let Some((_, others)) = left.first_mut() {
                 others.merge(&row);
             }

@@ -279,3 +279,86 @@ fn places_an_account_came_from_are_counted_few_or_many() {
         assert!(merged.clients().abs_diff(whole) <= whole / 20, "{one:?} and {other:?}: {}", merged.clients());
     }
 }
+
+#[test]
+fn servers_that_do_not_say_when_a_message_is_done() {
+    let summary = summary(
+        "10:00:00 sendmail 621AL0Ab000110: from=root, size=300, nrcpts=1, msgid=<1@x>, relay=root@localhost
+         10:00:00 sm-mta 621AL0Cd000111: from=<root@x.example>, size=600, nrcpts=3, msgid=<1@x>, relay=localhost [127.0.0.1]
+         10:00:00 sendmail 621AL0Ab000110: to=a,b,c, ctladdr=root (0/0), mailer=relay, relay=[127.0.0.1] [127.0.0.1], dsn=2.0.0, stat=Sent (621AL0Cd000111 Message accepted for delivery)
+         10:00:01 sm-mta 621AL0Cd000111: to=<a@x.example>,<b@x.example>, mailer=local, dsn=2.0.0, stat=Sent
+         10:00:02 sm-mta 621AL0Cd000111: to=<c@d.example>, mailer=esmtp, relay=mx.d.example. [192.0.2.9], dsn=4.0.0, stat=Deferred: 450 4.2.0 Greylisted
+         10:30:02 sm-mta 621AL0Cd000111: to=<c@d.example>, mailer=esmtp, relay=mx.d.example. [192.0.2.9], dsn=5.0.0, stat=Cannot send message for 5 days",
+    );
+    assert_eq!(recipients(&summary), [2, 0, 1, 0, 0]);
+    let messages = &summary.messages;
+    assert_eq!((messages.received, messages.continued, messages.removed, messages.alive), (1, 1, 2, 0));
+}
+
+#[test]
+fn cut_through_precedes_its_arrival_and_a_subject_is_no_field() {
+    let summary = summary(
+        "10:00:00 exim 1tnABF-00000001242-1AbC >> y@z.example R=dnslookup T=remote_smtp H=mx.z.example [198.51.100.30] X=TLS1.3:x:256 C=\"250 ok\"
+         10:00:00 exim 1tnABF-00000001242-1AbC <= bob@x.example U=bob P=local S=700 T=\"A=plain:victim@x.example\"
+         10:00:00 exim 1tnABF-00000001242-1AbC Completed",
+    );
+    assert_eq!(recipients(&summary), [1, 0, 0, 0, 0]);
+    assert_eq!((summary.messages.received, summary.messages.began_before, summary.messages.ended_unseen), (1, 0, 0));
+    assert!(summary.accounts.is_empty());
+    assert_eq!((summary.tls.sent_remote, summary.tls.sent_tls), (1, 1));
+}
+
+#[test]
+fn what_a_filter_threw_away_was_not_delivered_and_what_was_held_is_a_message() {
+    let summary = summary(
+        "10:00:00 postfix/smtpd AAAAAA1: client=h[192.0.2.1]
+         10:00:00 postfix/qmgr AAAAAA1: from=<a@x.example>, size=100, nrcpt=1 (queue active)
+         10:00:01 postfix/smtp AAAAAA1: to=<u@b.example>, relay=127.0.0.1[127.0.0.1]:10024, delay=1, delays=1/0/0/0, dsn=2.7.0, status=sent (250 2.7.0 Ok, discarded, id=12345-01 - spam)
+         10:00:01 postfix/qmgr AAAAAA1: removed
+         10:00:02 postfix/pickup AAAAAA2: uid=0 from=<root>
+         10:00:02 postfix/cleanup AAAAAA2: hold: header Subject: x from local; from=<root@mx>: held
+         10:00:03 postfix/postsuper AAAAAA2: removed",
+    );
+    assert_eq!(recipients(&summary), [0, 0, 0, 0, 0]);
+    assert_eq!((summary.messages.received, summary.messages.discarded), (1, 1));
+}
+
+const REQUEUED: &str = "10:00:00 postfix/pickup AAAAAA1: uid=0 from=<root>
+    10:00:00 postfix/cleanup AAAAAA1: message-id=<1@x>
+    10:00:00 postfix/qmgr AAAAAA1: from=<root@mx>, size=100, nrcpt=1 (queue active)
+    10:01:00 postfix/postsuper AAAAAA1: requeued
+    10:01:01 postfix/pickup AAAAAA2: uid=0 from=<root@mx> orig_id=AAAAAA1
+    10:01:01 postfix/cleanup AAAAAA2: message-id=<1@x>
+    10:01:02 postfix/smtp AAAAAA2: to=<c@d.example>, relay=mx.d.example[192.0.2.2]:25, delay=1, delays=1/0/0/0, dsn=2.0.0, status=sent (250 ok)
+    10:01:02 postfix/qmgr AAAAAA2: removed";
+
+#[test]
+fn a_life_goes_on_where_it_was_requeued() {
+    let options = Options { selection: Some(Selection::QueueId(b"AAAAAA1".to_vec())), ..Options::default() };
+    let (stories, _) = read(REQUEUED, options).stories();
+    let told: Vec<(&str, usize)> = stories.iter().map(|story| (&*story.queue_id, story.lines.len())).collect();
+    assert_eq!(told, [("AAAAAA1", 4), ("AAAAAA2", 4)]);
+}
+
+#[test]
+fn lines_that_are_kept_have_a_bound_and_what_went_is_counted() {
+    let options = Options { selection: Some(Selection::To(b"c@d.example".to_vec())), ..Options::default() };
+    let mut analysis = Analysis::new(Arc::new(Rules::built_in()), options);
+    analysis.story_bytes_max = 4_000;
+    let mut reader = Reader::new(Origin::default());
+    let mut text = String::new();
+    for at in 0..100 {
+        text.push_str(&format!("2026-05-01T10:00:00Z mx postfix/smtpd[7]: AAAAA{at:03}: client=h[192.0.2.1]\n"));
+    }
+    for at in 0..100 {
+        text.push_str(&format!("2026-05-01T10:00:01Z mx postfix/smtp[7]: AAAAA{at:03}: to=<c@d.example>, relay=mx.d.example[192.0.2.2]:25, delay=1, delays=1/0/0/0, dsn=2.0.0, status=sent (250 ok)\n"));
+    }
+    reader.feed(text.as_bytes(), &mut |raw: &[u8], read: Read<'_>| analysis.line(raw, read));
+    assert!(analysis.story_bytes <= 4_500, "{}", analysis.story_bytes);
+    let (kept, left): (usize, u64) = analysis
+        .lives
+        .values()
+        .fold((0, 0), |(kept, left), life| (kept + life.lines.len(), left + life.lines_left_out));
+    assert_eq!(kept as u64 + left, 200);
+    assert!(left > 100);
+}

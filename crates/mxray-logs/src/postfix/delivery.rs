@@ -21,11 +21,13 @@ pub(super) fn attempt<'a>(id: &'a [u8], line: &'a [u8]) -> Option<Event<'a>> {
     let (to, mut rest) = address(&line[b"to=".len()..])?;
     let mut found = Attempt {
         to,
+        more: b"",
         original_to: b"",
         relay: Peer::default(),
         delay: None,
         delays: None,
         tls: b"",
+        session: b"",
         dsn: b"",
         status: Status::Sent,
         text: b"",
@@ -114,6 +116,16 @@ pub(crate) fn next_id(text: &[u8]) -> Option<&[u8]> {
     {
         return Some(id);
     }
+    // Exim's and Sendmail's words.
+    if let Some((before, id)) = last {
+        let exim = id.strip_prefix(b"id=").filter(|id| before.ends_with(b"OK") && crate::exim::is_message_id(id));
+        if exim.is_some() {
+            return exim;
+        }
+        if id == b"delivery" {
+            return accepted_as(text);
+        }
+    }
     let (_, behind) = match split(text, b"queued as ") {
         Some(found) => found,
         None => split(text, b"forwarded as ")?,
@@ -125,6 +137,15 @@ pub(crate) fn next_id(text: &[u8]) -> Option<&[u8]> {
     let end = behind.iter().position(|byte| !byte.is_ascii_alphanumeric() && *byte != b'-').unwrap_or(behind.len());
     let id = &behind[..end];
     (is_queue_id(id) || crate::exim::is_message_id(id)).then_some(id)
+}
+
+/// `250 2.0.0 621A01Ab000101 Message accepted for delivery`: Sendmail's id, or the eight digits of OpenSMTPD's.
+fn accepted_as(text: &[u8]) -> Option<&[u8]> {
+    let before = text.strip_suffix(b" Message accepted for delivery")?;
+    let id = before.rsplit(|byte| *byte == b' ').next()?;
+    let sendmail = || (12..=16).contains(&id.len()) && id.iter().all(u8::is_ascii_alphanumeric);
+    let opensmtpd = || id.len() == 8 && id.iter().all(u8::is_ascii_hexdigit);
+    (sendmail() || opensmtpd()).then_some(id)
 }
 
 /// `QID: host X said: …`, `QID: lost connection with …`: of a host that was passed over.
@@ -176,5 +197,6 @@ pub(super) fn without_id(text: &[u8]) -> Option<Event<'_>> {
         b"TLS SNI ",
         b"Peer TLSA ",
     ];
-    starts_with_any(text, &known).then_some(Event::Remark)
+    // `mx.example[192.0.2.1]:25: re-using session with untrusted certificate, …`
+    (starts_with_any(text, &known) || has(text, b": re-using session with ")).then_some(Event::Remark)
 }

@@ -203,7 +203,7 @@ fn notice<'a>(id: &'a [u8], rest: &'a [u8]) -> Option<Event<'a>> {
     }
     let (words, tail) = split(rest, b" notification").unwrap_or((rest, b""));
     if tail.starts_with(b" failed") {
-        return Some(Event::Remark);
+        return Some(Event::Filtered { id, text: rest });
     }
     let notice_id = tail.strip_prefix(b": ")?;
     let kind = match words.split(|byte| *byte == b' ').nth(1)? {
@@ -218,13 +218,14 @@ fn notice<'a>(id: &'a [u8], rest: &'a [u8]) -> Option<Event<'a>> {
 fn by_hand<'a>(id: &'a [u8], rest: &'a [u8]) -> Option<Event<'a>> {
     match rest {
         b"placed on hold" => Some(Event::Held { id }),
-        b"requeued" | b"released from hold" | b"expired" | b"force-expired" => Some(Event::Remark),
+        b"requeued" | b"released from hold" | b"expired" | b"force-expired" => Some(Event::Filtered { id, text: rest }),
         _ if starts_with_any(
             rest,
             &[
                 b"skipped, still being delivered",
                 b"passing <",
                 b"enabling PIX workarounds",
+                b"breaking line > ",
                 b"TLS is required",
                 b"Cannot start TLS",
                 b"table ",
@@ -236,7 +237,7 @@ fn by_hand<'a>(id: &'a [u8], rest: &'a [u8]) -> Option<Event<'a>> {
             ],
         ) =>
         {
-            Some(Event::Remark)
+            Some(Event::Filtered { id, text: rest })
         }
         _ => None,
     }
@@ -244,13 +245,16 @@ fn by_hand<'a>(id: &'a [u8], rest: &'a [u8]) -> Option<Event<'a>> {
 
 /// What has no queue id and no session: statistics, start and stop, caches.
 fn housekeeping(text: &[u8]) -> Option<Event<'_>> {
-    if starts_with_any(text, &[b"daemon started", b"starting the Postfix mail system"]) {
+    // postfix-script says that it will start the daemon, then the daemon that it did: one start.
+    if text.starts_with(b"daemon started") {
         return Some(Event::Started);
     }
-    if starts_with_any(text, &[b"terminating on signal", b"stopping the Postfix mail system"]) {
+    if text.starts_with(b"terminating on signal") {
         return Some(Event::Stopped);
     }
-    let known: [&[u8]; 25] = [
+    let known: [&[u8]; 27] = [
+        b"starting the Postfix mail system",
+        b"stopping the Postfix mail system",
         b"waiting for the Postfix mail system",
         b"statistics: ",
         b"reload -- version",

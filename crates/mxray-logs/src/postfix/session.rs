@@ -45,7 +45,8 @@ fn proxied(text: &[u8]) -> Option<Event<'_>> {
         return Some(Event::Remark);
     }
     let (stage, rest) = split(&text[b"proxy-reject: ".len()..], b": ")?;
-    let refusal = behind_peer(stage, Peer::default(), rest, true);
+    let (stage, client) = split(stage, b" from ").map_or((stage, Peer::default()), |(stage, who)| (stage, peer(who)));
+    let refusal = behind_peer(stage, client, rest, true);
     Some(Event::Refusal { id: None, refusal })
 }
 
@@ -67,6 +68,9 @@ pub(super) fn client<'a>(id: &'a [u8], rest: &'a [u8]) -> Event<'a> {
 /// The text in the middle is a stranger's: the last `; from=<` ends it.
 pub(super) fn refused<'a>(id: Option<&'a [u8]>, rest: &'a [u8]) -> Option<Event<'a>> {
     let (action, body) = split(rest, b": ")?;
+    if action == b"proxy-accept" || action == b"proxy-reject" {
+        return proxied(rest);
+    }
     match action {
         b"reject" | b"milter-reject" => {}
         b"hold" | b"milter-hold" => return Some(id.map_or(Event::Remark, |id| Event::Held { id })),
@@ -77,7 +81,8 @@ pub(super) fn refused<'a>(id: Option<&'a [u8]>, rest: &'a [u8]) -> Option<Event<
             // `QID: warning: …` without a stage is a warning of the program itself, which the caller reads.
             let staged =
                 has(body, b" from ") || starts_with_any(body, &[b"header ", b"body ", b"milter ", b"envfrom "]);
-            return (staged || action != b"warning").then_some(Event::Remark);
+            let told = id.map_or(Event::Remark, |id| Event::Filtered { id, text: rest });
+            return (staged || action != b"warning").then_some(told);
         }
         _ => return None,
     }

@@ -201,12 +201,13 @@ impl Run<'_> {
     fn answered(&mut self, open: &Open, answer: Answer) -> Option<Answer> {
         const FORMERR: u16 = 1;
         const NOTIMP: u16 = 4;
+        const BADVERS: u16 = 16;
         self.note(open.place, open.began, &answer);
         if answer.truncated {
             return self.tcp(open.server, &open.question);
         }
-        if matches!(answer.code, FORMERR | NOTIMP) && open.question.edns {
-            // RFC 6891 section 7: such a server may not know EDNS(0).
+        if matches!(answer.code, FORMERR | NOTIMP | BADVERS) && open.question.edns {
+            // RFC 6891 section 7: such a server may not know EDNS(0). There is no version below 0 that it could ask for.
             self.send(open.server, Question { edns: false, dnssec: false, ..open.question.clone() });
             return None;
         }

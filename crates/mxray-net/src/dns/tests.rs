@@ -438,19 +438,29 @@ fn a_drip_and_an_endless_answer_end_with_the_deadline() {
 
 #[test]
 fn a_server_that_does_not_know_edns_is_asked_without() {
-    let server = server(
-        Box::new(|asked| {
-            let message = Message::from_vec(asked).unwrap();
-            if message.edns.is_some() {
-                return vec![code(asked, ResponseCode::FormErr)];
-            }
-            vec![with(asked, &[("x.example", a(1))])]
-        }),
-        None,
-    );
-    let lookup = ask_one(&server, "A", "x.example");
-    assert_eq!(addresses(&lookup), ["192.0.2.1"]);
-    assert_eq!(lookup.tries[0].rcode, Seen::Value("FORMERR".to_owned()));
+    for (code, said) in
+        [(ResponseCode::FormErr, "FORMERR"), (ResponseCode::NotImp, "NOTIMP"), (ResponseCode::BADVERS, "BADVERS")]
+    {
+        let server = server(
+            Box::new(move |asked| {
+                let message = Message::from_vec(asked).unwrap();
+                if message.edns.is_none() {
+                    return vec![with(asked, &[("x.example", a(1))])];
+                }
+                let mut answer = reply(asked);
+                answer.metadata.response_code = code;
+                // The upper half of the code stands there (RFC 6891 section 6.1.3).
+                if code == ResponseCode::BADVERS {
+                    answer.set_edns(hickory_proto::op::Edns::new());
+                }
+                vec![answer.to_vec().unwrap()]
+            }),
+            None,
+        );
+        let lookup = ask_one(&server, "A", "x.example");
+        assert_eq!(addresses(&lookup), ["192.0.2.1"], "{said}");
+        assert_eq!(lookup.tries[0].rcode, Seen::Value(said.to_owned()));
+    }
 }
 
 #[test]

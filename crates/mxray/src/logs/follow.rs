@@ -25,6 +25,7 @@ pub fn run(
 ) -> Result<u8, Failure> {
     let mut followed = std::mem::take(&mut ended.followed);
     followed.leave_rotated();
+    followed.search(&args.files);
     if followed.is_empty() {
         return Err(super::unanswered(&ended.unseen));
     }

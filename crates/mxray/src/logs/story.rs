@@ -29,6 +29,8 @@ struct Life<'a> {
     sender: &'a str,
     message_id: &'a str,
     lines: Vec<LifeLine<'a>>,
+    /// Lines of it that were not kept.
+    lines_left_out: u64,
 }
 
 #[derive(Serialize)]
@@ -63,6 +65,7 @@ fn life(story: &Story) -> Life<'_> {
         sender: &story.sender,
         message_id: &story.message_id,
         lines: story.lines.iter().map(|(at, text)| LifeLine { at: at.map(Stamp::rfc3339), text }).collect(),
+        lines_left_out: story.lines_left_out,
     }
 }
 
@@ -71,6 +74,12 @@ fn document(stories: &[Story], left_out: u64, lines: u64, unseen: &[Unseen]) -> 
     let mut rest = Vec::new();
     if left_out > 0 {
         rest.push(format!("{left_out} more lives match: ask more narrowly"));
+    }
+    let lines_left_out: u64 = stories.iter().map(|story| story.lines_left_out).sum();
+    if lines_left_out > 0 {
+        rest.push(format!(
+            "{lines_left_out} lines of these lives were not kept, for the memory's bound: ask for a shorter window"
+        ));
     }
     rest.extend(unseen.iter().map(|unseen| format!("{}: {}", unseen.what, unseen.why)));
     if !rest.is_empty() {

@@ -126,7 +126,7 @@ impl View {
         let mut view = View { snapshot, order: Vec::new(), unix, units, inbound, owners: None, unseen };
         view.filter(plan)?;
         if plan.pids {
-            view.find_owners();
+            view.find_owners(plan);
         }
         if plan.sort.is_some()
             || plan.terminal.is_some()
@@ -211,8 +211,12 @@ impl View {
         sockets.map(|socket| socket.inode).chain(unix).filter(|inode| *inode != 0).collect()
     }
 
-    fn find_owners(&mut self) {
-        let holders = processes::holders(&self.inodes(self.sockets()), None);
+    fn find_owners(&mut self, plan: &Plan) {
+        let inodes = self.inodes(self.sockets());
+        let holders = match &plan.at_once {
+            Some(at_once) => processes::holders_at_once(&inodes, at_once),
+            None => processes::holders(&inodes, None),
+        };
         if let Some(blind) = &holders.blind {
             self.unseen.push(Remark { what: "owners of some sockets", blind: blind.clone() });
         }

@@ -3,6 +3,7 @@
 use super::{By, Direction, Format, SocketsArgs, Sort, Terminal};
 use crate::watch::{SECONDS_MAX as WATCH_SECONDS_MAX, SECONDS_MIN as WATCH_SECONDS_MIN};
 use mxray_host::names::Services;
+use mxray_host::processes::AtOnce;
 use mxray_host::sockets::{Query, Socket, State};
 use mxray_model::{BadPrefix, Prefix};
 use std::time::Duration;
@@ -40,6 +41,8 @@ pub struct Plan {
     pub limit: usize,
     pub all: bool,
     pub pids: bool,
+    /// How the holders of very many sockets are found without a walk. `None`: by the walk, however many.
+    pub at_once: Option<AtOnce>,
     pub info: bool,
     pub watch: Option<Duration>,
     pub format: Format,
@@ -93,6 +96,7 @@ impl Plan {
             limit: args.limit.unwrap_or(usize::MAX),
             all: args.all,
             pids: args.pids || args.by == Some(By::Process),
+            at_once: (!args.no_bpf).then(AtOnce::default),
             info: args.info,
             watch: args.watch.map(watch).transpose()?,
             format,

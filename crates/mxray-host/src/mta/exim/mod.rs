@@ -35,7 +35,7 @@ use crate::{names, read, units};
 use binary::Exim;
 use daemon::{DEFAULT_FILE, Defaults};
 use interpret::Input;
-use mxray_model::evidence::{Barred, FileLine, Problem, Server, Setting};
+use mxray_model::evidence::{Account, Barred, FileLine, Problem, Server, Setting};
 use mxray_model::{Blind, Seen};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -266,6 +266,18 @@ fn closed(server: &Server) -> Seen<Vec<Barred>> {
     if let Some(queue) = server.directories.get("queue") {
         directories.extend(["", "input", "msglog", "db"].map(|part| Path::new(queue).join(part)));
     }
-    directories.extend(server.directories.get("log").map(Into::into));
+    if !may_append(server.setting("log_file_path"), account) {
+        directories.extend(server.directories.get("log").map(Into::into));
+    }
     access::unusable_of(&directories, account)
+}
+
+/// The main log is there, and Exim's user may write it: then the directory may belong to somebody else, as /var/log does where
+/// packages make `/var/log/exim_mainlog`. A name with the day in it (`%D`) becomes a new file, for which the directory counts.
+fn may_append(log_file_path: &str, account: &Account) -> bool {
+    let items = list::items(log_file_path);
+    let Some(main) = items.iter().find(|path| path.starts_with('/')).map(|path| path.replacen("%s", "main", 1)) else {
+        return false;
+    };
+    !main.contains('%') && Path::new(&main).is_file() && access::barred(Path::new(&main), account).is_absent()
 }

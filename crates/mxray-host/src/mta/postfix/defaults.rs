@@ -5,6 +5,8 @@
 
 /// Name and default. Sorted by name.
 pub(crate) const DEFAULTS: &[(&str, &str)] = &[
+    ("alternate_config_directories", ""),
+    ("authorized_submit_users", "static:anyone"),
     ("canonical_maps", ""),
     ("command_directory", "/usr/sbin"),
     ("compatibility_level", "0"),
@@ -65,6 +67,7 @@ pub(crate) const DEFAULTS: &[(&str, &str)] = &[
     ("smtp_sasl_tls_security_options", "$smtp_sasl_security_options"),
     ("smtp_tls_security_level", ""),
     ("smtpd_client_connection_count_limit", "50"),
+    ("smtpd_client_event_limit_exceptions", "$mynetworks"),
     ("smtpd_client_restrictions", ""),
     ("smtpd_data_restrictions", ""),
     ("smtpd_end_of_data_restrictions", ""),

@@ -17,6 +17,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// The parameters that rules look at.
 pub(crate) const SETTINGS: &[&str] = &[
+    "alternate_config_directories",
+    "authorized_submit_users",
     "canonical_maps",
     "command_directory",
     "compatibility_level",
@@ -59,6 +61,7 @@ pub(crate) const SETTINGS: &[&str] = &[
     "relay_transport",
     "relayhost",
     "sender_canonical_maps",
+    "sender_dependent_default_transport_maps",
     "sender_dependent_relayhost_maps",
     "smtp_bind_address",
     "smtp_bind_address6",
@@ -69,6 +72,7 @@ pub(crate) const SETTINGS: &[&str] = &[
     "smtp_dns_support_level",
     "smtp_tls_security_level",
     "smtpd_client_connection_count_limit",
+    "smtpd_client_event_limit_exceptions",
     "smtpd_client_restrictions",
     "smtpd_data_restrictions",
     "smtpd_end_of_data_restrictions",

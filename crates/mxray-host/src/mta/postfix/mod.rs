@@ -21,6 +21,7 @@ pub(crate) mod master_cf;
 mod parts;
 mod postconf;
 mod queue_access;
+mod started;
 mod tables;
 #[cfg(test)]
 mod tests;
@@ -41,6 +42,7 @@ use lines::Trouble;
 use mxray_model::evidence::{FileLine, Problem, Server};
 use mxray_model::{Blind, Seen};
 use postconf::Postconf;
+use started::Started;
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -74,7 +76,9 @@ impl Reader for Postfix {
 
     fn servers(&self, programs: &Programs) -> Seen<BTreeMap<String, Server>> {
         let postconf = Postconf::find();
-        if postconf.is_absent() && !has_master() {
+        let started = started::look();
+        // Zimbra has a Postfix of its own, whose programs are nowhere where others look.
+        if postconf.is_absent() && !has_master() && started.directories.is_empty() {
             return Seen::Absent;
         }
         let built_in = match &postconf {
@@ -93,7 +97,7 @@ impl Reader for Postfix {
             (None, _) => Seen::not_attempted("without postconf the version stands nowhere"),
         };
         let machine = Machine::look();
-        Installed { postconf, version, machine, programs }.all(&config_dir)
+        Installed { postconf, version, machine, programs }.all(&config_dir, &started)
     }
 
     fn attach(&self, servers: &mut BTreeMap<String, Server>, table: &Table) {
@@ -108,7 +112,8 @@ pub(crate) fn is_unconfigured() -> Option<String> {
         Seen::Absent | Seen::Unknown(_) => return None,
     };
     let main = Path::new("/etc/postfix/main.cf");
-    (matches!(main.try_exists(), Ok(false)) && !has_run()).then(|| format!("{found}, without a main.cf"))
+    let is_empty = matches!(main.try_exists(), Ok(false)) && !has_run();
+    (is_empty && started::look().directories.is_empty()).then(|| format!("{found}, without a main.cf"))
 }
 
 /// The services of one instance, read anew: the server that a report carries keeps its listeners only.
@@ -143,17 +148,27 @@ struct Installed<'a> {
 }
 
 impl Installed<'_> {
-    fn all(&self, config_dir: &str) -> Seen<BTreeMap<String, Server>> {
-        let main_file = Path::new(config_dir).join("main.cf");
-        if read::file(&main_file, 1).is_absent() && !has_run() {
-            return Seen::Absent;
+    fn all(&self, config_dir: &str, started: &Started) -> Seen<BTreeMap<String, Server>> {
+        // Nothing in the built-in place: what runs is all that there is.
+        let is_empty = read::file(&Path::new(config_dir).join("main.cf"), 1).is_absent();
+        let replaced = started.besides(&[config_dir.to_owned()]).into_iter().next().filter(|_| is_empty);
+        if is_empty && replaced.is_none() {
+            match started.somewhere() {
+                Some(blind) => return Seen::Unknown(blind),
+                None if !has_run() => return Seen::Absent,
+                None => {}
+            }
         }
+        let config_dir = replaced.as_deref().unwrap_or(config_dir);
         let mut primary = match self.instance(config_dir, true) {
             Ok(primary) => primary,
             Err(blind) => return Seen::Unknown(blind),
         };
+        if let Some(blind) = started.doubt(&primary) {
+            return Seen::Unknown(blind);
+        }
         let directories = primary.setting("multi_instance_directories").to_owned();
-        let mut others = Vec::new();
+        let mut others = self.unlisted(started, &mut primary);
         for item in items(&directories).into_iter().take(INSTANCES_MAX) {
             let Item::Word(directory) = item else { continue };
             let directory = directory.trim_end_matches('/');
@@ -176,6 +191,27 @@ impl Installed<'_> {
             servers.insert(self.key(&server, &servers), server);
         }
         Seen::Value(servers)
+    }
+
+    /// Instances that run without being named in the primary one's main.cf. One of them may be what really runs in its place.
+    fn unlisted(&self, started: &Started, primary: &mut Server) -> Vec<Server> {
+        let listed = items(primary.setting("multi_instance_directories")).into_iter().filter_map(|item| match item {
+            Item::Word(directory) => Some(directory.to_owned()),
+            _ => None,
+        });
+        let known: Vec<String> = listed.chain([primary.config_dir.clone()]).collect();
+        let mut others = Vec::new();
+        for directory in started.besides(&known).into_iter().take(INSTANCES_MAX) {
+            match self.instance(&directory, true) {
+                Ok(server) if started.is_replaced(primary, &server) => *primary = server,
+                Ok(server) => others.push(server),
+                Err(blind) => primary.problems.push(Problem {
+                    at: FileLine { file: format!("{directory}/main.cf"), line: 1 },
+                    text: format!("Postfix was started with it, and it could not be read: {}", blind.why()),
+                }),
+            }
+        }
+        others
     }
 
     /// The instance's own name; `postfix` for one that has none, or its directory where that is taken.

@@ -351,7 +351,7 @@ fn several_instances_are_found_with_their_names_and_an_unreadable_one_is_told() 
         machine: machine(),
         programs: &programs(),
     };
-    let servers = installed.all(&scratch.dir("in"));
+    let servers = installed.all(&scratch.dir("in"), &Started::default());
     let servers = servers.value().unwrap();
     assert_eq!(servers.keys().map(String::as_str).collect::<Vec<_>>(), ["postfix", "postfix-out"]);
     assert!(servers["postfix"].enabled && !servers["postfix-out"].enabled);
@@ -366,15 +366,40 @@ fn a_forbidden_configuration_is_unknown_and_a_broken_one_is_read_from_the_files(
     let installed =
         Installed { postconf: Postconf::find(), version: Seen::Absent, machine: machine(), programs: &programs() };
     std::fs::create_dir_all(scratch.0.join("a/main.cf")).unwrap();
-    assert!(installed.all(&scratch.dir("a")).blind().is_some());
+    assert!(installed.all(&scratch.dir("a"), &Started::default()).blind().is_some());
     scratch.write("b/main.cf", b"myhostname = mx.example.org\nthis is no assignment\n");
     scratch.write("b/master.cf", MASTER.as_bytes());
-    let broken = installed.all(&scratch.dir("b"));
+    let broken = installed.all(&scratch.dir("b"), &Started::default());
     let server = &broken.value().unwrap()["postfix"];
     assert_eq!(server.host_name, "mx.example.org");
     assert!(server.problems.iter().any(|problem| problem.at.line == 2));
     // Where postconf is here it stops at that line, too.
     assert_eq!(server.configured_by, "files");
+}
+
+#[test]
+fn what_was_started_with_another_directory_is_judged_by_it() {
+    let scratch = Scratch::new("started");
+    let installed =
+        Installed { postconf: Postconf::find(), version: Seen::Absent, machine: machine(), programs: &programs() };
+    let queue = scratch.dir("queue");
+    for (directory, name) in [("built-in", "old"), ("own", "mx")] {
+        scratch.write(&format!("{directory}/master.cf"), MASTER.as_bytes());
+        let main = format!("myhostname = {name}.example.org\nqueue_directory = {queue}\n");
+        scratch.write(&format!("{directory}/main.cf"), main.as_bytes());
+    }
+    let (built_in, own) = (scratch.dir("built-in"), scratch.dir("own"));
+    let names = |started: &Started, at: &str| -> Vec<String> {
+        installed.all(at, started).value().unwrap().values().map(|server| server.host_name.clone()).collect()
+    };
+    assert_eq!(names(&Started::default(), &built_in), ["old.example.org"]);
+    let mut started = Started::default();
+    started.directories.insert(std::fs::canonicalize(&own).unwrap());
+    assert_eq!(names(&started, &built_in), ["mx.example.org"]);
+    assert_eq!(names(&started, &scratch.dir("nothing")), ["mx.example.org"]);
+    // A master that does not tell, and no file where it could have its own.
+    let hidden = Started { hidden: true, ..Started::default() };
+    assert!(installed.all(&scratch.dir("nothing"), &hidden).blind().is_some());
 }
 
 /// Pieces of main.cf that meet in every combination below.

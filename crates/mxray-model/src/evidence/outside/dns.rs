@@ -47,6 +47,12 @@ impl Lookup {
         format!("{kind} {}", name.trim_end_matches('.').to_ascii_lowercase())
     }
 
+    /// The question in words; the root is a dot.
+    fn asked(&self) -> String {
+        let name = if self.name.is_empty() { "." } else { &self.name };
+        format!("{} {name}", self.kind)
+    }
+
     /// The records of the kind that was asked for. `Absent`: the name does not exist, or has none.
     pub fn found(&self) -> Seen<Vec<&DnsRecord>> {
         match &self.outcome {
@@ -54,10 +60,9 @@ impl Lookup {
                 Seen::Value(self.records.iter().filter(|record| record.data.kind() == self.kind).collect())
             }
             DnsOutcome::NoData | DnsOutcome::NoSuchName => Seen::Absent,
-            DnsOutcome::Refused { rcode } => Seen::Unknown(Blind::Failed {
-                step: format!("asking for {} {}", self.kind, self.name),
-                error: rcode.clone(),
-            }),
+            DnsOutcome::Refused { rcode } => {
+                Seen::Unknown(Blind::Failed { step: format!("asking for {}", self.asked()), error: rcode.clone() })
+            }
             DnsOutcome::NoAnswer { after_ms } => Seen::Unknown(self.no_answer(*after_ms)),
             DnsOutcome::NotAsked(blind) => Seen::Unknown(blind.clone()),
         }
@@ -65,7 +70,7 @@ impl Lookup {
 
     /// Silence is a matter of time; what came instead of an answer is not.
     fn no_answer(&self, after_ms: u64) -> Blind {
-        let timed_out = || Blind::TimedOut { what: format!("{} {}", self.kind, self.name), after_ms };
+        let timed_out = || Blind::TimedOut { what: self.asked(), after_ms };
         let mut words: Vec<String> = Vec::new();
         for one in &self.tries {
             let Some(trouble) = one.trouble else { continue };
@@ -84,7 +89,7 @@ impl Lookup {
         if words.is_empty() {
             return timed_out();
         }
-        Blind::Failed { step: format!("asking for {} {}", self.kind, self.name), error: words.join(", ") }
+        Blind::Failed { step: format!("asking for {}", self.asked()), error: words.join(", ") }
     }
 
     /// The resolver fails with its validation, and has an answer without it. `None`: it did not fail, or was not asked again.

@@ -163,6 +163,11 @@ pub enum CertificateProblem {
     WrongUsage {
         usages: Vec<String>,
     },
+    /// It has an extension that is marked critical and that nobody knows: whoever checks it has to refuse it (RFC 5280 section 4.2).
+    UnknownCritical {
+        at: u32,
+        oid: String,
+    },
     /// An authority's certificate where a server's belongs; or one that signs others without being allowed to.
     NotACa {
         at: u32,
@@ -220,6 +225,9 @@ impl CertificateProblem {
             }
             CertificateProblem::WrongUsage { usages } => {
                 format!("not meant for servers, only for {}", usages.join(", "))
+            }
+            CertificateProblem::UnknownCritical { at, oid } => {
+                format!("a critical extension that nobody knows, {oid} ({})", whose(*at))
             }
             CertificateProblem::NotACa { at } => format!("signed by what is no authority ({})", whose(*at)),
             CertificateProblem::Unreadable { at, error } => format!("cannot be read: {error} ({})", whose(*at)),

@@ -179,11 +179,19 @@ fn deferred(server: &Server) -> Option<Switch<'static>> {
     }
     let in_use = transports_in_use(server);
     let used = entries.iter().any(|entry| in_use.contains(entry));
+    // Tables may lead there, too, and a filter.
+    let perhaps = ["transport_maps", "sender_dependent_default_transport_maps", "content_filter"]
+        .iter()
+        .any(|name| !server.setting(name).trim().is_empty());
     Some(Switch {
         parameter: "defer_transports",
         service: None,
         effect: format!("mail for the transport {} waits in the queue until somebody flushes it", entries.join(", ")),
-        severity: if used { Severity::Critical } else { Severity::Warning },
+        severity: match (used, perhaps) {
+            (true, _) => Severity::Critical,
+            (false, true) => Severity::Warning,
+            (false, false) => Severity::Notice,
+        },
         wanted: String::new(),
         ports: Vec::new(),
     })

@@ -101,7 +101,9 @@ fn width(prefix: Prefix, public: &[Prefix]) -> Width {
     let declared = public.iter().any(|p| p.contains(prefix.address));
     let (world, wide) =
         if prefix.address.is_ipv4() { (WORLD_V4_BITS, WIDE_V4_BITS) } else { (WORLD_V6_BITS, WIDE_V6_BITS) };
-    if prefix.length <= world && !is_reserved(prefix) {
+    if is_nobody(prefix) {
+        Width::Own
+    } else if prefix.length <= world && !is_reserved(prefix) {
         Width::World
     } else if prefix.length <= wide && (declared || !is_reserved(prefix)) {
         Width::Wide
@@ -125,10 +127,18 @@ fn is_reserved(prefix: Prefix) -> bool {
         "fe80::/10",
         "ff00::/8",
     ];
-    RESERVED
-        .iter()
-        .filter_map(|text| view::prefix(text))
-        .any(|reserved| prefix.length >= reserved.length && reserved.contains(prefix.address))
+    is_inside(prefix, &RESERVED)
+}
+
+/// The blocks of zeros, which no address of the Internet is in (RFC 1122 section 3.2.1.3, RFC 4291 section 2.4). In the second
+/// are those of IPv4 (::ffff:0:0/96), by which no server sees a client. As addresses of a listener they mean all.
+fn is_nobody(prefix: Prefix) -> bool {
+    is_inside(prefix, &["0.0.0.0/8", "::/8"])
+}
+
+fn is_inside(prefix: Prefix, blocks: &[&str]) -> bool {
+    let mut blocks = blocks.iter().filter_map(|text| view::prefix(text));
+    blocks.any(|block| prefix.length >= block.length && block.contains(prefix.address))
 }
 
 fn by_networks(

@@ -159,7 +159,14 @@ fn ways(server: &Server) -> Vec<Way<'_>> {
     if !by_logins.is_empty() {
         return by_logins;
     }
-    if open().all(|(_, wanted)| wanted.is_loopback_only()) { vec![Way::Local] } else { Vec::new() }
+    let local_alone = open().all(|(_, wanted)| wanted.is_loopback_only()) && takes_from_programs(server);
+    if local_alone { vec![Way::Local] } else { Vec::new() }
+}
+
+/// May programs of this host hand it mail? An instance that postmulti(1) made lets nobody (`authorized_submit_users =`): what
+/// it sends, the instance in front of it took in, and has shown to the signer.
+fn takes_from_programs(server: &Server) -> bool {
+    server.settings.get("authorized_submit_users").is_none_or(|setting| !setting.value.trim().is_empty())
 }
 
 fn answer<'a>(server: &'a Server, who: &Who<'a>, way: Way<'a>) -> Answer<'a> {

@@ -3,7 +3,7 @@
 use crate::authentication::dmarc::{Applied, records};
 use crate::authentication::{change, listed};
 use crate::rule::{Rule, Said};
-use mxray_model::evidence::published::DmarcProblem;
+use mxray_model::evidence::published::{DmarcProblem, DmarcUri};
 use mxray_model::{Blind, Evidence, Finding, Seen, Severity};
 
 pub const RULE: Rule = Rule {
@@ -26,6 +26,7 @@ struct Bad {
 fn check(evidence: &Evidence) -> Said {
     records(evidence, &RULE, |applied, judgement| {
         let mut bad = not_uris(applied);
+        bad.extend(not_mailed(applied));
         let mut blind: Option<Blind> = None;
         match &applied.of.domain.report_targets {
             Seen::Value(targets) => {
@@ -62,6 +63,21 @@ fn not_uris(applied: &Applied<'_>) -> Vec<Bad> {
         _ => None,
     };
     applied.record.problems.iter().enumerate().filter_map(one).collect()
+}
+
+/// Only mail is defined as a way for reports (RFC 9990 section 2.6): where nothing else is asked for, none come. Beside an address
+/// for mail, other URIs hurt nobody.
+fn not_mailed(applied: &Applied<'_>) -> Vec<Bad> {
+    let uris = &applied.record.aggregate;
+    if uris.iter().any(|uri| uri.domain.is_some()) {
+        return Vec::new();
+    }
+    let bad = |(at, uri): (usize, &DmarcUri)| Bad {
+        uri: uri.uri.clone(),
+        why: format!("rua={}: reports are sent by mail alone", uri.uri),
+        pointer: applied.pointer(&["aggregate", &at.to_string()]),
+    };
+    uris.iter().enumerate().map(bad).collect()
 }
 
 fn finding(applied: &Applied<'_>, bad: &[Bad]) -> Finding {

@@ -24,7 +24,7 @@ fn check(evidence: &Evidence) -> Said {
             Seen::Unknown(blind) => return judgement.blind(&RULE, blind),
         };
         let refused: Vec<(usize, &DmarcTarget)> =
-            targets.iter().enumerate().filter(|(_, target)| target.authorized == Some(false)).collect();
+            targets.iter().enumerate().filter(|(_, target)| is_refused(target)).collect();
         if !refused.is_empty() {
             return judgement.find(finding(applied, &refused));
         }
@@ -33,6 +33,12 @@ fn check(evidence: &Evidence) -> Said {
             None => judgement.well(format!("whoever is to be sent reports about {} has allowed it", applied.owner)),
         }
     })
+}
+
+/// It takes mail, and has not said that it takes this. A domain without mail has nobody who could say it (DMARC106).
+fn is_refused(target: &DmarcTarget) -> bool {
+    let takes_mail = !matches!(target.receives, Seen::Value(false) | Seen::Absent);
+    target.authorized == Some(false) && takes_mail
 }
 
 fn finding(applied: &Applied<'_>, refused: &[(usize, &DmarcTarget)]) -> Finding {

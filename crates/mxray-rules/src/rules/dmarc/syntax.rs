@@ -23,7 +23,9 @@ fn check(evidence: &Evidence) -> Said {
             .problems
             .iter()
             .enumerate()
-            .filter_map(|(at, problem)| words(problem).map(|(severity, why)| (at, severity, why)))
+            .filter_map(|(at, problem)| {
+                words(problem, !applied.record.aggregate.is_empty()).map(|(severity, why)| (at, severity, why))
+            })
             .collect();
         match found.is_empty() {
             true => judgement.well(format!("the DMARC record of {} can be read", applied.owner)),
@@ -35,8 +37,8 @@ fn check(evidence: &Evidence) -> Said {
     Ok(judgement)
 }
 
-/// What a problem means. `None`: it is no error, or another rule's.
-fn words(problem: &DmarcProblem) -> Option<(Severity, String)> {
+/// What a problem means, where reports are asked for and where not. `None`: it is no error, or another rule's.
+fn words(problem: &DmarcProblem, reports: bool) -> Option<(Severity, String)> {
     match problem {
         DmarcProblem::Syntax { column, why } => Some((Severity::Error, format!("column {column}: {why}"))),
         DmarcProblem::Value { tag, value, column } => {
@@ -44,7 +46,11 @@ fn words(problem: &DmarcProblem) -> Option<(Severity, String)> {
             Some((severity, format!("column {column}: {tag}= cannot be \"{value}\", and counts as not there")))
         }
         DmarcProblem::PolicyMissing => {
-            let why = "there is no p=: it counts as none (RFC 9989), and receivers of RFC 7489 ignore the record";
+            // RFC 7489 section 6.6.3, step 6: what asks for reports is read as p=none.
+            let why = match reports {
+                true => "there is no p=: it counts as none",
+                false => "there is no p=: it counts as none (RFC 9989), and receivers of RFC 7489 ignore the record",
+            };
             Some((Severity::Warning, why.to_owned()))
         }
         DmarcProblem::PolicyNotSecond => {

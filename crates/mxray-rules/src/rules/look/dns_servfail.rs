@@ -31,7 +31,9 @@ fn check(evidence: &Evidence) -> Said {
     let mut failed: BTreeMap<String, Vec<(&String, &Lookup)>> = BTreeMap::new();
     for (key, lookup) in &evidence.lookups {
         let servfail = matches!(&lookup.outcome, DnsOutcome::Refused { rcode } if rcode == "SERVFAIL");
-        if servfail && !of_list(&lookup.name) && !zones::is_made_up(&lookup.name) {
+        let counts =
+            !of_list(&lookup.name) && !zones::is_made_up(&lookup.name) && !zones::nobody_asks(evidence, lookup);
+        if servfail && counts {
             failed.entry(lookup.name.to_ascii_lowercase()).or_default().push((key, lookup));
         }
     }
@@ -47,17 +49,40 @@ fn check(evidence: &Evidence) -> Said {
         }
     }
     let stands_alone = |name: &str| !below.values().any(|names| names.contains(name));
-    for (name, lookups) in failed.iter().filter(|(name, _)| stands_alone(name)) {
-        let mut finding = finding(name, lookups, below.get(name.as_str()).unwrap_or(&BTreeSet::new()));
+    for names in together(evidence, failed.iter().filter(|(name, _)| stands_alone(name))) {
+        let Some((name, lookups)) = names.first() else { continue };
+        let beside: Vec<&str> = names.iter().skip(1).map(|(name, _)| name.as_str()).collect();
+        let mut finding = finding(name, lookups, below.get(name.as_str()).unwrap_or(&BTreeSet::new()), &beside);
         if let Some((domain, _)) = zones::domain_of(evidence, name) {
             finding = finding.touches(crate::published::subject(domain));
+        }
+        for other in beside {
+            finding = finding.touches(zones::name_subject(other));
         }
         judgement.find(finding);
     }
     Ok(judgement)
 }
 
-fn finding(name: &str, lookups: &[(&String, &Lookup)], below: &BTreeSet<&str>) -> mxray_model::Finding {
+type Failed<'a> = (&'a String, &'a Vec<(&'a String, &'a Lookup)>);
+
+/// Names of one domain that fail in the same way are one thing to mend: its servers answer some questions and not others.
+fn together<'a>(evidence: &Evidence, failed: impl Iterator<Item = Failed<'a>>) -> Vec<Vec<Failed<'a>>> {
+    let mut groups: BTreeMap<(String, Option<bool>), Vec<Failed<'a>>> = BTreeMap::new();
+    for (name, lookups) in failed {
+        let domain = zones::domain_of(evidence, name).map_or(name.as_str(), |(domain, _)| domain);
+        let why = lookups.iter().find_map(|(_, lookup)| lookup.fails_validation());
+        groups.entry((domain.to_owned(), why)).or_default().push((name, lookups));
+    }
+    groups.into_values().collect()
+}
+
+fn finding(
+    name: &str,
+    lookups: &[(&String, &Lookup)],
+    below: &BTreeSet<&str>,
+    beside: &[&str],
+) -> mxray_model::Finding {
     let kinds: Vec<&str> = lookups.iter().map(|(_, lookup)| lookup.kind.as_str()).collect();
     let again: Vec<bool> = lookups.iter().filter_map(|(_, lookup)| lookup.fails_validation()).collect();
     let (why, step) = if again.contains(&true) {
@@ -77,6 +102,11 @@ fn finding(name: &str, lookups: &[(&String, &Lookup)], below: &BTreeSet<&str>) -
     let what = match below.len() {
         0 => format!("{kinds_text} {name}"),
         more => format!("{kinds_text} {name}, and {more} names below it"),
+    };
+    let what = match beside {
+        [] => what,
+        [one] => format!("{what}, and {one}"),
+        many => format!("{what}, and {} other names of the domain", many.len()),
     };
     let summary = format!("{what}: the name servers say SERVFAIL ({why}).");
     let mut finding =
@@ -98,6 +128,7 @@ fn finding(name: &str, lookups: &[(&String, &Lookup)], below: &BTreeSet<&str>) -
         .data("kinds", kinds.iter().map(|kind| (*kind).to_owned()).collect::<Vec<_>>())
         .data("validation", again.contains(&true))
         .data("below", below.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>())
+        .data("beside", beside.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>())
         .reference("RFC 4035 section 5.5")
         .reference("RFC 2308 section 7.1")
         .fix(

@@ -73,6 +73,8 @@ fn judge(contact: Contact<'_>) -> Verdict<(Stage, Reply)> {
 
 fn said_of_us<'a>(session: &'a SmtpSession, contact: Contact<'_>) -> Option<(Stage, &'a Reply)> {
     let early = replies::refusal(session);
+    // HELO may have been taken where EHLO was refused: what was said of us was said.
+    let hellos = session.hellos.iter().map(|hello| (Stage::Ehlo, &hello.reply)).filter(|(_, reply)| reply.code >= 400);
     let later = session.transactions().flat_map(|transaction| {
         let mail = transaction.mail.value().map(|reply| (Stage::Mail, reply));
         let recipients = transaction.recipients.iter().filter_map(|one| one.reply.value());
@@ -80,5 +82,9 @@ fn said_of_us<'a>(session: &'a SmtpSession, contact: Contact<'_>) -> Option<(Sta
     });
     // What is too often is another rule's (LOOK007), and ends by itself.
     let of_us = |reply: &Reply| replies::names_us(reply, contact) && !replies::speaks_of_rate(reply);
-    early.into_iter().chain(later).find(|(_, reply)| of_us(reply) && !replies::speaks_of_greylisting(reply))
+    early
+        .into_iter()
+        .chain(hellos)
+        .chain(later)
+        .find(|(_, reply)| of_us(reply) && !replies::speaks_of_greylisting(reply))
 }

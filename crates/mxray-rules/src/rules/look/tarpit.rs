@@ -22,7 +22,7 @@ const GREETING_MS: u64 = 5_000;
 const LINE_MS: u64 = 2_000;
 /// A server that is asked for its extensions has nothing to look up either.
 const QUICK_MS: u64 = 1_000;
-/// One slow reply may be chance.
+/// One slow reply may be chance. Where not even QUIT is answered while we wait, one less is enough.
 const SLOW_REPLIES_MIN: usize = 3;
 
 #[derive(Clone, Copy)]
@@ -99,6 +99,8 @@ fn judge(contact: Contact<'_>) -> Verdict<Slow> {
         Some(greeting) if !own && greeting.after_ms >= GREETING_MS && quick_behind(session) => {
             Verdict::Bad(Slow::Greeting { ms: greeting.after_ms })
         }
+        // A single reply that was slow says neither.
+        Some(_) if is_slow(session) => Verdict::Silent,
         Some(_) => Verdict::Well,
     }
 }
@@ -129,6 +131,11 @@ fn continues(line: &[u8]) -> bool {
     line.get(..3).is_some_and(|code| code.iter().all(u8::is_ascii_digit)) && line.get(3) == Some(&b'-')
 }
 
+/// Not one reply to EHLO came at once.
+fn is_slow(session: &SmtpSession) -> bool {
+    !session.hellos.is_empty() && session.hellos.iter().all(|hello| hello.reply.after_ms >= LINE_MS)
+}
+
 /// The quickest reply behind the greeting, where all of them are slow.
 fn every_reply(session: &SmtpSession) -> Option<u64> {
     if session.ending != Ending::Finished {
@@ -143,5 +150,6 @@ fn every_reply(session: &SmtpSession) -> Option<u64> {
         .chain(session.quit.value().map(|reply| reply.after_ms))
         .collect();
     let least = all.iter().copied().min()?;
-    (all.len() >= SLOW_REPLIES_MIN && least >= LINE_MS).then_some(least)
+    let quit_was_slow = usize::from(session.quit.value().is_none());
+    (all.len() + quit_was_slow >= SLOW_REPLIES_MIN && least >= LINE_MS).then_some(least)
 }

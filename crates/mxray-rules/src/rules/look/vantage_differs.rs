@@ -169,7 +169,7 @@ fn problem(problem: &CertificateProblem) -> &'static str {
         CertificateProblem::PathTooLong { .. } | CertificateProblem::NameNotAllowed { .. } => {
             "forbidden by its authority"
         }
-        CertificateProblem::Unreadable { .. } => "unreadable",
+        CertificateProblem::Unreadable { .. } | CertificateProblem::UnknownCritical { .. } => "unreadable",
     }
 }
 

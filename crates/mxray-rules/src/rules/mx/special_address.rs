@@ -35,7 +35,12 @@ fn check(evidence: &Evidence) -> Said {
             MailRouteProblem::SpecialAddress { name, address } => Some((name.clone(), *address)),
             _ => None,
         };
-        let of = routed.problems().filter_map(special).filter(|(_, address)| !evidence.declared.is_public(*address));
+        // An IPv4 address in the form of IPv6 is for programs, and never for the wire (RFC 4291 section 2.5.5.2).
+        let is_mapped = |address: IpAddr| address.to_canonical() != address;
+        let of = routed
+            .problems()
+            .filter_map(special)
+            .filter(|(_, address)| is_mapped(*address) || !evidence.declared.is_public(*address));
         let all: Vec<(String, IpAddr)> = of.collect();
         if all.is_empty() {
             if routed.routing.route.hosts().iter().any(|host| host.addresses.value().is_some()) {

@@ -23,6 +23,7 @@ struct Outdated {
     moment: String,
     expired: bool,
     whose: String,
+    self_signed: bool,
 }
 
 impl Outdated {
@@ -45,8 +46,8 @@ fn check(evidence: &Evidence) -> Said {
         |contact| judge(evidence, contact),
         |bad| {
             let outdated = &bad.first.1;
-            let severity =
-                transport::severity(evidence, bad.endpoint, (Severity::Warning, Severity::Error), Demand::Verify);
+            let usual = transport::usual(outdated.self_signed);
+            let severity = transport::severity(evidence, bad.endpoint, usual, Demand::Verify);
             let promised = transport::promise(evidence, bad.endpoint, Demand::Verify);
             let by_policy = transport::by_policy(evidence, bad.endpoint, promised);
             let since = since(evidence, outdated);
@@ -79,7 +80,8 @@ fn judge(evidence: &Evidence, contact: Contact<'_>) -> Verdict<Outdated> {
         let place = usize::try_from(at).ok().and_then(|at| chain.get(at));
         let whose =
             place.and_then(|presented| presented.certificate.value()).map_or_else(String::new, |c| c.subject.clone());
-        Some(Outdated { at, moment, expired, whose })
+        let self_signed = facts.problems.contains(&CertificateProblem::SelfSigned);
+        Some(Outdated { at, moment, expired, whose, self_signed })
     });
     outdated.map_or(Verdict::Well, Verdict::Bad)
 }

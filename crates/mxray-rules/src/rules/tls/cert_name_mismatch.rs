@@ -23,6 +23,8 @@ struct Mismatch {
     names: Vec<String>,
     /// The name stands in the subject alone.
     common_only: bool,
+    /// Whoever checks names stops at this already.
+    self_signed: bool,
 }
 
 fn check(evidence: &Evidence) -> Said {
@@ -42,7 +44,7 @@ fn check(evidence: &Evidence) -> Said {
                 promised => promised,
             };
             let by_policy = transport::by_policy(evidence, bad.endpoint, promised);
-            let usual = (Severity::Warning, Severity::Error);
+            let usual = transport::usual(mismatch.self_signed);
             let severity = transport::severity_by(evidence, bad.endpoint, usual, Demand::Verify, promised);
             let for_whom = match (mismatch.names.as_slice(), mismatch.common_only) {
                 (_, true) => "carries it as common name alone, which clients no longer look at".to_owned(),
@@ -89,7 +91,12 @@ fn judge(evidence: &Evidence, contact: Contact<'_>) -> Verdict<Mismatch> {
     let subject = chain.first().and_then(|leaf| leaf.certificate.value()).map_or("", |leaf| leaf.subject.as_str());
     let common =
         subject.split(", ").any(|part| part.strip_prefix("CN=").is_some_and(|name| name.eq_ignore_ascii_case(wanted)));
-    Verdict::Bad(Mismatch { wanted: wanted.clone(), names: names.clone(), common_only: common && names.is_empty() })
+    Verdict::Bad(Mismatch {
+        wanted: wanted.clone(),
+        names: names.clone(),
+        common_only: common && names.is_empty(),
+        self_signed: facts.problems.contains(&CertificateProblem::SelfSigned),
+    })
 }
 
 fn fixes(evidence: &Evidence, endpoint: &ExaminedEndpoint, mismatch: &Mismatch) -> Vec<Fix> {

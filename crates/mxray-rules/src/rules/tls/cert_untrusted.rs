@@ -25,6 +25,7 @@ enum Kind {
     Broken,
     NoAuthority,
     Usage,
+    Critical { oid: String },
     Unreadable,
 }
 
@@ -37,6 +38,7 @@ impl Kind {
             Kind::Broken => "broken signature",
             Kind::NoAuthority => "signed by no authority",
             Kind::Usage => "not for servers",
+            Kind::Critical { .. } => "unknown critical extension",
             Kind::Unreadable => "unreadable",
         }
     }
@@ -51,6 +53,11 @@ impl Kind {
             Kind::Broken => "a signature in the chain is not its issuer's".to_owned(),
             Kind::NoAuthority => "a certificate in the chain signs another without being allowed to".to_owned(),
             Kind::Usage => "the certificate is not made for servers".to_owned(),
+            Kind::Critical { oid } => {
+                format!(
+                    "a certificate has a critical extension that nobody knows ({oid}), and has to be refused for it"
+                )
+            }
             Kind::Unreadable => "the certificate cannot be read".to_owned(),
         }
     }
@@ -64,12 +71,8 @@ fn check(evidence: &Evidence) -> Said {
         |contact| judge(evidence, contact),
         |bad| {
             let kind = &bad.first.1;
-            let servers = match kind {
-                // What distributions install; nobody who sends to port 25 looks.
-                Kind::SelfSigned => Severity::Notice,
-                _ => Severity::Warning,
-            };
-            let severity = transport::severity(evidence, bad.endpoint, (servers, Severity::Error), Demand::Verify);
+            let usual = transport::usual(*kind == Kind::SelfSigned);
+            let severity = transport::severity(evidence, bad.endpoint, usual, Demand::Verify);
             let promised = transport::promise(evidence, bad.endpoint, Demand::Verify);
             let by_policy = transport::by_policy(evidence, bad.endpoint, promised);
             let effect = match transport::peers(bad.endpoint) {
@@ -126,6 +129,7 @@ fn kind(problem: &CertificateProblem, chain: &[PresentedCertificate]) -> Option<
         CertificateProblem::BadSignature { .. } => Kind::Broken,
         CertificateProblem::NotACa { at } if *at > 0 => Kind::NoAuthority,
         CertificateProblem::PathTooLong { .. } | CertificateProblem::NameNotAllowed { .. } => Kind::NoAuthority,
+        CertificateProblem::UnknownCritical { oid, .. } => Kind::Critical { oid: oid.clone() },
         CertificateProblem::Unreadable { at: 0, .. } => Kind::Unreadable,
         _ => return None,
     })
@@ -149,6 +153,9 @@ fn fixes(evidence: &Evidence, endpoint: &ExaminedEndpoint, kind: &Kind) -> Vec<F
             "Have it issued by an authority that may sign for this name (basicConstraints CA:TRUE, within pathlen and nameConstraints).",
         )],
         Kind::Usage => vec![step("Have it issued with the extended key usage serverAuth.")],
+        Kind::Critical { oid } => vec![step(&format!(
+            "Have a new certificate issued without {oid}, or with this extension not marked critical; a certificate with 1.3.6.1.4.1.11129.2.4.3 is the draft that an authority shows to logs, and not the one that it issued."
+        ))],
         Kind::Unreadable => vec![step("Have a new certificate issued: this one is not encoded as X.509 says.")],
     }
 }
