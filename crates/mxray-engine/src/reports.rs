@@ -98,6 +98,11 @@ struct Tls {
     latest: BTreeMap<String, (String, u64)>,
 }
 
+/// What a stranger counted: a sum of it ends at the largest number.
+fn add(sum: &mut u64, more: u64) {
+    *sum = sum.saturating_add(more);
+}
+
 impl Sum {
     pub fn new(own: Own) -> Self {
         Sum { own, reports: Reports::default(), seen: HashSet::new(), domains: BTreeMap::new(), tls: BTreeMap::new() }
@@ -108,7 +113,10 @@ impl Sum {
         self.reports.read.files += 1;
         for report in found.reports {
             match report {
-                Report::Dmarc(report) => self.dmarc(&report),
+                Report::Dmarc(report) => {
+                    self.damaged(file, &report);
+                    self.dmarc(&report);
+                }
                 Report::Tls(report) => self.tls(&report),
                 Report::Feedback(reading) => self.feedback(&reading),
             }
@@ -116,6 +124,14 @@ impl Sum {
         for trouble in found.troubles {
             let name = if trouble.what.is_empty() { file.to_owned() } else { format!("{file}: {}", trouble.what) };
             self.unread(&name, &trouble.why);
+        }
+    }
+
+    /// What is missing of a report that was read is not seen.
+    fn damaged(&mut self, file: &str, report: &Aggregate) {
+        if !report.missing.is_empty() {
+            let name = format!("{file}: report {} of {}", report.report_id, report.org_name);
+            self.unread(&name, &format!("read in part: {}", report.missing.join(", ")));
         }
     }
 
@@ -150,7 +166,8 @@ impl Sum {
     }
 
     fn tls(&mut self, report: &TlsReport) {
-        let reporter = untrusted(report.organization.as_bytes());
+        let named = [&report.organization, &report.contact].into_iter().find(|name| !name.is_empty());
+        let reporter = untrusted(named.map_or("a sender that is not named", String::as_str).as_bytes());
         if !self.is_new(&report.organization, &report.report_id, format!("tls {} {}", report.begin, report.end)) {
             return;
         }
@@ -164,14 +181,14 @@ impl Sum {
             }
             let failed = policy.failures.max(policy.details.iter().map(|detail| detail.sessions).sum());
             let tls = self.tls.entry(domain.clone()).or_default();
-            *failures.entry(domain).or_default() += failed;
+            add(failures.entry(domain).or_default(), failed);
             let sum = &mut tls.sum;
-            sum.successes += policy.successes;
-            sum.failures += failed;
+            add(&mut sum.successes, policy.successes);
+            add(&mut sum.failures, failed);
             widen(&mut sum.first, &mut sum.last, &date_of(&report.begin), &date_of(&report.end));
             let sessions = sum.policies.entry(untrusted(policy.kind.as_bytes())).or_default();
-            sessions.successes += policy.successes;
-            sessions.failures += failed;
+            add(&mut sessions.successes, policy.successes);
+            add(&mut sessions.failures, failed);
             for detail in &policy.details {
                 let mx = if detail.mx_host.is_empty() { &detail.receiving_ip } else { &detail.mx_host };
                 let (kind, mx) = (untrusted(detail.kind.as_bytes()), name_of(mx));
@@ -187,7 +204,7 @@ impl Sum {
                     reporter: reporter.clone(),
                     ..TlsFailures::default()
                 });
-                failure.sessions += detail.sessions;
+                add(&mut failure.sessions, detail.sessions);
                 let end = date_of(&report.end);
                 if failure.last <= end {
                     failure.last = end;
@@ -226,14 +243,14 @@ impl Sum {
         }
         let sum = self.reports.complaints.entry(domain).or_default();
         match reading.kind {
-            Kind::NotSpam => sum.not_spam += complaint.incidents,
-            Kind::AuthFailure => sum.auth_failures += complaint.incidents,
-            _ => sum.complaints += complaint.incidents,
+            Kind::NotSpam => add(&mut sum.not_spam, complaint.incidents),
+            Kind::AuthFailure => add(&mut sum.auth_failures, complaint.incidents),
+            _ => add(&mut sum.complaints, complaint.incidents),
         }
         let reporter = complaint.user_agent.as_deref().unwrap_or_default();
         let reporter = reporter.split(['/', ' ']).next().unwrap_or_default();
         if sum.reporters.len() < REPORTERS_MAX {
-            *sum.reporters.entry(untrusted(reporter.as_bytes())).or_default() += complaint.incidents;
+            add(sum.reporters.entry(untrusted(reporter.as_bytes())).or_default(), complaint.incidents);
         }
     }
 
@@ -283,8 +300,8 @@ impl Domain {
         for row in &report.rows {
             let aligned = if row.dkim_aligned || row.spf_aligned { row.count } else { 0 };
             let figures = window.sources.entry(row.source.clone()).or_default();
-            figures.0 += row.count;
-            figures.1 += aligned;
+            add(&mut figures.0, row.count);
+            add(&mut figures.1, aligned);
             self.row(row, number, begin, end);
         }
         let latest = self.latest.entry(reporter).or_default();
@@ -293,8 +310,8 @@ impl Domain {
             Some(known) => {
                 for (source, (messages, aligned)) in window.sources {
                     let figures = known.sources.entry(source).or_default();
-                    figures.0 += messages;
-                    figures.1 += aligned;
+                    add(&mut figures.0, messages);
+                    add(&mut figures.1, aligned);
                 }
             }
             None => latest.push(window),
@@ -307,26 +324,26 @@ impl Domain {
         let sum = &mut self.sum;
         let aligned = row.dkim_aligned || row.spf_aligned;
         let of = |condition: bool| if condition { row.count } else { 0 };
-        sum.messages += row.count;
-        sum.aligned += of(aligned);
-        sum.quarantined += of(row.disposition == Disposition::Quarantine);
-        sum.rejected += of(row.disposition == Disposition::Reject);
+        add(&mut sum.messages, row.count);
+        add(&mut sum.aligned, of(aligned));
+        add(&mut sum.quarantined, of(row.disposition == Disposition::Quarantine));
+        add(&mut sum.rejected, of(row.disposition == Disposition::Reject));
         let full = self.sources.len() >= SOURCES_MAX;
         let sent = match self.sources.entry(row.source.clone()) {
             Entry::Vacant(_) if full => {
-                sum.others += row.count;
+                add(&mut sum.others, row.count);
                 return;
             }
             Entry::Vacant(vacant) => vacant.insert(Sent::default()),
             Entry::Occupied(known) => known.into_mut(),
         };
         let source = &mut sent.sum;
-        source.messages += row.count;
-        source.dkim_aligned += of(row.dkim_aligned);
-        source.spf_aligned += of(row.spf_aligned);
-        source.aligned += of(aligned);
-        source.quarantined += of(row.disposition == Disposition::Quarantine);
-        source.rejected += of(row.disposition == Disposition::Reject);
+        add(&mut source.messages, row.count);
+        add(&mut source.dkim_aligned, of(row.dkim_aligned));
+        add(&mut source.spf_aligned, of(row.spf_aligned));
+        add(&mut source.aligned, of(aligned));
+        add(&mut source.quarantined, of(row.disposition == Disposition::Quarantine));
+        add(&mut source.rejected, of(row.disposition == Disposition::Reject));
         sent.reporters.insert(reporter);
         widen_seconds(&mut sent.window, begin, end);
         // The domain's own record lets this address send: a receiver has evaluated it.
@@ -339,12 +356,12 @@ impl Domain {
             PASSED_ON.iter().any(|word| reason.kind.eq_ignore_ascii_case(word)) || reason.comment.contains("arc=pass")
         });
         if !aligned && passed_on {
-            source.forwarded += row.count;
+            add(&mut source.forwarded, row.count);
         } else if !aligned {
             let checked =
                 Checked { header_from: name_of(&row.header_from), dkim: checks(&row.dkim), spf: checks(&row.spf) };
             if sent.unaligned.len() < SOURCES_MAX / 100 || sent.unaligned.contains_key(&checked) {
-                *sent.unaligned.entry(checked).or_default() += row.count;
+                add(sent.unaligned.entry(checked).or_default(), row.count);
             }
         }
     }
@@ -560,6 +577,30 @@ mod tests {
             assert!(matches!(&changes[2].1, ReportChanged::Policy { from, to } if from == "none" && to == "reject"));
             assert_eq!(changes.len(), 3);
         }
+    }
+
+    #[test]
+    fn what_a_stranger_counted_ends_no_sum_and_what_is_missing_is_told() {
+        let most = 1_000_000_000_000;
+        let rows = vec![("192.0.2.1", most, "pass", "pass", ""); 3];
+        let whole = xml("1", i64::MAX / 2, "none", &rows);
+        let beyond =
+            whole.replace(">1</report_id>", ">2</report_id>").replace(&most.to_string(), &u64::MAX.to_string());
+        let cut = xml("3", 1_700_000_000, "none", &rows).replace("</feedback>", "");
+        let reports = sum(&[whole, beyond, cut], Own::default());
+        assert_eq!(reports.dmarc["example.org"].messages, 6 * most);
+        let told: Vec<(&str, &str)> =
+            reports.read.unread.iter().map(|(what, why)| (what.as_str(), why.as_str())).collect();
+        assert_eq!(
+            told,
+            [
+                ("file: report 2 of Receiver", "read in part: a count that is none"),
+                ("file: report 3 of Receiver", "read in part: it ends in the middle"),
+            ]
+        );
+        let mut sum = u64::MAX - 1;
+        add(&mut sum, 7);
+        assert_eq!(sum, u64::MAX);
     }
 
     #[test]

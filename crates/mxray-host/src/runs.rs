@@ -26,18 +26,38 @@ const RUNS: &str = "runs";
 const NOTES: &str = "notes.json";
 const END: &str = ".json.gz";
 
-/// A run, by the name of its file.
+/// A run, by the name of its file: `20260102T030405.678Z-healthy-17.json.gz`. The number grows from run to run, whatever the clock says.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Run {
+    number: u64,
     name: String,
 }
 
 impl Run {
+    /// A file that is named otherwise is none of ours: it is neither read nor removed.
+    fn of(name: &str) -> Option<Run> {
+        let mut parts = name.strip_suffix(END)?.split('-');
+        let (stamp, verdict) = (parts.next()?, parts.next()?);
+        let number = parts.next().map_or(Some(0), |number| number.parse().ok())?;
+        let ours = !stamp.is_empty()
+            && stamp.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'.')
+            && !stamp.starts_with('.')
+            && verdict.bytes().all(|byte| byte.is_ascii_alphabetic())
+            && parts.next().is_none();
+        ours.then(|| Run { number, name: name.to_owned() })
+    }
+
     /// As the report says: `healthy`, `degraded`, `broken`, `unknown`.
     pub fn verdict(&self) -> &str {
-        let stem = self.name.strip_suffix(END).unwrap_or(&self.name);
-        stem.rsplit_once('-').map_or("", |(_, verdict)| verdict)
+        self.name.split('-').nth(1).map_or("", |verdict| verdict.strip_suffix(END).unwrap_or(verdict))
     }
+}
+
+/// The runs among the files of a directory, oldest first.
+fn runs_of(directory: &Directory) -> Result<Vec<Run>, Blind> {
+    let mut runs: Vec<Run> = directory.names()?.iter().filter_map(|name| Run::of(name)).collect();
+    runs.sort();
+    Ok(runs)
 }
 
 /// What somebody noted about a finding.
@@ -53,11 +73,8 @@ pub struct Note {
 /// The runs that are kept, oldest first. `Absent`: none are kept for what is looked at.
 pub fn list(place: &Place) -> Seen<Vec<Run>> {
     match directory(place, false) {
-        Ok(Some(directory)) => match directory.names() {
-            Ok(names) => {
-                let runs = names.into_iter().filter(|name| name.ends_with(END) && !name.starts_with('.'));
-                Seen::Value(runs.map(|name| Run { name }).collect())
-            }
+        Ok(Some(directory)) => match runs_of(&directory) {
+            Ok(runs) => Seen::Value(runs),
             Err(blind) => Seen::Unknown(blind),
         },
         Ok(None) => Seen::Absent,
@@ -96,10 +113,11 @@ pub fn keep(place: &Place, started: &str, verdict: &str, report: &[u8]) -> Resul
     // `2026-01-02T03:04:05.678Z` sorts by itself; what else somebody's clock says must not leave the directory.
     let stamp: String = started.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '.').take(40).collect();
     let verdict: String = verdict.chars().filter(char::is_ascii_alphabetic).take(20).collect();
-    directory.write_file(&format!("{stamp}-{verdict}{END}"), &packed, false)?;
-    let names: Vec<String> = directory.names()?.into_iter().filter(|name| name.ends_with(END)).collect();
-    for old in names.iter().take(names.len().saturating_sub(RUNS_MAX)) {
-        directory.remove(old);
+    let number = runs_of(&directory)?.last().map_or(1, |newest| newest.number.saturating_add(1));
+    directory.write_file(&format!("{stamp}-{verdict}-{number}{END}"), &packed, false)?;
+    let runs = runs_of(&directory)?;
+    for old in runs.iter().take(runs.len().saturating_sub(RUNS_MAX)) {
+        directory.remove(&old.name);
     }
     Ok(true)
 }
@@ -203,6 +221,26 @@ mod tests {
         let elsewhere = Place { elsewhere: true, ..place };
         assert!(list(&elsewhere).is_absent());
         assert_eq!(keep(&elsewhere, "2026", "healthy", b"{}"), Ok(false));
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_takes_no_run_away_and_foreign_files_stay() {
+        let (scratch, place) = Scratch::new("clock");
+        for number in 0..RUNS_MAX {
+            let started = format!("2099-01-01T00:{:02}:{:02}Z", number / 60, number % 60);
+            assert_eq!(keep(&place, &started, "broken", b"{}"), Ok(true));
+        }
+        let foreign = ["backup.json.gz", "a-b-c-d.json.gz", ".x-healthy.json.gz", "README"];
+        for name in foreign {
+            fs::write(scratch.0.join("state/runs").join(name), b"x").unwrap();
+        }
+        assert_eq!(keep(&place, "2026-01-01T00:00:00Z", "healthy", b"{\"n\":1}"), Ok(true));
+        let Seen::Value(runs) = list(&place) else { panic!("no runs") };
+        assert_eq!((runs.len(), runs.last().unwrap().verdict()), (RUNS_MAX, "healthy"));
+        assert_eq!(read(&place, runs.last().unwrap()).unwrap(), b"{\"n\":1}");
+        assert!(foreign.iter().all(|name| scratch.0.join("state/runs").join(name).exists()));
+        // Of an earlier version, without a number.
+        assert_eq!(Run::of("20260101T000000Z-healthy.json.gz").unwrap().verdict(), "healthy");
     }
 
     #[test]

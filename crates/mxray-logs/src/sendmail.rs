@@ -183,6 +183,8 @@ fn attempt<'a>(id: &'a [u8], rest: &'a [u8]) -> Option<Event<'a>> {
     let text = match status {
         Status::Sent => tail.strip_prefix(b"(").unwrap_or(tail),
         Status::Deferred => tail,
+        // The name of an exit status, which every refusal without a better one is given: of the reply, the line keeps the code alone.
+        _ if stat == b"Service unavailable" => with_code(rest),
         _ => stat,
     };
     let text = text.strip_suffix(b")").unwrap_or(text);
@@ -200,13 +202,20 @@ fn attempt<'a>(id: &'a [u8], rest: &'a [u8]) -> Option<Event<'a>> {
         status,
         text,
         next_id: if status == Status::Sent { crate::postfix::next_id(text) } else { None },
-        speaker: if has(text, b"reply: ") || text.first().is_some_and(u8::is_ascii_digit) {
+        speaker: if has(text, b"reply: ") || text.first().is_some_and(u8::is_ascii_digit) && !has(text, b", stat=") {
             Speaker::Theirs
         } else {
             Speaker::Ours
         },
     };
     Some(Event::Attempt { id, attempt })
+}
+
+/// `5.7.1, stat=Service unavailable`: from the code on.
+fn with_code(rest: &[u8]) -> &[u8] {
+    let stat = memchr::memmem::rfind(rest, b", stat=");
+    let code = stat.and_then(|stat| memchr::memmem::rfind(&rest[..stat], b"dsn=")).map_or(0, |at| at + 4);
+    &rest[code..]
 }
 
 /// A mailer that leaves no relay has none, where it does not speak SMTP: `local`, `prog`, `*file*`, `cyrus`.

@@ -108,7 +108,7 @@ impl Blind {
             Blind::NotPermitted { needs, .. } => needs.clone(),
             Blind::TimedOut { .. } => "a longer --deadline, or the cause of the delay removed".to_owned(),
             Blind::NotAttempted { .. } => String::new(),
-            Blind::Failed { .. } => "the failing step repaired; please report it if the system is well".to_owned(),
+            Blind::Failed { .. } => "what failed there put right; if nothing is wrong with it, this is a fault of mxray: a report with this line helps".to_owned(),
             Blind::Elsewhere { look, .. } => look.clone(),
             Blind::NotUnderstood { .. } => "the line corrected, or a report to mxray with that line".to_owned(),
         }

@@ -16,6 +16,7 @@ mod when;
 use crate::config::parse::{self, FailOn};
 use crate::environment::Environment;
 use crate::exit::{self, Failure};
+use crate::mailbox;
 use crate::output::{Output, say};
 use clap::ValueEnum;
 use mxray_engine::maillog::{Ended, Reading, Source, read};
@@ -23,15 +24,10 @@ use mxray_host::maillog::{Found, find};
 use mxray_logs::{Analysis, Options, Selection, Stamp, Summary};
 use mxray_mail::causes::Rules;
 use mxray_model::Unseen;
-use mxray_model::text::untrusted;
-use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
-
-/// A file of rules is written by hand.
-const RULES_BYTES_MAX: u64 = 1 << 20;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -183,7 +179,7 @@ pub fn run(args: &LogsArgs, format: Format, environment: &Environment, output: &
         since: time(&args.since)?,
         until: time(&args.until)?,
         selection: selection(args),
-        rules: Arc::new(rules(&args.rules)?),
+        rules: Arc::new(mailbox::rules(&args.rules)?),
         stop: stop::on_interrupt(),
     };
     let level = match args.fail_on {
@@ -283,20 +279,6 @@ fn selection(args: &LogsArgs) -> Option<Selection> {
     let by_recipient = args.to.as_ref().map(|to| Selection::To(address(to)));
     let by_sender = args.from.as_ref().map(|from| Selection::From(address(from)));
     by_message.or(by_recipient).or(by_sender).or(args.queue_id.as_ref().map(|id| Selection::QueueId(bytes(id))))
-}
-
-fn rules(files: &[PathBuf]) -> Result<Rules, Failure> {
-    let mut texts = Vec::new();
-    for path in files {
-        let shown = untrusted(path.as_os_str().as_bytes());
-        let read = std::fs::File::open(path).and_then(|file| {
-            let mut text = String::new();
-            std::io::Read::read_to_string(&mut std::io::Read::take(file, RULES_BYTES_MAX), &mut text).map(|_| text)
-        });
-        texts.push(read.map_err(|error| Failure::Usage(format!("--rules {shown}: {error}")))?);
-    }
-    let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
-    Rules::with(&texts).map_err(|error| Failure::Usage(format!("--rules: {}", untrusted(error.to_string().as_bytes()))))
 }
 
 /// What is read; what has no end (with `--follow`); and what cannot be read.

@@ -3,6 +3,7 @@
 //! One at a time is in memory. What cannot be read is told and stops nothing. What must not live here: what stands in a mail.
 
 use crate::exit::Failure;
+use crate::output::say;
 use mxray_mail::causes::Rules;
 use mxray_mail::read::MESSAGE_BYTES_MAX;
 use mxray_model::text::untrusted;
@@ -178,7 +179,7 @@ fn begins_mail(line: &[u8]) -> bool {
             .any(|part| matches!(part, [a, b, b':', c, d] if [a, b, c, d].iter().all(|digit| digit.is_ascii_digit())))
 }
 
-/// The rules for replies, with those of the user's files before them.
+/// The rules for replies, with those of the user's files before them. What of them is not used is told, and stops nothing.
 pub fn rules(files: &[PathBuf]) -> Result<Rules, Failure> {
     if files.is_empty() {
         return Ok(Rules::built_in());
@@ -189,10 +190,13 @@ pub fn rules(files: &[PathBuf]) -> Result<Rules, Failure> {
         let mut text = String::new();
         let read = File::open(file).and_then(|opened| opened.take(RULES_BYTES_MAX).read_to_string(&mut text));
         read.map_err(|error| Failure::Usage(format!("--rules: read {name}: {error}")))?;
-        texts.push(text);
+        texts.push((name, text));
     }
-    let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
-    Rules::with(&texts).map_err(|error| Failure::Usage(format!("--rules: {}", untrusted(error.to_string().as_bytes()))))
+    let (rules, unused) = Rules::of_users(&texts);
+    for unused in unused {
+        say(&format!("mxray: --rules: not used: {}", untrusted(unused.to_string().as_bytes())));
+    }
+    Ok(rules)
 }
 
 #[cfg(test)]

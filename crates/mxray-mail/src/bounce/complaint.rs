@@ -10,6 +10,9 @@ use crate::read::{Fields, Part, Parts};
 use super::forms::addresses_in;
 use super::{Kind, RECIPIENTS_MAX, Reading, Recipient, SaidBy, dsn, message_id};
 
+/// Messages for which one report may stand; what says more is taken for one.
+const INCIDENTS_MAX: u64 = 1_000_000;
+
 /// What a report of feedback says.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Complaint {
@@ -45,6 +48,7 @@ pub fn read(parts: &Parts<'_>, reading: &mut Reading) -> bool {
         // Empty lines between fields are damage that some providers send.
         let joined = without_empty_lines(&body);
         take(Fields::new(&joined), "arf", reading);
+        recovered(parts, reading);
         return true;
     }
     in_text(parts, reading) || hotmail(parts, reading)
@@ -76,7 +80,7 @@ fn take(fields: Fields<'_>, form: &'static str, reading: &mut Reading) {
         incidents: fields
             .filled("incidents")
             .and_then(|number| number.parse().ok())
-            .filter(|number| *number > 0)
+            .filter(|number| (1..=INCIDENTS_MAX).contains(number))
             .unwrap_or(1),
         auth_failure: (feedback_type == "auth-failure").then_some(failure),
         feedback_type,
@@ -90,6 +94,29 @@ fn take(fields: Fields<'_>, form: &'static str, reading: &mut Reading) {
         .collect();
     let named = if named.is_empty() { reading.original.to.clone() } else { named };
     recipients(named, reading);
+}
+
+/// What the fields leave out, as those of Microsoft do: the message within tells who complained, subject or text from where it came.
+fn recovered(parts: &Parts<'_>, reading: &mut Reading) {
+    let text = parts.own().find(|part| part.kind == "text/plain").map(Part::text).unwrap_or_default();
+    if let Some(complaint) = reading.complaint.as_mut()
+        && complaint.source_ip.is_none()
+    {
+        let subject = reading.subject.as_deref().unwrap_or_default();
+        complaint.source_ip = address_in(subject).or_else(|| address_in(&text));
+    }
+    let marked =
+        parts.parts.iter().find_map(|part| part.fields.get("x-hmxmroriginalrecipient").filter(|_| part.foreign));
+    if let Some(marked) = marked.filter(|_| reading.recipients.is_empty()) {
+        recipients(addresses_in(&marked), reading);
+    }
+}
+
+/// The first address of the network in a text.
+fn address_in(text: &str) -> Option<String> {
+    let bare =
+        |word: &str| word.trim_matches(|c: char| !c.is_ascii_hexdigit() && c != ':').trim_end_matches(':').to_owned();
+    text.split_whitespace().map(bare).find(|word| word.len() > 3 && word.parse::<std::net::IpAddr>().is_ok())
 }
 
 fn recipients(addresses: Vec<String>, reading: &mut Reading) {
@@ -125,11 +152,10 @@ fn hotmail(parts: &Parts<'_>, reading: &mut Reading) -> bool {
     reading.kind = Kind::Complaint;
     reading.form = "hotmail";
     let subject = reading.subject.clone().unwrap_or_default();
-    let address = |word: &&str| word.parse::<std::net::IpAddr>().is_ok();
     reading.complaint = Some(Complaint {
         feedback_type: "abuse".to_owned(),
         user_agent: Some("Hotmail".to_owned()),
-        source_ip: subject.split(' ').find(address).map(str::to_owned),
+        source_ip: address_in(&subject),
         incidents: 1,
         ..Complaint::default()
     });

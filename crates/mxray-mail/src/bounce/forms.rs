@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 use aho_corasick::AhoCorasick;
 use serde::Deserialize;
 
-use crate::read::Fields;
+use crate::read::{Fields, words};
 
 /// The data that is built in.
 const BUILT_IN: &str = include_str!("forms.toml");
@@ -99,7 +99,7 @@ impl Forms {
     }
 
     pub fn is_daemon_name(&self, name: &str) -> bool {
-        self.daemon.is_match(name.to_lowercase().trim())
+        self.daemon.is_match(words(name).to_lowercase().trim())
     }
 
     pub fn says_failure(&self, lower: &str) -> bool {
@@ -120,7 +120,12 @@ impl Forms {
             || ["x-autoreply", "x-autorespond", "x-auto-reply-from"].iter().any(|name| head.has(name))
             || says("precedence", &["auto_reply", "auto-reply", "autoreply"])
             || says("x-precedence", &["auto_reply", "auto-reply"])
-            || value("subject").is_some_and(|subject| self.automatic.is_match(&subject))
+            || head.get("subject").is_some_and(|subject| self.automatic.is_match(&words(&subject).to_lowercase()))
+    }
+
+    /// A subject, in small letters, that begins as those of automatic answers do.
+    pub fn begins_automatic(&self, subject: &str) -> bool {
+        self.automatic.find(subject.trim_start()).is_some_and(|found| found.start() == 0)
     }
 
     pub fn is_challenge(&self, head: Fields<'_>, text: &str) -> bool {
@@ -191,6 +196,11 @@ fn is_domain(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_' | b'#') || byte >= 0x80
 }
 
+/// A character of the scripts that put no blanks between words, or of their punctuation.
+fn is_wide(c: char) -> bool {
+    c >= '\u{2e80}'
+}
+
 /// The address that a text begins with.
 fn leading_address(text: &str) -> Option<&str> {
     let bytes = text.as_bytes();
@@ -200,6 +210,10 @@ fn leading_address(text: &str) -> Option<&str> {
     }
     let domain = bytes[local + 1..].iter().take(ADDRESS_BYTES_MAX).take_while(|byte| is_domain(**byte)).count();
     let end = local + 1 + domain;
+    // `r@example.net退信`: scripts that write no blanks go on behind a name of ASCII. A name in them begins with them.
+    let written = text.get(local + 1..end)?;
+    let glued = written.find(is_wide).filter(|at| written[..*at].contains('.') && !written[..*at].ends_with('.'));
+    let end = glued.map_or(end, |at| local + 1 + at);
     let address = text.get(..end)?.trim_end_matches(['.', '-', '_']);
     (address.len() > local + 1).then_some(address)
 }
@@ -212,6 +226,8 @@ pub fn addresses_in(text: &str) -> Vec<String> {
         let window = at.saturating_sub(ADDRESS_BYTES_MAX);
         let local = bytes[window..at].iter().rev().take_while(|byte| is_local(**byte)).count();
         let start = (at - local..=at).find(|start| text.is_char_boundary(*start)).unwrap_or(at);
+        let glued = text.get(start..at).and_then(|local| local.char_indices().rfind(|(_, c)| is_wide(*c)));
+        let start = glued.map(|(last, c)| start + last + c.len_utf8()).filter(|behind| *behind < at).unwrap_or(start);
         let Some(address) = text.get(start..).and_then(leading_address) else { continue };
         let address = address.trim_start_matches(['.', '=', '/', '*', '-']);
         if !address.starts_with('@') && !found.iter().any(|known| known.eq_ignore_ascii_case(address)) {
@@ -234,6 +250,8 @@ mod tests {
         let found = addresses_in(text);
         assert_eq!(found, ["one@example.org", "three@example.net", "größe@example.com", "five@b.example"]);
         assert!(addresses_in("@@@@ a@ @b").is_empty());
+        let glued = addresses_in("无法发送到r@example.net退信原因 用户@例子.中国 用户@例子.example");
+        assert_eq!(glued, ["r@example.net", "用户@例子.中国", "用户@例子.example"]);
     }
 
     #[test]

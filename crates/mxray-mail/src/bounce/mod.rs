@@ -2,11 +2,12 @@
 //! (RFC 5965), or nothing at all: a machine answered.
 //!
 //! Start reading at [`read`]. `dsn.rs` reads the standard form, `prose.rs` all others by the words in `forms.toml`, `complaint.rs`
-//! complaints. What a reply means is `crate::causes`'. What must not live here: files and mailboxes.
+//! complaints; `passed_on.rs` finds those that a person sends on. What a reply means is `crate::causes`'. What must not live here: files and mailboxes.
 
 mod complaint;
 mod dsn;
 mod forms;
+mod passed_on;
 mod prose;
 
 pub use complaint::{AuthFailure, Complaint};
@@ -164,8 +165,8 @@ fn read_at(message: &[u8], rules: &Rules, within: usize) -> Reading {
     let report = dsn::read(&parts, &mut reading);
     if report.is_empty() {
         // Who passes a report on encloses it.
-        if let Some(enclosed) = report_within(&parts).filter(|_| within > 0) {
-            let inner = read_at(enclosed, rules, within - 1);
+        if let Some(enclosed) = passed_on::report(&parts, forms).filter(|_| within > 0) {
+            let inner = read_at(&enclosed, rules, within - 1);
             if inner.form != "none" {
                 return inner;
             }
@@ -175,14 +176,6 @@ fn read_at(message: &[u8], rules: &Rules, within: usize) -> Reading {
         standard(report, &prose, forms, head, &mut reading, rules);
     }
     reading
-}
-
-/// An enclosed message that is a report of the standard form.
-fn report_within<'a>(parts: &Parts<'a>) -> Option<&'a [u8]> {
-    let is_report = |part: &Part<'_>| part.kind == "multipart/report" && part.foreign;
-    let report = parts.parts.iter().find(|part| is_report(part))?;
-    let enclosing = parts.parts.get(report.parent?)?;
-    (!enclosing.is_multipart() && !enclosing.foreign).then_some(enclosing.raw)
 }
 
 /// A report of the standard form: what its fields leave open stands in the text beside them.

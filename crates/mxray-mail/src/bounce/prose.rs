@@ -190,7 +190,9 @@ impl Prose {
                 || value.to_ascii_lowercase().starts_with("multipart/report")
         });
         let in_subject = forms.says_failure(&subject);
-        let in_text = forms.says_failure(&lower);
+        // In whatever language: who speaks for a mail system and cites a reply that says no, reports a failure.
+        let cites = daemon && cites_refusal(&self.text);
+        let in_text = forms.says_failure(&lower) || cites;
         let exact = |line: &str| {
             forms
                 .recipient
@@ -206,7 +208,8 @@ impl Prose {
         if forms.is_challenge(head, "") {
             return Kind::Challenge;
         }
-        let says_so = in_text && (daemon || in_subject);
+        // Who is away says so first; what stands behind is the subject that is answered.
+        let says_so = in_text && (daemon || in_subject && !forms.begins_automatic(&subject));
         if forms.is_automatic(head) && !(named || is_report || says_so) {
             return Kind::AutomaticReply;
         }
@@ -218,6 +221,12 @@ impl Prose {
             (false, _) => Kind::Other,
         }
     }
+}
+
+/// A reply that refuses for good, with both of its codes.
+fn cites_refusal(text: &str) -> bool {
+    let codes = crate::causes::unwrap(text.as_bytes()).codes;
+    codes.reply.is_some_and(|reply| reply >= 500) && codes.enhanced.is_some_and(|(class, ..)| class == 5)
 }
 
 fn begins_original(line: &str, forms: &Forms) -> bool {

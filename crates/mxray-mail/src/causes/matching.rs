@@ -21,26 +21,39 @@ const RULES_MAX: usize = 10_000;
 
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct File {
+pub(super) struct File {
     #[serde(default)]
-    source: std::collections::BTreeMap<String, Source>,
+    pub source: std::collections::BTreeMap<String, Source>,
     #[serde(default)]
-    receiver: Vec<Receiver>,
+    pub receiver: Vec<Receiver>,
     #[serde(default)]
-    rule: Vec<Rule>,
+    pub rule: Vec<Rule>,
+}
+
+impl File {
+    #[expect(clippy::expect_used, reason = "the file is compiled in, and a test reads it")]
+    pub(super) fn built_in() -> File {
+        toml::from_str(BUILT_IN).expect("the built-in rules are read by a test")
+    }
+
+    /// With other rules in front.
+    pub(super) fn behind(&self, rules: &[Rule]) -> File {
+        let rule = rules.iter().chain(&self.rule).cloned().collect();
+        File { source: self.source.clone(), receiver: self.receiver.clone(), rule }
+    }
 }
 
 /// Where a rule comes from. The field is data for those who refresh the rules; tests see that none is missing.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Source {
+pub(super) struct Source {
     about: String,
     date: String,
 }
 
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Receiver {
+pub(super) struct Receiver {
     name: String,
     /// Ends of host names.
     hosts: Vec<String>,
@@ -48,8 +61,8 @@ struct Receiver {
 
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Rule {
-    id: String,
+pub(super) struct Rule {
+    pub id: String,
     cause: Cause,
     #[serde(default)]
     receiver: Vec<String>,
@@ -205,13 +218,7 @@ impl Rules {
             let file: File =
                 toml::from_str(text).map_err(|error| RuleError::Form { what: error.message().to_owned() })?;
             for rule in &file.rule {
-                if !file
-                    .source
-                    .get(&rule.source)
-                    .is_some_and(|source| !source.about.is_empty() && !source.date.is_empty())
-                {
-                    return Err(RuleError::NoSource { id: rule.id.clone(), name: rule.source.clone() });
-                }
+                rule.sourced(&file.source)?;
             }
             all.source.extend(file.source);
             all.receiver.extend(file.receiver);
@@ -223,7 +230,7 @@ impl Rules {
         Ok(rules)
     }
 
-    fn compiled(file: &File) -> Result<Rules, RuleError> {
+    pub(super) fn compiled(file: &File) -> Result<Rules, RuleError> {
         if file.rule.len() > RULES_MAX {
             return Err(RuleError::TooMany);
         }
@@ -237,9 +244,7 @@ impl Rules {
         };
         let mut rules = Vec::new();
         for rule in &file.rule {
-            if rule.any.is_empty() && rule.all.is_empty() && rule.receiver.is_empty() {
-                return Err(RuleError::CodeAlone { id: rule.id.clone() });
-            }
+            rule.worded()?;
             let mut numbers = |texts: &[String]| texts.iter().map(&mut number).collect::<Vec<_>>();
             rules.push(Compiled {
                 id: rule.id.clone(),
@@ -289,7 +294,7 @@ impl Rules {
     }
 
     /// What a rule's sample gives instead of the rule.
-    fn sample_of(&self, rule: &Rule) -> Option<String> {
+    pub(super) fn sample_of(&self, rule: &Rule) -> Option<String> {
         let speaker = if rule.ours { Speaker::Ours } else { Speaker::Theirs };
         let found = self.judge(&Said { host: rule.host.as_bytes(), text: rule.sample.as_bytes(), speaker });
         (found.rule != Some(rule.id.as_str())).then(|| found.rule.unwrap_or("no rule").to_owned())
@@ -441,6 +446,36 @@ impl Rules {
         scratch.candidates.sort_unstable();
         let fits = |rule: &u32| self.rules[*rule as usize].fits(&scratch.found, codes, receiver, speaker);
         scratch.candidates.iter().copied().find(fits)
+    }
+}
+
+impl Rule {
+    fn sourced(&self, sources: &std::collections::BTreeMap<String, Source>) -> Result<(), RuleError> {
+        let described = |source: &Source| !source.about.is_empty() && !source.date.is_empty();
+        if sources.get(&self.source).is_some_and(described) {
+            return Ok(());
+        }
+        Err(RuleError::NoSource { id: self.id.clone(), name: self.source.clone() })
+    }
+
+    fn worded(&self) -> Result<(), RuleError> {
+        if self.any.is_empty() && self.all.is_empty() && self.receiver.is_empty() {
+            return Err(RuleError::CodeAlone { id: self.id.clone() });
+        }
+        Ok(())
+    }
+
+    /// All that can be said of a rule without the others.
+    pub(super) fn checked(
+        self,
+        sources: &std::collections::BTreeMap<String, Source>,
+        receivers: &[Receiver],
+    ) -> Result<Rule, RuleError> {
+        self.sourced(sources)?;
+        self.worded()?;
+        receivers_of(&self, receivers)?;
+        self.enhanced.iter().try_for_each(|code| enhanced_of(&self, code).map(|_| ()))?;
+        Ok(self)
     }
 }
 

@@ -8,10 +8,12 @@
 mod cause;
 mod matching;
 mod reply;
+mod users;
 
 pub use cause::{Cause, Finality, Move};
 pub use matching::{RuleError, Rules};
 pub use reply::{Codes, TEXT_BYTES_MAX, unwrap};
+pub use users::Unused;
 
 /// Whose words a text holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

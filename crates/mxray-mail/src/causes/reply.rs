@@ -173,8 +173,16 @@ fn push(out: &mut Vec<u8>, word: &[u8]) {
         // `found:a@example.org`: what is glued in front is text.
         let at = memchr::memchr(b'@', word).unwrap_or(0);
         let glued = word[..at].iter().rposition(|byte| matches!(byte, b':' | b'(' | b'=')).map_or(0, |mark| mark + 1);
-        out.extend(word[..glued].iter().map(u8::to_ascii_lowercase));
+        // Scripts without blanks go on in front of an address, and behind it.
+        let wide = |byte: &u8| matches!(byte, 0xe3..=0xef);
+        let before = word[..at].iter().rposition(wide).map(|last| last + 3).filter(|behind| *behind < at);
+        out.extend(word[..glued.max(before.unwrap_or(0))].iter().map(u8::to_ascii_lowercase));
         out.push(b'@');
+        let named = &word[at + 1..];
+        if let Some(behind) = named.iter().position(wide).filter(|behind| named[..*behind].contains(&b'.')) {
+            out.extend(named[behind..].iter().map(u8::to_ascii_lowercase));
+            return;
+        }
         if let Some(last @ (b':' | b',' | b'.' | b';')) = word.last() {
             out.push(*last);
         }

@@ -104,3 +104,18 @@ fn receivers_are_told_by_whole_labels() {
     assert_eq!(rules.receiver_of(b"notgoogle.com"), None);
     assert_eq!(rules.receiver_of(b""), None);
 }
+
+#[test]
+fn replies_of_large_receivers_are_understood() {
+    let rules = Rules::built_in();
+    let mut wrong = Vec::new();
+    for line in include_str!("replies.tsv").lines().filter(|line| !line.starts_with('#')) {
+        let [cause, host, reply] = line.splitn(3, '\t').collect::<Vec<_>>()[..] else { panic!("{line}") };
+        let said = Said { host: host.as_bytes(), text: reply.as_bytes(), speaker: Speaker::Theirs };
+        let found = rules.judge(&said);
+        if found.cause.name() != cause {
+            wrong.push(format!("{} by {:?} instead of {line}", found.cause.name(), found.rule));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}

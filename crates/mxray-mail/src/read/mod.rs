@@ -109,7 +109,7 @@ impl<'a> Parts<'a> {
         let this = self.parts.len();
         let boundary = kind
             .starts_with("multipart/")
-            .then(|| parameter(&content_type, "boundary"))
+            .then(|| parameter(&content_type, "boundary").or_else(|| first_mark(body)))
             .flatten()
             .filter(|boundary| !boundary.is_empty());
         let is_message = matches!(kind.as_str(), "message/rfc822" | "message/global");
@@ -133,6 +133,15 @@ impl<'a> Parts<'a> {
     pub fn head(&self) -> Fields<'a> {
         self.parts.first().map(|part| part.fields).unwrap_or_default()
     }
+}
+
+/// The boundary by the line that the body begins with, where the field lost it: some break it without a blank on the next line.
+fn first_mark(body: &[u8]) -> Option<String> {
+    let line = body.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).find(|line| !line.is_empty())?;
+    let mark = line
+        .strip_prefix(b"--")
+        .filter(|mark| (1..=70).contains(&mark.len()) && mark.iter().all(u8::is_ascii_graphic))?;
+    String::from_utf8(mark.to_vec()).ok()
 }
 
 fn is_encoding(value: &str) -> bool {
@@ -259,6 +268,10 @@ mod tests {
             ["multipart/mixed", "text/plain"]
         );
         assert_eq!(kinds("Content-Type: multipart/mixed; boundary=a\n\nno part"), ["multipart/mixed"]);
+        assert_eq!(
+            kinds("Content-Type: multipart/mixed;\nboundary=a\n\n--a\n\nonly\n--a--"),
+            ["multipart/mixed", "text/plain"]
+        );
         assert_eq!(kinds(""), ["text/plain"]);
         assert_eq!(kinds("\n\n"), ["text/plain"]);
         assert_eq!(kinds("Content-Type: multipart/mixed; boundary=\"\"\n\n--\n--\n--"), ["multipart/mixed"]);

@@ -7,6 +7,7 @@ use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use mail_parser::decoders::charsets::map::charset_decoder;
 use quick_xml::Reader;
 use quick_xml::events::Event;
 
@@ -14,6 +15,8 @@ use quick_xml::events::Event;
 pub const ROWS_MAX: usize = 2_000_000;
 /// Elements within elements. The schema has six.
 const DEPTH_MAX: usize = 24;
+/// `<?xml version="1.0" encoding="…"?>` is shorter.
+const DECLARATION_BYTES_MAX: usize = 200;
 /// Longest value that is kept.
 const VALUE_BYTES_MAX: usize = 4096;
 /// Results of one kind in a row, reasons of a row, errors of a report.
@@ -34,8 +37,10 @@ pub struct Aggregate {
     pub version: String,
     pub policy: Published,
     pub rows: Vec<Row>,
-    /// What is wrong with its form, for whoever wonders about a figure.
-    pub damage: Vec<String>,
+    /// What of it could not be read.
+    pub missing: Vec<String>,
+    /// It had characters that XML forbids, and is whole all the same.
+    pub mended: bool,
 }
 
 /// The policy that the receiver found.
@@ -234,7 +239,7 @@ pub fn read(bytes: &[u8]) -> Result<Aggregate, String> {
         Err((_, true)) => {
             let mended = mended(&text);
             let mut report = Reading::new().read(&mended).map_err(|(why, _)| why)?;
-            report.damage.push("characters that are not allowed in XML".to_owned());
+            report.mended = true;
             Ok(report)
         }
         Err((why, false)) => Err(why),
@@ -253,8 +258,19 @@ fn decoded(bytes: &[u8]) -> Cow<'_, str> {
         _ => {
             let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
             // Nearly all are UTF-8, which is seen in a quarter of the time.
-            std::str::from_utf8(bytes).map_or_else(|_| String::from_utf8_lossy(bytes), Cow::Borrowed)
+            std::str::from_utf8(bytes).map_or_else(|_| in_its_set(bytes), Cow::Borrowed)
         }
+    }
+}
+
+/// In the character set that the declaration names (XML 1.0 section 4.3.3).
+fn in_its_set(bytes: &[u8]) -> Cow<'_, str> {
+    let head = String::from_utf8_lossy(&bytes[..bytes.len().min(DECLARATION_BYTES_MAX)]);
+    let named = head.split_once("encoding=").and_then(|(_, value)| value.get(1..)?.split(['"', '\'']).next());
+    let named = named.filter(|name| !name.eq_ignore_ascii_case("utf-8") && head.starts_with("<?xml"));
+    match named.and_then(|name| charset_decoder(name.as_bytes())) {
+        Some(decoder) => Cow::Owned(decoder(bytes)),
+        None => String::from_utf8_lossy(bytes),
     }
 }
 
@@ -345,7 +361,7 @@ impl<'a> Reading<'a> {
                 // A cut report: what came before its end holds.
                 Err(error) if self.report.rows.is_empty() => return Err((format!("not XML: {error}"), true)),
                 Err(error) => {
-                    self.report.damage.push(format!("it ends in the middle: {error}"));
+                    self.damaged(&format!("it ends in the middle: {error}"));
                     break;
                 }
             };
@@ -364,7 +380,12 @@ impl<'a> Reading<'a> {
                 Event::CData(text) => self.push(&text),
                 Event::GeneralRef(reference) => self.reference(&reference),
                 Event::DocType(_) => return Err(("it has a document type, which no report has".to_owned(), false)),
-                Event::Eof => break,
+                Event::Eof => {
+                    if self.stack.iter().any(|open| open.tag == Tag::Feedback) {
+                        self.damaged("it ends in the middle");
+                    }
+                    break;
+                }
                 Event::Empty(_) | Event::Comment(_) | Event::Decl(_) | Event::PI(_) => {}
             }
         }
@@ -534,8 +555,8 @@ impl<'a> Reading<'a> {
     }
 
     fn damaged(&mut self, what: &str) {
-        if !self.report.damage.iter().any(|known| known == what) {
-            self.report.damage.push(what.to_owned());
+        if !self.report.missing.iter().any(|known| known == what) {
+            self.report.missing.push(what.to_owned());
         }
     }
 
@@ -600,9 +621,9 @@ impl<'a> Reading<'a> {
                 };
             }
             Leaf::Count => {
-                let count = value.parse::<u64>();
-                if count.is_err() {
-                    self.damaged("a count that is no number");
+                let count = value.parse::<u64>().ok().filter(|count| *count <= super::COUNT_MAX);
+                if count.is_none() {
+                    self.damaged("a count that is none");
                 }
                 self.row.count = count.unwrap_or(0);
             }

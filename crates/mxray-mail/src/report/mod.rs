@@ -15,6 +15,9 @@ use crate::bounce::{self, Kind, Reading};
 use crate::causes::Rules;
 use open::Form;
 
+/// Messages of one row, sessions of one failure: more than all receivers have in a day is no count.
+pub const COUNT_MAX: u64 = 1_000_000_000_000;
+
 /// One report.
 #[derive(Debug, Clone)]
 pub enum Report {

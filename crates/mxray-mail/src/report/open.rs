@@ -54,6 +54,9 @@ impl Opened {
         if self.documents.len() >= DOCUMENTS_MAX {
             return self.trouble(name, "more reports than one file may have");
         }
+        if let Some(text) = from_utf16(bytes) {
+            return self.open(text.as_bytes(), name, depth + 1);
+        }
         match bytes {
             [0x1f, 0x8b, ..] => match self.gunzip(bytes) {
                 Ok(inner) => self.open(&inner, name, depth + 1),
@@ -147,7 +150,10 @@ impl Opened {
                 matches!(part.kind.as_str(), "message/rfc822" | "message/global") && body.len() < bytes.len();
             let is_text =
                 part.kind == "text/html" || index == 0 && part.kind == "text/plain" && document(&body).is_none();
-            if packed || encoded_mail {
+            let signed = matches!(part.kind.as_str(), "application/pkcs7-mime" | "application/x-pkcs7-mime");
+            if let Some(inner) = signed_within(&body).filter(|_| signed) {
+                self.open(inner, &inner_name, depth + 1);
+            } else if packed || encoded_mail || from_utf16(&body).is_some() {
                 self.open(&body, &inner_name, depth + 1);
             } else if let Some(form) = document(&body).filter(|_| !is_text) {
                 self.document(form, &body, &inner_name);
@@ -167,15 +173,36 @@ impl Opened {
 /// What the first bytes say: XML with a root that DMARC knows, or JSON.
 fn document(bytes: &[u8]) -> Option<Form> {
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes).trim_ascii_start();
-    let utf16 = bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff");
     let xml = bytes.starts_with(b"<?xml")
         || bytes.starts_with(b"<!--")
         || tag_is(bytes, b"feedback")
         || tag_is(bytes, b"xs:schema");
-    if xml || utf16 {
+    if xml {
         return Some(Form::Xml);
     }
     bytes.starts_with(b"{").then_some(Form::Json)
+}
+
+/// A document in UTF-16, by its mark or by the zeros beside its first character.
+fn from_utf16(bytes: &[u8]) -> Option<String> {
+    let (read, from): (fn([u8; 2]) -> u16, usize) = match bytes {
+        [0xff, 0xfe, ..] => (u16::from_le_bytes, 2),
+        [0xfe, 0xff, ..] => (u16::from_be_bytes, 2),
+        [b'<' | b'{', 0, ..] => (u16::from_le_bytes, 0),
+        [0, b'<' | b'{', ..] => (u16::from_be_bytes, 0),
+        _ => return None,
+    };
+    let bytes = bytes.get(from..bytes.len().min(DOCUMENT_BYTES_MAX))?;
+    let units: Vec<u16> = bytes.chunks_exact(2).map(|pair| read([pair[0], pair[1]])).collect();
+    let text = String::from_utf16_lossy(&units);
+    document(text.as_bytes()).is_some().then_some(text)
+}
+
+/// The message within a signature of one piece (RFC 8551 section 3.5.2), where it stands there as it is.
+fn signed_within(signed: &[u8]) -> Option<&[u8]> {
+    let at =
+        memchr::memmem::find(signed, b"Content-Type:").or_else(|| memchr::memmem::find(signed, b"MIME-Version:"))?;
+    signed.get(at..)
 }
 
 fn tag_is(bytes: &[u8], name: &[u8]) -> bool {

@@ -57,7 +57,7 @@ fn every_field_is_read() {
     );
     assert_eq!((&*row.dkim[0].selector, &*row.dkim[0].result), ("s1", "fail"));
     assert_eq!((&*row.spf[0].domain, row.spf[0].scope), ("b.example.org", Scope::MailFrom));
-    assert!(report.damage.is_empty());
+    assert!(report.missing.is_empty() && !report.mended);
 }
 
 #[test]
@@ -81,6 +81,35 @@ fn every_wrapping_is_opened() {
 }
 
 #[test]
+fn sets_of_characters_signatures_and_counts_that_are_none() {
+    let utf16 = |text: &str, mark: bool| {
+        let units = mark.then_some(0xfeff).into_iter().chain(text.encode_utf16());
+        units.flat_map(u16::to_le_bytes).collect::<Vec<u8>>()
+    };
+    for mark in [true, false] {
+        assert_eq!(dmarc(&utf16(XML, mark))[0].rows[0].count, 7, "{mark}");
+        assert_eq!(dmarc(mailed("text/xml", &utf16(XML, mark)).as_bytes())[0].rows[0].count, 7, "{mark}");
+        assert!(matches!(found(&utf16(JSON, mark)).reports[..], [Report::Tls(_)]), "{mark}");
+    }
+    let latin = XML.replace("?>", " encoding='ISO-8859-1'?>").replace("Receiver", "Stra\u{1}e");
+    let latin: Vec<u8> = latin.bytes().map(|byte| if byte == 1 { 0xdf } else { byte }).collect();
+    assert_eq!(dmarc(&latin)[0].org_name, "Straße & Co");
+    let entity = format!(
+        "0\u{1}\u{3}Content-Type: application/gzip\nContent-Transfer-Encoding: base64\n\n{}",
+        data_encoding::BASE64.encode(&gzip(XML.as_bytes()))
+    );
+    assert_eq!(dmarc(mailed("application/pkcs7-mime; smime-type=signed-data", entity.as_bytes()).as_bytes()).len(), 1);
+    for count in ["-5", "", "1,234", "18446744073709551615", "99999999999999999999999", "12.0"] {
+        let report = dmarc(XML.replace("<count>7<", &format!("<count>{count}<")).as_bytes()).remove(0);
+        assert_eq!((report.rows[0].count, report.missing.len()), (0, 1), "{count:?}");
+    }
+    // A cut one says so, wherever the cut is.
+    for end in [XML.find("<record>").unwrap(), XML.find("<spf>").unwrap(), XML.find("</feedback>").unwrap()] {
+        assert!(!dmarc(&XML.as_bytes()[..end])[0].missing.is_empty(), "{end}");
+    }
+}
+
+#[test]
 fn one_damaged_report_stops_none_of_the_others() {
     let zip = zipped(&[
         ("bad.xml", b"<feedback><record>"),
@@ -95,7 +124,7 @@ fn one_damaged_report_stops_none_of_the_others() {
     let rows = format!("{}{}", XML.trim_end_matches("</feedback>"), "<record><row><source_ip>192.0.2.26</sour");
     let report = dmarc(rows.as_bytes()).remove(0);
     assert_eq!(report.rows.len(), 1);
-    assert!(!report.damage.is_empty());
+    assert!(!report.missing.is_empty());
 }
 
 #[test]

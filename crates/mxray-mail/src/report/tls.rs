@@ -138,9 +138,11 @@ fn kept(text: &str) -> String {
 }
 
 fn number(object: &Map<String, Value>, key: &str) -> u64 {
-    match object.get(key) {
+    let number: u64 = match object.get(key) {
         Some(Value::String(text)) => text.trim().parse().unwrap_or(0),
         Some(value) => value.as_u64().unwrap_or(0),
         None => 0,
-    }
+    };
+    // More than there are sessions is no number.
+    if number > super::COUNT_MAX { 0 } else { number }
 }

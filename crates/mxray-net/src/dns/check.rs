@@ -114,7 +114,9 @@ fn dnssec(signed: &Lookup, all: &[(bool, Lookup)]) -> Seen<DnssecAnswer> {
         let blind = signed.found().map(|_| ());
         return match blind {
             Seen::Unknown(blind) => Seen::Unknown(blind),
-            _ => Seen::not_attempted("the root's own record is not there"),
+            _ => Seen::not_attempted(
+                "the resolver says that the root zone has no SOA record, so whether it validates cannot be told: it answers for a root of its own, or not from the DNS",
+            ),
         };
     }
     if signed.tries.last().is_some_and(|one| one.authentic) {

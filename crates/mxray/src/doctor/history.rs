@@ -107,11 +107,17 @@ fn records(lookups: BTreeMap<String, Lookup>) -> BTreeMap<String, Vec<RecordData
     lookups.into_iter().filter(|(_, lookup)| answered(lookup)).map(|(key, lookup)| (key, of_kind(lookup))).collect()
 }
 
-/// The newest run that is kept, to be compared.
+/// The newest run that is kept and can be read, to be compared. One that is damaged is told.
 pub fn last(place: &Place) -> Option<Value> {
     let Seen::Value(runs) = runs::list(place) else { return None };
-    let bytes = runs::read(place, runs.last()?).ok()?;
-    serde_json::from_slice(&bytes).ok()
+    runs.iter().rev().find_map(|run| {
+        let understood = runs::read(place, run).and_then(|bytes| {
+            serde_json::from_slice::<Compared>(&bytes)
+                .and_then(|_| serde_json::from_slice(&bytes))
+                .map_err(|error| Blind::NotUnderstood { what: "a kept run".to_owned(), text: error.to_string() })
+        });
+        understood.map_err(|blind| say(&format!("mxray: --diff: {}", untrusted(blind.why().as_bytes())))).ok()
+    })
 }
 
 /// Notes what was done.
@@ -164,11 +170,11 @@ pub fn show(place: &Place, format: ReportFormat, output: &mut Output) -> Result<
     for run in &runs {
         match read(place, run) {
             Ok(report) => kept.push(report),
-            Err(blind) => unseen.push(json!({"what": "a kept run", "why": blind.why(), "needs": blind.needs()})),
+            Err(blind) => unseen.push(("a kept run", blind)),
         }
     }
     let notes = runs::notes(place).unwrap_or_else(|blind| {
-        unseen.push(json!({"what": "notes", "why": blind.why(), "needs": blind.needs()}));
+        unseen.push(("notes", blind));
         Vec::new()
     });
     let lines = lines(&kept, &notes);
@@ -176,6 +182,10 @@ pub fn show(place: &Place, format: ReportFormat, output: &mut Output) -> Result<
     let options = output.options();
     match format {
         ReportFormat::Json => {
+            let unseen: Vec<Value> = unseen
+                .iter()
+                .map(|(what, blind)| json!({"what": what, "why": blind.why(), "needs": blind.needs()}))
+                .collect();
             let value = json!({
                 "schema": HISTORY, "runs": kept.len(), "first": first, "last": last,
                 "verdict": kept.last().map(|run| run.verdict), "rows": lines, "notes": notes, "unseen": unseen,
@@ -184,14 +194,21 @@ pub fn show(place: &Place, format: ReportFormat, output: &mut Output) -> Result<
         }
         _ => output.emit(|out| {
             let mut screen = Screen::new(out, &options);
-            let from = first.as_deref().unwrap_or("-");
-            let text = format!("{} runs, {from} to {}", kept.len(), last.as_deref().unwrap_or("-"));
+            let text = match (&first, &last) {
+                (Some(first), Some(last)) => format!("{} runs, {first} to {last}", kept.len()),
+                _ if runs.is_empty() => "no run of mxray doctor is kept here yet".to_owned(),
+                _ => "none of the runs that are kept can be read".to_owned(),
+            };
             screen.prose("", &[Piece::new(Style::Faint, &text)])?;
             lines.iter().try_for_each(|line| of_person(line, &mut screen))?;
             let about = |note: &&Note| !lines.iter().any(|line| is_about(note, line));
             for note in notes.iter().filter(about) {
                 let text = format!("{} {}: {}", note.at, note.about, note.text);
                 screen.prose("  note       ", &[Piece::plain(&text)])?;
+            }
+            for (what, blind) in &unseen {
+                let text = untrusted(format!("{what}: {}", blind.why()).as_bytes());
+                screen.prose("  not read   ", &[Piece::new(Style::Caution, &text)])?;
             }
             Ok(())
         })?,

@@ -87,11 +87,15 @@ pub fn text(look: &Look, before: Option<&Look>, top: usize, options: &Options, o
     Ok(())
 }
 
+fn recipients(number: u64) -> String {
+    if number == 1 { "1 recipient".to_owned() } else { format!("{number} recipients") }
+}
+
 fn head(instance: &str, queue: &Queue, last: Option<&Queue>, screen: &mut Screen<'_>) -> io::Result<()> {
     let mut text = match queue.messages {
         0 => "nothing waits".to_owned(),
-        1 => format!("1 message waits for {} recipients", queue.recipients),
-        messages => format!("{messages} messages wait for {} recipients", queue.recipients),
+        1 => format!("1 message waits for {}", recipients(queue.recipients)),
+        messages => format!("{messages} messages wait for {}", recipients(queue.recipients)),
     };
     let states: Vec<String> = queue.states.iter().map(|(state, row)| format!("{} {state}", row.messages)).collect();
     if !states.is_empty() {

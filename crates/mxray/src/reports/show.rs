@@ -109,7 +109,8 @@ fn dmarc(domain: &str, sum: &DmarcReports, options: &Options, screen: &mut Scree
         day(&sum.first),
         day(&sum.last)
     );
-    screen.prose("", &[Piece::new(Style::Bold, &format!("{domain}:")), Piece::plain(&text)])?;
+    let of = if domain.is_empty() { "a domain that is not named" } else { domain };
+    screen.prose("", &[Piece::new(Style::Bold, &format!("{of}:")), Piece::plain(&text)])?;
     let text =
         format!("{}; quarantined {}, rejected {}", share(sum.aligned, sum.messages), sum.quarantined, sum.rejected);
     screen.prose("  aligned    ", &[Piece::plain(&text)])?;

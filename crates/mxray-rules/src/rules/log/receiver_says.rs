@@ -180,7 +180,30 @@ fn fix(cause: &LogCause) -> Fix {
     let host = if cause.host.is_empty() { &cause.domain } else { &cause.host };
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-');
     if !host.is_empty() && host.bytes().all(plain) && logged::is_of_the_way(&cause.cause) {
-        fix = fix.command(format!("mxray probe {host}:25"));
+        fix = fix.command(format!("mxray probe {host}:{}", port_of(&cause.sample)));
     }
     fix.verify("mxray logs --since 1h")
+}
+
+/// Of `connect to mx.example.org[192.0.2.1]:2525: Connection refused`: a transport may go to another port than that of mail.
+fn port_of(sample: &str) -> u16 {
+    let behind = sample.match_indices("]:").map(|(at, mark)| &sample[at + mark.len()..]);
+    let digits = |text: &str| text.split(|c: char| !c.is_ascii_digit()).next().and_then(|port| port.parse().ok());
+    behind.filter_map(digits).find(|port| *port > 0).unwrap_or(25)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::port_of;
+
+    #[test]
+    fn the_port_is_the_one_that_was_tried() {
+        assert_eq!(port_of("connect to mx.example.org[192.0.2.1]:2525: Connection refused"), 2525);
+        assert_eq!(port_of("connect to mx.example.org[2001:db8::1]:587: Connection timed out"), 587);
+        assert_eq!(
+            port_of("lost connection with mx.example.org[192.0.2.1] while receiving the initial server greeting"),
+            25
+        );
+        assert_eq!(port_of("x]:99999999"), 25);
+    }
 }

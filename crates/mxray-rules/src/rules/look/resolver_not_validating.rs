@@ -59,7 +59,10 @@ fn check(evidence: &Evidence) -> Said {
                 .verify("mxray doctor"),
         );
     for check in plain {
-        let text = format!("{}: the root's own record came without AD.", check.server);
+        let text = format!(
+            "{} answers for the signed SOA record of the root zone without the AD bit: it did not check the signature.",
+            check.server
+        );
         finding = finding.because(text, "SOA . with DO and AD", resolvers::pointer(check));
     }
     judgement.find(finding);

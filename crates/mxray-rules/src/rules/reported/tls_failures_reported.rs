@@ -43,12 +43,13 @@ fn finding(name: &str, sum: &TlsReports) -> Finding {
     let severity = if many { RULE.severity } else { Severity::Notice };
     let kinds: Vec<String> = sum.failed.iter().map(|failed| failed.kind.clone()).collect();
     let first = kinds.first().map_or("no reason given", String::as_str);
+    let towards = if name.is_empty() { "a domain that they do not name" } else { name };
     let subject = if name.is_empty() { domain("(not named)") } else { domain(name) };
     let mut finding = RULE
         .finding_as(
             severity,
             subject,
-            format!("Senders report {} of {total} TLS sessions towards {name} as failed: {first}.", sum.failures),
+            format!("Senders report {} of {total} TLS sessions towards {towards} as failed: {first}.", sum.failures),
         )
         .confidence(0.9)
         .data("failures", sum.failures)
