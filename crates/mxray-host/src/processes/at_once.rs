@@ -1,9 +1,9 @@
 //! All sockets of all processes in one go: a BPF iterator over descriptors, for where the walk over `/proc/PID/fd` would
 //! take a system call for each of very many.
 //!
-//! It stands in for the quick pass of that walk, where it pays and where it is permitted; wherever the kernel refuses it,
-//! it was never there. `btf` reads the kernel's description of its structures, `program` has the instructions. What must
-//! not live here: who holds what (that is `holders`).
+//! It stands in for that walk where it pays and where it is permitted; wherever the kernel refuses it, it was never there.
+//! `btf` reads the kernel's description of its structures, `program` has the instructions. What must not live here: who
+//! holds what (that is `holders`).
 
 pub mod btf;
 pub mod program;

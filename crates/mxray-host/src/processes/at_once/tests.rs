@@ -292,8 +292,8 @@ fn it_says_what_the_walk_says() {
         (seen(&held, &[inode(&tcp)])[&inode(&tcp)].contains(&std::process::id()), held.of(many[0]).count()),
         (true, 0)
     );
-    assert_eq!(held.blind, holders(&many, None).blind);
     if let Some(why) = refusal() {
+        assert_eq!(held.blind, holders(&many, None).blind);
         return skip(TEST, &why);
     }
     let path = std::env::temp_dir().join(format!("mxray-at-once-{}", std::process::id()));
@@ -309,7 +309,7 @@ fn it_says_what_the_walk_says() {
     let mut agreed = false;
     for _ in 0..50 {
         let walked = [&own[..], &all].map(|inodes| seen(&holders(inodes, None), inodes));
-        let asked = [&own[..], &all].map(|inodes| seen(&by_records(inodes, at_once.records()).unwrap(), inodes));
+        let asked = [&own[..], &all].map(|inodes| seen(&by_records(inodes, || at_once.records()).unwrap(), inodes));
         let again = [&own[..], &all].map(|inodes| seen(&holders(inodes, None), inodes));
         assert!(asked.iter().flat_map(|seen| &seen[&own[0]]).any(|pid| *pid == std::process::id()));
         if walked == again && walked == asked {
