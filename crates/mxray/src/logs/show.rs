@@ -17,6 +17,8 @@ pub fn document(answer: &Answer, findings: &[Finding], top: usize, verbose: bool
     let summary = &answer.summary;
     let window = match (&summary.window.first, &summary.window.last) {
         (Some(first), Some(last)) => format!("Mail from {first} to {last}"),
+        // An empty file, or a window in which nothing was written.
+        _ if summary.lines.read == summary.lines.outside_window => "No line of what was asked for".to_owned(),
         _ => "Mail, of lines without a time".to_owned(),
     };
     let mut sections = Vec::new();

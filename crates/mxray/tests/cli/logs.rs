@@ -96,6 +96,8 @@ fn a_window_a_pipe_and_two_logs_beside_each_other() {
     let path = path.to_str().unwrap();
     let late = json(&run(&["logs", path, "--json", "--since", "2026-03-01T10:30:00Z"]));
     assert_eq!((&late["attempts"]["sent"], &late["attempts"]["bounced"]), (&0.into(), &1.into()));
+    let none = text(&run(&["logs", path, "--since", "2026-04-01", "--until", "2026-04-02"]).stdout);
+    assert!(none.starts_with("No line of what was asked for"), "{none}");
     assert!(talk(&run(&["logs", path, "--since", "soon"]), 64).contains("no time"));
     let piped = given(&["logs", "--json", "-"], LOG.as_bytes());
     assert_eq!(json(&piped)["lines"]["read"], 13);
