@@ -248,7 +248,8 @@ fn summary(counts: &Counts, unseen: &[Unseen], options: &Options, out: &mut dyn 
     let mut screen = Screen::new(out, options);
     let kinds: Vec<String> = counts.kinds().into_iter().map(|(kind, count)| format!("{count} {kind}")).collect();
     let mails = if counts.mails == 1 { "1 mail".to_owned() } else { format!("{} mails", counts.mails) };
-    let text = format!("{mails}: {}; {} recipients are gone for good.", kinds.join(", "), counts.hard);
+    let gone = if counts.hard == 1 { "1 recipient is".to_owned() } else { format!("{} recipients are", counts.hard) };
+    let text = format!("{mails}: {}; {gone} gone for good.", kinds.join(", "));
     screen.blank()?;
     screen.prose("", &[Piece::new(Style::Bold, &text)])?;
     let mut causes: Vec<(&&str, &u64)> = counts.causes.iter().collect();

@@ -133,15 +133,27 @@ fn decide(wish: ColourWish, is_terminal: bool, environment: &Environment) -> boo
     }
 }
 
-/// A terminal that does not know its size (a serial console) says 0.
+/// A terminal that does not know its size (a serial console) says 0: it is taken for as large as they all once were.
 fn size(terminal: &impl std::os::fd::AsFd) -> Option<Terminal> {
     let size = rustix::termios::tcgetwinsize(terminal).ok()?;
-    (size.ws_col > 0 && size.ws_row > 0).then_some(Terminal { columns: size.ws_col, rows: size.ws_row })
+    let known = |said: u16, usual: u16| if said > 0 { said } else { usual };
+    Some(Terminal { columns: known(size.ws_col, 80), rows: known(size.ws_row, 24) })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_terminal_that_does_not_know_its_size_is_a_usual_one() {
+        use rustix::pty::{OpenptFlags, openpt};
+        let terminal = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+        assert_eq!(size(&terminal).map(|terminal| (terminal.columns, terminal.rows)), Some((80, 24)));
+        let wide = rustix::termios::Winsize { ws_row: 50, ws_col: 132, ws_xpixel: 0, ws_ypixel: 0 };
+        rustix::termios::tcsetwinsize(&terminal, wide).unwrap();
+        assert_eq!(size(&terminal).map(|terminal| (terminal.columns, terminal.rows)), Some((132, 50)));
+        assert!(size(&std::fs::File::open("/dev/null").unwrap()).is_none());
+    }
 
     #[test]
     fn a_closed_pipe_is_no_failure_and_a_full_disk_is() {
