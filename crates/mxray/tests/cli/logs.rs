@@ -146,10 +146,30 @@ fn hostile_bytes_steer_nothing_and_hold_nobody() {
 }
 
 #[test]
-fn rules_of_ones_own_come_first_and_wrong_ones_are_refused() {
+fn rules_of_ones_own_come_first_and_wrong_ones_are_left_out() {
     let scratch = Scratch::new("logs-rules");
-    let path = scratch.file("mail.log", LOG);
-    let wrong = scratch.file("wrong.toml", "[[rule]]\nid = \"x\"\n");
-    let refused = run(&["logs", path.to_str().unwrap(), "--rules", wrong.to_str().unwrap()]);
-    assert!(talk(&refused, 64).contains("--rules"));
+    let log = scratch.file("mail.log", LOG);
+    let own = "\
+[[rule]]
+id = \"house-moved\"
+cause = \"rcpt-moved\"
+any = [\"recipient address rejected: user unknown\"]
+source = \"house\"
+sample = \"550 5.1.1 <gone@example.org>: Recipient address rejected: User unknown\"
+
+[[rule]]
+id = \"x\"
+
+[source.house]
+about = \"told by the operator of example.org\"
+date = \"2026-03-01\"
+";
+    let own = scratch.file("own.toml", own);
+    let used = run(&["logs", log.to_str().unwrap(), "--rules", own.to_str().unwrap(), "--json"]);
+    let said = text(&used.stderr);
+    assert!(said.contains("own.toml, line 8: ") && !said.contains("line 1: "), "{said}");
+    let answer = json(&used);
+    let causes: Vec<&str> =
+        answer["causes"].as_array().unwrap().iter().filter_map(|row| row["cause"].as_str()).collect();
+    assert!(causes.contains(&"rcpt-moved") && !causes.contains(&"rcpt-unknown"), "{causes:?}");
 }
