@@ -27,7 +27,7 @@ use mxray_model::Unseen;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -136,6 +136,8 @@ pub struct Asked {
     pub until: Option<Stamp>,
     pub selection: Option<Selection>,
     pub rules: Arc<Rules>,
+    /// As the files of the rules were before they were read.
+    pub rules_written: Vec<Option<SystemTime>>,
     pub stop: Arc<AtomicBool>,
 }
 
@@ -179,6 +181,7 @@ pub fn run(args: &LogsArgs, format: Format, environment: &Environment, output: &
         since: time(&args.since)?,
         until: time(&args.until)?,
         selection: selection(args),
+        rules_written: follow::written(&args.rules),
         rules: Arc::new(mailbox::rules(&args.rules)?),
         stop: stop::on_interrupt(),
     };

@@ -225,6 +225,12 @@ impl Analysis {
         }
     }
 
+    /// From here on replies mean what these rules say; what was counted stays as it was.
+    pub fn use_rules(&mut self, rules: Arc<Rules>) {
+        self.rules = rules;
+        self.receiver_of.clear();
+    }
+
     /// One line as [`crate::Reader`] gives it.
     pub fn line(&mut self, raw: &[u8], read: Read<'_>) {
         let line = match read {

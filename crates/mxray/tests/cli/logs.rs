@@ -2,7 +2,7 @@
 
 use super::{Scratch, mxray, run, talk, text};
 use serde_json::Value;
-use std::io::Write as _;
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Output, Stdio};
 
 /// Two mails: one delivered after it was put off, one refused for good; a failed login; a line of another program.
@@ -172,4 +172,43 @@ date = \"2026-03-01\"
     let causes: Vec<&str> =
         answer["causes"].as_array().unwrap().iter().filter_map(|row| row["cause"].as_str()).collect();
     assert!(causes.contains(&"rcpt-moved") && !causes.contains(&"rcpt-unknown"), "{causes:?}");
+}
+
+#[test]
+fn rules_that_change_while_we_follow_are_read_again() {
+    let scratch = Scratch::new("logs-rules-follow");
+    let own = "\
+[[rule]]
+id = \"house-moved\"
+cause = \"CAUSE\"
+any = [\"recipient address rejected: user unknown\"]
+source = \"house\"
+sample = \"550 5.1.1 <gone@example.org>: Recipient address rejected: User unknown\"
+
+[source.house]
+about = \"told by the operator of example.org\"
+date = \"2026-03-01\"
+";
+    let log = scratch.file("mail.log", "");
+    let rules = scratch.file("own.toml", &own.replace("CAUSE", "rcpt-moved"));
+    let words =
+        ["logs", log.to_str().unwrap(), "--follow", "--interval", "1", "--json", "--rules", rules.to_str().unwrap()];
+    let mut child = mxray(&words).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut said = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
+    assert!(said.any(|line| line.contains("0 lines read")));
+    // A file whose time is another one has changed, however short the time between.
+    std::fs::write(&rules, own.replace("CAUSE", "rcpt-disabled")).unwrap();
+    let later = std::time::SystemTime::now() + std::time::Duration::from_secs(60);
+    std::fs::File::options().write(true).open(&rules).unwrap().set_modified(later).unwrap();
+    assert!(said.any(|line| line.contains("--rules: changed")));
+    std::fs::write(&log, LOG).unwrap();
+    let counts = BufReader::new(child.stdout.take().unwrap()).lines().map(|line| line.unwrap());
+    let mut counts = counts.map(|line| serde_json::from_str::<Value>(&line).unwrap());
+    let whole = counts.find(|answer| answer["lines"]["read"] == 13).unwrap();
+    let causes: Vec<&str> =
+        whole["causes"].as_array().unwrap().iter().filter_map(|row| row["cause"].as_str()).collect();
+    assert!(causes.contains(&"rcpt-disabled"), "{causes:?}");
+    let pid = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    assert!(child.wait().unwrap().success());
 }
