@@ -1,3 +1,6 @@
+//! The reader of the kernel's types on whole and on broken input, the program word by word, and, where the kernel permits it, its
+//! answers beside those of the walk over `/proc`.
+
 use super::*;
 use crate::processes::holders::{Holders, by_records, holders, holders_at_once};
 use crate::sockets::{self, Query};
