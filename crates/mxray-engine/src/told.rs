@@ -267,7 +267,9 @@ fn evidence_of_queue(sums: &Sums, now_s: i64) -> Queue {
         source: String::new(),
         messages: sums.messages,
         recipients: sums.recipients,
-        bytes: sums.bytes,
+        bytes: sums
+            .bytes
+            .map_or_else(|| Seen::not_attempted("the envelopes do not say how large messages are"), Seen::Value),
         states: sums.states.iter().map(|(state, of)| (state.name().to_owned(), row(of))).collect(),
         destinations: named(&sums.destinations),
         senders: named(&sums.senders),

@@ -81,7 +81,8 @@ pub struct Waiting {
 pub struct Sums {
     now_s: i64,
     pub messages: u64,
-    pub bytes: u64,
+    /// `None`: of some message the files do not say.
+    pub bytes: Option<u64>,
     pub recipients: u64,
     pub states: BTreeMap<State, Row>,
     pub destinations: BTreeMap<Vec<u8>, Row>,
@@ -102,7 +103,7 @@ impl Sums {
         Sums {
             now_s,
             messages: 0,
-            bytes: 0,
+            bytes: Some(0),
             recipients: 0,
             states: BTreeMap::new(),
             destinations: BTreeMap::new(),
@@ -119,7 +120,7 @@ impl Sums {
         let age_s = (self.now_s - entry.arrived_s).max(0);
         let recipients = entry.recipients.len() as u64;
         self.messages += 1;
-        self.bytes += entry.bytes.unwrap_or(0);
+        self.bytes = self.bytes.zip(entry.bytes).map(|(all, one)| all.saturating_add(one));
         self.recipients += recipients;
         self.states.entry(entry.state).or_default().add(age_s, 1, recipients);
         if entry.state == State::Deferred && (300..3_600).contains(&age_s) {

@@ -24,7 +24,8 @@ fn a_listing_of_postfix() {
     let rules = Rules::built_in();
     let mut sums = Sums::new(5_000);
     entries.iter().for_each(|entry| sums.add(&rules, entry));
-    assert_eq!((sums.messages, sums.recipients, sums.bytes), (3, 4, 342));
+    // The third says no size: no sum, rather than one that is too small.
+    assert_eq!((sums.messages, sums.recipients, sums.bytes), (3, 4, None));
     let refused = &sums.causes[&(Cause::Refused, b"far.example".to_vec())];
     assert_eq!((refused.recipients, refused.oldest_s, refused.host.as_slice()), (2, 4_000, &b"mx.far.example"[..]));
     assert_eq!(sums.causes[&(Cause::Greylist, b"d.example".to_vec())].recipients, 1);
@@ -49,6 +50,10 @@ fn an_envelope_of_exim() {
     assert_eq!((entry.state, entry.arrived_s, entry.recipients.len()), (State::Hold, 1_700_000_000, 2));
     exim::journal(&mut entry, b"eve@far.example\n");
     assert_eq!(entry.recipients.len(), 1);
+    // How large the message is stands in no envelope: no sum of bytes, rather than one that is too small.
+    let mut sums = Sums::new(1_700_000_100);
+    sums.add(&Rules::built_in(), &entry);
+    assert_eq!((sums.messages, sums.bytes), (1, None));
     let log = b"2026-05-01 10:00:00 bob@far.example R=dnslookup T=remote_smtp defer (111) H=mx.far.example [192.0.2.9]: Connection refused\n";
     exim::message_log(&mut entry, log);
     assert!(entry.recipients[0].reason.ends_with(b"Connection refused"), "{entry:?}");

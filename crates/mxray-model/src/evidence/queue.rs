@@ -16,7 +16,8 @@ pub struct Queue {
     pub source: String,
     pub messages: u64,
     pub recipients: u64,
-    pub bytes: u64,
+    /// Unknown where the queue's files do not say how large each message is (Exim, OpenSMTPD, Sendmail).
+    pub bytes: Seen<u64>,
     /// By state: `active`, `deferred`, `hold`, `incoming`, `maildrop`, `corrupt`.
     pub states: BTreeMap<String, QueueRow>,
     pub destinations: BTreeMap<String, QueueRow>,

@@ -36,7 +36,7 @@ pub fn json(look: &Look, before: Option<&Look>, out: &mut Vec<u8>) -> io::Result
                 "source": queue.source,
                 "messages": queue.messages,
                 "recipients": queue.recipients,
-                "bytes": queue.bytes,
+                "bytes": queue.bytes.value(),
                 "young_deferred": queue.young_deferred,
                 "next_try_in_s": queue.next_try_in_s.value(),
                 "oldest": queue.oldest,
