@@ -4,7 +4,7 @@ use crate::{Scratch, mxray, skipped, text};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
@@ -17,9 +17,13 @@ enum Do {
     Hear(&'static str),
     /// Reads so many bytes, whatever they are.
     Take(usize),
+    /// Says no more, and lets the client say what it still has: closing outright would answer that with a reset, and
+    /// which of the two the client sees first would be chance.
     Close,
+    /// Leaves the connection, open, to whoever holds it as well.
+    HandOver,
 }
-use Do::{Close, Hear, Say, Take};
+use Do::{Close, HandOver, Hear, Say, Take};
 
 /// A server for one session; joined, it gives what it took.
 fn serve(steps: Vec<Do>) -> (u16, JoinHandle<Vec<u8>>) {
@@ -50,7 +54,8 @@ fn play(mut stream: TcpStream, steps: Vec<Do>) -> Vec<u8> {
                 reader.read_exact(&mut buffer).unwrap();
                 taken.extend(buffer);
             }
-            Close => return taken,
+            Close => stream.shutdown(Shutdown::Write).unwrap(),
+            HandOver => return taken,
         }
     }
     // Until the client closes: what it still says is of no interest.
@@ -321,7 +326,7 @@ fn in_front_of(server: &Openssl) -> u16 {
             Say("250-a\r\n250 STARTTLS\r\n"),
             Hear("STARTTLS"),
             Say("220 go\r\n"),
-            Close,
+            HandOver,
         ];
         play(client.try_clone().unwrap(), plain);
         let server = TcpStream::connect(("127.0.0.1", behind)).unwrap();
