@@ -138,8 +138,9 @@ fn silent() -> Server {
 }
 
 /// An address on which nobody listens.
+/// At an address of its own, so that nobody else takes the port.
 fn closed() -> SocketAddr {
-    UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+    UdpSocket::bind("127.25.1.4:0").unwrap().local_addr().unwrap()
 }
 
 fn addresses(lookup: &Lookup) -> Vec<String> {

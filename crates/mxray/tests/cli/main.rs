@@ -24,6 +24,8 @@ mod terminal;
 mod usual;
 
 use std::io::Write as _;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
@@ -81,6 +83,21 @@ impl Drop for Scratch {
     fn drop(&mut self) {
         let _ = std::fs::remove_dir_all(&self.0);
     }
+}
+
+/// A port of 127.0.0.1 that refuses: bound, so that nobody else gets it while the value lives, and never listened on.
+fn refusing() -> (OwnedFd, u16) {
+    use rustix::net::{AddressFamily, SocketType, bind, getsockname, socket};
+    let held = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+    bind(&held, &SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).unwrap();
+    let at = SocketAddr::try_from(getsockname(&held).unwrap()).unwrap();
+    (held, at.port())
+}
+
+/// Where a program that takes no socket from us may listen: an address that no other test uses, so that nobody takes
+/// the port between our letting it go and the program's binding it.
+fn free_for(program: Ipv4Addr) -> SocketAddr {
+    TcpListener::bind((program, 0)).unwrap().local_addr().unwrap()
 }
 
 fn mxray(words: &[&str]) -> Command {
