@@ -246,7 +246,8 @@ pub fn saved(file: &Path, asked_by: &str) -> Result<Saved, Failure> {
         let most = REPLAY_BYTES_MAX >> 20;
         return Err(Failure::Usage(format!("{asked_by}: {name} is longer than {most} MiB, which no report is")));
     }
-    let no_report = |why: &str| Failure::Usage(format!("{asked_by}: {name} is no report of `mxray doctor --json`{why}"));
+    let no_report =
+        |why: &str| Failure::Usage(format!("{asked_by}: {name} is no report of `mxray doctor --json`{why}"));
     let unread = |error: serde_json::Error| {
         let cut = if error.is_eof() { ", or only the beginning of one" } else { "" };
         no_report(&format!("{cut}: {}", untrusted(error.to_string().as_bytes())))

@@ -24,6 +24,7 @@ mod outside;
 mod ports;
 mod probe;
 mod progress;
+mod prometheus;
 mod queue;
 mod reports;
 mod routes;

@@ -128,7 +128,9 @@ fn endpoint_width(end: End, port: u16, scratch: &mut Vec<u8>) -> usize {
         }
     }
     match end {
-        Some(IpAddr::V4(v4)) => v4.octets().into_iter().map(|octet| digits(octet.into())).sum::<usize>() + 4 + digits(port),
+        Some(IpAddr::V4(v4)) => {
+            v4.octets().into_iter().map(|octet| digits(octet.into())).sum::<usize>() + 4 + digits(port)
+        }
         Some(IpAddr::V6(_)) | None => {
             scratch.clear();
             endpoint(scratch, end, port);
