@@ -137,8 +137,7 @@ fn silent() -> Server {
     server(Box::new(|_| Vec::new()), None)
 }
 
-/// An address on which nobody listens.
-/// At an address of its own, so that nobody else takes the port.
+/// An address on which nobody listens: one that nobody else uses, so that nobody takes the port.
 fn closed() -> SocketAddr {
     UdpSocket::bind("127.25.1.4:0").unwrap().local_addr().unwrap()
 }
