@@ -24,7 +24,7 @@ mod terminal;
 mod usual;
 
 use std::io::Write as _;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -87,17 +87,24 @@ impl Drop for Scratch {
 
 /// A port of 127.0.0.1 that refuses: bound, so that nobody else gets it while the value lives, and never listened on.
 fn refusing() -> (OwnedFd, u16) {
-    use rustix::net::{AddressFamily, SocketType, bind, getsockname, socket};
-    let held = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
-    bind(&held, &SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).unwrap();
-    let at = SocketAddr::try_from(getsockname(&held).unwrap()).unwrap();
+    let (held, at) = bound(Ipv4Addr::LOCALHOST, false);
     (held, at.port())
 }
 
-/// Where a program that takes no socket from us may listen: an address that no other test uses, so that nobody takes
-/// the port between our letting it go and the program's binding it.
+/// Where a program that takes no socket from us may listen, which has to set SO_REUSEADDR as servers do: at an address
+/// that one test alone uses, so that no other takes the port. A listener that is dropped would not do: a child that
+/// another test is about to start has its descriptor until it executes its program.
 fn free_for(program: Ipv4Addr) -> SocketAddr {
-    TcpListener::bind((program, 0)).unwrap().local_addr().unwrap()
+    bound(program, true).1
+}
+
+fn bound(address: Ipv4Addr, shared: bool) -> (OwnedFd, SocketAddr) {
+    use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, getsockname, socket_with, sockopt};
+    let held = socket_with(AddressFamily::INET, SocketType::STREAM, SocketFlags::CLOEXEC, None).unwrap();
+    sockopt::set_socket_reuseaddr(&held, shared).unwrap();
+    bind(&held, &SocketAddr::from((address, 0))).unwrap();
+    let at = SocketAddr::try_from(getsockname(&held).unwrap()).unwrap();
+    (held, at)
 }
 
 fn mxray(words: &[&str]) -> Command {
