@@ -137,9 +137,9 @@ fn silent() -> Server {
     server(Box::new(|_| Vec::new()), None)
 }
 
-/// An address on which nobody listens.
+/// An address on which nobody listens: one that nobody else uses, so that nobody takes the port.
 fn closed() -> SocketAddr {
-    UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+    UdpSocket::bind("127.25.1.4:0").unwrap().local_addr().unwrap()
 }
 
 fn addresses(lookup: &Lookup) -> Vec<String> {

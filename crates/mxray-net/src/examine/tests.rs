@@ -258,9 +258,11 @@ fn a_connection_alone_says_nothing_and_hears_nothing() {
 
 #[test]
 fn nobody_there_is_no_session() {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = listener.local_addr().unwrap().port();
-    crate::tests::closes(&listener);
+    use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, getsockname, socket_with};
+    // Bound, so that nobody else gets the port, and never listened on.
+    let held = socket_with(AddressFamily::INET, SocketType::STREAM, SocketFlags::CLOEXEC, None).unwrap();
+    bind(&held, &SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+    let port = SocketAddr::try_from(getsockname(&held).unwrap()).unwrap().port();
     let examined = look(&examination(port));
     assert_eq!((examined.dial.outcome, examined.session.is_absent()), (DialOutcome::Refused, true));
     assert!(examined.starttls.offered.blind().is_some() && examined.requires_tls.blind().is_some());
