@@ -1,5 +1,6 @@
 //! Name servers that misbehave, on 127.0.0.1, and what is said of them.
 
+mod repeated;
 mod unreadable;
 
 use super::*;

@@ -7,6 +7,7 @@ use mxray_model::evidence::{TlsEnding, TlsFacts};
 use mxray_model::session::{TlsHelloSession, TlsVersion};
 use mxray_model::text::untrusted;
 use mxray_model::{Blind, Evidence, Finding, Fix, Seen, Severity};
+use std::net::IpAddr;
 
 pub const RULE: Rule = Rule {
     code: "TLS102",
@@ -142,7 +143,18 @@ fn failed(contact: Contact<'_>, facts: &TlsFacts) -> Verdict<Failure> {
         let text = format!("it speaks {} and nothing newer, which today's programs refuse", names.join(" and "));
         return Verdict::Bad(Failure { kind: Kind::OldOnly, text, at: &["hellos"] });
     }
+    let no_name = contact.endpoint.host.parse::<IpAddr>().is_ok();
     let kind = match &facts.ending {
+        // Of an address nothing can be sent but a hello without a name, and that is what it refuses.
+        TlsEnding::Alert { name } if no_name && name == "unrecognized_name" => {
+            return Verdict::Blind(Blind::Elsewhere {
+                why: format!(
+                    "{} wants to be told a name in the handshake, and was asked about by its address",
+                    contact.name()
+                ),
+                look: format!("the same by name: mxray probe NAME:{}", contact.endpoint.port),
+            });
+        }
         TlsEnding::Alert { name } => match name.as_str() {
             "unrecognized_name" => Kind::NameRefused,
             "handshake_failure" | "protocol_version" | "insufficient_security" => Kind::NothingInCommon,
