@@ -6,7 +6,7 @@ use super::{CONNECT_PATIENCE, Examination, Tools};
 use crate::dial::DialPlan;
 use crate::tls::{HelloTarget, certificates_from, deep, new_versions, old_versions};
 use mxray_model::Seen;
-use mxray_model::evidence::{DialOutcome, ExaminedAddress, Session, TlsEnding, TlsMode};
+use mxray_model::evidence::{DialOutcome, EndpointWhy, ExaminedAddress, Purpose, Session, TlsEnding, TlsMode};
 use mxray_model::session::{Ending, MailboxStage, Stage, Transcript, What};
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
@@ -21,7 +21,8 @@ const WAITED_MS: u64 = 2000;
 
 /// Asks where there is something to learn, and notes it.
 pub(super) fn ask(examination: &Examination, address: IpAddr, tools: &Tools, examined: &mut ExaminedAddress) {
-    let silent = examination.tls != TlsMode::Implicit && examined.session.value().is_some_and(awaits_tls);
+    let silent = examination.tls != TlsMode::Implicit
+        && examined.session.value().is_some_and(|seen| awaits_tls(seen, examination));
     let failed = match &examined.tls {
         Seen::Value(facts) => has_failed(&facts.ending),
         Seen::Absent | Seen::Unknown(_) => false,
@@ -67,7 +68,7 @@ pub(super) fn ask(examination: &Examination, address: IpAddr, tools: &Tools, exa
 
 /// No greeting came, and neither did anything else, or what came is a record of TLS: so does a server look on whose port TLS
 /// begins with the first byte.
-fn awaits_tls(session: &Session) -> bool {
+fn awaits_tls(session: &Session, examination: &Examination) -> bool {
     let (greets, transcript, ending) = match session {
         Session::Smtp(session) => (session.stage == Stage::Greeting, &session.transcript, &session.ending),
         Session::Mailbox(session) => (session.stage == MailboxStage::Greeting, &session.transcript, &session.ending),
@@ -80,9 +81,16 @@ fn awaits_tls(session: &Session) -> bool {
         _ => false,
     };
     match first_bytes(transcript) {
-        None => greets && waited,
+        None => greets && waited && may_speak_first(examination),
         Some(bytes) => greets && is_record(bytes),
     }
+}
+
+/// Who takes mail from strangers may hold its greeting back to see who speaks before it (postscreen(8), Exim's and Sendmail's
+/// pauses), and remember who did: nobody else's server is tempted so without being asked to.
+fn may_speak_first(examination: &Examination) -> bool {
+    let own = examination.why.iter().any(|why| matches!(why, EndpointWhy::Own { .. }));
+    own || examination.beyond.deep || examination.purpose != Purpose::Relay
 }
 
 fn first_bytes(transcript: &Transcript) -> Option<&[u8]> {
