@@ -6,7 +6,7 @@ use super::life::{Birth, Key};
 use super::{Analysis, REMEMBERED_MAX};
 use crate::cut::{kept, word};
 use crate::envelope::Line;
-use crate::event::{Attempt, Event};
+use crate::event::{Arrival, Attempt, Event, Peer, Refusal};
 use crate::sketch::hashed;
 use crate::stamp::{SECOND, Stamp};
 
@@ -17,6 +17,21 @@ const AWAITED: i64 = 60 * SECOND;
 fn session(line: &Line<'_>) -> Option<u64> {
     let first = word(line.text).0;
     (first.len() == 16 && first.iter().all(u8::is_ascii_hexdigit)).then(|| hashed(first))
+}
+
+/// The same, of this client.
+pub(super) fn from_client<'a>(event: &Event<'a>, address: &'a [u8]) -> Event<'a> {
+    let of = |peer: Peer<'a>| Peer { name: peer.name, address };
+    match *event {
+        Event::Login { account, client, granted } => Event::Login { account, client: of(client), granted },
+        Event::Arrival { id, arrival, begins } => {
+            Event::Arrival { id, arrival: Arrival { client: of(arrival.client), ..arrival }, begins }
+        }
+        Event::Refusal { id, refusal } => {
+            Event::Refusal { id, refusal: Refusal { client: of(refusal.client), ..refusal } }
+        }
+        other => other,
+    }
 }
 
 impl Analysis {

@@ -6,6 +6,7 @@ use mxray_model::text::untrusted;
 use super::fold::Fold;
 use super::life::{Birth, End, Key, Life, State};
 use super::receiver::{Host, host_of, operator_of};
+use super::sessions::from_client;
 use super::story;
 use super::sums::{CauseSums, Incident};
 use super::{Analysis, CAUSES_MAX, ENDED_MAX, Ended, INCIDENTS_MAX, OTHERS, REMEMBERED_MAX, STORIES_MAX, Selection};
@@ -33,14 +34,9 @@ impl Analysis {
         }
         let client = self.client_of_session(line, event);
         let has_line = told.is_some_and(|key| before && self.keep_line(key, line.stamp, raw));
-        match *event {
-            Event::Arrival { id, ref arrival, begins } => {
-                let arrival = client.as_deref().map_or(*arrival, |address| Arrival {
-                    client: Peer { name: arrival.client.name, address },
-                    ..*arrival
-                });
-                self.arrival(Key::new(origin, id), stamp, &arrival, begins);
-            }
+        let filled = client.as_deref().map(|address| from_client(event, address));
+        match *filled.as_ref().unwrap_or(event) {
+            Event::Arrival { id, ref arrival, begins } => self.arrival(Key::new(origin, id), stamp, arrival, begins),
             Event::MessageId { id, message_id, resent } => {
                 self.message_id(Key::new(origin, id), stamp, message_id, resent);
             }
@@ -63,13 +59,8 @@ impl Analysis {
                 self.notice(Key::new(origin, notice_id), stamp);
                 self.want_too(Key::new(origin, id), Key::new(origin, notice_id));
             }
-            Event::Refusal { id, ref refusal } => {
-                let address = client.as_deref().unwrap_or(refusal.client.address);
-                self.refusal((origin, id), stamp, address, refusal);
-            }
-            Event::Login { account, client: peer, granted } => {
-                self.login(stamp, account, client.as_deref().unwrap_or(peer.address), granted);
-            }
+            Event::Refusal { id, ref refusal } => self.refusal(origin, id, stamp, refusal),
+            Event::Login { account, client, granted } => self.login(stamp, account, client.address, granted),
             Event::Tls { peer, towards: true } => self.tls_towards(origin, line.pid, peer),
             Event::SessionTls { session } => self.tls_session(session),
             Event::Tls { towards: false, .. } => self.totals.tls_in += 1,
@@ -471,7 +462,7 @@ impl Analysis {
         Some(verdict.cause)
     }
 
-    fn refusal(&mut self, (origin, id): (u16, Option<&[u8]>), stamp: Stamp, client: &[u8], refusal: &Refusal<'_>) {
+    fn refusal(&mut self, origin: u16, id: Option<&[u8]>, stamp: Stamp, refusal: &Refusal<'_>) {
         self.totals.refusals += 1;
         self.minutes.add(stamp.minute(), 3, 1);
         let codes = mxray_mail::causes::unwrap(refusal.reply).codes;
@@ -479,8 +470,8 @@ impl Analysis {
         let class = codes.enhanced.map(|(class, ..)| u16::from(class)).or(refusal.class.map(u16::from));
         let code = code.or(class.map(|class| format!("{class}xx"))).unwrap_or_else(|| "none".to_owned());
         *self.totals.refusals_by_code.entry(code).or_default() += 1;
-        if !client.is_empty() {
-            self.clients.named(client).refused += 1;
+        if !refusal.client.address.is_empty() {
+            self.clients.named(refusal.client.address).refused += 1;
             self.bound();
         }
         if let (Some(id), true) = (id, refusal.ends_message) {
