@@ -293,6 +293,10 @@ pub struct DoctorArgs {
     #[arg(long, num_args = 2, value_names = ["ID", "TEXT"], conflicts_with_all = ["targets", "replay", "no_save", "no_sessions"])]
     pub note: Vec<String>,
 
+    /// Rules of your own for what replies mean, before those of `[replies] rules` and the built-in ones; may be repeated
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["replay", "history", "note"])]
+    pub rules: Vec<PathBuf>,
+
     /// Exit with 1 when a finding is at least this severe: critical, error, warning, notice, info, or never
     /// [default: error]
     #[arg(long, value_name = "LEVEL", value_parser = parse::fail_on)]

@@ -10,7 +10,8 @@ use crate::output::Output;
 use crate::outside::{self, credentials};
 use crate::ports::file;
 use crate::progress::Progress;
-use mxray_engine::{NamesWish, Options, Scope, Sessions, Target, collect, judge, report_on};
+use crate::replies::Replies;
+use mxray_engine::{NamesWish, Options, Scope, Sessions, Target, ToldWish, collect, judge, report_on};
 use mxray_host::baseline::Place;
 use mxray_model::evidence::{Declared, Purpose, SessionProtocol, TlsMode};
 use mxray_model::text::untrusted;
@@ -25,6 +26,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::net::IpAddr;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// A report of a very large host has a few megabytes; what is longer is no report.
@@ -87,6 +89,8 @@ fn live(args: &DoctorArgs, config: &Config, baseline: Place) -> Result<Report, F
     let targets = args.targets.iter().map(|text| untrusted(text.as_bytes())).collect();
     let question = Question { command: "doctor".to_owned(), targets };
     let mut declared = declared(config);
+    let replies = Replies::read(&args.rules, config)?;
+    declared.unread.extend(replies.unused().iter().map(|left| (left.what.clone(), left.blind.clone())));
     let sessions = config.settings.doctor.sessions.then(|| sessions(named, config, &mut declared));
     let names = match &sessions {
         Some(sessions) => Some(names(sessions, config, &mut declared)?),
@@ -100,7 +104,10 @@ fn live(args: &DoctorArgs, config: &Config, baseline: Place) -> Result<Report, F
         names,
         name_servers: config.settings.dns.servers.clone(),
         assignments: file::evidence(config),
-        logs_since: Some(config.settings.doctor.since.duration()),
+        told: Some(ToldWish {
+            logs_since: config.settings.doctor.since.duration(),
+            rules: Arc::clone(replies.rules()),
+        }),
         scope: Scope::Everything,
     };
     let earlier = history::earlier(&options.baseline);

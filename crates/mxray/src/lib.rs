@@ -26,6 +26,7 @@ mod probe;
 mod progress;
 mod prometheus;
 mod queue;
+mod replies;
 mod reports;
 mod routes;
 mod send;
@@ -120,13 +121,15 @@ fn dispatch(cli: &Cli, environment: &Environment, output: &mut Output) -> Result
         }
         Command::Logs(args) => {
             let format = environment.format(args.json, args.format, logs::Format::Text).map_err(Failure::Usage)?;
-            logs::run(args, format, environment, output)
+            logs::run(args, format, &load(cli, environment)?, environment, output)
         }
         Command::Queue(args) => {
             let terminal = output.terminal();
-            queue::run(args, list_format(&args.output, environment)?, terminal, output)
+            queue::run(args, list_format(&args.output, environment)?, &load(cli, environment)?, terminal, output)
         }
-        Command::Bounce(args) => bounce::run(args, list_format(&args.output, environment)?, output),
+        Command::Bounce(args) => {
+            bounce::run(args, list_format(&args.output, environment)?, &load(cli, environment)?, output)
+        }
         Command::Reports(args) => reports::run(args, list_format(&args.output, environment)?, environment, output),
         Command::Explain(args) => explain::run(args, &explain::pages(), environment, output),
         Command::Config(ConfigCommand::Check) => {
