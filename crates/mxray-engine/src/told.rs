@@ -344,15 +344,27 @@ fn waiting_for(evidence: &Evidence, wanted: fn(Cause) -> bool) -> Vec<String> {
     let lately = evidence.logs.value().map_or(0, |logs| logs.whole.deferral.denominator);
     let large = |recipients: u64, all: u64| recipients.saturating_mul(100) >= all.saturating_mul(SHARE_MIN_PERCENT);
     let provable = |cause: &str| Cause::named(cause).is_some_and(wanted);
+    // What fails on the way to a filter of this host or to the smarthost says nothing of the recipient's domain.
+    let servers = evidence.servers.value().into_iter().flatten().map(|(_, server)| server);
+    let smarthosts: Vec<&str> = servers
+        .flat_map(|server| &server.egress.smarthosts)
+        .filter_map(|host| name_of_smarthost(&host.value))
+        .collect();
+    let elsewhere = |host: &str, sample: &str| {
+        host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+            || host == "localhost"
+            || smarthosts.iter().any(|name| sample.contains(name))
+    };
     let mut rows: Vec<(u64, &str, &str)> = Vec::new();
     for queue in evidence.queues.values().filter_map(Seen::value) {
         let all = queue.recipients.max(lately);
         let chosen = queue.causes.iter().filter(|row| large(row.recipients, all) && provable(&row.cause));
+        let chosen = chosen.filter(|row| !elsewhere(&row.host, &row.sample));
         rows.extend(chosen.map(|row| (row.recipients, row.domain.as_str(), row.receiver.as_str())));
     }
     for row in evidence.logs.value().into_iter().flat_map(|logs| &logs.causes) {
         let fails = row.delivered_since == 0 && row.recipients >= LOGGED_MIN && large(row.recipients, lately);
-        if fails && provable(&row.cause) {
+        if fails && provable(&row.cause) && !elsewhere(&row.host, &row.sample) {
             rows.push((row.recipients, &row.domain, &row.receiver));
         }
     }
@@ -364,6 +376,15 @@ fn waiting_for(evidence: &Evidence, wanted: fn(Cause) -> bool) -> Vec<String> {
         is_name && receivers.insert((*receiver).to_owned()) && domains.insert((*domain).to_owned())
     };
     rows.into_iter().filter(fresh).take(TARGETS_MAX).map(|(_, domain, _)| domain.to_owned()).collect()
+}
+
+/// Of `[smtp.example.net]:587` the name.
+fn name_of_smarthost(text: &str) -> Option<&str> {
+    let name = match text.strip_prefix('[') {
+        Some(bracketed) => bracketed.split(']').next(),
+        None => text.split(':').next(),
+    };
+    name.filter(|name| name.contains('.') || name.contains(':'))
 }
 
 /// What MX, addresses, DNSSEC, TLSA records and MTA-STS policies show.
@@ -508,5 +529,29 @@ mod tests {
         evidence.names.domains.insert("far.example".to_owned(), nowhere(DomainWhy::Asked));
         forget_routed_otherwise(&mut evidence);
         assert_eq!(evidence.names.domains.len(), 2);
+    }
+
+    #[test]
+    fn what_fails_at_this_hosts_filter_or_smarthost_says_nothing_of_the_domain() {
+        let chosen = |reason: &str, smarthost: &str| {
+            let mut server = Server { software: "postfix".to_owned(), ..Server::default() };
+            let configured = mxray_model::evidence::Configured {
+                value: smarthost.to_owned(),
+                setting: "relayhost".to_owned(),
+                at: None,
+            };
+            server.egress.smarthosts = vec![configured];
+            let mut evidence = Evidence::default();
+            let waits = Seen::Value(queue_of(&server, &listed(3, reason, "far.example"), 1_900));
+            evidence.queues.insert("postfix".to_owned(), waits);
+            evidence.servers = Seen::Value([("postfix".to_owned(), server)].into());
+            failing_names(&evidence)
+        };
+        let missing =
+            "Host or domain name not found. Name service error for name=relay.example.net type=A: Host not found";
+        assert_eq!(chosen("connect to 127.0.0.1[127.0.0.1]:10024: Connection refused", ""), Vec::<String>::new());
+        assert_eq!(chosen(missing, "[relay.example.net]:587"), Vec::<String>::new());
+        assert_eq!(chosen(missing, "[other.example.net]"), ["far.example"]);
+        assert_eq!(chosen("connect to mx.far.example[192.0.2.1]:25: Connection refused", ""), ["far.example"]);
     }
 }

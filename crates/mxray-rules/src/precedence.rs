@@ -194,6 +194,8 @@ pub const LINKS: &[(&str, &str, Link)] = &[
     ("PORT109", "SOCK101", Link::SharedScope),
     // Who has the port now and who would have it after a restart.
     ("PORT101", "PORT102", Link::SharedScope),
+    // Two share it now, by what their files ask for.
+    ("PORT102", "PORT103", Link::SharedScope),
     // A mail server that is enabled beside the one that has the port.
     ("PORT102", "SOCK112", Link::SharedScope),
     ("PORT101", "SOCK112", Link::SharedScope),
@@ -584,6 +586,8 @@ pub const LINKS: &[(&str, &str, Link)] = &[
     ("PORT101", "LOG106", Link::SharedScope),
     ("CONF104", "LOG106", Link::SharedScope),
     ("CONF103", "LOG106", Link::SharedScope),
+    ("CONF107", "LOG106", Link::SharedScope),
+    ("ROUTE105", "LOG106", Link::SharedScope),
     ("SOCK112", "LOG106", Link::SharedScope),
     ("SOCK111", "LOG106", Link::SharedScope),
     ("SOCK109", "LOG106", Link::SharedScope),

@@ -129,6 +129,13 @@ fn judge(evidence: &Evidence, contact: Contact<'_>) -> Verdict<Failure> {
 /// Why it failed, by what single hellos showed, or else by how it ended.
 fn failed(contact: Contact<'_>, facts: &TlsFacts) -> Verdict<Failure> {
     let hellos = &contact.seen.hellos;
+    // A server that has no room says so before TLS begins, in clear (Exim): it speaks of this connection alone.
+    if let TlsEnding::NotTls { first } = &facts.ending
+        && first.0.starts_with(b"421 ")
+    {
+        let why = format!("{} did not go on with us: {}", contact.name(), untrusted(first.0.trim_ascii()));
+        return Verdict::Blind(Blind::NotAttempted { why });
+    }
     if facts.client_certificate_requested && !matches!(facts.ending, TlsEnding::TimedOut { .. }) {
         let text = format!("it wants a certificate of the client, and {}", ended(facts));
         return Verdict::Bad(Failure { kind: Kind::ClientCertificate, text, at: &["tls"] });
