@@ -542,7 +542,7 @@ mod tests {
             };
             server.egress.smarthosts = vec![configured];
             let mut evidence = Evidence::default();
-            let waits = Seen::Value(queue_of(&server, &listed(3, reason, "far.example"), 1_900));
+            let waits = Seen::Value(queue_of(&server, &listed(3, reason, "far.example"), &Rules::built_in(), 1_900));
             evidence.queues.insert("postfix".to_owned(), waits);
             evidence.servers = Seen::Value([("postfix".to_owned(), server)].into());
             failing_names(&evidence)
