@@ -131,6 +131,8 @@ pub(crate) struct Input<'a> {
     pub dump: Seen<BTreeMap<String, String>>,
     /// The types of tables that the installation has. `Absent`: there is nobody to ask.
     pub types: Seen<BTreeSet<String>>,
+    /// The defaults of the version that is installed, unexpanded; empty where nobody tells them.
+    pub defaults: &'a BTreeMap<String, String>,
     pub main: MainCf,
     pub master: MasterCf,
     /// Lines of master.cf that define a service behind a comment sign.
@@ -202,6 +204,8 @@ pub(crate) fn server(input: &Input<'_>) -> Server {
     };
     let common = facts::common(&sources_of_facts);
     let unrunnable = (input.runnable)(super::commands::used(&sources_of_facts));
+    let troubles = (input.main.troubles.as_slice(), input.master.troubles.as_slice());
+    let refused = super::forms::refused(&sources_of_facts, input.defaults, troubles);
     Server {
         software: "postfix".to_owned(),
         misspelt: misspelt(input, &main_file),
@@ -215,6 +219,7 @@ pub(crate) fn server(input: &Input<'_>) -> Server {
         settings,
         wanted,
         unrunnable,
+        refused,
         problems: problems.list,
         ..common
     }

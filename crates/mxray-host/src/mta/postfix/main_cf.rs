@@ -38,7 +38,7 @@ pub(crate) fn parse(bytes: &[u8]) -> MainCf {
                 }
                 main.values.insert(name.to_owned(), Assignment { value: value.to_owned(), line });
             }
-            Err(why) => main.troubles.push(Trouble::new(line, why)),
+            Err(why) => main.troubles.push(Trouble::fatal(line, why)),
         }
     }
     main

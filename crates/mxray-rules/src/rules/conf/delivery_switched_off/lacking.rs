@@ -5,7 +5,7 @@ use crate::rule::Judgement;
 use crate::view;
 use crate::words::Words;
 use mxray_model::evidence::{Lacking, Server, Unrunnable};
-use mxray_model::text::shell_word;
+use mxray_model::text::{shell_quoted, shell_word};
 use mxray_model::{Evidence, Finding, Fix, Severity, Subject};
 use std::collections::BTreeSet;
 
@@ -86,7 +86,9 @@ const PARTS: [Part; 13] = [
 const LMTP: &str = "lmtp unix - - - - - lmtp";
 
 pub(super) fn services(evidence: &Evidence, instance: &str, server: &Server, judgement: &mut Judgement) {
-    for (name, lacking) in &server.lacking {
+    // A line that cannot be read may be the one.
+    let known = !super::refused::has_line_of_master(server);
+    for (name, lacking) in server.lacking.iter().filter(|_| known) {
         judgement.find(finding(evidence, instance, server, name, lacking));
     }
     // One program may serve many services.
@@ -120,8 +122,15 @@ fn without_program(
         None if of_postfix => "nothing that needs it goes on",
         None => "whoever asks for it is told to try later, or has its mail returned",
     };
-    let what = if unrunnable.exists { "may not be executed" } else { "does not exist" };
-    let fix = if unrunnable.exists {
+    let library = unrunnable.library.as_str();
+    let what = match (library.is_empty(), unrunnable.exists) {
+        (false, _) => format!("needs the library {library}, which is nowhere"),
+        (true, true) => "may not be executed".to_owned(),
+        (true, false) => "does not exist".to_owned(),
+    };
+    let fix = if !library.is_empty() {
+        library_fix(path, library)
+    } else if unrunnable.exists {
         let place = shell_word(path);
         Fix::here("Let it be executed.").command(format!("chmod 755 {place}")).verify(format!("test -x {place}"))
     } else if of_postfix {
@@ -166,6 +175,15 @@ fn without_program(
         }
     }
     finding
+}
+
+/// The package database still knows whose the file was.
+fn library_fix(path: &str, library: &str) -> Fix {
+    let name = shell_quoted(&format!("*/{library}"));
+    Fix::here("Install the package anew that brings the library (rpm -q --whatprovides, then dnf reinstall elsewhere); where it was built here, run ldconfig.")
+        .command(format!("dpkg -S {name}"))
+        .command(format!("apt-get install --reinstall \"$(dpkg -S {name} | head -n 1 | cut -d: -f 1)\""))
+        .verify(format!("ldd {}", shell_word(path)))
 }
 
 fn finding(evidence: &Evidence, instance: &str, server: &Server, name: &str, lacking: &Lacking) -> Finding {
@@ -219,7 +237,10 @@ fn fix(server: &Server, name: &str, lacking: &Lacking, words: &Words<'_>, part: 
         return words.setting_fix("Take it out of the list.", "master_service_disable", &rest.join(", "));
     }
     let standard = part.map(|part| part.line).or((name == "lmtp").then_some(LMTP));
-    let written = lacking.commented.as_ref();
+    // Packages ship alternatives behind a comment sign (oqmgr for qmgr).
+    let command = |line: &str| line.split_whitespace().nth(7).map(str::to_owned);
+    let is_other = |written: &str| standard.is_some_and(|standard| command(standard) != command(written));
+    let written = lacking.commented.as_ref().filter(|commented| !is_other(&commented.value));
     let Some(line) = written.map(|commented| commented.value.as_str()).or(standard) else {
         let text = format!("Define {name} in master.cf, or name a transport that is there.");
         let default = match lacking.setting.as_str() {
