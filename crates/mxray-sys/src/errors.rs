@@ -103,8 +103,10 @@ mod tests {
         let socket = UdpSocket::bind((own, 0)).ok()?;
         keep(&socket, socket.local_addr().unwrap().is_ipv4(), true).unwrap();
         assert_eq!(next(&socket).unwrap(), None);
-        let closed = UdpSocket::bind((own, 0)).unwrap().local_addr().unwrap();
-        socket.connect(closed).unwrap();
+        // One that hears somebody else alone: nobody can have its port meanwhile, and for us nobody is there.
+        let deaf = UdpSocket::bind((own, 0)).unwrap();
+        deaf.connect(deaf.local_addr().unwrap()).unwrap();
+        socket.connect(deaf.local_addr().unwrap()).unwrap();
         socket.send(b"x").unwrap();
         // The refusal wakes the reader; the queue has it from then on.
         socket.recv(&mut [0; 8]).unwrap_err();

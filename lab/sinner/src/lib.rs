@@ -9,7 +9,7 @@ mod tls;
 use mxray_wire::scenario::{Scenario, Step};
 use rustix::net::sockopt::set_socket_linger;
 use std::io::{self, Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -66,7 +66,11 @@ fn play(scenario: &Scenario, stream: &TcpStream, tls: &Arc<rustls::ServerConfig>
             Step::Wait(millis) => thread::sleep(Duration::from_millis(*millis)),
             Step::Silence => return read_to_end(&mut *line),
             Step::Reset => return reset(stream),
-            Step::Close => return Ok(()),
+            // What is unread would make a reset of it, and whether something is unread is chance.
+            Step::Close => {
+                stream.shutdown(Shutdown::Write)?;
+                return read_to_end(&mut socket);
+            }
             Step::Tls(true) => line = Box::new(tls::accept(stream, tls)?),
             Step::Tls(false) => return tls::refuse(&mut socket),
             Step::TlsFault(fault) => return tls::sin(stream, *fault),

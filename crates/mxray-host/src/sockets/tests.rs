@@ -487,7 +487,9 @@ fn one_walk_for_both_families_lists_what_two_walks_list() {
         Ok(six) => all.push(six),
         Err(error) => skip(&format!("IPv6 half: no [::1] here: {error}")),
     }
-    let clients: Vec<_> = all.iter().map(|one| TcpStream::connect(one.local_addr().unwrap()).unwrap()).collect();
+    // Accepted, so that no handshake is on its way between the walks.
+    let clients: Vec<_> =
+        all.iter().map(|one| (TcpStream::connect(one.local_addr().unwrap()).unwrap(), one.accept().unwrap())).collect();
     let list = |families: &[u8]| {
         let mut snapshot = Snapshot::empty(Source::SockDiag);
         for family in families {

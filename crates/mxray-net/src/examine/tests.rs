@@ -260,7 +260,7 @@ fn a_connection_alone_says_nothing_and_hears_nothing() {
 fn nobody_there_is_no_session() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
-    drop(listener);
+    crate::tests::closes(&listener);
     let examined = look(&examination(port));
     assert_eq!((examined.dial.outcome, examined.session.is_absent()), (DialOutcome::Refused, true));
     assert!(examined.starttls.offered.blind().is_some() && examined.requires_tls.blind().is_some());

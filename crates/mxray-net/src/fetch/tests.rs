@@ -213,7 +213,7 @@ fn closed_ports_and_what_speaks_no_tls() {
     let thread = std::thread::spawn(move || {
         let (mut socket, _) = listener.accept().unwrap();
         let _ = socket.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n");
-        drop(listener);
+        crate::tests::closes(&listener);
         let _ = socket.read_to_end(&mut Vec::new());
     });
     let fetching = fetching(&directory, port);

@@ -2,7 +2,7 @@
 
 use mxray_sys::namespace::NetworkNamespace;
 use std::io::Write;
-use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -134,10 +134,23 @@ impl Net {
         })
     }
 
-    /// Listens in a node, on all its addresses of the family.
+    /// Listens in a node, on all its addresses of the family, and of that family alone: a listener of the other one may
+    /// still be held by a child that another test is about to start.
     pub fn listen(&self, node: &str, port: u16, ipv4: bool) -> TcpListener {
-        let any: IpAddr = if ipv4 { "0.0.0.0" } else { "::" }.parse().unwrap();
-        self.within(node, || TcpListener::bind(SocketAddr::new(any, port)).unwrap())
+        use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
+        let (family, any): (_, IpAddr) = match ipv4 {
+            true => (AddressFamily::INET, Ipv4Addr::UNSPECIFIED.into()),
+            false => (AddressFamily::INET6, Ipv6Addr::UNSPECIFIED.into()),
+        };
+        self.within(node, || {
+            let socket = rustix::net::socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None).unwrap();
+            if !ipv4 {
+                sockopt::set_ipv6_v6only(&socket, true).unwrap();
+            }
+            rustix::net::bind(&socket, &SocketAddr::new(any, port)).unwrap();
+            rustix::net::listen(&socket, 128).unwrap();
+            TcpListener::from(socket)
+        })
     }
 }
 

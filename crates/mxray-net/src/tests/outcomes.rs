@@ -1,5 +1,6 @@
 //! The outcomes of connect(2), one network for all of them; ports and addresses keep them apart.
 
+use super::closes;
 use super::net::{Net, client, router, server};
 use crate::dial::{DialPlan, dial, dial_unix};
 use mxray_model::Seen;
@@ -162,7 +163,7 @@ fn a_refusal_on_this_host_needs_no_network() {
     assert_eq!(seen.outcome, DialOutcome::Connected);
     assert_eq!(listener.accept().unwrap().1.ip(), source);
     drop(stream);
-    drop(listener);
+    closes(&listener);
     let (seen, stream) = dial(DialPlan { peer, source: None }, Instant::now() + LONG);
     assert_eq!((seen.outcome, seen.icmp, stream.is_none()), (DialOutcome::Refused, Seen::Absent, true));
 }
@@ -185,7 +186,7 @@ fn a_unix_socket_is_dialled_like_any_other() {
     let _waiting = dial_unix(&path, Instant::now() + LONG).unwrap();
     let full = dial_unix(&path, Instant::now() + SHORT).unwrap_err();
     assert_eq!(full.kind(), std::io::ErrorKind::TimedOut);
-    drop(listener);
+    closes(&listener);
     let refused = dial_unix(&path, Instant::now() + LONG).unwrap_err();
     assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);
     std::fs::remove_dir_all(&directory).unwrap();

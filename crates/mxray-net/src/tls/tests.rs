@@ -273,9 +273,10 @@ fn script(reply: &'static [u8], hangs_up: bool) -> SocketAddr {
             let mut hello = [0; 2048];
             let _ = stream.read(&mut hello);
             let _ = stream.write_all(reply);
-            if !hangs_up {
-                open.push(stream);
+            if hangs_up {
+                stream.shutdown(std::net::Shutdown::Write).unwrap();
             }
+            open.push(stream);
         }
     });
     address

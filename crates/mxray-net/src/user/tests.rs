@@ -103,7 +103,7 @@ fn a_connection_belongs_to_the_user_and_is_used_by_us() {
     let mut buffer = [0; 16];
     assert_eq!(stream.unwrap().read(&mut buffer, soon()), crate::stream::Came::Bytes(7));
     // Where nobody listens any more, that is what is seen.
-    drop(listener);
+    crate::tests::closes(&listener);
     let (seen, stream) = dialler.dial(DialPlan { peer, source: None }, soon());
     assert_eq!((seen.outcome, stream.is_none()), (DialOutcome::Refused, true));
 }

@@ -27,6 +27,12 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
+/// Nobody listens there from now on. Dropping a listener is not enough: a child that another test is about to start has
+/// its descriptor until it executes its program, and so long the kernel goes on accepting.
+fn closes(listener: &std::net::TcpListener) {
+    rustix::net::shutdown(listener, rustix::net::Shutdown::Read).unwrap();
+}
+
 /// Each command, as its help is asked for.
 const COMMANDS: &[&[&str]] = &[
     &["doctor"],
