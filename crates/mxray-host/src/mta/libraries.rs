@@ -170,7 +170,8 @@ const PT_INTERP: u32 = 3;
 fn object(fill: &dyn Fn(u64, &mut [u8]) -> bool, name: &dyn Fn(u64) -> Option<String>) -> Option<Object> {
     let segments = segments(fill)?;
     let interpreter = segments.iter().find(|segment| segment.kind == PT_INTERP).and_then(|one| name(one.offset));
-    let mut object = Object { by_glibc: interpreter.is_some_and(|path| path.contains("/ld-linux")), ..Object::default() };
+    let mut object =
+        Object { by_glibc: interpreter.is_some_and(|path| path.contains("/ld-linux")), ..Object::default() };
     let Some(dynamic) = segments.iter().find(|segment| segment.kind == PT_DYNAMIC) else { return Some(object) };
     let mut names = Vec::new();
     let mut strings = None;
@@ -190,7 +191,8 @@ fn object(fill: &dyn Fn(u64, &mut [u8]) -> bool, name: &dyn Fn(u64) -> Option<St
     }
     // DT_STRTAB is a place in memory.
     let strings = strings?;
-    let holds = |one: &&Segment| one.kind == PT_LOAD && strings.checked_sub(one.address).is_some_and(|into| into < one.size);
+    let holds =
+        |one: &&Segment| one.kind == PT_LOAD && strings.checked_sub(one.address).is_some_and(|into| into < one.size);
     let table = segments.iter().find(holds).and_then(|one| one.offset.checked_add(strings - one.address))?;
     for (is_search, at) in names {
         let text = name(table.checked_add(at)?)?;

@@ -5,8 +5,8 @@
 //! value that is taken does to mail is not this module's business.
 
 use super::facts::Sources;
-use super::listeners::seen_by;
 use super::lines::Trouble;
+use super::listeners::seen_by;
 use super::master_cf::Service;
 use mxray_model::evidence::{FileLine, Refused};
 use std::collections::{BTreeMap, BTreeSet};
@@ -229,17 +229,18 @@ fn reader(name: &str) -> Option<&'static str> {
 /// The daemons that read the value of main.cf, as far as services here run them. Empty: nobody of whom it is known.
 fn readers(sources: &Sources<'_>, name: &str) -> BTreeSet<String> {
     let mut services = sources.master.services.values();
-    let reads = |reader: &&str| {
-        services.any(|service| service.daemon() == *reader && !service.overrides.contains_key(name))
-    };
+    let reads =
+        |reader: &&str| services.any(|service| service.daemon() == *reader && !service.overrides.contains_key(name));
     reader(name).filter(reads).map(str::to_owned).into_iter().collect()
 }
 
 /// The value, if it is one that Postfix does not take.
 fn judged(name: &str, value: &str, defaults: &BTreeMap<String, String>) -> Option<Refused> {
-    let default = defaults.get(name).map(String::as_str);
+    let default = defaults.get(name).and_then(|default| at_rest(default));
+    let default = default.as_deref();
     let value = value.trim();
-    let why = match form(name, default)? {
+    let form = form(name, default)?;
+    let why = match form {
         Form::Switch if ["yes", "no"].iter().any(|word| value.eq_ignore_ascii_case(word)) => return None,
         Form::Switch => "neither yes nor no".to_owned(),
         Form::Number => number(name, value)?,
@@ -254,7 +255,12 @@ fn judged(name: &str, value: &str, defaults: &BTreeMap<String, String>) -> Optio
             format!("{wrong} is none of all, ipv4, ipv6")
         }
     };
-    let default = default.filter(|default| !default.contains('$') && judged(name, default, &BTreeMap::new()).is_none());
+    let default = match form {
+        Form::Level => Some("may"),
+        // The default stands for the behaviour of twenty years ago.
+        Form::Version => None,
+        _ => default,
+    };
     Some(Refused {
         setting: name.to_owned(),
         value: value.to_owned(),
@@ -262,6 +268,16 @@ fn judged(name: &str, value: &str, defaults: &BTreeMap<String, String>) -> Optio
         default: default.unwrap_or_default().to_owned(),
         ..Refused::default()
     })
+}
+
+/// A default that depends on load alone (`${stress?{10}:{300}}s`), as it is without load. What refers to other parameters has no
+/// form of its own.
+fn at_rest(default: &str) -> Option<String> {
+    let nothing = |name: &str| (name == "stress").then_some("");
+    match super::expand::expand(default, &nothing) {
+        Ok(expanded) if expanded.undefined.is_empty() => Some(expanded.text),
+        _ => None,
+    }
 }
 
 fn form(name: &str, default: Option<&str>) -> Option<Form> {
@@ -331,7 +347,7 @@ mod tests {
             ("queue_run_delay", "300s"),
             ("smtpd_forbid_bare_newline", "no"),
             ("smtpd_recipient_limit", "1000"),
-            ("smtpd_timeout", "300s"),
+            ("smtpd_timeout", "${stress?{10}:{300}}s"),
             ("smtpd_tls_auth_only", "no"),
             ("smtpd_error_sleep_time", "1s"),
             ("smtp_destination_concurrency_limit", "$default_destination_concurrency_limit"),

@@ -91,13 +91,18 @@ pub(super) fn services(evidence: &Evidence, instance: &str, server: &Server, jud
     for (name, lacking) in server.lacking.iter().filter(|_| known) {
         judgement.find(finding(evidence, instance, server, name, lacking));
     }
-    // One program may serve many services.
+    // One program may serve many services, and one library many programs.
     let mut told: BTreeSet<&str> = BTreeSet::new();
     for (key, unrunnable) in &server.unrunnable {
-        if told.insert(&unrunnable.path) {
+        if told.insert(what_is_gone(unrunnable)) {
             judgement.find(without_program(evidence, instance, server, key, unrunnable));
         }
     }
+}
+
+/// The library, or the program itself.
+fn what_is_gone(unrunnable: &Unrunnable) -> &str {
+    if unrunnable.library.is_empty() { &unrunnable.path } else { &unrunnable.library }
 }
 
 /// The master throttles a service whose program cannot be started, and tries again each minute.
@@ -111,11 +116,12 @@ fn without_program(
     let words = Words::new(evidence, server);
     let path = &unrunnable.path;
     let of_postfix = path.starts_with(server.setting("daemon_directory"));
+    let same = |other: &Unrunnable| what_is_gone(other) == what_is_gone(unrunnable);
     let keys: Vec<&str> =
-        server.unrunnable.iter().filter(|(_, other)| other.path == *path).map(|(key, _)| key.as_str()).collect();
+        server.unrunnable.iter().filter(|(_, other)| same(other)).map(|(key, _)| key.as_str()).collect();
     let name = key.split('/').next().unwrap_or(key);
     let part = PARTS.iter().find(|part| part.name == name);
-    let clients = server.wanted.contains_key(key);
+    let clients = keys.iter().any(|key| server.wanted.contains_key(*key));
     let effect = match part {
         _ if clients => "clients are connected and never greeted",
         Some(part) => part.effect,
@@ -142,12 +148,12 @@ fn without_program(
             .config(unrunnable.at.file.clone(), Some(unrunnable.at.line), format!("{name} … argv=PROGRAM"))
             .verify(format!("test -x {}", shell_word(path)))
     };
-    let severity = part.map_or(Severity::Critical, |part| part.severity);
+    let severity = part.filter(|_| keys.len() == 1).map_or(Severity::Critical, |part| part.severity);
     let mut finding = RULE
         .finding_as(
             severity,
             Subject::service(format!("{instance} {name}")),
-            format!("{instance}: {path}, the program of {}, {what}: {effect}.", keys.join(", ")),
+            format!("{instance}: {path}, {} {}, {what}: {effect}.", role(library), keys.join(", ")),
         )
         .confidence(0.95)
         .because(
@@ -161,10 +167,12 @@ fn without_program(
         .touches(Subject::service(format!("{instance} delivery")))
         .fix(fix)
         .fix(
-            Fix::here("Then let the server start it at once, and move what waits.")
-                .command(words.reload())
-                .command("postqueue -f")
-                .verify("mxray doctor"),
+            Fix::here(
+                "Then restart the server (a reload keeps back what has ended for a minute), and move what waits.",
+            )
+            .command(words.restart())
+            .command("postqueue -f")
+            .verify("mxray doctor"),
         )
         .reference("master(5)");
     for (of, wanted) in &server.wanted {
@@ -175,6 +183,11 @@ fn without_program(
         }
     }
     finding
+}
+
+/// Services that lack a library may have programs of their own.
+fn role(library: &str) -> &'static str {
+    if library.is_empty() { "the program of" } else { "like all programs of" }
 }
 
 /// The package database still knows whose the file was.

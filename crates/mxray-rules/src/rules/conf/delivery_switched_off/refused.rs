@@ -59,13 +59,13 @@ fn finding(evidence: &Evidence, (instance, server): (&str, &Server), index: usiz
         _ => "Each program that is started ends at it".to_owned(),
     };
     let mut finding = RULE
-        .finding_as(severity, Subject::service(format!("{instance} {subject}")), format!("{instance}: {what}: {effect}."))
-        .confidence(0.95)
-        .because(
-            format!("{who}."),
-            place,
-            view::server_pointer(instance, &["refused", &index.to_string()]),
+        .finding_as(
+            severity,
+            Subject::service(format!("{instance} {subject}")),
+            format!("{instance}: {what}: {effect}."),
         )
+        .confidence(0.95)
+        .because(format!("{who}."), place, view::server_pointer(instance, &["refused", &index.to_string()]))
         .data("parameter", refused.setting.clone())
         .data("value", refused.value.clone())
         .touches(Subject::service(instance))
@@ -92,7 +92,11 @@ fn fix(words: &Words<'_>, refused: &Refused) -> Fix {
     };
     if refused.setting.is_empty() {
         let (text, form, verify) = if of_master(refused) {
-            ("Put the line right: eight columns.", "NAME TYPE PRIVATE UNPRIVILEGED CHROOT WAKEUP MAXPROC COMMAND", "postconf -M")
+            (
+                "Put the line right: eight columns.",
+                "NAME TYPE PRIVATE UNPRIVILEGED CHROOT WAKEUP MAXPROC COMMAND",
+                "postconf -M",
+            )
         } else {
             ("Put the line right: a name and a value.", "NAME = VALUE", "postconf -n")
         };
@@ -113,11 +117,11 @@ fn fix(words: &Words<'_>, refused: &Refused) -> Fix {
     if refused.default.is_empty() { fix } else { fix.command(words.set(&refused.setting, wanted)) }
 }
 
-/// The master keeps a service back for a minute whose program ended; a reload starts it at once.
+/// The master keeps a service back for a minute whose program ended, also after a reload.
 fn again(words: &Words<'_>, server: &Server) -> Fix {
     let running = !matches!(server.master, Seen::Absent);
     let (text, command) = if running {
-        ("Have the running server read it, and try what waits.", words.reload())
+        ("Restart the server (a reload keeps back what has ended for a minute), and try what waits.", words.restart())
     } else {
         ("Start the server, and try what waits.", words.start())
     };

@@ -14,12 +14,16 @@ pub(super) fn check(
     own: &BTreeSet<IpAddr>,
     judgement: &mut Judgement,
 ) {
-    let Some((link, mtu)) = evidence.routing.value().and_then(|routing| routing.below_1280.iter().next()) else { return };
+    let Some((link, mtu)) = evidence.routing.value().and_then(|routing| routing.below_1280.iter().next()) else {
+        return;
+    };
     if !server.wanted.values().any(view::is_public_smtp) {
         return;
     }
     let key = lookup_key(server, Family::Six);
-    let Some(published) = evidence.lookups.get(&key).and_then(|lookup| lookup.addresses().value().cloned()) else { return };
+    let Some(published) = evidence.lookups.get(&key).and_then(|lookup| lookup.addresses().value().cloned()) else {
+        return;
+    };
     let lost: Vec<&IpAddr> = published.iter().filter(|address| address.is_ipv6() && !own.contains(*address)).collect();
     if let Some(address) = lost.first().filter(|_| lost.len() == published.len()) {
         judgement.find(finding(instance, server, (link, *mtu), **address));
