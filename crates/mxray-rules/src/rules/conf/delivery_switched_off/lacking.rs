@@ -134,20 +134,7 @@ fn without_program(
         (true, true) => "may not be executed".to_owned(),
         (true, false) => "does not exist".to_owned(),
     };
-    let fix = if !library.is_empty() {
-        library_fix(path, library)
-    } else if unrunnable.exists {
-        let place = shell_word(path);
-        Fix::here("Let it be executed.").command(format!("chmod 755 {place}")).verify(format!("test -x {place}"))
-    } else if of_postfix {
-        Fix::here("Install the package anew (dnf reinstall postfix, zypper in -f postfix elsewhere); it keeps the configuration.")
-            .command("apt-get install --reinstall postfix")
-            .verify(format!("test -x {}", shell_word(path)))
-    } else {
-        Fix::here("Install what it belongs to, or name the right program; a service that is no longer wanted leaves the parameter that asks for it.")
-            .config(unrunnable.at.file.clone(), Some(unrunnable.at.line), format!("{name} … argv=PROGRAM"))
-            .verify(format!("test -x {}", shell_word(path)))
-    };
+    let fix = program_fix(name, unrunnable, of_postfix);
     let severity = part.filter(|_| keys.len() == 1).map_or(Severity::Critical, |part| part.severity);
     let mut finding = RULE
         .finding_as(
@@ -183,6 +170,24 @@ fn without_program(
         }
     }
     finding
+}
+
+fn program_fix(name: &str, unrunnable: &Unrunnable, of_postfix: bool) -> Fix {
+    let (path, library) = (unrunnable.path.as_str(), unrunnable.library.as_str());
+    if !library.is_empty() {
+        library_fix(path, library)
+    } else if unrunnable.exists {
+        let place = shell_word(path);
+        Fix::here("Let it be executed.").command(format!("chmod 755 {place}")).verify(format!("test -x {place}"))
+    } else if of_postfix {
+        Fix::here("Install the package anew (dnf reinstall postfix, zypper in -f postfix elsewhere); it keeps the configuration.")
+            .command("apt-get install --reinstall postfix")
+            .verify(format!("test -x {}", shell_word(path)))
+    } else {
+        Fix::here("Install what it belongs to, or name the right program; a service that is no longer wanted leaves the parameter that asks for it.")
+            .config(unrunnable.at.file.clone(), Some(unrunnable.at.line), format!("{name} … argv=PROGRAM"))
+            .verify(format!("test -x {}", shell_word(path)))
+    }
 }
 
 /// Services that lack a library may have programs of their own.
