@@ -7,12 +7,16 @@
 use super::facts::Sources;
 use super::lines::Trouble;
 use super::listeners::seen_by;
+use super::main_cf::clip_to;
 use super::master_cf::Service;
+use crate::secrets;
 use mxray_model::evidence::{FileLine, Refused};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Most that a report carries; the first ones say what is wrong.
 const REFUSED_MAX: usize = 20;
+/// Longest value or reason that a report carries, in characters.
+const TEXT_CHARS_MAX: usize = 1_000;
 
 /// Parameters whose default looks like a number or a switch, and which are more than that.
 const NOT_BY_DEFAULT: &[&str] =
@@ -166,7 +170,7 @@ pub(super) fn refused(
     (main, master): (&[Trouble], &[Trouble]),
 ) -> Vec<Refused> {
     let line = |file: &str, trouble: &Trouble| Refused {
-        why: trouble.text.clone(),
+        why: clip_to(&secrets::text(&trouble.text), TEXT_CHARS_MAX),
         by_all: true,
         at: Some(FileLine { file: file.to_owned(), line: trouble.line }),
         ..Refused::default()
@@ -263,8 +267,8 @@ fn judged(name: &str, value: &str, defaults: &BTreeMap<String, String>) -> Optio
     };
     Some(Refused {
         setting: name.to_owned(),
-        value: value.to_owned(),
-        why,
+        value: clip_to(&secrets::text(value), TEXT_CHARS_MAX),
+        why: clip_to(&secrets::text(&why), TEXT_CHARS_MAX),
         default: default.unwrap_or_default().to_owned(),
         ..Refused::default()
     })
