@@ -41,7 +41,7 @@ def of_zone(name, kind):
 
 def hosts_file(wanted):
     """The first address of a name, as the file has it now."""
-    for line in open("/etc/hosts"):
+    for line in open("/etc/hosts", errors="replace"):
         address, *names = line.split("#")[0].split() or [""]
         if wanted in [name.lower() for name in names]:
             return address

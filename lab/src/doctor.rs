@@ -62,6 +62,8 @@ pub struct Examined {
     pub took: Duration,
     /// What it said on standard error.
     pub talk: String,
+    /// The report as it was given, for `mxray doctor --replay`.
+    pub raw: String,
 }
 
 /// `$MXRAY_BIN`, else the workspace's own build, release before debug.
@@ -95,7 +97,7 @@ pub fn examine(host: &Host, circumstances: Circumstances) -> io::Result<Examined
         let (begin, talk) = (done.output.chars().take(400).collect::<String>(), talk.trim());
         io::Error::other(format!("mxray doctor gave no report ({}; {error}): {begin:?} {talk}", done.status))
     })?;
-    Ok(Examined { report, exit: done.status.code(), took: done.took, talk })
+    Ok(Examined { report, exit: done.status.code(), took: done.took, talk, raw: done.output })
 }
 
 /// What the judge says.
@@ -198,7 +200,7 @@ mod tests {
             findings: Vec::new(),
             unseen: unseen.collect(),
         };
-        Examined { report, exit: Some(exit), took: Duration::ZERO, talk: String::new() }
+        Examined { report, exit: Some(exit), took: Duration::ZERO, talk: String::new(), raw: String::new() }
     }
 
     const ROOT: Circumstances = Circumstances { unprivileged: false, without_netlink: false };

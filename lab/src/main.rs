@@ -19,6 +19,7 @@ usage: lab all | share | changed | FAULT… | host:NAME… | table:NAME…
 options: --unprivileged      examine as uid 65534
          --without-netlink   examine where no netlink socket can be opened
          --jobs N            hosts side by side (default 3)
+         --keep DIRECTORY    keep each report there, for mxray doctor --replay
          --results FILE      write the table there (`all` writes bench/results/lab.md without being told)
 The program under test is $MXRAY_BIN, else target/release/mxray, else target/debug/mxray.";
 
@@ -30,6 +31,7 @@ struct Asked {
     circumstances: Circumstances,
     jobs: usize,
     results: Option<PathBuf>,
+    keep: Option<PathBuf>,
 }
 
 fn asked() -> Result<Asked, String> {
@@ -43,6 +45,7 @@ fn asked() -> Result<Asked, String> {
                 let given = arguments.next().unwrap_or_default();
                 asked.jobs = given.parse().map_err(|_| format!("--jobs wants a number, not {given:?}"))?;
             }
+            "--keep" => asked.keep = Some(arguments.next().ok_or("--keep wants a directory")?.into()),
             "--results" => asked.results = Some(arguments.next().ok_or("--results wants a file")?.into()),
             "--" => asked.after_dashes = arguments.by_ref().collect(),
             option if option.starts_with('-') => return Err(format!("unknown option {option}")),
@@ -141,6 +144,7 @@ fn plan(asked: &Asked) -> io::Result<Plan> {
     };
     plan.circumstances = asked.circumstances;
     plan.jobs = asked.jobs;
+    plan.keep = asked.keep.clone();
     Ok(plan)
 }
 

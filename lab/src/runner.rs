@@ -1,16 +1,16 @@
 //! Takes a list of faults and healthy hosts and runs them, several on one host where they can share it.
 
-use crate::doctor::{self, Circumstances, Judgement};
+use crate::doctor::{self, Circumstances, Examined, Judgement};
 use crate::fault::{self, Fault};
 use crate::foreign;
 use crate::host::{self, Host, HostFile};
 use crate::machine::{Traces, say};
 use crate::verdicts::{self, Table, Verdict};
 use std::collections::{BTreeMap, VecDeque};
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
+use std::{fs, io};
 
 /// More faults than this on one host and the other core waits at the end.
 const FAULTS_PER_HOST: usize = 12;
@@ -59,6 +59,8 @@ pub struct Plan {
     pub circumstances: Circumstances,
     /// Hosts side by side.
     pub jobs: usize,
+    /// Where each report is kept.
+    pub keep: Option<PathBuf>,
 }
 
 /// What a run made.
@@ -83,7 +85,7 @@ pub fn everything() -> io::Result<Plan> {
     let mut healthy = host::all()?;
     healthy.retain(|_, host| host.healthy);
     let tables = verdicts::all()?;
-    Ok(Plan { faults: fault::all()?, healthy, tables, circumstances: Circumstances::default(), jobs: 3 })
+    Ok(Plan { faults: fault::all()?, healthy, tables, jobs: 3, ..Plan::default() })
 }
 
 /// One host to bring up, and what to do on it.
@@ -164,6 +166,7 @@ pub fn run(plan: &Plan, mxray: &Path) -> io::Result<Outcomes> {
                         job: &job,
                         mxray: mxray.to_path_buf(),
                         circumstances: plan.circumstances,
+                        keep: plan.keep.as_deref(),
                         traces: &traces,
                         cases: &cases,
                     };
@@ -197,6 +200,7 @@ struct Worker<'a> {
     job: &'a Job,
     mxray: PathBuf,
     circumstances: Circumstances,
+    keep: Option<&'a Path>,
     traces: &'a Mutex<Vec<Traces>>,
     cases: &'a Mutex<Vec<Case>>,
 }
@@ -289,8 +293,22 @@ impl Worker<'_> {
         case
     }
 
+    /// One examination, its report kept under this name where that was asked for.
+    fn examine(&self, host: &Host, circumstances: Circumstances, name: &str) -> io::Result<Examined> {
+        let examined = doctor::examine(host, circumstances)?;
+        if let Some(directory) = self.keep {
+            fs::create_dir_all(directory)?;
+            fs::write(directory.join(format!("{name}.json")), &examined.raw)?;
+        }
+        Ok(examined)
+    }
+
     fn judge_healthy(&self, host: &Host, case: &mut Case) {
-        match doctor::examine(host, self.circumstances) {
+        let name = match case.slug.strip_prefix("host ") {
+            Some(host) => format!("host.{host}"),
+            None => format!("{}.healed", case.slug),
+        };
+        match self.examine(host, self.circumstances, &name) {
             Ok(examined) => {
                 case.doctor = examined.took;
                 case.got = examined.causes();
@@ -338,7 +356,7 @@ impl Worker<'_> {
         let begun = Instant::now();
         host.clean_slate()?;
         let mut injected = fault.inject(slug, host)?;
-        match doctor::examine(host, circumstances) {
+        match self.examine(host, circumstances, slug) {
             Ok(examined) => {
                 case.doctor = examined.took;
                 case.got = examined.causes();

@@ -11,7 +11,7 @@ use crate::resolvers;
 use crate::sessions::{self, Found, Sessions};
 use crate::surroundings;
 use crate::thin;
-use crate::told;
+use crate::told::{self, ToldWish};
 use mxray_host::baseline::{self, Now, Place};
 use mxray_host::processes::Table;
 use mxray_host::programs::Programs;
@@ -47,8 +47,8 @@ pub struct Options {
     pub names: Option<NamesWish>,
     /// Name servers instead of the system's.
     pub name_servers: Vec<SocketAddr>,
-    /// How far back logs are read. `None`: neither logs nor queues are looked at.
-    pub logs_since: Option<Duration>,
+    /// What this host's mail servers tell. `None`: neither logs nor queues are looked at.
+    pub told: Option<ToldWish>,
     /// Who is meant to have which port, as the caller read it.
     pub assignments: Seen<Assignments>,
     /// How much is looked at.
@@ -107,7 +107,7 @@ fn everything(options: &Options, progress: Progress<'_>) -> Evidence {
     attach(&mut parts, &mut servers, &table);
     let around = Around::start(&mut parts, &servers, &table);
     let machine = machine::start(&mut parts, &servers, &table);
-    let told = options.logs_since.map(|since| told::start(&mut parts, &servers, since));
+    let told = options.told.as_ref().map(|wish| told::start(&mut parts, &servers, wish));
 
     let waiting = first.value().is_some_and(Sample::anyone_waits);
     parts.rest_until(begun + if waiting { WINDOW_WHILE_WAITING } else { WINDOW });

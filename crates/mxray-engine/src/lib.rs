@@ -28,6 +28,7 @@ pub use judge::judge;
 pub use names::{NamesWish, Signed, listing};
 pub use parts::{Progress, is_part_of_an_examination};
 pub use sessions::{Sessions, Target};
+pub use told::ToldWish;
 
 use jiff::Timestamp;
 use mxray_model::{Evidence, Question, Report, Seen};

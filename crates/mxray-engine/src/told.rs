@@ -38,6 +38,15 @@ const SHARE_MIN_PERCENT: u64 = 5;
 /// So many recipients of the log that a typing error is not among them.
 const LOGGED_MIN: u64 = 3;
 
+/// What logs and queues are asked.
+#[derive(Debug, Clone)]
+pub struct ToldWish {
+    /// How far back logs are read.
+    pub logs_since: Duration,
+    /// What replies mean.
+    pub rules: Arc<Rules>,
+}
+
 /// What was started and is still to come.
 pub(crate) struct Told {
     logs: Pending<Seen<MailLogs>>,
@@ -45,18 +54,19 @@ pub(crate) struct Told {
     programs: Programs,
 }
 
-pub(crate) fn start(parts: &mut Parts<'_>, servers: &Seen<BTreeMap<String, Server>>, since: Duration) -> Told {
+pub(crate) fn start(parts: &mut Parts<'_>, servers: &Seen<BTreeMap<String, Server>>, wish: &ToldWish) -> Told {
     let known = servers.value().cloned().unwrap_or_default();
     let directories: BTreeSet<String> =
         known.values().filter_map(|server| server.directories.get("log").cloned()).collect();
     let until = parts.margin();
-    let logs = parts.start("mail logs", move || read_logs(&directories, since, until));
+    let (since, rules) = (wish.logs_since, Arc::clone(&wish.rules));
+    let logs = parts.start("mail logs", move || read_logs(&directories, since, &rules, until));
     let programs = Programs::new(until);
     let mut queues = Vec::new();
     for (name, server) in known.into_iter().filter(|(_, server)| server.enabled && server.software != "dovecot") {
-        let programs = programs.clone();
+        let (programs, rules) = (programs.clone(), Arc::clone(&wish.rules));
         let part = format!("queue of {name}");
-        queues.push((name, parts.start(&part, move || read_queue(&server, &programs, until))));
+        queues.push((name, parts.start(&part, move || read_queue(&server, &programs, &rules, until))));
     }
     Told { logs, queues, programs }
 }
@@ -75,16 +85,15 @@ impl Told {
 }
 
 /// The logs of this host since so long ago.
-fn read_logs(directories: &BTreeSet<String>, since: Duration, until: Instant) -> Seen<MailLogs> {
+fn read_logs(directories: &BTreeSet<String>, since: Duration, rules: &Arc<Rules>, until: Instant) -> Seen<MailLogs> {
     let deadline = until.min(Instant::now() + PATIENCE);
     let now = Stamp(Timestamp::now().as_microsecond());
     let ago = |seconds: i64| Stamp(now.0.saturating_sub(seconds.saturating_mul(SECOND)));
     let since_s = i64::try_from(since.as_secs()).unwrap_or(i64::MAX / SECOND);
-    let rules = Arc::new(Rules::built_in());
     let whole_since = ago(since_s);
     let recent_since = ago(RECENT_S.min(since_s));
-    let Some((recent, _)) = pass(directories, &rules, recent_since, deadline) else { return Seen::Absent };
-    let Some((whole, ended)) = pass(directories, &rules, whole_since, deadline) else { return Seen::Absent };
+    let Some((recent, _)) = pass(directories, rules, recent_since, deadline) else { return Seen::Absent };
+    let Some((whole, ended)) = pass(directories, rules, whole_since, deadline) else { return Seen::Absent };
     // What was cut is the end, which the first pass has.
     let mut logs = match ended.cut_short {
         false => evidence_of(&whole, Some(&recent)),
@@ -155,12 +164,12 @@ fn sources(ended: &Ended) -> BTreeMap<String, Seen<LogSource>> {
 }
 
 /// What waits in one server's queue, now.
-pub fn read_queue(server: &Server, programs: &Programs, until: Instant) -> Seen<Queue> {
-    look(server, programs, until).map(|found| queue_of(server, &found, Timestamp::now().as_second()))
+pub fn read_queue(server: &Server, programs: &Programs, rules: &Rules, until: Instant) -> Seen<Queue> {
+    look(server, programs, until).map(|found| queue_of(server, &found, rules, Timestamp::now().as_second()))
 }
 
 /// The pieces of a queue, added up.
-pub fn queue_of(server: &Server, found: &Found, now_s: i64) -> Queue {
+pub fn queue_of(server: &Server, found: &Found, rules: &Rules, now_s: i64) -> Queue {
     let (mut entries, mut cut, mut not_understood) = (Vec::new(), found.cut, found.unread);
     let mut envelopes = Vec::new();
     for piece in &found.pieces {
@@ -197,9 +206,8 @@ pub fn queue_of(server: &Server, found: &Found, now_s: i64) -> Queue {
         }
     }
     entries.extend(queue::opensmtpd::joined(envelopes));
-    let rules = Rules::built_in();
     let mut sums = Sums::new(now_s);
-    entries.iter().for_each(|entry| sums.add(&rules, entry));
+    entries.iter().for_each(|entry| sums.add(rules, entry));
     let mut queue = evidence_of_queue(&sums, now_s);
     queue.source.clone_from(&found.source);
     queue.not_understood = not_understood;
@@ -336,15 +344,27 @@ fn waiting_for(evidence: &Evidence, wanted: fn(Cause) -> bool) -> Vec<String> {
     let lately = evidence.logs.value().map_or(0, |logs| logs.whole.deferral.denominator);
     let large = |recipients: u64, all: u64| recipients.saturating_mul(100) >= all.saturating_mul(SHARE_MIN_PERCENT);
     let provable = |cause: &str| Cause::named(cause).is_some_and(wanted);
+    // What fails on the way to a filter of this host or to the smarthost says nothing of the recipient's domain.
+    let servers = evidence.servers.value().into_iter().flatten().map(|(_, server)| server);
+    let smarthosts: Vec<&str> = servers
+        .flat_map(|server| &server.egress.smarthosts)
+        .filter_map(|host| name_of_smarthost(&host.value))
+        .collect();
+    let elsewhere = |host: &str, sample: &str| {
+        host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+            || host == "localhost"
+            || smarthosts.iter().any(|name| sample.contains(name))
+    };
     let mut rows: Vec<(u64, &str, &str)> = Vec::new();
     for queue in evidence.queues.values().filter_map(Seen::value) {
         let all = queue.recipients.max(lately);
         let chosen = queue.causes.iter().filter(|row| large(row.recipients, all) && provable(&row.cause));
+        let chosen = chosen.filter(|row| !elsewhere(&row.host, &row.sample));
         rows.extend(chosen.map(|row| (row.recipients, row.domain.as_str(), row.receiver.as_str())));
     }
     for row in evidence.logs.value().into_iter().flat_map(|logs| &logs.causes) {
         let fails = row.delivered_since == 0 && row.recipients >= LOGGED_MIN && large(row.recipients, lately);
-        if fails && provable(&row.cause) {
+        if fails && provable(&row.cause) && !elsewhere(&row.host, &row.sample) {
             rows.push((row.recipients, &row.domain, &row.receiver));
         }
     }
@@ -356,6 +376,15 @@ fn waiting_for(evidence: &Evidence, wanted: fn(Cause) -> bool) -> Vec<String> {
         is_name && receivers.insert((*receiver).to_owned()) && domains.insert((*domain).to_owned())
     };
     rows.into_iter().filter(fresh).take(TARGETS_MAX).map(|(_, domain, _)| domain.to_owned()).collect()
+}
+
+/// Of `[smtp.example.net]:587` the name.
+fn name_of_smarthost(text: &str) -> Option<&str> {
+    let name = match text.strip_prefix('[') {
+        Some(bracketed) => bracketed.split(']').next(),
+        None => text.split(':').next(),
+    };
+    name.filter(|name| name.contains('.') || name.contains(':'))
 }
 
 /// What MX, addresses, DNSSEC, TLSA records and MTA-STS policies show.
@@ -423,7 +452,7 @@ mod tests {
     fn what_waits_is_grouped_and_calls_for_a_probe() {
         let server = Server { software: "postfix".to_owned(), ..Server::default() };
         let refused = listed(3, "connect to mx.far.example[192.0.2.1]:25: Connection refused", "far.example");
-        let queue = queue_of(&server, &refused, 1_900);
+        let queue = queue_of(&server, &refused, &Rules::built_in(), 1_900);
         assert_eq!((queue.messages, queue.young_deferred, queue.causes.len()), (3, 3, 1));
         assert_eq!(queue.next_try_in_s, Seen::Value(1_200));
         let mut evidence = Evidence::default();
@@ -436,11 +465,11 @@ mod tests {
             "Host or domain name not found. Name service error for name=far.example type=MX: Host not found, try again",
             "far.example",
         );
-        evidence.queues.insert("postfix".to_owned(), Seen::Value(queue_of(&server, &lost, 1_900)));
+        evidence.queues.insert("postfix".to_owned(), Seen::Value(queue_of(&server, &lost, &Rules::built_in(), 1_900)));
         assert_eq!((failing(&evidence), failing_names(&evidence)), (vec![], vec!["far.example".to_owned()]));
         // What no session can show is left alone.
         let full = listed(3, "host mx.far.example[192.0.2.1] said: 452 4.2.2 mailbox full", "far.example");
-        evidence.queues.insert("postfix".to_owned(), Seen::Value(queue_of(&server, &full, 1_900)));
+        evidence.queues.insert("postfix".to_owned(), Seen::Value(queue_of(&server, &full, &Rules::built_in(), 1_900)));
         assert_eq!((failing(&evidence), failing_names(&evidence)), (vec![], Vec::<String>::new()));
     }
 
@@ -480,7 +509,9 @@ mod tests {
         let server = Server { software: "postfix".to_owned(), ..Server::default() };
         let refused = listed(3, "connect to gate.example[192.0.2.1]:25: Connection refused", "far.example");
         let mut evidence = Evidence::default();
-        evidence.queues.insert("postfix".to_owned(), Seen::Value(queue_of(&server, &refused, 1_900)));
+        evidence
+            .queues
+            .insert("postfix".to_owned(), Seen::Value(queue_of(&server, &refused, &Rules::built_in(), 1_900)));
         let nowhere = |why| Domain {
             why: BTreeSet::from([why]),
             route: Seen::Value(MailRouting {
@@ -498,5 +529,29 @@ mod tests {
         evidence.names.domains.insert("far.example".to_owned(), nowhere(DomainWhy::Asked));
         forget_routed_otherwise(&mut evidence);
         assert_eq!(evidence.names.domains.len(), 2);
+    }
+
+    #[test]
+    fn what_fails_at_this_hosts_filter_or_smarthost_says_nothing_of_the_domain() {
+        let chosen = |reason: &str, smarthost: &str| {
+            let mut server = Server { software: "postfix".to_owned(), ..Server::default() };
+            let configured = mxray_model::evidence::Configured {
+                value: smarthost.to_owned(),
+                setting: "relayhost".to_owned(),
+                at: None,
+            };
+            server.egress.smarthosts = vec![configured];
+            let mut evidence = Evidence::default();
+            let waits = Seen::Value(queue_of(&server, &listed(3, reason, "far.example"), 1_900));
+            evidence.queues.insert("postfix".to_owned(), waits);
+            evidence.servers = Seen::Value([("postfix".to_owned(), server)].into());
+            failing_names(&evidence)
+        };
+        let missing =
+            "Host or domain name not found. Name service error for name=relay.example.net type=A: Host not found";
+        assert_eq!(chosen("connect to 127.0.0.1[127.0.0.1]:10024: Connection refused", ""), Vec::<String>::new());
+        assert_eq!(chosen(missing, "[relay.example.net]:587"), Vec::<String>::new());
+        assert_eq!(chosen(missing, "[other.example.net]"), ["far.example"]);
+        assert_eq!(chosen("connect to mx.far.example[192.0.2.1]:25: Connection refused", ""), ["far.example"]);
     }
 }

@@ -1,5 +1,6 @@
 //! What rules ask of the host beside the packet: its addresses, interfaces, routes and cgroups.
 
+use mxray_model::Prefix;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
@@ -85,15 +86,5 @@ impl Surroundings {
 
 /// Whether a prefix holds an address.
 pub(crate) fn covers((network, length): (IpAddr, u8), address: IpAddr) -> bool {
-    match (network, address) {
-        (IpAddr::V4(network), IpAddr::V4(address)) => {
-            let mask = u32::MAX.checked_shl(32 - u32::from(length.min(32))).unwrap_or(0);
-            u32::from(network) & mask == u32::from(address) & mask
-        }
-        (IpAddr::V6(network), IpAddr::V6(address)) => {
-            let mask = u128::MAX.checked_shl(128 - u32::from(length.min(128))).unwrap_or(0);
-            u128::from(network) & mask == u128::from(address) & mask
-        }
-        _ => false,
-    }
+    Prefix { address: network, length }.contains(address)
 }

@@ -139,7 +139,7 @@ fn number(setting: &str) -> Seen<u32> {
 }
 
 fn understood<T>(setting: &str, parse: impl Fn(&str) -> Option<T>) -> Seen<T> {
-    match read::line(&format!("/proc/sys/{setting}")) {
+    match read::setting(setting) {
         Seen::Value(text) => match parse(&text.replace("\\t", " ")) {
             Some(value) => Seen::Value(value),
             None => Seen::Unknown(Blind::NotUnderstood { what: setting.replace('/', "."), text }),

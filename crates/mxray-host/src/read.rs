@@ -79,6 +79,24 @@ pub(crate) fn line(path: &str) -> Seen<String> {
     kernel(Path::new(path), SMALL_BYTES_MAX).map(|content| untrusted(content.bytes.trim_ascii()))
 }
 
+/// A setting of the kernel, by its path below `/proc/sys`. A process may be kept from the whole tree (`ProcSubset=pid` of a unit, a
+/// container's mount over it): then that a setting is not there says nothing.
+pub(crate) fn setting(name: &str) -> Seen<String> {
+    setting_below(Path::new("/proc/sys"), name)
+}
+
+fn setting_below(tree: &Path, name: &str) -> Seen<String> {
+    let path = tree.join(name);
+    match kernel(&path, SMALL_BYTES_MAX).map(|content| untrusted(content.bytes.trim_ascii())) {
+        // Every Linux has this part.
+        Seen::Absent if !tree.join("kernel").exists() => Seen::Unknown(Blind::NotPermitted {
+            what: format!("read {} (the whole of {} is hidden from mxray)", shown(&path), shown(tree)),
+            needs: "a run outside the unit or container that hides it (ProcSubset=)".to_owned(),
+        }),
+        seen => seen,
+    }
+}
+
 /// The state that an I/O error stands for: not there, not permitted, or failed.
 pub(crate) fn refused<T>(step: &str, path: &Path, error: &io::Error) -> Seen<T> {
     match error.kind() {
@@ -126,6 +144,17 @@ mod tests {
             std::fs::create_dir_all(&path).unwrap();
             Scratch(path)
         }
+    }
+
+    #[test]
+    fn of_a_hidden_tree_no_setting_is_absent() {
+        let scratch = Scratch::new("settings");
+        assert!(matches!(setting_below(&scratch.0, "net/ipv4/x"), Seen::Unknown(Blind::NotPermitted { .. })));
+        std::fs::create_dir_all(scratch.0.join("kernel")).unwrap();
+        assert_eq!(setting_below(&scratch.0, "net/ipv4/x"), Seen::Absent);
+        std::fs::create_dir_all(scratch.0.join("net/ipv4")).unwrap();
+        std::fs::write(scratch.0.join("net/ipv4/x"), "7\n").unwrap();
+        assert_eq!(setting_below(&scratch.0, "net/ipv4/x"), Seen::Value("7".to_owned()));
     }
 
     impl Drop for Scratch {

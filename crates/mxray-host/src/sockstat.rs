@@ -56,7 +56,7 @@ pub fn limit(level: &str) -> Seen<u64> {
         "TCP.orphan" => ("tcp_max_orphans", 0),
         _ => return Seen::Absent,
     };
-    match read::line(&format!("/proc/sys/net/ipv4/{setting}")) {
+    match read::setting(&format!("net/ipv4/{setting}")) {
         Seen::Value(text) => match text.replace("\\t", " ").split_ascii_whitespace().nth(place).map(str::parse) {
             Some(Ok(limit)) => Seen::Value(limit),
             _ => Seen::Unknown(Blind::NotUnderstood { what: format!("net.ipv4.{setting}"), text }),
@@ -70,7 +70,7 @@ pub fn limit(level: &str) -> Seen<u64> {
 ///
 /// `Absent`: net.ipv4.tcp_mem shows in the machine's own network namespace only (net/ipv4/sysctl_net_ipv4.c).
 pub fn tcp_memory() -> Seen<TcpMemory> {
-    let marks = match read::line("/proc/sys/net/ipv4/tcp_mem") {
+    let marks = match read::setting("net/ipv4/tcp_mem") {
         Seen::Value(text) => text,
         Seen::Absent => return Seen::Absent,
         Seen::Unknown(blind) => return Seen::Unknown(blind),

@@ -94,6 +94,8 @@ pub struct RefusalOf<S> {
     pub from: S,
     pub to: S,
     pub account: Option<S>,
+    /// First digit of the reply, where the log says of it only whether it is for good (Exim's `temporarily rejected`).
+    pub class: Option<u8>,
     /// The whole message is gone (a milter's or a content filter's refusal behind DATA), not one recipient.
     pub ends_message: bool,
 }
@@ -144,6 +146,11 @@ pub enum EventOf<S> {
     Attempt {
         id: S,
         attempt: AttemptOf<S>,
+    },
+    /// Some of the recipients of a message go on under an id of their own (Sendmail's `clone`).
+    Split {
+        id: S,
+        from: S,
     },
     /// No more attempts: what is not delivered goes back.
     Expired {
@@ -297,6 +304,7 @@ impl<S: Copy> RefusalOf<S> {
             from: text(self.from),
             to: text(self.to),
             account: self.account.map(&mut *text),
+            class: self.class,
             ends_message: self.ends_message,
         }
     }
@@ -317,6 +325,7 @@ impl<S: Copy> EventOf<S> {
                 Of::Queued { id: text(id), sender: text(sender), size, recipients }
             }
             Of::Attempt { id, attempt } => Of::Attempt { id: text(id), attempt: attempt.map(text) },
+            Of::Split { id, from } => Of::Split { id: text(id), from: text(from) },
             Of::Expired { id } => Of::Expired { id: text(id) },
             Of::Removed { id } => Of::Removed { id: text(id) },
             Of::Canceled { id } => Of::Canceled { id: text(id) },

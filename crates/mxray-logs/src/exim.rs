@@ -67,6 +67,9 @@ fn of_message<'a>(id: &'a [u8], rest: &'a [u8]) -> Event<'a> {
         b"Completed" => Event::Removed { id },
         b"Frozen" => Event::Held { id },
         b"Message" if tail.starts_with(b"abandoned") => Event::Canceled { id },
+        // The client did not hear that it was taken: it sends it again, and this one is thrown away.
+        b"SMTP" if tail.starts_with(b"connection lost after final dot") => Event::Canceled { id },
+        b"rejected" if tail.starts_with(b"from <") => of_whole(Some(id), tail),
         // Said at each queue run as long as it is.
         b"Message" if tail.starts_with(b"is frozen") => Event::Held { id },
         b"removed" => Event::Filtered { id, text: rest },
@@ -266,18 +269,32 @@ fn duration(text: &[u8]) -> Option<i64> {
     (start == text.len() && start > 0).then_some(total)
 }
 
+/// `rejected from <a@b.example> H=mail.b.example [192.0.2.1]: message too big: read=… max=…`, when it was received.
+fn of_whole<'a>(id: Option<&'a [u8]>, tail: &'a [u8]) -> Event<'a> {
+    let from = value(tail, b"from <", b">").unwrap_or_default();
+    let client = host_field(tail).unwrap_or_default();
+    let reply = split(tail, b"]: ").or_else(|| split(tail, b": ")).map_or(tail, |(_, reply)| reply);
+    let class = Some(5);
+    let refusal = Refusal { stage: b"DATA", client, reply, from, to: b"", account: None, class, ends_message: true };
+    Event::Refusal { id, refusal }
+}
+
 /// `H=… F=<…> rejected RCPT <…>: reason`, `temporarily rejected connection in "connect" ACL: …`.
 fn refusal<'a>(id: Option<&'a [u8]>, text: &'a [u8]) -> Option<Event<'a>> {
     let (head, tail) = split(text, b"rejected ")?;
     let (stage, reply) = split(tail, b": ").unwrap_or((tail, b""));
-    let stage = stage.strip_prefix(b"after ").unwrap_or(stage);
-    let to = split(stage, b"<").and_then(|(_, rest)| split(rest, b">")).map_or(&b""[..], |(to, _)| to);
+    let before: [&[u8]; 3] = [b"after ", b"during ", b"by "];
+    let stage = before.iter().find_map(|word| stage.strip_prefix(*word)).unwrap_or(stage);
+    let command = word(stage).0;
+    let named = split(stage, b"<").and_then(|(_, rest)| split(rest, b">")).map_or(&b""[..], |(named, _)| named);
+    let (sender, to) = if command == b"MAIL" { (named, &b""[..]) } else { (&b""[..], named) };
     let refusal = Refusal {
-        stage: word(stage).0,
+        stage: command,
         client: host_field(head).unwrap_or_default(),
         reply: if reply.is_empty() { tail } else { reply },
-        from: field(head, b"F").map(bare).unwrap_or_default(),
+        from: field(head, b"F").map_or(sender, bare),
         to,
+        class: Some(if head.ends_with(b"temporarily ") { 4 } else { 5 }),
         account: field(head, b"A").and_then(|account| split(account, b":").map(|(_, user)| user)),
         ends_message: id.is_some(),
     };
@@ -287,7 +304,10 @@ fn refusal<'a>(id: Option<&'a [u8]>, text: &'a [u8]) -> Option<Event<'a>> {
 /// `plain authenticator failed for (helo) [address]: 535 Incorrect authentication data (set_id=user)`
 fn failed_login(text: &[u8]) -> Option<Event<'_>> {
     let (_, behind) = split(text, b" authenticator failed for ")?;
-    let open = memchr::memmem::rfind(split(behind, b": ").map_or(behind, |(who, _)| who), b"[")?;
+    // `(helo) [192.0.2.1]:4711 I=[198.51.100.1]:587`: the second one is our own.
+    let who = split(behind, b": ").map_or(behind, |(who, _)| who);
+    let who = find(who, b" I=[").map_or(who, |at| &who[..at]);
+    let open = memchr::memmem::rfind(who, b"[")?;
     let address = split(&behind[open + 1..], b"]").map(|(address, _)| address)?;
     // The server behind the login does not answer: nobody's password was wrong.
     if has(behind, b": 435 ") || has(behind, b": 454 ") {
@@ -295,6 +315,7 @@ fn failed_login(text: &[u8]) -> Option<Event<'_>> {
     }
     let account = value(text, b"(set_id=", b")").unwrap_or_default();
     let name = word(behind).0;
+    let name = name.strip_prefix(b"H=").unwrap_or(name);
     let name = if name.starts_with(b"(") || name.starts_with(b"[") { b"unknown" } else { name };
     Some(Event::Login { account, client: Peer { name, address }, granted: false })
 }
@@ -321,7 +342,7 @@ fn without_id(text: &[u8]) -> Option<Event<'_>> {
     if starts_with_any(text, &[b"no host name found for IP address", b"no IP address found for host"]) {
         return Some(Event::Remark);
     }
-    if let Some(rest) = text.strip_prefix(b"Failed to ").or_else(|| text.strip_prefix(b"failed to ")) {
+    if let Some(rest) = text.strip_prefix(b"Failed ").or_else(|| text.strip_prefix(b"failed to ")) {
         return Some(Event::Trouble { severity: Severity::Error, text: rest });
     }
     if starts_with_any(
@@ -329,6 +350,11 @@ fn without_id(text: &[u8]) -> Option<Event<'_>> {
         &[
             b"expansion of ",
             b"spool_directory space check failed",
+            b"spool directory space check failed",
+            b"daemon: fork of ",
+            b"unable to open private key ",
+            b"spam acl condition: ",
+            b"malware acl condition: ",
             b"string too large in ",
             b"WARNING: ",
             b"(SSL_",
@@ -349,6 +375,9 @@ fn without_id(text: &[u8]) -> Option<Event<'_>> {
 /// Refusals that name the client at their end: `unqualified recipient rejected: <bob> H=(x) [192.0.2.1]`, `rejected HELO from
 /// [192.0.2.1]: …`, `Connection from [192.0.2.1] refused: too many connections`.
 fn turned_away(text: &[u8]) -> Option<Event<'_>> {
+    if let Some(tail) = text.strip_prefix(b"rejected ").filter(|tail| tail.starts_with(b"from <")) {
+        return Some(of_whole(None, tail));
+    }
     let at = |stage: &'static [u8], client: Peer<'static>| Refusal {
         stage,
         client,
@@ -356,6 +385,7 @@ fn turned_away(text: &[u8]) -> Option<Event<'_>> {
         from: b"",
         to: b"",
         account: None,
+        class: Some(5),
         ends_message: false,
     };
     let refusal: Refusal<'_> = if let Some(rest) = text.strip_prefix(b"rejected HELO from ") {
@@ -370,7 +400,8 @@ fn turned_away(text: &[u8]) -> Option<Event<'_>> {
     } else {
         let rest = text.strip_prefix(b"Connection from ")?;
         let (who, reply) = split(rest, b" refused: ")?;
-        Refusal { client: host_in(who), reply, ..at(b"connection", Peer::default()) }
+        // Too many of them at once, always with a 421.
+        Refusal { client: host_in(who), reply, class: Some(4), ..at(b"connection", Peer::default()) }
     };
     Some(Event::Refusal { id: None, refusal })
 }
@@ -384,7 +415,9 @@ fn host_in(text: &[u8]) -> Peer<'_> {
 }
 
 fn is_known_remark(text: &[u8]) -> bool {
-    let known: [&[u8]; 59] = [
+    let known: [&[u8]; 61] = [
+        b"Start '",
+        b"End '",
         b"remote host address is the local host",
         b"unable to set gid=",
         b"exim user lost privilege ",

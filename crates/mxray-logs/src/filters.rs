@@ -28,7 +28,12 @@ pub fn read<'a>(tag: &[u8], text: &'a [u8]) -> Option<Event<'a>> {
 
 /// Its own file: `#123(normal) <task>; task; rspamd_task_write_log: id: <…>, qid: <…>, …`; under syslog without the number.
 fn rspamd(text: &[u8]) -> Option<Event<'_>> {
-    if let Some(id) = value(text, b"qid: <", b">").filter(|id| is_queue_id(id)) {
+    // `spawn_workers: cannot listen on …`, `normal process 12 terminated abnormally by signal: 11`
+    if has(text, b" terminated abnormally ") || has(text, b": cannot listen on ") {
+        return Some(Event::Trouble { severity: Severity::Error, text });
+    }
+    let is_id = |id: &&[u8]| is_queue_id(id) || crate::exim::is_message_id(id);
+    if let Some(id) = value(text, b"qid: <", b">").filter(is_id) {
         return Some(Event::Filtered { id, text });
     }
     // `<task>; module; function: text`, without a task where the process speaks of itself.

@@ -130,6 +130,7 @@ fn failed_command(fields: &[u8]) -> Event<'_> {
         from: b"",
         to: value(command, b"TO:<", b">").unwrap_or_default(),
         account: None,
+        class: None,
         ends_message: false,
     };
     Event::Refusal { id: None, refusal }
@@ -150,7 +151,12 @@ fn delivery<'a>(session: &'a [u8], is_local: bool, fields: &'a [u8]) -> Option<E
         Some((address, name)) => Peer { name: name.strip_suffix(b")").unwrap_or(name), address },
         None if is_local => Peer { name: b"local", address: b"" },
         // Nobody was reached: the domain.
-        None => Peer { name: relay, address: if is_address(relay) { relay } else { b"" } },
+        None => {
+            // `action … relay host smtps://label@smart.example:465`
+            let host = split(relay, b"://").map_or(relay, |(_, host)| host);
+            let host = split(host, b"@").map_or(host, |(_, host)| host);
+            Peer { name: without_port(host), address: if is_address(host) { without_port(host) } else { b"" } }
+        }
     };
     let attempt = Attempt {
         to: bare(field(fields, b"to")?),

@@ -25,10 +25,10 @@ pub fn read(text: &[u8]) -> Option<Event<'_>> {
     if text.starts_with(b"starting daemon") {
         return Some(Event::Started);
     }
-    if text.starts_with(b"stopping daemon") {
+    if starts_with_any(text, &[b"stopping daemon", b"NOQUEUE: stopping daemon"]) {
         return Some(Event::Stopped);
     }
-    if starts_with_any(text, &[b"SYSERR", b"NOQUEUE: SYSERR", b"daemon "]) {
+    if starts_with_any(text, &[b"SYSERR", b"NOQUEUE: SYSERR", b"daemon ", b"error: ", b"unable to write "]) {
         return Some(Event::Trouble { severity: Severity::Error, text });
     }
     if starts_with_any(text, &[b"My unqualified host name", b"unable to qualify my own domain name"]) {
@@ -42,8 +42,14 @@ pub fn read(text: &[u8]) -> Option<Event<'_>> {
     }
     // `/etc/aliases: 40 aliases, longest 20 bytes, 500 bytes total`
     let aliases = text.starts_with(b"/") && has(text, b" aliases, longest ");
-    let known: [&[u8]; 16] = [
+    let known: [&[u8]; 22] = [
         b"STARTTLS: ",
+        b"rejecting new messages",
+        b"fill_fd: ",
+        b"File descriptors missing on startup",
+        b"Milter: ",
+        b"hash map ",
+        b"DIGEST-MD5 ",
         // Of Cyrus' SASL library, which logs under its caller's name.
         b"sql_select option missing",
         b"auxpropfunc error",
@@ -92,19 +98,28 @@ fn with_id<'a>(id: &'a [u8], rest: &'a [u8]) -> Option<Event<'a>> {
     if rest.starts_with(b"AUTH") {
         return Some(login(rest));
     }
+    if let Some(event) = set_aside(id, rest).or_else(|| split_off(id, rest)) {
+        return Some(event);
+    }
     if let Some(event) = told_off(id, rest) {
         return Some(event);
     }
     // `ID: NEWID: DSN: User unknown`
     if let Some((notice_id, words)) = queue_id(rest) {
-        let kind = if starts_with_any(words, &[b"DSN: Warning", b"sender notify: Warning"]) {
-            Notice::Delay
-        } else {
-            Notice::NonDelivery
-        };
+        let kind = if has(words, b": Warning: could not send message") { Notice::Delay } else { Notice::NonDelivery };
         return Some(Event::Notice { id, notice_id, kind });
     }
-    let known: [&[u8]; 14] = [
+    let known: [&[u8]; 24] = [
+        b"Authentication-Warning: ",
+        b"makeconnection ",
+        b"locked",
+        b"removed",
+        b"split: ",
+        b"message size (",
+        b"Too many recipients",
+        b"too many hops",
+        b"low on space ",
+        b"alias ",
         b"return to sender: ",
         b"sender notify: ",
         b"postmaster notify: ",
@@ -174,13 +189,20 @@ fn attempt<'a>(id: &'a [u8], rest: &'a [u8]) -> Option<Event<'a>> {
     if stat == b"queued" {
         return Some(Event::Remark);
     }
+    // A filter has set it aside; nothing was tried and nothing came back.
+    if stat == b"quarantined" {
+        return Some(Event::Held { id });
+    }
     let (first, tail) = word(stat);
     let status = match first {
         b"Sent" => Status::Sent,
         b"Deferred" | b"Deferred:" => Status::Deferred,
         _ => Status::Bounced,
     };
+    // Since 8.16 the other server's own words stand there, too; `stat` has the name of the exit status that they became.
+    let reply = field(rest, b"reply").filter(|reply| matches!(reply.first(), Some(b'4' | b'5')));
     let text = match status {
+        _ if let (Some(reply), Status::Bounced) = (reply, status) => reply,
         Status::Sent => tail.strip_prefix(b"(").unwrap_or(tail),
         Status::Deferred => tail,
         // The name of an exit status, which every refusal without a better one is given: of the reply, the line keeps the code alone.
@@ -262,8 +284,23 @@ fn told_off<'a>(id: &'a [u8], rest: &'a [u8]) -> Option<Event<'a>> {
     };
     let ends_message = matches!(stage, b"data" | b"eom" | b"eoh" | b"body" | b"header");
     let client = Peer::default();
-    let refusal = Refusal { stage, client, reply, from: b"", to, account: None, ends_message };
+    let refusal = Refusal { stage, client, reply, from: b"", to, account: None, class: None, ends_message };
     Some(Event::Refusal { id: Some(id), refusal })
+}
+
+/// `…, quarantine=reason`, `…, discard`, `discarded`: what a filter or a ruleset did instead of refusing.
+fn set_aside<'a>(id: &'a [u8], rest: &'a [u8]) -> Option<Event<'a>> {
+    if rest.starts_with(b"quarantine=") || has(rest, b", quarantine=") {
+        return Some(Event::Held { id });
+    }
+    (rest == b"discarded" || rest.ends_with(b", discard")).then_some(Event::Discarded { id })
+}
+
+/// `clone ID, owner=list-owner`: the recipients of a list, whose notices go to its owner.
+fn split_off<'a>(id: &'a [u8], rest: &'a [u8]) -> Option<Event<'a>> {
+    let from = split(rest.strip_prefix(b"clone ")?, b",")?.0;
+    let shape = (12..=16).contains(&from.len()) && from.iter().all(u8::is_ascii_alphanumeric);
+    shape.then_some(Event::Split { id, from })
 }
 
 /// `dd+hh:mm:ss`
@@ -279,14 +316,28 @@ fn clock(text: &[u8]) -> Option<i64> {
 }
 
 fn refusal<'a>(id: Option<&'a [u8]>, text: &'a [u8]) -> Option<Event<'a>> {
-    let Some(reply) = field(text, b"reject") else { return Some(Event::Remark) };
+    let Some(reply) = field(text, b"reject") else {
+        return Some(id.and_then(|id| set_aside(id, text)).unwrap_or(Event::Remark));
+    };
+    let stage = field(text, b"ruleset").unwrap_or_default();
+    let client = field(text, b"relay").map(peer).unwrap_or_default();
+    // Asked about servers that we speak to: nobody was refused.
+    if starts_with_any(stage, &[b"tls_server", b"tls_rcpt"]) {
+        return Some(Event::TlsFailed { peer: client, towards: true, reason: reply });
+    }
+    if stage == b"try_tls" {
+        return Some(Event::Remark);
+    }
+    // The first argument is what the rules were asked about: the sender of MAIL, the recipient of RCPT.
+    let subject = |of: &[u8]| if stage == of { field(text, b"arg1").map(bare).unwrap_or_default() } else { b"" };
     let refusal = Refusal {
-        stage: field(text, b"ruleset").unwrap_or_default(),
-        client: field(text, b"relay").map(peer).unwrap_or_default(),
+        stage,
+        client,
         reply,
-        from: b"",
-        to: field(text, b"arg1").map(bare).unwrap_or_default(),
+        from: subject(b"check_mail"),
+        to: subject(b"check_rcpt"),
         account: None,
+        class: None,
         ends_message: false,
     };
     Some(Event::Refusal { id, refusal })

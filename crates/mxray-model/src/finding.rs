@@ -239,7 +239,7 @@ pub struct Finding {
     /// The rule's machine-readable facts; the keys stand on the rule's page.
     pub data: BTreeMap<String, Value>,
     pub because: Vec<Reason>,
-    /// Ids of the findings that are consequences of this one.
+    /// Ids of the findings that are consequences of this one, or that its fix ends as well.
     pub explains: Vec<String>,
     pub fix: Vec<Fix>,
     pub references: Vec<String>,

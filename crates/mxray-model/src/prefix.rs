@@ -42,6 +42,18 @@ impl Prefix {
         other.length >= self.length && self.contains(other.address)
     }
 
+    /// A network of mapped addresses (`::ffff:192.0.2.0/120`; RFC 4291, section 2.5.5.2) as the network of IPv4 that is
+    /// meant; any other as it is.
+    pub fn unmapped(self) -> Prefix {
+        match self.address {
+            IpAddr::V6(v6) if self.length >= 96 => match v6.to_ipv4_mapped() {
+                Some(v4) => Prefix { address: IpAddr::V4(v4), length: self.length.min(128) - 96 },
+                None => self,
+            },
+            _ => self,
+        }
+    }
+
     /// The same network with no bit set behind its length.
     pub fn network(self) -> Prefix {
         let address = match self.address {
@@ -121,6 +133,15 @@ mod tests {
         assert!(!prefix("10.1.0.0/16").holds(prefix("10.0.0.0/8")));
         // A length beyond the address cannot be parsed, and does not panic where it was put there.
         assert!(Prefix { length: 255, ..prefix("::1") }.contains("::1".parse().unwrap()));
+    }
+
+    #[test]
+    fn mapped_addresses_are_those_of_ipv4() {
+        assert_eq!(prefix("::ffff:192.0.2.7").unmapped(), prefix("192.0.2.7"));
+        assert_eq!(prefix("::ffff:10.0.0.0/104").unmapped(), prefix("10.0.0.0/8"));
+        for same in ["::ffff:0:0/95", "::1", "2001:db8::/32", "192.0.2.0/24"] {
+            assert_eq!(prefix(same).unmapped(), prefix(same));
+        }
     }
 
     #[test]

@@ -29,7 +29,10 @@ pub(crate) fn render(report: &Report, options: &Options, out: &mut dyn io::Write
         writeln!(out, "<section class=\"cause {}\">", cause.severity.as_str())?;
         writeln!(out, "<h2>{}. {}</h2>", index + 1, title(cause))?;
         details(cause, out)?;
-        consequences(&outline.under(cause), out)?;
+        let below = outline.under(cause);
+        for (heading, list) in Outline::headed(cause, &below) {
+            consequences(heading, &list, out)?;
+        }
         fixes(cause, out)?;
         writeln!(out, "</section>")?;
     }
@@ -108,11 +111,8 @@ fn details(finding: &Finding, out: &mut dyn io::Write) -> io::Result<()> {
     Ok(())
 }
 
-fn consequences(below: &[Consequence<'_>], out: &mut dyn io::Write) -> io::Result<()> {
-    if below.is_empty() {
-        return Ok(());
-    }
-    writeln!(out, "<h3>What follows from it</h3>\n<ul class=\"tree\">")?;
+fn consequences(heading: &str, below: &[&Consequence<'_>], out: &mut dyn io::Write) -> io::Result<()> {
+    writeln!(out, "<h3>{heading}</h3>\n<ul class=\"tree\">")?;
     for consequence in below {
         let finding = consequence.finding;
         writeln!(

@@ -35,7 +35,10 @@ pub(crate) fn render(report: &Report, options: &Options, out: &mut dyn io::Write
     for (index, cause) in report.causes.iter().enumerate() {
         writeln!(out, "\n## {}. {}\n", index + 1, title(cause))?;
         details(cause, out)?;
-        consequences(&outline.under(cause), options, out)?;
+        let below = outline.under(cause);
+        for (heading, list) in Outline::headed(cause, &below) {
+            consequences(heading, &list, options, out)?;
+        }
         fixes(cause, out)?;
     }
     noticed(&outline.rest(), options, out)?;
@@ -79,12 +82,14 @@ fn details(finding: &Finding, out: &mut dyn io::Write) -> io::Result<()> {
     Ok(())
 }
 
-fn consequences(below: &[Consequence<'_>], options: &Options, out: &mut dyn io::Write) -> io::Result<()> {
-    if below.is_empty() {
-        return Ok(());
-    }
+fn consequences(
+    heading: &str,
+    below: &[&Consequence<'_>],
+    options: &Options,
+    out: &mut dyn io::Write,
+) -> io::Result<()> {
     let shown = if options.verbose { below.len() } else { CONSEQUENCES_SHOWN };
-    writeln!(out, "\n**What follows from it**\n")?;
+    writeln!(out, "\n**{heading}**\n")?;
     for consequence in below.iter().take(shown) {
         let indent = 2 * consequence.depth.min(DEPTH_SHOWN);
         let again = if consequence.again { " (see above)" } else { "" };

@@ -53,6 +53,16 @@ impl<'a> Outline<'a> {
         found
     }
 
+    /// What stands under a cause, under headings: the same in other places, which its fix ends as well; then what follows from it.
+    pub(crate) fn headed<'b>(
+        cause: &Finding,
+        below: &'b [Consequence<'a>],
+    ) -> impl Iterator<Item = (&'static str, Vec<&'b Consequence<'a>>)> {
+        let (same, following) = below.iter().partition(|one| one.depth == 0 && one.finding.code == cause.code);
+        let lists: [(&str, Vec<_>); 2] = [("The same fix ends", same), ("What follows from it", following)];
+        lists.into_iter().filter(|(_, list)| !list.is_empty())
+    }
+
     /// What no cause explains and is none, most damaging first. Ask after all causes were gone through.
     pub(crate) fn rest(&self) -> Vec<&'a Finding> {
         let mut rest: Vec<_> =

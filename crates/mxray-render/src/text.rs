@@ -37,7 +37,10 @@ fn written(report: &Report, options: &Options, all: bool, out: &mut dyn io::Writ
         screen.blank()?;
         headline(&mut screen, &format!("{}. ", index + 1), cause)?;
         body(&mut screen, cause)?;
-        consequences(&mut screen, &outline.under(cause), options)?;
+        let below = outline.under(cause);
+        for (heading, list) in Outline::headed(cause, &below) {
+            consequences(&mut screen, heading, &list, options)?;
+        }
         fixes(&mut screen, cause)?;
         move_and_references(&mut screen, cause)?;
     }
@@ -119,12 +122,14 @@ fn body(screen: &mut Screen<'_>, finding: &Finding) -> io::Result<()> {
     Ok(())
 }
 
-fn consequences(screen: &mut Screen<'_>, below: &[Consequence<'_>], options: &Options) -> io::Result<()> {
-    if below.is_empty() {
-        return Ok(());
-    }
+fn consequences(
+    screen: &mut Screen<'_>,
+    heading: &str,
+    below: &[&Consequence<'_>],
+    options: &Options,
+) -> io::Result<()> {
     let shown = if options.verbose { below.len() } else { CONSEQUENCES_SHOWN };
-    screen.prose("   ", &[Piece::plain("What follows from it")])?;
+    screen.prose("   ", &[Piece::plain(heading)])?;
     for consequence in below.iter().take(shown) {
         let first = format!("{:indent$}- ", "", indent = 5 + 2 * consequence.depth.min(DEPTH_SHOWN));
         let again = if consequence.again { "(see above)" } else { "" };

@@ -19,6 +19,8 @@ const HISTORY_OF_ADDRESSES_S: i64 = 3_600;
 const CLEARED_BY_MESSAGES: u64 = 3;
 /// A cause that concerns fewer of all recipients is one of the many things that happen to a mail server.
 const SHARE_MIN_PERCENT: u64 = 5;
+/// A share of fewer recipients says nothing: of three mails a day one mistyped address is a third.
+const PATTERN_MIN: u64 = 3;
 
 /// The logs, or what a rule says early without them.
 ///
@@ -128,6 +130,13 @@ pub fn matters(logs: &MailLogs, cause: &LogCause) -> bool {
     cause.recipients > 0 && cause.recipients.saturating_mul(100) >= all.saturating_mul(SHARE_MIN_PERCENT)
 }
 
+/// The same for what one wrong address or one odd message brings about: it takes several of them, or that nothing went
+/// through at all, which no single address accounts for.
+pub fn is_a_pattern(logs: &MailLogs, cause: &LogCause) -> bool {
+    let nothing_went = logs.whole.attempts.sent == 0 && !about_the_address(cause);
+    matters(logs, cause) && (cause.recipients >= PATTERN_MIN || nothing_went)
+}
+
 /// Causes that say that nobody was reached, or that the way there is broken.
 pub fn is_of_the_way(cause: &str) -> bool {
     matches!(
@@ -145,6 +154,14 @@ pub fn is_of_the_way(cause: &str) -> bool {
 /// Causes that the server itself makes before anybody is asked.
 pub fn is_of_the_server(cause: &str) -> bool {
     matches!(cause, "local-config" | "local-resource")
+}
+
+/// `3 attempts, the last at 2026-05-01T13:55:00Z: 450 4.7.1 …`
+pub fn attempts_text(cause: &LogCause) -> String {
+    match cause.attempts {
+        1 => format!("1 attempt, at {}: {}", cause.last, cause.sample),
+        attempts => format!("{attempts} attempts, the last at {}: {}", cause.last, cause.sample),
+    }
 }
 
 /// A foreign text at the end of a sentence of ours: one full stop.
@@ -236,11 +253,7 @@ impl PuttingOff<'_> {
             .data("attempts", cause.attempts)
             .data("waiting", self.waits)
             .data("last", cause.last.clone())
-            .because(
-                format!("{} attempts, the last at {}: {}", cause.attempts, cause.last, cause.sample),
-                SOURCE,
-                log_pointer(&["causes"]),
-            )
+            .because(attempts_text(cause), SOURCE, log_pointer(&["causes"]))
             .touches(Subject::service("deferrals"));
         touching_endpoints(finding, evidence, &[&cause.host], &[&cause.domain])
     }

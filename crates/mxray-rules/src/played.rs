@@ -242,8 +242,10 @@ fn come_again_in_place_of_the_greeting_is_no_fault() {
 #[test]
 fn behaviour_has_its_code() {
     let expected = [
+        ("access-demanded.smtp", 25, "SMTP112"),
         ("ehlo-middlebox.smtp", 25, "SMTP111"),
         ("ehlo-refused-helo.smtp", 25, "SMTP103"),
+        ("ehlo-underscores.smtp", 25, "SMTP113"),
         ("greeting-554.smtp", 25, "SMTP101"),
         ("greeting-endless-multiline.smtp", 25, "SMTP101"),
         ("greeting-letters.smtp", 25, "SMTP101"),

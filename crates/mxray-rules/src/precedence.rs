@@ -41,9 +41,10 @@ pub const NEAREST_FIRST: &[&str] = &[
     // What is published for the way, beside what the servers do.
     "STS102", "STS104", "STS103", "STS105", "DANE106", "DANE105",
     // What a session showed: who stands in the way, what serves, who can log in, the rest.
-    "LOOK006", "LOOK007", "SMTP111", "ABUSE103", "SMTP101", "MBOX107", "SMTP103", "LOOK009", "DANE109", "TLS101",
-    "TLS102", "TLS103", "TLS106", "TLS105", "TLS108", "TLS109", "TLS104", "AUTH108", "AUTH106", "AUTH101", "AUTH107",
-    "AUTH103", "MBOX101", "MBOX102", "MBOX103", "SMTP108", "SMTP107", "SMTP109", "SMTP102", "LOOK008", "LOOK010",
+    "LOOK006", "LOOK007", "SMTP111", "ABUSE103", "SMTP101", "MBOX107", "SMTP113", "SMTP103", "LOOK009", "DANE109",
+    "TLS101", "TLS102", "TLS103", "TLS106", "TLS105", "TLS108", "TLS109", "TLS104", "AUTH108", "AUTH106", "AUTH101",
+    "AUTH107", "AUTH103", "MBOX101", "MBOX102", "MBOX103", "SMTP112", "SMTP108", "SMTP107", "SMTP109", "SMTP102",
+    "LOOK008", "LOOK010",
     // What a policy promises and a server does not keep; what leads users to a server that is not there.
     "STS106", "MBOX105", "DANE104", "STS110", "STS101", "STS109", "MBOX104",
     // What names say of our mail: keys and records first, then what becomes of mail by them.
@@ -193,6 +194,8 @@ pub const LINKS: &[(&str, &str, Link)] = &[
     ("PORT109", "SOCK101", Link::SharedScope),
     // Who has the port now and who would have it after a restart.
     ("PORT101", "PORT102", Link::SharedScope),
+    // Two share it now, by what their files ask for.
+    ("PORT102", "PORT103", Link::SharedScope),
     // A mail server that is enabled beside the one that has the port.
     ("PORT102", "SOCK112", Link::SharedScope),
     ("PORT101", "SOCK112", Link::SharedScope),
@@ -354,6 +357,15 @@ pub const LINKS: &[(&str, &str, Link)] = &[
     // Taken away on the path.
     ("SMTP111", "TLS101", Link::SharedScope),
     ("SMTP111", "TLS102", Link::SharedScope),
+    // Replies out of step: whatever else is read from them is theirs.
+    ("SMTP113", "SMTP103", Link::SharedScope),
+    ("SMTP113", "TLS101", Link::SharedScope),
+    ("SMTP113", "TLS102", Link::SharedScope),
+    ("SMTP113", "STS106", Link::SharedScope),
+    ("SMTP113", "DANE109", Link::SharedScope),
+    // Nothing but TLS is missing.
+    ("TLS101", "SMTP112", Link::SharedScope),
+    ("TLS102", "SMTP112", Link::SharedScope),
     // TLSA records make of missing TLS what stops mail.
     ("DANE109", "TLS101", Link::SharedScope),
     ("CONF104", "DANE109", Link::SharedScope),
@@ -574,6 +586,8 @@ pub const LINKS: &[(&str, &str, Link)] = &[
     ("PORT101", "LOG106", Link::SharedScope),
     ("CONF104", "LOG106", Link::SharedScope),
     ("CONF103", "LOG106", Link::SharedScope),
+    ("CONF107", "LOG106", Link::SharedScope),
+    ("ROUTE105", "LOG106", Link::SharedScope),
     ("SOCK112", "LOG106", Link::SharedScope),
     ("SOCK111", "LOG106", Link::SharedScope),
     ("SOCK109", "LOG106", Link::SharedScope),

@@ -4,8 +4,9 @@
 //! so with its confidence.
 
 use crate::outside::Contact;
-use mxray_model::Blind;
+use mxray_model::evidence::{TlsMode, standard_service};
 use mxray_model::session::{Answer, Raw, Reply, SmtpSession, Stage, Transcript, What};
+use mxray_model::{Blind, Seen};
 use std::net::IpAddr;
 
 /// Longest text of a server that a finding repeats, in characters.
@@ -158,6 +159,12 @@ pub fn puts_off(answer: &Answer) -> bool {
     by_code || has(&text, OF_RATE) || has(&text, OF_LATER) || has(&text, OF_END)
 }
 
+/// The server sends its clients to another one (RFC 2221, RFC 5804 section 1.3): that is no refusal.
+pub fn refers(answer: &Answer) -> bool {
+    let code = answer.code.as_deref().unwrap_or_default();
+    code.split_whitespace().next().is_some_and(|word| word.eq_ignore_ascii_case("REFERRAL"))
+}
+
 /// An answer that speaks of whoever connects.
 pub fn turns_us_away(answer: &Answer, contact: Contact<'_>) -> bool {
     let text = short(&answer.text.to_string());
@@ -187,6 +194,21 @@ pub fn protocol(line: &str) -> Option<&'static str> {
     ];
     let upper = line.to_uppercase();
     KNOWN.into_iter().find(|(start, _)| upper.starts_with(&start.to_uppercase())).map(|(_, name)| name)
+}
+
+/// No greeting came where the client was awaited, and a hello of TLS is taken instead.
+pub fn takes_tls_at_once(contact: Contact<'_>) -> bool {
+    contact.seen.hellos.iter().any(|hello| hello.takes_offer() == Seen::Value(true))
+}
+
+/// TLS from the first byte is what the port is for: we asked in the wrong way.
+pub fn asked_in_clear(contact: Contact<'_>) -> Option<Blind> {
+    let (protocol, tls, _) = standard_service(contact.endpoint.port)?;
+    let wrong = tls == TlsMode::Implicit && protocol == contact.endpoint.protocol;
+    wrong.then(|| Blind::Elsewhere {
+        why: format!("on {} TLS begins with the first byte, as is usual at this port", contact.name()),
+        look: format!("mxray probe {}", crate::outside::name(contact.endpoint)),
+    })
 }
 
 /// The first thing that came, without its ending.

@@ -333,21 +333,33 @@ pub fn younger_on_disk(evidence: &Evidence, files: &CertificateFiles, presented:
     (leaf.not_after.as_str() > presented).then(|| leaf.not_after.clone())
 }
 
-/// What an admin does with the file of a certificate; for a service of somebody else in words.
+/// What an admin does with the file of a certificate: all servers that present it have to read it again, so the step is one for
+/// all of them. For a service of somebody else in words.
 pub fn certificate_step(evidence: &Evidence, endpoint: &ExaminedEndpoint, text: &str) -> Fix {
-    match files(evidence, endpoint, None) {
-        Some((server, files)) => {
-            let words = Words::new(evidence, server);
-            let (file, line) = match &files.chain.at {
+    let Some((own, files)) = files(evidence, endpoint, None) else { return outside::step(endpoint, text) };
+    let file = &files.chain.value;
+    let mut fix = Fix::here(format!("{text} It is read from {file}."));
+    let mut reloads: Vec<String> = Vec::new();
+    for server in evidence.servers.value().into_iter().flat_map(|servers| servers.values()) {
+        let words = Words::new(evidence, server);
+        let presents = |files: &&CertificateFiles| !files.as_client && files.chain.value == *file;
+        let mut lines: Vec<(String, Option<u32>, String)> = Vec::new();
+        for files in server.certificates.iter().filter(presents).filter(|_| server.enabled || server == own) {
+            let (path, line) = match &files.chain.at {
                 Some(at) => (at.file.clone(), Some(at.line)),
                 None => (words.main_cf(), None),
             };
-            Fix::here(format!("{text} It is read from {}.", files.chain.value))
-                .config(file, line, format!("{} = {}", files.chain.setting, files.chain.value))
-                .command(words.reload())
+            let line = (path, line, format!("{} = {file}", files.chain.setting));
+            if !lines.contains(&line) {
+                lines.push(line);
+            }
         }
-        None => outside::step(endpoint, text),
+        if !lines.is_empty() && !reloads.contains(&words.reload()) {
+            reloads.push(words.reload());
+        }
+        fix = lines.into_iter().fold(fix, |fix, (path, line, text)| fix.config(path, line, text));
     }
+    reloads.into_iter().fold(fix, Fix::command)
 }
 
 /// What the service behind an endpoint is to present instead, by the server's own setting.

@@ -25,8 +25,18 @@ pub enum NamespaceError {
     BadName(String),
     #[error("open network namespace {}: {source}", path.display())]
     Open { path: PathBuf, source: Errno },
-    #[error("enter network namespace {} (needs cap_sys_admin): {source}", path.display())]
+    #[error("enter network namespace {}: {source}", path.display())]
     Enter { path: PathBuf, source: Errno },
+}
+
+impl NamespaceError {
+    /// What the kernel said, where it was asked.
+    pub fn errno(&self) -> Option<Errno> {
+        match self {
+            NamespaceError::BadName(_) => None,
+            NamespaceError::Open { source, .. } | NamespaceError::Enter { source, .. } => Some(*source),
+        }
+    }
 }
 
 impl NetworkNamespace {

@@ -3,9 +3,11 @@
 //! What must not live here: the reading (`mxray-mail`).
 
 use crate::cli::{ListFormat, ListFormatArgs};
+use crate::config::Config;
 use crate::exit::{self, Failure};
 use crate::mailbox;
 use crate::output::Output;
+use crate::replies::Replies;
 use mxray_mail::bounce::{self, Kind, Reading, Recipient, SaidBy};
 use mxray_mail::causes::Cause;
 use mxray_model::Unseen;
@@ -43,7 +45,7 @@ pub struct BounceArgs {
     #[arg(value_name = "FILE", required = true)]
     pub files: Vec<PathBuf>,
 
-    /// Rules for replies that are tried before the built-in ones; may be repeated
+    /// Rules of your own for what replies mean, before those of `[replies] rules` and the built-in ones; may be repeated
     #[arg(long, value_name = "FILE")]
     pub rules: Vec<PathBuf>,
 
@@ -61,8 +63,9 @@ struct Counts {
 }
 
 /// Reads and prints. 0: something was read; 2: nothing could be.
-pub fn run(args: &BounceArgs, format: ListFormat, output: &mut Output) -> Result<u8, Failure> {
-    let rules = mailbox::rules(&args.rules)?;
+pub fn run(args: &BounceArgs, format: ListFormat, config: &Config, output: &mut Output) -> Result<u8, Failure> {
+    let replies = Replies::read(&args.rules, config)?;
+    replies.tell();
     let options = output.options();
     let mut counts = Counts::default();
     if format == ListFormat::Json {
@@ -70,7 +73,7 @@ pub fn run(args: &BounceArgs, format: ListFormat, output: &mut Output) -> Result
     }
     let mut first = true;
     let went = mailbox::each(&args.files, |file, mail| {
-        let reading = bounce::read(mail, &rules);
+        let reading = bounce::read(mail, replies.rules());
         counts.add(&reading);
         match format {
             ListFormat::Json => json_rows(file, &reading, &mut first, output)?,
@@ -83,7 +86,7 @@ pub fn run(args: &BounceArgs, format: ListFormat, output: &mut Output) -> Result
         why: untrusted(why.as_bytes()),
         needs: "a file that this user may read".to_owned(),
     };
-    let unseen: Vec<Unseen> = went.unread.into_iter().map(unread).collect();
+    let unseen: Vec<Unseen> = went.unread.into_iter().map(unread).chain(replies.unseen()).collect();
     match format {
         ListFormat::Json => {
             let rest = json!({"mails": counts.mails, "kinds": counts.kinds(), "hard": counts.hard, "causes": counts.causes, "unseen": unseen});

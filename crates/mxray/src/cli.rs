@@ -80,6 +80,26 @@ Examples:
   mxray explain --list --json
 ";
 
+const PORTS_EXAMPLES: &str = "\
+Examples:
+  mxray ports explain 25
+      would a packet from the Internet to port 25 pass, and which rule decides?
+  mxray ports plan submission 587
+      can it listen here, now and after the next start?
+  mxray ports init --output mxray-ports.toml; mxray ports audit
+      write down what listens, and be told when it changes
+";
+
+const CONFIG_EXAMPLES: &str = "\
+Examples:
+  mxray config sample >/etc/mxray/mxray.toml
+      begin with a file that says what holds without one
+  mxray config check
+      is it right?
+  mxray config show
+      what is in effect, and where each setting comes from
+";
+
 const CHECK_EXAMPLES: &str = "\
 Exit code 1: a file is invalid or cannot be read.
 
@@ -166,7 +186,7 @@ pub enum Command {
     /// Send a message, and say what each server said of each recipient
     Send(Box<SendArgs>),
     /// Who has which port: assignments, conflicts, packet filters
-    #[command(subcommand)]
+    #[command(subcommand, after_help = PORTS_EXAMPLES)]
     Ports(PortsCommand),
     /// What a domain publishes for mail, judged record by record as receivers do
     Domain(Box<DomainArgs>),
@@ -183,7 +203,7 @@ pub enum Command {
     /// What a finding's code means, why it matters, how to fix it and how to verify
     Explain(ExplainArgs),
     /// The configuration: check it, show what is in effect, print a sample
-    #[command(subcommand)]
+    #[command(subcommand, after_help = CONFIG_EXAMPLES)]
     Config(ConfigCommand),
     /// Completions for a shell, on standard output
     Completions(CompletionsArgs),
@@ -272,6 +292,10 @@ pub struct DoctorArgs {
     /// Look at nothing: note what was done about a finding; ID is its id, or its code
     #[arg(long, num_args = 2, value_names = ["ID", "TEXT"], conflicts_with_all = ["targets", "replay", "no_save", "no_sessions"])]
     pub note: Vec<String>,
+
+    /// Rules of your own for what replies mean, before those of `[replies] rules` and the built-in ones; may be repeated
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["replay", "history", "note"])]
+    pub rules: Vec<PathBuf>,
 
     /// Exit with 1 when a finding is at least this severe: critical, error, warning, notice, info, or never
     /// [default: error]

@@ -10,7 +10,8 @@ use crate::output::Output;
 use crate::outside::{self, credentials};
 use crate::ports::file;
 use crate::progress::Progress;
-use mxray_engine::{NamesWish, Options, Scope, Sessions, Target, collect, judge, report_on};
+use crate::replies::Replies;
+use mxray_engine::{NamesWish, Options, Scope, Sessions, Target, ToldWish, collect, judge, report_on};
 use mxray_host::baseline::Place;
 use mxray_model::evidence::{Declared, Purpose, SessionProtocol, TlsMode};
 use mxray_model::text::untrusted;
@@ -25,6 +26,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::net::IpAddr;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// A report of a very large host has a few megabytes; what is longer is no report.
@@ -87,6 +89,8 @@ fn live(args: &DoctorArgs, config: &Config, baseline: Place) -> Result<Report, F
     let targets = args.targets.iter().map(|text| untrusted(text.as_bytes())).collect();
     let question = Question { command: "doctor".to_owned(), targets };
     let mut declared = declared(config);
+    let replies = Replies::read(&args.rules, config)?;
+    declared.unread.extend(replies.unused().iter().map(|left| (left.what.clone(), left.blind.clone())));
     let sessions = config.settings.doctor.sessions.then(|| sessions(named, config, &mut declared));
     let names = match &sessions {
         Some(sessions) => Some(names(sessions, config, &mut declared)?),
@@ -100,7 +104,10 @@ fn live(args: &DoctorArgs, config: &Config, baseline: Place) -> Result<Report, F
         names,
         name_servers: config.settings.dns.servers.clone(),
         assignments: file::evidence(config),
-        logs_since: Some(config.settings.doctor.since.duration()),
+        told: Some(ToldWish {
+            logs_since: config.settings.doctor.since.duration(),
+            rules: Arc::clone(replies.rules()),
+        }),
         scope: Scope::Everything,
     };
     let earlier = history::earlier(&options.baseline);
@@ -208,7 +215,7 @@ pub fn declared(config: &Config) -> Declared {
 /// Read first: of another schema nothing else need have the form that we know.
 #[derive(Deserialize)]
 struct Form {
-    schema: String,
+    schema: Option<String>,
 }
 
 /// What a replay needs of a saved report; the rest is made anew.
@@ -246,17 +253,40 @@ pub fn saved(file: &Path, asked_by: &str) -> Result<Saved, Failure> {
         let most = REPLAY_BYTES_MAX >> 20;
         return Err(Failure::Usage(format!("{asked_by}: {name} is longer than {most} MiB, which no report is")));
     }
-    let no_report = |error: &serde_json::Error| {
-        let what = untrusted(error.to_string().as_bytes());
+    let no_report =
+        |why: &str| Failure::Usage(format!("{asked_by}: {name} is no report of `mxray doctor --json`{why}"));
+    let unread = |error: serde_json::Error| {
         let cut = if error.is_eof() { ", or only the beginning of one" } else { "" };
-        Failure::Usage(format!("{asked_by}: {name} is no report of `mxray doctor --json`{cut}: {what}"))
+        no_report(&format!("{cut}: {}", untrusted(error.to_string().as_bytes())))
     };
-    let form: Form = serde_json::from_slice(&bytes).map_err(|error| no_report(&error))?;
-    if form.schema != REPORT_SCHEMA {
-        let schema = untrusted(form.schema.as_bytes());
-        return Err(Failure::Usage(format!(
-            "{asked_by}: {name} has the schema {schema}; this version reads {REPORT_SCHEMA}"
-        )));
+    // Editors of other systems put a byte order mark in front.
+    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes);
+    if let Some(what) = no_json(bytes) {
+        return Err(no_report(&format!(": {what}")));
     }
-    serde_json::from_slice(&bytes).map_err(|error| no_report(&error))
+    let form: Form = serde_json::from_slice(bytes).map_err(unread)?;
+    match form.schema.as_deref() {
+        Some(REPORT_SCHEMA) => serde_json::from_slice(bytes).map_err(unread),
+        Some(other) => {
+            let schema = untrusted(other.as_bytes());
+            let which = format!("has the schema {schema}; this version reads {REPORT_SCHEMA}");
+            Err(Failure::Usage(format!("{asked_by}: {name} {which}")))
+        }
+        None => Err(no_report(": it names no schema")),
+    }
+}
+
+/// What was taken for a report and is no JSON object, as far as its first bytes tell.
+fn no_json(bytes: &[u8]) -> Option<&'static str> {
+    let text = bytes.trim_ascii_start();
+    match bytes {
+        _ if text.is_empty() => Some("it is empty"),
+        [b'{', 0, ..] | [0, b'{', ..] | [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => {
+            Some("it is UTF-16; saved again as UTF-8, it can be read")
+        }
+        [0x1f, 0x8b, ..] => Some("it is packed; `gunzip` unpacks it"),
+        [0x28, 0xb5, 0x2f, 0xfd, ..] => Some("it is packed; `unzstd` unpacks it"),
+        _ if !text.starts_with(b"{") => Some("it is no JSON object; `mxray doctor --json >FILE` saves one"),
+        _ => None,
+    }
 }

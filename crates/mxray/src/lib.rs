@@ -24,7 +24,9 @@ mod outside;
 mod ports;
 mod probe;
 mod progress;
+mod prometheus;
 mod queue;
+mod replies;
 mod reports;
 mod routes;
 mod send;
@@ -37,12 +39,13 @@ pub use cli::command;
 pub use config::SAMPLE as CONFIG_SAMPLE;
 pub use environment::VARIABLES;
 
-use clap::Parser;
+use clap::{Parser, ValueEnum};
 use cli::{Cli, Command, ConfigCommand, ListFormat, ReportFormat};
 use config::{Config, Flags};
 use environment::Environment;
 use exit::Failure;
 use output::{ColourWish, Output, say};
+use rustix::io::Errno;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
@@ -58,9 +61,10 @@ pub fn main() -> ExitCode {
 }
 
 fn run(words: impl IntoIterator<Item = OsString>, environment: &Environment) -> u8 {
-    let cli = match Cli::try_parse_from(words) {
+    let words: Vec<OsString> = words.into_iter().collect();
+    let cli = match Cli::try_parse_from(&words) {
         Ok(cli) => cli,
-        Err(error) => return not_a_command(&error, environment),
+        Err(error) => return not_a_command(&error, colour_typed(&words), environment),
     };
     let wish = match environment.colour_wish(cli.global.color) {
         Ok(wish) => wish,
@@ -117,13 +121,15 @@ fn dispatch(cli: &Cli, environment: &Environment, output: &mut Output) -> Result
         }
         Command::Logs(args) => {
             let format = environment.format(args.json, args.format, logs::Format::Text).map_err(Failure::Usage)?;
-            logs::run(args, format, environment, output)
+            logs::run(args, format, &load(cli, environment)?, environment, output)
         }
         Command::Queue(args) => {
             let terminal = output.terminal();
-            queue::run(args, list_format(&args.output, environment)?, terminal, output)
+            queue::run(args, list_format(&args.output, environment)?, &load(cli, environment)?, terminal, output)
         }
-        Command::Bounce(args) => bounce::run(args, list_format(&args.output, environment)?, output),
+        Command::Bounce(args) => {
+            bounce::run(args, list_format(&args.output, environment)?, &load(cli, environment)?, output)
+        }
         Command::Reports(args) => reports::run(args, list_format(&args.output, environment)?, environment, output),
         Command::Explain(args) => explain::run(args, &explain::pages(), environment, output),
         Command::Config(ConfigCommand::Check) => {
@@ -157,7 +163,14 @@ fn show_sockets(
 
 fn enter_namespace(cli: &Cli) -> Result<(), Failure> {
     let Some(target) = &cli.global.netns else { return Ok(()) };
-    target.enter().map_err(|error| Failure::Unanswered(format!("--netns: {error}")))
+    target.enter().map_err(|error| {
+        let help = match error.errno() {
+            Some(Errno::NOENT) => "; `mxray sockets --namespaces` lists those that are here",
+            Some(Errno::ACCESS | Errno::PERM) => "; it takes root (CAP_SYS_ADMIN, for a process also CAP_SYS_PTRACE)",
+            _ => "",
+        };
+        Failure::Unanswered(format!("--netns: {error}{help}"))
+    })
 }
 
 fn list_format(asked: &cli::ListFormatArgs, environment: &Environment) -> Result<ListFormat, Failure> {
@@ -168,15 +181,30 @@ fn load(cli: &Cli, environment: &Environment) -> Result<Config, Failure> {
     Config::load(cli.global.config.as_deref(), environment)
 }
 
+/// `--color` on a line that clap gave no meaning to: help, version, or a usage error.
+fn colour_typed(words: &[OsString]) -> Option<ColourWish> {
+    let mut words = words.iter().map(|word| word.to_string_lossy()).take_while(|word| word != "--");
+    while let Some(word) = words.next() {
+        let wish = match word.strip_prefix("--color") {
+            Some("") => words.next(),
+            Some(rest) => rest.strip_prefix('=').map(|rest| rest.to_owned().into()),
+            None => continue,
+        };
+        return wish.and_then(|wish| ColourWish::from_str(&wish, false).ok());
+    }
+    None
+}
+
 /// Help and version are data; a usage error is talk, and ends with [`exit::USAGE`] where clap would say 2.
-fn not_a_command(error: &clap::Error, environment: &Environment) -> u8 {
+fn not_a_command(error: &clap::Error, typed: Option<ColourWish>, environment: &Environment) -> u8 {
     let text = error.render();
+    let wish = environment.colour_wish(typed).unwrap_or(ColourWish::Auto);
     if error.use_stderr() {
-        let colour = output::colour_on_stderr(ColourWish::Auto, environment);
+        let colour = output::colour_on_stderr(wish, environment);
         say(if colour { text.ansi().to_string() } else { text.to_string() }.trim_end());
         return exit::USAGE;
     }
-    let mut output = Output::stdout(ColourWish::Auto, environment, false);
+    let mut output = Output::stdout(wish, environment, false);
     let text = if output.colour() { text.ansi().to_string() } else { text.to_string() };
     match output.emit(|out| out.write_all(text.as_bytes())).and_then(|()| output.finish()) {
         Ok(()) => exit::OK,

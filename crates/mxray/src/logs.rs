@@ -13,11 +13,12 @@ mod stop;
 mod story;
 mod when;
 
+use crate::config::Config;
 use crate::config::parse::{self, FailOn};
 use crate::environment::Environment;
 use crate::exit::{self, Failure};
-use crate::mailbox;
 use crate::output::{Output, say};
+use crate::replies::Replies;
 use clap::ValueEnum;
 use mxray_engine::maillog::{Ended, Reading, Source, read};
 use mxray_host::maillog::{Found, find};
@@ -27,7 +28,7 @@ use mxray_model::Unseen;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -109,7 +110,7 @@ pub struct LogsArgs {
     #[arg(long, num_args = 2, value_names = ["A", "B"], conflicts_with_all = ["files", "journal", "selection"])]
     pub compare: Vec<PathBuf>,
 
-    /// Rules of your own for what replies mean, before the built-in ones; may be repeated
+    /// Rules of your own for what replies mean, before those of `[replies] rules` and the built-in ones; may be repeated
     #[arg(long, value_name = "FILE")]
     pub rules: Vec<PathBuf>,
 
@@ -136,8 +137,6 @@ pub struct Asked {
     pub until: Option<Stamp>,
     pub selection: Option<Selection>,
     pub rules: Arc<Rules>,
-    /// As the files of the rules were before they were read.
-    pub rules_written: Vec<Option<SystemTime>>,
     pub stop: Arc<AtomicBool>,
 }
 
@@ -171,18 +170,25 @@ pub struct Answer {
 }
 
 /// Reads and prints. 1: a finding reaches `--fail-on`; 2: nothing could be read.
-pub fn run(args: &LogsArgs, format: Format, environment: &Environment, output: &mut Output) -> Result<u8, Failure> {
+pub fn run(
+    args: &LogsArgs,
+    format: Format,
+    config: &Config,
+    environment: &Environment,
+    output: &mut Output,
+) -> Result<u8, Failure> {
     let now = jiff::Zoned::now();
     let time = |text: &Option<String>| {
         let read = |text: &String| when::parse(text, &now).map_err(Failure::Usage);
         text.as_ref().map(read).transpose()
     };
+    let replies = Replies::read(&args.rules, config)?;
+    replies.tell();
     let asked = Asked {
         since: time(&args.since)?,
         until: time(&args.until)?,
         selection: selection(args),
-        rules_written: follow::written(&args.rules),
-        rules: Arc::new(mailbox::rules(&args.rules)?),
+        rules: Arc::clone(replies.rules()),
         stop: stop::on_interrupt(),
     };
     let level = match args.fail_on {
@@ -202,12 +208,13 @@ pub fn run(args: &LogsArgs, format: Format, environment: &Environment, output: &
             let added = ended.followed.add_stream(stream);
             added.map_err(|error| Failure::Unanswered(format!("logs: start a thread: {error}")))?;
         }
-        return follow::run(args, &asked, analysis, ended, format, output);
+        return follow::run(args, (&asked, replies), analysis, ended, format, output);
     }
     // A log that was read and says nothing of the window is an answer.
     if analysis.lines().read == 0 && (!any || !ended.unseen.is_empty()) {
         return Err(unanswered(&ended.unseen));
     }
+    ended.unseen.extend(replies.unseen());
     if asked.selection.is_some() {
         return story::run(&analysis, &ended.unseen, format, output);
     }

@@ -3,8 +3,6 @@
 //! One at a time is in memory. What cannot be read is told and stops nothing. What must not live here: what stands in a mail.
 
 use crate::exit::Failure;
-use crate::output::say;
-use mxray_mail::causes::Rules;
 use mxray_mail::read::MESSAGE_BYTES_MAX;
 use mxray_model::text::untrusted;
 use std::fs::{self, File};
@@ -17,8 +15,6 @@ const DEPTH_MAX: usize = 16;
 const FILES_MAX: usize = 5_000_000;
 /// Longest line that is looked at as one; what is longer is no mark of a mailbox.
 const LINE_BYTES_MAX: u64 = 1 << 20;
-/// A file of rules is far smaller.
-const RULES_BYTES_MAX: u64 = 4 << 20;
 
 /// What was gone through.
 #[derive(Debug, Default)]
@@ -177,26 +173,6 @@ fn begins_mail(line: &[u8]) -> bool {
         && line
             .windows(5)
             .any(|part| matches!(part, [a, b, b':', c, d] if [a, b, c, d].iter().all(|digit| digit.is_ascii_digit())))
-}
-
-/// The rules for replies, with those of the user's files before them. What of them is not used is told, and stops nothing.
-pub fn rules(files: &[PathBuf]) -> Result<Rules, Failure> {
-    if files.is_empty() {
-        return Ok(Rules::built_in());
-    }
-    let mut texts = Vec::new();
-    for file in files {
-        let name = untrusted(file.as_os_str().as_encoded_bytes());
-        let mut text = String::new();
-        let read = File::open(file).and_then(|opened| opened.take(RULES_BYTES_MAX).read_to_string(&mut text));
-        read.map_err(|error| Failure::Usage(format!("--rules: read {name}: {error}")))?;
-        texts.push((name, text));
-    }
-    let (rules, unused) = Rules::of_users(&texts);
-    for unused in unused {
-        say(&format!("mxray: --rules: not used: {}", untrusted(unused.to_string().as_bytes())));
-    }
-    Ok(rules)
 }
 
 #[cfg(test)]

@@ -5,17 +5,21 @@
 mod show;
 
 use crate::cli::{ListFormat, ListFormatArgs};
+use crate::config::Config;
 use crate::exit::{self, Failure};
 use crate::output::{Output, Terminal, say};
+use crate::replies::Replies;
 use crate::{counters, watch};
 use mxray_engine::told;
 use mxray_host::mta::readers;
 use mxray_host::programs::Programs;
+use mxray_mail::causes::Rules;
 use mxray_model::evidence::{Queue, Server};
 use mxray_model::text::untrusted;
 use mxray_model::{Blind, Seen, Unseen};
 use std::collections::BTreeMap;
 use std::io;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 /// For one look: configurations first, which takes a tenth of a second, then the queues.
@@ -39,7 +43,8 @@ OpenSMTPD are read as files, which needs root.
 
 /// What waits in the mail queue: by cause, destination, age and sender.
 ///
-/// Replaces postqueue, mailq and qshape. Ages are columns that double, as qshape has them. Nothing is changed.
+/// Replaces postqueue, mailq and qshape. Ages are columns that double, as qshape has them. Nothing is changed. With --watch,
+/// rules of your own are read again when their file changes.
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct QueueArgs {
@@ -53,6 +58,9 @@ pub struct QueueArgs {
     /// Only this mail server instance, by its name
     #[arg(long, value_name = "NAME")]
     pub instance: Option<String>,
+    /// Rules of your own for what replies mean, before those of `[replies] rules` and the built-in ones; may be repeated
+    #[arg(long, value_name = "FILE")]
+    pub rules: Vec<PathBuf>,
     /// Rows of each table [default: 10]
     #[arg(long, value_name = "N", default_value_t = 10)]
     pub top: usize,
@@ -69,14 +77,14 @@ pub struct Look {
 
 impl Look {
     /// At the queues of all servers that are meant to run here.
-    fn now(only: Option<&str>) -> Result<Look, Blind> {
+    fn now(only: Option<&str>, rules: &Rules) -> Result<Look, Blind> {
         let programs = Programs::new(Instant::now() + PATIENCE);
-        let look = Look::with(&programs, only);
+        let look = Look::with(&programs, only, rules);
         programs.end();
         look
     }
 
-    fn with(programs: &Programs, only: Option<&str>) -> Result<Look, Blind> {
+    fn with(programs: &Programs, only: Option<&str>, rules: &Rules) -> Result<Look, Blind> {
         let until = Instant::now() + PATIENCE;
         let mut look = Look::default();
         let mut servers: BTreeMap<String, Server> = BTreeMap::new();
@@ -93,7 +101,7 @@ impl Look {
         }
         servers.retain(|name, server| only.map_or(server.enabled, |only| only == name));
         for (name, server) in &servers {
-            let queue = told::read_queue(server, programs, until);
+            let queue = told::read_queue(server, programs, rules, until);
             match &queue {
                 // Dovecot has none.
                 Seen::Absent => continue,
@@ -146,11 +154,13 @@ impl Look {
 pub fn run(
     args: &QueueArgs,
     format: ListFormat,
+    config: &Config,
     terminal: Option<Terminal>,
     output: &mut Output,
 ) -> Result<u8, Failure> {
     let mut picture = Picture {
         instance: args.instance.clone(),
+        replies: Replies::read(&args.rules, config)?,
         top: args.top,
         format,
         options: output.options(),
@@ -184,6 +194,7 @@ pub fn run(
 /// What is drawn, once or again and again.
 struct Picture {
     instance: Option<String>,
+    replies: Replies,
     top: usize,
     format: ListFormat,
     options: mxray_render::Options,
@@ -195,7 +206,12 @@ impl watch::Picture for Picture {
     const COMMAND: &'static str = "queue";
 
     fn look(&mut self) -> Result<(), Blind> {
-        let now = Look::now(self.instance.as_deref())?;
+        // On a screen there is no place to say it but among what was not seen.
+        let stale = self.replies.changed().err();
+        let mut now = Look::now(self.instance.as_deref(), self.replies.rules())?;
+        now.unseen.extend(self.replies.unseen());
+        let what = "changes of the rules for replies".to_owned();
+        now.unseen.extend(stale.map(|why| Unseen { what, why, needs: String::new() }));
         let last = std::mem::replace(&mut self.look, now);
         // Before the first look there is nothing.
         self.before = (!last.queues.is_empty()).then_some(last);

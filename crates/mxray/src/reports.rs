@@ -11,6 +11,7 @@ use crate::exit::{self, Failure};
 use crate::mailbox;
 use crate::output::Output;
 use mxray_engine::reports::{Own, Sum};
+use mxray_mail::causes::Rules;
 use mxray_mail::report;
 use mxray_model::evidence::Reports;
 use mxray_model::{Evidence, Prefix, Seen, Severity, Unseen};
@@ -71,7 +72,7 @@ pub fn run(
     environment: &Environment,
     output: &mut Output,
 ) -> Result<u8, Failure> {
-    let rules = mailbox::rules(&[])?;
+    let rules = Rules::built_in();
     let own = Own { prefixes: args.own.clone(), sent: args.sent.iter().cloned().collect::<BTreeMap<_, _>>() };
     let mut sum = Sum::new(own);
     let went = mailbox::each(&args.paths, |file, bytes| {

@@ -58,8 +58,9 @@ Examples:
   mxray routes mx.example.net 2001:db8::25     names of /etc/hosts, several at once
   mxray routes 192.0.2.25 --from 203.0.113.26 --json
 
-What connect(2) gives to a program: EINVAL (Invalid argument) is a blackhole, EACCES (Permission denied) a prohibit,
-EHOSTUNREACH (No route to host) an unreachable route, ENETUNREACH (Network is unreachable) no route at all.";
+What connect(2) gives to a program: EINVAL (Invalid argument) is a blackhole,
+EACCES (Permission denied) a prohibit, EHOSTUNREACH (No route to host) an
+unreachable route, ENETUNREACH (Network is unreachable) no route at all.";
 
 fn mark(text: &str) -> Result<u32, String> {
     let parsed = match text.strip_prefix("0x") {

@@ -35,7 +35,7 @@ use std::time::Duration;
 #[command(after_help = EXAMPLES)]
 pub struct SocketsArgs {
     /// Only sockets that wait for peers: TCP listeners and unconnected UDP.
-    #[arg(long, short)]
+    #[arg(long, short, conflicts_with = "state")]
     pub listening: bool,
     /// Only these states, in ss's words: estab, syn-sent, syn-recv, fin-wait-1, fin-wait-2, time-wait, close-wait,
     /// last-ack, closing, listen, unconn.
@@ -115,17 +115,26 @@ pub struct SocketsArgs {
 
 const EXAMPLES: &str = "\
 Examples:
-  mxray sockets --listening --pids              who listens where
-  mxray sockets --port smtp,465,587 --by remote which peers hold how many mail connections
-  mxray sockets --direction out --state syn-sent  connections that get no answer
-  mxray sockets --unit 'postfix*' --info --sort rtt  slowest paths of Postfix
-  mxray sockets --peer 192.0.2.0/24 --json      everything towards one network, for programs
-  mxray sockets --by service --watch            inbound and outbound load, live
-  mxray sockets --namespaces                    where else on this machine mail is served (containers, ip netns)
-  mxray sockets --spikes                        who is above what is usual at this hour
+  mxray sockets --listening --pids
+      who listens where
+  mxray sockets --port smtp,465,587 --by remote
+      which peers hold how many mail connections
+  mxray sockets --direction out --state syn-sent
+      connections that get no answer
+  mxray sockets --unit 'postfix*' --info --sort rtt
+      slowest paths of Postfix
+  mxray sockets --peer 192.0.2.0/24 --json
+      everything towards one network, for programs
+  mxray sockets --by service --watch
+      inbound and outbound load, live
+  mxray sockets --namespaces
+      where else on this machine mail is served (containers, ip netns)
+  mxray sockets --spikes
+      who is above what is usual at this hour
 
-In JSON, a unit of null is a socket created in the root cgroup; a unit that is left out is unknown, and \"unseen\" says
-why. On a listener, Recv-Q and Send-Q are connections: those waiting to be accepted, and their limit.";
+In JSON, a unit of null is a socket created in the root cgroup; a unit that
+is left out is unknown, and \"unseen\" says why. On a listener, Recv-Q and
+Send-Q are connections: those waiting to be accepted, and their limit.";
 
 /// Which end opened the connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]

@@ -227,7 +227,27 @@ fn openspf_suite() {
 
 /// A record that includes itself is an error for pyspf before any term is looked at. RFC 7208 has the lookups counted (section
 /// 4.6.4), and whatever matches before is the answer.
-const EXCUSE: &str = "include has trivial recursion";
+const RECURSION: &str = "include has trivial recursion";
+/// pyspf wants every modifier once. "Unrecognized modifiers MUST be ignored no matter where, or how often, they appear"
+/// (section 6).
+const TWICE: &str = "MUST appear at most once";
+/// pyspf asks for the addresses of all of a domain's exchangers, and counts those without any, before it compares the first
+/// one. Here each is compared as it is known, and whoever stands behind the one that matches is not asked for; section 4.6.4
+/// limits the lookups that return nothing, and these were not made.
+const VOIDS: &str = "Void lookup limit";
+
+/// Is pyspf known to differ in this, and why it is wrong or both are right?
+fn is_excused(theirs: &str, ours: &str) -> bool {
+    let unknown = |name: &str| !matches!(name, "redirect" | "exp");
+    let twice = theirs.split_once(TWICE).and_then(|(_, rest)| rest.trim_start_matches(": ").split_once('='));
+    // Behind the sentence stands the ledger, a step for each term: an `mx` says by which exchanger it matched.
+    let by_mx = ours.split("SpfStep {").any(|step| {
+        let term = step.split_once("term: \"").map(|(_, term)| term.trim_start_matches(['+', '-', '~', '?']));
+        let name = term.and_then(|term| term.split([':', '/', '"']).next());
+        name.is_some_and(|name| name.eq_ignore_ascii_case("mx")) && step.contains("note: \"by ")
+    });
+    theirs.contains(RECURSION) || twice.is_some_and(|(name, _)| unknown(name)) || (theirs.contains(VOIDS) && by_mx)
+}
 
 /// Records of chance: what pyspf makes of them is what is made of them here.
 #[test]
@@ -254,7 +274,10 @@ fn records_of_chance_are_judged_as_pyspf_does() {
         for (name, test) in scenario["tests"].as_hash().unwrap() {
             all += 1;
             let theirs = string(&test["why"]);
-            let Some(why) = wrong(&zone, test).filter(|_| !theirs.contains(EXCUSE)) else { continue };
+            let Some(why) = wrong(&zone, test) else { continue };
+            if is_excused(&theirs, &why) {
+                continue;
+            }
             let ours = why.lines().next().unwrap_or_default();
             differ.push(format!("{} {}: {ours}; pyspf: {theirs}", string(&scenario["description"]), string(name)));
         }

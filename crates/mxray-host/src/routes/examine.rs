@@ -159,11 +159,11 @@ fn sources(
             continue;
         }
         let setting = match address {
-            IpAddr::V4(_) => "/proc/sys/net/ipv4/ip_nonlocal_bind",
-            IpAddr::V6(_) => "/proc/sys/net/ipv6/ip_nonlocal_bind",
+            IpAddr::V4(_) => "net/ipv4/ip_nonlocal_bind",
+            IpAddr::V6(_) => "net/ipv6/ip_nonlocal_bind",
         };
         let local = Seen::Value(looker.is_local(address)?);
-        let non_local_bind = read::line(setting).map(|text| text != "0");
+        let non_local_bind = read::setting(setting).map(|text| text != "0");
         found.insert(address.to_string(), BoundSource { local, non_local_bind });
     }
     Ok(found)

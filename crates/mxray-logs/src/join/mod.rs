@@ -8,6 +8,7 @@
 mod fold;
 mod life;
 mod receiver;
+mod sessions;
 mod steps;
 mod story;
 mod summary;
@@ -175,6 +176,10 @@ pub struct Analysis {
     tls_peers: HashMap<(u16, u32), u64, foldhash::fast::RandomState>,
     /// Sessions with TLS, where attempts name theirs.
     tls_sessions: HashSet<u64, foldhash::fast::RandomState>,
+    /// Ids under which forwarded messages are to go on.
+    awaited: HashMap<Key, Stamp>,
+    /// Clients of sessions, where other lines name the session alone.
+    session_clients: HashMap<u64, Box<[u8]>, foldhash::fast::RandomState>,
     stories: Vec<Story>,
     stories_left_out: u64,
     /// Of the lines that lives keep.
@@ -216,6 +221,8 @@ impl Analysis {
             open_incidents: false,
             tls_peers: HashMap::default(),
             tls_sessions: HashSet::default(),
+            awaited: HashMap::new(),
+            session_clients: HashMap::default(),
             stories: Vec::new(),
             stories_left_out: 0,
             story_bytes: 0,

@@ -6,6 +6,7 @@ use mxray_model::text::untrusted;
 use super::fold::Fold;
 use super::life::{Birth, End, Key, Life, State};
 use super::receiver::{Host, host_of, operator_of};
+use super::sessions::from_client;
 use super::story;
 use super::sums::{CauseSums, Incident};
 use super::{Analysis, CAUSES_MAX, ENDED_MAX, Ended, INCIDENTS_MAX, OTHERS, REMEMBERED_MAX, STORIES_MAX, Selection};
@@ -23,13 +24,18 @@ impl Analysis {
         let stamp = line.stamp.or(self.last).unwrap_or_default();
         let told = story::id_of(event).filter(|_| self.options.selection.is_some()).map(|id| Key::new(origin, id));
         // The last line of a life has to be kept before its end, the first one after its beginning.
-        let before = !matches!(event, Event::Arrival { .. } | Event::MessageId { .. } | Event::Notice { .. });
+        let before = !matches!(
+            event,
+            Event::Arrival { .. } | Event::MessageId { .. } | Event::Notice { .. } | Event::Split { .. }
+        );
         if self.open_incidents && !matches!(event, Event::Trouble { .. } | Event::ProcessEnded { .. } | Event::Started)
         {
             self.over(origin, stamp, Some(line.tag));
         }
+        let client = self.client_of_session(line, event);
         let has_line = told.is_some_and(|key| before && self.keep_line(key, line.stamp, raw));
-        match *event {
+        let filled = client.as_deref().map(|address| from_client(event, address));
+        match *filled.as_ref().unwrap_or(event) {
             Event::Arrival { id, ref arrival, begins } => self.arrival(Key::new(origin, id), stamp, arrival, begins),
             Event::MessageId { id, message_id, resent } => {
                 self.message_id(Key::new(origin, id), stamp, message_id, resent);
@@ -43,6 +49,7 @@ impl Analysis {
                 }
             }
             Event::Attempt { id, ref attempt } => self.attempt(Key::new(origin, id), stamp, line.pid, attempt),
+            Event::Split { id, from } => self.split_off(Key::new(origin, id), Key::new(origin, from), stamp),
             Event::Expired { id } => self.life(Key::new(origin, id), stamp).expired = true,
             Event::Held { id } => self.life(Key::new(origin, id), stamp).held = true,
             Event::Discarded { id } => self.life(Key::new(origin, id), stamp).discarded = true,
@@ -99,12 +106,14 @@ impl Analysis {
     }
 
     /// The life of a key, begun before the log if nothing else is known.
-    fn life(&mut self, key: Key, stamp: Stamp) -> &mut Life {
+    pub(super) fn life(&mut self, key: Key, stamp: Stamp) -> &mut Life {
         if self.lives.len() >= self.options.lives_max && !self.lives.contains_key(&key) {
             self.make_room(stamp);
         }
+        let continued = !self.awaited.is_empty() && self.was_awaited(&key, stamp);
         let life = self.lives.entry(key).or_insert_with(|| Box::new(Life { first: stamp, ..Life::default() }));
         life.last = stamp;
+        life.continued |= continued;
         life
     }
 
@@ -205,7 +214,7 @@ impl Analysis {
     }
 
     /// Another life by its id: on the same instance, else on any that is not younger than it may be.
-    fn find_elsewhere(&self, id: &[u8], but: Key, now: Stamp) -> Option<Key> {
+    pub(super) fn find_elsewhere(&self, id: &[u8], but: Key, now: Stamp) -> Option<Key> {
         let own = Key::new(but.origin, id);
         let known = |key: &Key| *key != but && (self.lives.contains_key(key) || self.ended.contains_key(&key.short()));
         if known(&own) {
@@ -270,7 +279,7 @@ impl Analysis {
         let cause = self.judged(receiver, stamp, attempt);
         let goes_on = attempt.relay.is_loopback() && self.lives.get(&key).is_some_and(|life| life.goes_on);
         let handed_on = attempt.status == Status::Sent
-            && (attempt.next_id.is_some_and(|next| self.continued_as(key, next, stamp)) || goes_on);
+            && (attempt.next_id.is_some_and(|next| self.goes_on_as(key, next, stamp, attempt)) || goes_on);
         self.count_attempt(key, receiver, stamp, pid, attempt);
         let selected = matches!(&self.options.selection, Some(Selection::To(to))
             if attempt.to.eq_ignore_ascii_case(to) || attempt.original_to.eq_ignore_ascii_case(to));
@@ -453,44 +462,13 @@ impl Analysis {
         Some(verdict.cause)
     }
 
-    /// Whether the next id is a life of these logs: then this one goes on there.
-    fn continued_as(&mut self, key: Key, next: &[u8], stamp: Stamp) -> bool {
-        let Some(child) = self.find_elsewhere(next, key, stamp) else { return false };
-        let parent =
-            self.lives.get(&key).map(|life| (life.first, life.account.clone(), life.client.clone(), life.wanted));
-        if let Some(life) = self.lives.get_mut(&child) {
-            // Older than what it would continue: the same letters, another message.
-            if parent.as_ref().is_some_and(|(first, ..)| life.first < *first) {
-                return false;
-            }
-            life.continued = true;
-            if let Some((_, account, client, wanted)) = parent {
-                if life.account.is_empty() {
-                    life.account = account;
-                }
-                life.client = client;
-                life.wanted |= wanted;
-            }
-        } else if let Some(ended) = self.ended.get_mut(&child.short()) {
-            if parent.as_ref().is_some_and(|(parent, ..)| ended.first < *parent) {
-                return false;
-            }
-            // It ended already, and was taken for a message of its own.
-            if std::mem::take(&mut ended.counted) {
-                self.totals.received = self.totals.received.saturating_sub(1);
-                self.totals.continued += 1;
-            }
-        }
-        self.want_too(key, child);
-        true
-    }
-
     fn refusal(&mut self, origin: u16, id: Option<&[u8]>, stamp: Stamp, refusal: &Refusal<'_>) {
         self.totals.refusals += 1;
         self.minutes.add(stamp.minute(), 3, 1);
         let codes = mxray_mail::causes::unwrap(refusal.reply).codes;
         let code = codes.reply.map(|code| code.to_string());
-        let code = code.or(codes.enhanced.map(|(class, ..)| format!("{class}xx"))).unwrap_or_else(|| "none".to_owned());
+        let class = codes.enhanced.map(|(class, ..)| u16::from(class)).or(refusal.class.map(u16::from));
+        let code = code.or(class.map(|class| format!("{class}xx"))).unwrap_or_else(|| "none".to_owned());
         *self.totals.refusals_by_code.entry(code).or_default() += 1;
         if !refusal.client.address.is_empty() {
             self.clients.named(refusal.client.address).refused += 1;

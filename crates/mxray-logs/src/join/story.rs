@@ -14,6 +14,7 @@ pub(super) fn id_of<'a>(event: &Event<'a>) -> Option<&'a [u8]> {
         | Event::Queued { id, .. }
         | Event::Attempt { id, .. }
         | Event::Expired { id }
+        | Event::Split { id, .. }
         | Event::Removed { id }
         | Event::Canceled { id }
         | Event::Held { id }

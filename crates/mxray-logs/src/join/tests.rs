@@ -362,3 +362,55 @@ fn lines_that_are_kept_have_a_bound_and_what_went_is_counted() {
     assert_eq!(kept as u64 + left, 200);
     assert!(left > 100);
 }
+
+#[test]
+fn a_list_with_an_owner_is_one_message_under_two_ids() {
+    let summary = summary(
+        "10:00:00 sm-mta 621A01Ab000101: from=<a@b.example>, size=10, class=0, nrcpts=1, msgid=<x@b.example>, relay=mail.b.example [192.0.2.1]
+         10:00:00 sm-mta 621A01Ab000102: clone 621A01Ab000101, owner=owner-list
+         10:00:01 sm-mta 621A01Ab000102: to=<c@d.example>, delay=00:00:01, mailer=esmtp, relay=mx.d.example. [192.0.2.9], dsn=2.0.0, stat=Sent (ok)
+         10:00:01 sm-mta 621A01Ab000101: to=<e@f.example>, delay=00:00:01, mailer=esmtp, relay=mx.f.example. [192.0.2.8], dsn=2.0.0, stat=Sent (ok)
+         10:00:01 sm-mta 621A01Ab000101: done; delay=00:00:01, ntries=1
+         10:00:01 sm-mta 621A01Ab000102: done; delay=00:00:01, ntries=1",
+    );
+    assert_eq!(recipients(&summary), [2, 0, 0, 0, 0]);
+    assert_eq!(summary.messages.received, 1);
+}
+
+#[test]
+fn what_is_forwarded_is_one_recipient_in_whichever_order_it_is_told() {
+    let parent = [
+        "10:00:00 postfix/smtpd AAAAAA1: client=h[192.0.2.1]",
+        "10:00:00 postfix/qmgr AAAAAA1: from=<a@b.example>, size=10, nrcpt=1 (queue active)",
+        "10:00:01 postfix/local AAAAAA1: to=<bob@b.example>, relay=local, delay=0.1, delays=0/0/0/0.1, dsn=2.0.0, status=sent (forwarded as BBBBBB2)",
+        "10:00:01 postfix/qmgr AAAAAA1: removed",
+    ];
+    let child = [
+        "10:00:01 postfix/cleanup BBBBBB2: message-id=<x@b.example>",
+        "10:00:01 postfix/qmgr BBBBBB2: from=<a@b.example>, size=10, nrcpt=1 (queue active)",
+        "10:00:02 postfix/smtp BBBBBB2: to=<c@d.example>, orig_to=<bob@b.example>, relay=mx.d.example[192.0.2.9]:25, delay=1, delays=0/0/0/1, dsn=2.0.0, status=sent (250 ok)",
+        "10:00:02 postfix/qmgr BBBBBB2: removed",
+    ];
+    let late = [&parent[..], &child[..]].concat();
+    let early = [&parent[..2], &child[..1], &parent[2..], &child[1..]].concat();
+    // Without cleanup's lines, which some hosts log apart.
+    let bare = [&parent[..], &child[1..]].concat();
+    for lines in [late, early, bare] {
+        let summary = summary(&lines.join("\n"));
+        assert_eq!((recipients(&summary), summary.messages.received), ([1, 0, 0, 0, 0], 1), "{lines:?}");
+    }
+}
+
+#[test]
+fn a_session_tells_the_address_of_its_failed_logins() {
+    let summary = summary(
+        "10:00:00 smtpd e94c4a3a6b2c1d00 smtp connected address=192.0.2.66 host=x.example
+         10:00:00 smtpd e94c4a3a6b2c1d01 smtp connected address=192.0.2.1 host=mail.b.example
+         10:00:01 smtpd e94c4a3a6b2c1d00 smtp authentication user=bob result=permfail
+         10:00:01 smtpd e94c4a3a6b2c1d01 smtp failed-command command=\"RCPT TO:<c@e.example>\" result=\"550 Invalid recipient\"
+         10:00:02 smtpd e94c4a3a6b2c1d00 smtp disconnected reason=quit",
+    );
+    let sources: Vec<&str> = summary.logins.sources.iter().map(|row| row.address.as_str()).collect();
+    assert_eq!(sources, ["192.0.2.66"]);
+    assert!(summary.clients.iter().any(|row| row.name == "192.0.2.1" && row.refused == 1), "{:?}", summary.clients);
+}

@@ -188,7 +188,9 @@ pub(super) fn without_id(text: &[u8]) -> Option<Event<'_>> {
     if let Some(rest) = text.strip_prefix(b"certificate verification failed for ") {
         return Some(Event::TlsFailed { peer: peer(rest), towards: true, reason: rest });
     }
-    let known: [&[u8]; 7] = [
+    let known: [&[u8]; 8] = [
+        // What it handed to the collector of reports (3.10).
+        b"TLSRPT: status=",
         b"Host offered STARTTLS",
         b"server certificate verification failed",
         b"certificate peer name verification failed",
@@ -198,5 +200,11 @@ pub(super) fn without_id(text: &[u8]) -> Option<Event<'_>> {
         b"Peer TLSA ",
     ];
     // `mx.example[192.0.2.1]:25: re-using session with untrusted certificate, …`
-    (starts_with_any(text, &known) || has(text, b": re-using session with ")).then_some(Event::Remark)
+    if starts_with_any(text, &known) || has(text, b": re-using session with ") {
+        return Some(Event::Remark);
+    }
+    // With smtp_tls_loglevel = 2: `mx.example[192.0.2.1]:25: subject_CN=mx.example, issuer_CN=…`, `…: depth=0 matched …`
+    let (_, certificate) = split(text, b"]:").or_else(|| split(text, b"]: "))?;
+    let words: [&[u8]; 4] = [b"subject_CN=", b"depth=", b"certificate verification failed", b"Matched "];
+    words.iter().any(|word| has(certificate, word)).then_some(Event::Remark)
 }

@@ -234,6 +234,8 @@ fn by_hand<'a>(id: &'a [u8], rest: &'a [u8]) -> Option<Event<'a>> {
                 b"sent ",
                 b"filter ",
                 b"unable to ",
+                b"SASL authentication failed",
+                b"undeliverable postmaster notification discarded",
             ],
         ) =>
         {
@@ -288,8 +290,15 @@ fn housekeeping(text: &[u8]) -> Option<Event<'_>> {
     let (head, tail) = split(text, b": ")?;
     let (count, unit) = word(tail);
     let sum = is_digits(count) && starts_with_any(unit, &[b"message"]);
-    let kind: [&[u8]; 6] =
-        [b"Deleted", b"Requeued", b"Placed on hold", b"Released from hold", b"Force-expired", b"Expired"];
+    let kind: [&[u8]; 7] = [
+        b"Renamed to match inode number",
+        b"Deleted",
+        b"Requeued",
+        b"Placed on hold",
+        b"Released from hold",
+        b"Force-expired",
+        b"Expired",
+    ];
     if sum && kind.contains(&head) {
         return Some(Event::Remark);
     }

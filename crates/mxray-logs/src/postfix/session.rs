@@ -87,7 +87,7 @@ pub(super) fn refused<'a>(id: Option<&'a [u8]>, rest: &'a [u8]) -> Option<Event<
         _ => return None,
     }
     // cleanup's header checks: `reject: header Subject: … from name[ip]; from=<…> …: text`.
-    if starts_with_any(body, &[b"header ", b"body ", b"mime-header ", b"nested-header "]) {
+    if starts_with_any(body, &[b"header ", b"body ", b"mime-header ", b"nested-header ", b"mime-error "]) {
         return Some(header_check(id, body));
     }
     let (stage, behind) = split(body, b" from ").unwrap_or((body, b""));
@@ -101,7 +101,9 @@ pub(super) fn refused<'a>(id: Option<&'a [u8]>, rest: &'a [u8]) -> Option<Event<
     };
     let text = postscreen_port(text);
     let whole = [&b"END-OF-MESSAGE"[..], b"DATA", b"BDAT"].contains(&stage);
-    Some(Event::Refusal { id, refusal: behind_peer(stage, peer(client), text, whole) })
+    // postscreen's remarks on whom it turns away at once, always with a 421: `all screening ports busy`.
+    let class = (stage == b"CONNECT" && !text.first().is_some_and(u8::is_ascii_digit)).then_some(4);
+    Some(Event::Refusal { id, refusal: Refusal { class, ..behind_peer(stage, peer(client), text, whole) } })
 }
 
 /// `4984: 550 …` is a port and a reply.
@@ -118,7 +120,7 @@ fn header_check<'a>(id: Option<&'a [u8]>, body: &'a [u8]) -> Event<'a> {
     let client = memchr::memmem::rfind(head, b" from ").map_or(Peer::default(), |at| peer(&head[at + 6..]));
     let reply = memchr::memmem::rfind(fields, b">: ").map_or(&b""[..], |at| &fields[at + 3..]);
     let (from, to) = from_and_to(fields);
-    let refusal = Refusal { stage: b"header", client, reply, from, to, account: None, ends_message: true };
+    let refusal = Refusal { stage: b"header", client, reply, from, to, account: None, class: None, ends_message: true };
     Event::Refusal { id, refusal }
 }
 
@@ -128,7 +130,7 @@ fn behind_peer<'a>(stage: &'a [u8], client: Peer<'a>, text: &'a [u8], ends_messa
     let (reply, fields) = text.split_at(end.unwrap_or(text.len()));
     let (from, to) = from_and_to(fields);
     let account = value(fields, b"sasl_username=", b" ").map(|account| account.strip_suffix(b",").unwrap_or(account));
-    Refusal { stage, client, reply, from, to, account: account.map(bare), ends_message }
+    Refusal { stage, client, reply, from, to, account: account.map(bare), class: None, ends_message }
 }
 
 /// Blanks between them in smtpd's lines, commas in postscreen's.

@@ -133,7 +133,8 @@ impl Sums {
         let mut domains: BTreeMap<Vec<u8>, u64> = BTreeMap::new();
         for recipient in &entry.recipients {
             *domains.entry(domain_of(&recipient.address)).or_default() += 1;
-            if !recipient.reason.is_empty() {
+            // Of what is on hold nothing is tried: what was said before is not why it waits.
+            if !recipient.reason.is_empty() && entry.state != State::Hold {
                 self.reason(rules, age_s, &recipient.address, &recipient.reason);
             }
         }

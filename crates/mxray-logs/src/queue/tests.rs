@@ -8,7 +8,7 @@ use proptest::prelude::*;
 const LISTING: &str = concat!(
     r#"{"queue_name": "deferred", "queue_id": "4ABC", "arrival_time": 1000, "message_size": 337, "forced_expire": false, "sender": "ann@harbour.example", "recipients": [{"address": "bob@far.example", "delay_reason": "connect to mx.far.example[192.0.2.9]:25: Connection refused"}, {"address": "eve@far.example", "delay_reason": "delivery temporarily suspended: connect to mx.far.example[192.0.2.9]:25: Connection refused"}], "new_member": [1]}"#,
     "\n",
-    r#"{"queue_name": "hold", "queue_id": "4ABD", "arrival_time": 400, "message_size": 5, "sender": "MAILER-DAEMON", "recipients": [{"address": "\u0007x@y.example"}]}"#,
+    r#"{"queue_name": "hold", "queue_id": "4ABD", "arrival_time": 400, "message_size": 5, "sender": "MAILER-DAEMON", "recipients": [{"address": "\u0007x@y.example", "delay_reason": "lost connection with mx.y.example[192.0.2.7]"}]}"#,
     "\n",
     r#"{"queue_name": "active", "queue_id": "4ABE", "arrival_time": 4500, "sender": "a@b.example", "recipients": [{"address": "c@d.example", "other_reason": "host mx.d.example[192.0.2.8] said: 450 4.2.0 Greylisted (in reply to RCPT TO command)"}]}"#,
     "\nMail queue is strange\n",
@@ -28,6 +28,8 @@ fn a_listing_of_postfix() {
     assert_eq!((sums.messages, sums.recipients, sums.bytes), (3, 4, None));
     let refused = &sums.causes[&(Cause::Refused, b"far.example".to_vec())];
     assert_eq!((refused.recipients, refused.oldest_s, refused.host.as_slice()), (2, 4_000, &b"mx.far.example"[..]));
+    // What is on hold waits for somebody here, whatever was said before.
+    assert_eq!(sums.causes.len(), 2);
     assert_eq!(sums.causes[&(Cause::Greylist, b"d.example".to_vec())].recipients, 1);
     assert_eq!(sums.destinations[&b"far.example".to_vec()].recipients, 2);
     assert_eq!(sums.states[&State::Deferred].ages().iter().position(|row| row.count == 1), Some(4));

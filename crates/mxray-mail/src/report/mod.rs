@@ -49,12 +49,13 @@ pub fn read(bytes: &[u8], rules: &Rules) -> Found {
     opened.open(bytes, "", 0);
     for document in opened.documents {
         let read = match document.form {
-            Form::Xml => aggregate::read(&document.bytes).map(|report| Report::Dmarc(Box::new(report))),
-            Form::Json => tls::read(&document.bytes).map(|report| Report::Tls(Box::new(report))),
-            Form::Feedback => feedback(&document.bytes, rules),
+            Form::Xml => aggregate::read(&document.bytes).map(|report| vec![Report::Dmarc(Box::new(report))]),
+            Form::Json => tls::read(&document.bytes)
+                .map(|reports| reports.into_iter().map(|report| Report::Tls(Box::new(report))).collect()),
+            Form::Feedback => feedback(&document.bytes, rules).map(|report| vec![report]),
         };
         match read {
-            Ok(report) => found.reports.push(report),
+            Ok(reports) => found.reports.extend(reports),
             Err(why) => found.troubles.push(Trouble { what: document.name, why }),
         }
     }

@@ -2,6 +2,7 @@
 //!
 //! What a thing is, its first bytes say: names and content types are wrong too often. What must not live here: what a report says.
 
+use std::borrow::Cow;
 use std::io::{Cursor, Read};
 
 use flate2::read::MultiGzDecoder;
@@ -118,7 +119,7 @@ impl Opened {
                     continue;
                 }
             };
-            let member_name = member.name().map(std::borrow::Cow::into_owned).unwrap_or_default();
+            let member_name = member.name().map(Cow::into_owned).unwrap_or_default();
             if member.is_dir() || member_name.starts_with("__MACOSX/") {
                 continue;
             }
@@ -152,7 +153,7 @@ impl Opened {
                 part.kind == "text/html" || index == 0 && part.kind == "text/plain" && document(&body).is_none();
             let signed = matches!(part.kind.as_str(), "application/pkcs7-mime" | "application/x-pkcs7-mime");
             if let Some(inner) = signed_within(&body).filter(|_| signed) {
-                self.open(inner, &inner_name, depth + 1);
+                self.open(&inner, &inner_name, depth + 1);
             } else if packed || encoded_mail || from_utf16(&body).is_some() {
                 self.open(&body, &inner_name, depth + 1);
             } else if let Some(form) = document(&body).filter(|_| !is_text) {
@@ -180,7 +181,8 @@ fn document(bytes: &[u8]) -> Option<Form> {
     if xml {
         return Some(Form::Xml);
     }
-    bytes.starts_with(b"{").then_some(Form::Json)
+    let list = bytes.strip_prefix(b"[").is_some_and(|rest| rest.trim_ascii_start().starts_with(b"{"));
+    (list || bytes.starts_with(b"{")).then_some(Form::Json)
 }
 
 /// A document in UTF-16, by its mark or by the zeros beside its first character.
@@ -198,11 +200,35 @@ fn from_utf16(bytes: &[u8]) -> Option<String> {
     document(text.as_bytes()).is_some().then_some(text)
 }
 
-/// The message within a signature of one piece (RFC 8551 section 3.5.2), where it stands there as it is.
-fn signed_within(signed: &[u8]) -> Option<&[u8]> {
+/// The message within a signature of one piece (RFC 8551 section 3.5.2). Who signs while they send writes it in pieces
+/// (X.690 section 8.7.3: a constructed OCTET STRING, its length not known at its beginning).
+fn signed_within(signed: &[u8]) -> Option<Cow<'_, [u8]>> {
     let at =
         memchr::memmem::find(signed, b"Content-Type:").or_else(|| memchr::memmem::find(signed, b"MIME-Version:"))?;
-    signed.get(at..)
+    // The head that ends where the message begins.
+    let head = |length: usize| octets(signed.get(at.checked_sub(length)?..)?).filter(|(own, ..)| *own == length);
+    let Some((_, first, mut rest)) = (2..=6).find_map(head) else { return signed.get(at..).map(Cow::Borrowed) };
+    let mut whole = Cow::Borrowed(first);
+    while let Some((_, next, behind)) = octets(rest) {
+        whole.to_mut().extend_from_slice(next);
+        rest = behind;
+    }
+    Some(whole)
+}
+
+/// A primitive OCTET STRING: how long its head is, its octets, and what stands behind it.
+fn octets(bytes: &[u8]) -> Option<(usize, &[u8], &[u8])> {
+    let [4, first, ..] = bytes else { return None };
+    let (head, length) = match *first {
+        short @ 0..=0x7f => (2, usize::from(short)),
+        long @ 0x81..=0x84 => {
+            let digits = bytes.get(2..2 + usize::from(long - 0x80))?;
+            (2 + digits.len(), digits.iter().fold(0, |length, digit| length << 8 | usize::from(*digit)))
+        }
+        _ => return None,
+    };
+    let octets = bytes.get(head..head.checked_add(length)?)?;
+    Some((head, octets, &bytes[head + length..]))
 }
 
 fn tag_is(bytes: &[u8], name: &[u8]) -> bool {

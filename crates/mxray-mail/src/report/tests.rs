@@ -99,6 +99,20 @@ fn sets_of_characters_signatures_and_counts_that_are_none() {
         data_encoding::BASE64.encode(&gzip(XML.as_bytes()))
     );
     assert_eq!(dmarc(mailed("application/pkcs7-mime; smime-type=signed-data", entity.as_bytes()).as_bytes()).len(), 1);
+    // Signed while it was sent: in pieces, whose heads stand within what they carry.
+    let mut pieces = vec![0x30, 0x80, 0x24, 0x80];
+    let text = entity.strip_prefix("0\u{1}\u{3}").unwrap();
+    for piece in text.as_bytes().chunks(200) {
+        pieces.extend([4, 0x81, u8::try_from(piece.len()).unwrap()]);
+        pieces.extend(piece);
+    }
+    pieces.extend([0, 0, 0, 0, 0x30, 3, 2, 1, 5]);
+    assert_eq!(dmarc(mailed("application/pkcs7-mime; smime-type=signed-data", &pieces).as_bytes()).len(), 1);
+    // What came in, saved as one list.
+    assert!(matches!(found(format!("[ {JSON},\n{JSON} ]").as_bytes()).reports[..], [Report::Tls(_), Report::Tls(_)]));
+    for none in ["[]", "[1]", "[{\"a\": 1}]"] {
+        assert!(found(none.as_bytes()).reports.is_empty(), "{none}");
+    }
     for count in ["-5", "", "1,234", "18446744073709551615", "99999999999999999999999", "12.0"] {
         let report = dmarc(XML.replace("<count>7<", &format!("<count>{count}<")).as_bytes()).remove(0);
         assert_eq!((report.rows[0].count, report.missing.len()), (0, 1), "{count:?}");

@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 
 /// Policies of one report, and failures of one policy.
 const MANY: usize = 10_000;
+const NONE: &str = "JSON, but no TLS report";
 /// Longest value that is kept.
 const VALUE_BYTES_MAX: usize = 4096;
 
@@ -49,21 +50,30 @@ pub struct TlsFailure {
     pub more: String,
 }
 
-/// Reads a report.
+/// Reads a report, or a list of them, as some tools save what came in.
 ///
 /// # Errors
-/// It is no JSON, or none of this form.
-pub fn read(bytes: &[u8]) -> Result<TlsReport, String> {
+/// It is no JSON, or nothing of this form stands in it.
+pub fn read(bytes: &[u8]) -> Result<Vec<TlsReport>, String> {
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
     let value: Value = match std::str::from_utf8(bytes) {
         Ok(text) => serde_json::from_str(text),
         Err(_) => serde_json::from_str(&String::from_utf8_lossy(bytes)),
     }
     .map_err(|error| format!("not JSON: {error}"))?;
-    let Value::Object(report) = &value else { return Err("JSON, but no TLS report".to_owned()) };
+    match &value {
+        Value::Object(report) => Ok(vec![one(report)?]),
+        Value::Array(list) if !list.is_empty() => {
+            list.iter().take(MANY).map(|value| one(value.as_object().ok_or(NONE)?)).collect()
+        }
+        _ => Err(NONE.to_owned()),
+    }
+}
+
+fn one(report: &Map<String, Value>) -> Result<TlsReport, String> {
     let policies = list(report, "policies");
     if policies.is_empty() && !report.contains_key("organization-name") && !report.contains_key("report-id") {
-        return Err("JSON, but no TLS report".to_owned());
+        return Err(NONE.to_owned());
     }
     let dates = report.get("date-range").and_then(Value::as_object);
     let date = |key: &str| dates.map(|dates| text(dates, key)).unwrap_or_default();

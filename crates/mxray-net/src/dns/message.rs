@@ -11,6 +11,7 @@ use hickory_proto::serialize::binary::{BinEncodable, BinEncoder};
 use mxray_model::evidence::{DnsRecord, RecordData};
 use mxray_model::session::Raw;
 use mxray_model::text::untrusted;
+use std::collections::HashSet;
 use std::str::FromStr;
 
 /// What fits through nearly all networks in one piece (DNS Flag Day 2020).
@@ -171,7 +172,12 @@ fn answer(message: &Message, unreadable: &[Unreadable], question: &Question, byt
             && (chain.iter().any(|name| name.eq_ignore_root(&record.name))
                 || record.record_type() == RecordType::from(39))
     };
-    let concerned: Vec<&Record> = message.answers.iter().filter(concerns).collect();
+    // "RRsets are not permitted to have duplicate records" (RFC 2181 sections 5 and 5.2; TTLs make none): some servers and
+    // caches send one twice, and that is still one.
+    let mut seen = HashSet::new();
+    let mut concerned: Vec<&Record> = message.answers.iter().filter(concerns).collect();
+    let sent = concerned.len();
+    concerned.retain(|record| seen.insert((&record.name, &record.data)));
     let last = chain.last().unwrap_or(&question.name);
     let is_wanted = |record: &&&Record| record.record_type() == question.kind && record.name.eq_ignore_root(last);
     // They stand behind the others.
@@ -181,7 +187,8 @@ fn answer(message: &Message, unreadable: &[Unreadable], question: &Question, byt
     let soa = message.authorities.iter().find(|record| record.record_type() == RecordType::SOA);
     let readable = concerned.iter().map(|record| self::record(record));
     let kept: Vec<DnsRecord> = readable.chain(stepped_over.map(bare)).take(RECORDS_MAX).collect();
-    let all = message.answers.len() + unreadable.iter().filter(|one| one.is_answer).count();
+    let all = message.answers.len().saturating_sub(sent - concerned.len())
+        + unreadable.iter().filter(|one| one.is_answer).count();
     Packet::Answer(Box::new(Answer {
         code,
         authoritative: metadata.authoritative,

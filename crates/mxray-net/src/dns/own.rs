@@ -70,7 +70,12 @@ impl Resolver {
                     }
                 }
                 Seen::Absent => {}
-                Seen::Unknown(blind) => return Err(format!("who serves {text} is not known: {}", blind.why())),
+                Seen::Unknown(blind) => {
+                    return Err(format!(
+                        "its zone's own servers are found by this host's resolver, and that did not tell who serves {text}: {}",
+                        blind.why()
+                    ));
+                }
             }
             if zone.is_root() {
                 return Err(format!("who serves {} is not known", name.to_ascii()));

@@ -1,5 +1,6 @@
 //! Name servers that misbehave, on 127.0.0.1, and what is said of them.
 
+mod repeated;
 mod unreadable;
 
 use super::*;
@@ -137,9 +138,9 @@ fn silent() -> Server {
     server(Box::new(|_| Vec::new()), None)
 }
 
-/// An address on which nobody listens.
+/// An address on which nobody listens: one that nobody else uses, so that nobody takes the port.
 fn closed() -> SocketAddr {
-    UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+    UdpSocket::bind("127.25.1.4:0").unwrap().local_addr().unwrap()
 }
 
 fn addresses(lookup: &Lookup) -> Vec<String> {

@@ -258,9 +258,11 @@ fn a_connection_alone_says_nothing_and_hears_nothing() {
 
 #[test]
 fn nobody_there_is_no_session() {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = listener.local_addr().unwrap().port();
-    crate::tests::closes(&listener);
+    use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, getsockname, socket_with};
+    // Bound, so that nobody else gets the port, and never listened on.
+    let held = socket_with(AddressFamily::INET, SocketType::STREAM, SocketFlags::CLOEXEC, None).unwrap();
+    bind(&held, &SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+    let port = SocketAddr::try_from(getsockname(&held).unwrap()).unwrap().port();
     let examined = look(&examination(port));
     assert_eq!((examined.dial.outcome, examined.session.is_absent()), (DialOutcome::Refused, true));
     assert!(examined.starttls.offered.blind().is_some() && examined.requires_tls.blind().is_some());
@@ -276,4 +278,37 @@ fn a_crash_costs_one_address_and_is_told() {
     assert!(seen["127.0.0.1"].session.is_absent());
     let blind = seen["127.0.0.2"].session.blind().unwrap().why();
     assert!(blind.contains("broken \\u{1b}[2J table"), "{blind}");
+}
+
+/// Another protocol's record comes to whoever connects first; from those behind it, what they say first is kept.
+fn speaks_tls(heard: Arc<std::sync::Mutex<Vec<u8>>>) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for (number, stream) in listener.incoming().enumerate() {
+            let Ok(mut stream) = stream else { return };
+            let mut first = [0];
+            if number > 0 && std::io::Read::read_exact(&mut stream, &mut first).is_ok() {
+                heard.lock().unwrap().push(first[0]);
+            }
+            // An alert, and the end: no version is spoken here. The client is heard out, so that nothing is lost.
+            let _ = stream.write_all(&[21, 3, 3, 0, 2, 2, 40]);
+            let _ = stream.shutdown(std::net::Shutdown::Write);
+            let _ = std::io::copy(&mut stream, &mut std::io::sink());
+        }
+    });
+    port
+}
+
+/// What comes in place of a greeting is a record of TLS: there, and where nothing comes at all, a hello is said.
+#[test]
+fn a_server_that_does_not_greet_is_asked_for_tls() {
+    let heard = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let examined = look(&examination(speaks_tls(Arc::clone(&heard))));
+    assert!(matches!(examined.session.value(), Some(Session::Smtp(_))));
+    assert_eq!(examined.hellos.len(), 2, "{:?}", examined.hellos);
+    assert!(examined.hellos.iter().all(|hello| hello.takes_offer() == Seen::Value(false)), "{:?}", examined.hellos);
+    assert_eq!(*heard.lock().unwrap(), [22, 22]);
+    // One that greets is not asked so.
+    assert!(look(&examination(usual(|_, _| None))).hellos.is_empty());
 }

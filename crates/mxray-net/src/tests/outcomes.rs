@@ -156,7 +156,8 @@ fn an_open_connection_outlives_a_stray_error() {
 
 #[test]
 fn a_refusal_on_this_host_needs_no_network() {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    // An address of this test's own: nobody else takes the port once it is closed.
+    let listener = std::net::TcpListener::bind("127.25.1.2:0").unwrap();
     let peer = listener.local_addr().unwrap();
     let source: IpAddr = "127.0.0.9".parse().unwrap();
     let (seen, stream) = dial(DialPlan { peer, source: Some(source) }, Instant::now() + LONG);

@@ -6,7 +6,7 @@ use crate::clock::Clock;
 use crate::drive::drive;
 use crate::stream::{Came, Stream, words};
 use mxray_model::evidence::{SessionProtocol, TlsFacts};
-use mxray_model::session::{KeyKind, SuiteGroup, TlsHelloSession, TlsVersion};
+use mxray_model::session::{Ending, KeyKind, SuiteGroup, TlsHelloSession, TlsVersion};
 use mxray_model::{Blind, Seen};
 use mxray_wire::hello::names::{SECP256R1, SECP384R1, X25519, X25519_MLKEM768};
 use mxray_wire::hello::{BadOffer, Entropy, Plan, Prober};
@@ -194,15 +194,24 @@ fn is_taken(session: &TlsHelloSession) -> bool {
     session.takes_offer() == Seen::Value(true)
 }
 
+const NEW: [TlsVersion; 2] = [TlsVersion::Tls13, TlsVersion::Tls12];
+
+/// Does it speak TLS as today's programs do? One hello for each version, until one is taken; a silence is enough.
+pub fn new_versions(target: &HelloTarget<'_>, until: Instant) -> Vec<TlsHelloSession> {
+    let mut out = Vec::new();
+    let enough = |session: &TlsHelloSession| is_taken(session) || matches!(session.ending, Ending::Deadline { .. });
+    ask(target, &NEW.map(|version| Offer::version(version, target.server_name)), until, &mut out, enough);
+    out
+}
+
 /// After a handshake that failed: what does the server speak?
 ///
 /// TLS 1.3 and 1.2 first, with everything in them that rustls does not have (RSA key exchange, CBC, other groups): a server that
 /// takes those is reached by others, and the old versions are not what ails it. Else one hello for each old version.
 pub fn old_versions(target: &HelloTarget<'_>, until: Instant) -> Vec<TlsHelloSession> {
-    let versions = [TlsVersion::Tls13, TlsVersion::Tls12];
     let mut out = Vec::new();
-    ask(target, &versions.map(|version| Offer::version(version, target.server_name)), until, &mut out, is_taken);
-    if out.len() == versions.len() && !out.iter().any(is_taken) {
+    ask(target, &NEW.map(|version| Offer::version(version, target.server_name)), until, &mut out, is_taken);
+    if out.len() == NEW.len() && !out.iter().any(is_taken) {
         let old = [TlsVersion::Tls11, TlsVersion::Tls10, TlsVersion::Ssl3];
         ask(target, &old.map(|version| Offer::version(version, target.server_name)), until, &mut out, |_| false);
     }

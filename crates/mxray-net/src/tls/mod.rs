@@ -12,7 +12,7 @@ mod roots;
 pub(crate) mod tests;
 mod verifier;
 
-pub use hello::{HelloTarget, certificates_from, deep, hello, old_versions};
+pub use hello::{HelloTarget, certificates_from, deep, hello, new_versions, old_versions};
 pub use identity::ClientIdentity;
 pub use roots::Roots;
 

@@ -78,17 +78,20 @@ fn the_helper_keeps_only_what_it_needs() {
 
 /// The socket's owner, as the kernel lists it.
 fn owner_of(local: SocketAddr) -> u32 {
-    let port = format!(":{:04X}", local.port());
+    let IpAddr::V4(ip) = local.ip() else { panic!("{local}") };
+    // The address as a number in the machine's own order.
+    let local = format!("{:08X}:{:04X}", u32::from_ne_bytes(ip.octets()), local.port());
     let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
     let row = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
-    let row = row.into_iter().find(|row| row.get(1).is_some_and(|local| local.ends_with(&port))).unwrap();
+    let row = row.into_iter().find(|row| row.get(1) == Some(&local.as_str())).unwrap();
     row[7].parse().unwrap()
 }
 
 #[test]
 fn a_connection_belongs_to_the_user_and_is_used_by_us() {
     let Some(helper) = helper("a_connection_belongs_to_the_user_and_is_used_by_us") else { return };
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    // An address of this test's own: nobody else takes the port once it is closed.
+    let listener = TcpListener::bind("127.25.1.1:0").unwrap();
     let peer = listener.local_addr().unwrap();
     let dialler = Dialler::Helper(helper);
     let source: IpAddr = "127.0.0.7".parse().unwrap();

@@ -184,6 +184,8 @@ catalogue! {
     smtp::null_sender_refused,
     smtp::greylisting,
     smtp::starttls_stripped,
+    smtp::access_demanded,
+    smtp::replies_malformed,
     sock::listener_missing,
     sock::listener_loopback_only,
     sock::listener_unexpected,

@@ -3,7 +3,7 @@
 //! A command is in `awaited` from the moment it is queued; a reply belongs to the first one there, and only if that was
 //! written already. Whatever else comes is recorded as unasked.
 
-use super::extensions::announced;
+use super::extensions::{announced, forbids};
 use super::handover::StopHow;
 use super::plan::{Dialect, Envelope, Plan};
 use super::reply::Replies;
@@ -545,6 +545,12 @@ impl Smtp {
             transaction.mail =
                 Seen::not_attempted(&format!("the server does not announce {missing}, which this needs"));
             self.give_up_at(Stage::Mail, talk);
+            return transaction;
+        }
+        if let Some(why) = forbids(&self.session, envelope) {
+            // It is not begun; what comes behind it may be.
+            transaction.mail = Seen::not_attempted(&why);
+            self.reset(talk);
             return transaction;
         }
         let command = envelope.mail_command(|keyword| self.announces(keyword));

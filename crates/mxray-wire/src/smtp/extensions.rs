@@ -1,6 +1,7 @@
 //! What a positive reply to EHLO announces (RFC 5321 section 4.1.1.1).
 
-use mxray_model::session::{Extension, Reply};
+use super::plan::{Envelope, UTF8};
+use mxray_model::session::{Extension, Reply, SmtpSession};
 use mxray_model::text::untrusted;
 use std::collections::BTreeMap;
 
@@ -30,10 +31,43 @@ pub(crate) fn announced(reply: &Reply) -> BTreeMap<String, Extension> {
     found
 }
 
+/// Why a transaction is not begun: what the server announces, or does not, forbids it to clients.
+pub(crate) fn forbids(session: &SmtpSession, envelope: &Envelope) -> Option<String> {
+    let extensions = session.hellos.last().and_then(|hello| hello.extensions.value());
+    if envelope.is_utf8() && !extensions.is_some_and(|extensions| extensions.contains_key(UTF8)) {
+        // RFC 6531 section 3.2: such an address is not sent to it.
+        return Some(format!("the server does not announce {UTF8}, which an address with other letters needs"));
+    }
+    let begun = session.transactions().filter(|one| one.mail.value().is_some()).count();
+    let most = limit(extensions?, "MAILMAX").filter(|most| begun >= *most)?;
+    Some(format!("the server takes {most} in one session (LIMITS MAILMAX={most}, RFC 9422)"))
+}
+
+/// A number of `LIMITS MAILMAX=20 RCPTMAX=100` (RFC 9422 section 3). `None`: no such limit is announced, or it is no number.
+fn limit(extensions: &BTreeMap<String, Extension>, name: &str) -> Option<usize> {
+    let parameters = &extensions.get("LIMITS")?.parameters;
+    let values = parameters.iter().filter_map(|parameter| parameter.split_once('='));
+    let mut own = values.filter(|(key, _)| key.eq_ignore_ascii_case(name));
+    // At most six digits, none of them a leading zero.
+    own.next().and_then(|(_, value)| value.parse().ok()).filter(|most| (1..=999_999).contains(most))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use mxray_model::session::Raw;
+
+    #[test]
+    fn limits_are_numbers() {
+        let of = |line: &str| {
+            let lines = ["mail.example", line].map(Raw::from).to_vec();
+            limit(&announced(&Reply { code: 250, enhanced: None, lines, after_ms: 0, entry: 4 }), "MAILMAX")
+        };
+        assert_eq!(of("LIMITS RCPTMAX=20 mailmax=5"), Some(5));
+        for none in ["LIMITS", "LIMITS MAILMAX", "LIMITS MAILMAX=0", "LIMITS MAILMAX=-1", "LIMITS MAILMAX=x", "SIZE"] {
+            assert_eq!(of(none), None, "{none}");
+        }
+    }
 
     #[test]
     fn keywords_have_no_case_and_auth_has_two_spellings() {

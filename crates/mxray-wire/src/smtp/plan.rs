@@ -57,6 +57,9 @@ impl std::error::Error for BadAddress {}
 /// RFC 5321 section 4.5.3.1: 256 bytes of path; a little more is let through, since servers are judged by what they do.
 const ADDRESS_BYTES_MAX: usize = 1000;
 
+/// The keyword, and the parameter of MAIL, of addresses beyond ASCII (RFC 6531).
+pub(super) const UTF8: &str = "SMTPUTF8";
+
 /// The envelope (RFC 5321 section 2.3.1).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Envelope {
@@ -125,8 +128,18 @@ impl Envelope {
         &self.recipients
     }
 
+    /// An address that only servers of SMTPUTF8 take (RFC 6531 section 3.2).
+    pub(crate) fn is_utf8(&self) -> bool {
+        !self.sender.is_ascii() || self.recipients.iter().any(|recipient| !recipient.is_ascii())
+    }
+
     pub(crate) fn mail_command(&self, announces: impl Fn(&str) -> bool) -> String {
-        command("MAIL FROM", &self.sender, &self.mail_parameters, &self.mail_where, announces)
+        let given = self.mail_parameters.iter().chain(self.mail_where.iter().map(|(_, parameter)| parameter));
+        let said = given.into_iter().any(|parameter| parameter.eq_ignore_ascii_case(UTF8));
+        let needed = self.is_utf8() && !said && announces(UTF8);
+        let own: Vec<String> = needed.then(|| UTF8.to_owned()).into_iter().collect();
+        let always = [own, self.mail_parameters.clone()].concat();
+        command("MAIL FROM", &self.sender, &always, &self.mail_where, announces)
     }
 
     pub(crate) fn rcpt_command(&self, place: usize, announces: impl Fn(&str) -> bool) -> Option<String> {

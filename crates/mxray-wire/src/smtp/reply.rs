@@ -4,8 +4,9 @@ use crate::Moment;
 use crate::lines::{Line, Lines, millis};
 use mxray_model::session::{AnomalyKind, Enhanced, Limit, Raw, Reply};
 
-/// Most lines of one reply. The longest EHLO replies have some thirty.
-pub(crate) const REPLY_LINES_MAX: usize = 256;
+/// Most lines of one reply. The longest EHLO replies have some thirty; no RFC sets a limit, and programs that send mail read
+/// on.
+pub(crate) const REPLY_LINES_MAX: usize = 1024;
 /// Most lines that are no reply, before we stop to hope for one.
 pub(crate) const FOREIGN_LINES_MAX: u32 = 32;
 

@@ -5,6 +5,7 @@ use crate::cli::{ListFormat, ShowArgs};
 use crate::environment::Environment;
 use crate::exit::{self, Failure};
 use crate::output::{Output, say};
+use crate::replies::Replies;
 use mxray_render::write_json;
 use serde::Serialize;
 use std::io::{self, Write};
@@ -27,8 +28,13 @@ pub fn check(named: Option<&Path>, environment: &Environment, output: &mut Outpu
         return Ok(exit::FINDING);
     }
     config.apply_environment(environment).map_err(Failure::Usage)?;
+    let replies = Replies::read(&[], &config)?;
+    if !replies.unused().is_empty() {
+        replies.tell();
+        return Ok(exit::FINDING);
+    }
     output.emit(|out| {
-        for file in &config.files {
+        for file in config.files.iter().chain(&config.settings.replies.rules) {
             writeln!(out, "ok: {}", file.display())?;
         }
         if config.files.is_empty() {

@@ -89,6 +89,16 @@ pub const KEYS: &[Key] = &[
         show: |settings| quoted(&settings.submission.password.as_ref().map(Secret::to_string).unwrap_or_default()),
     },
     Key {
+        section: "replies",
+        name: "rules",
+        secret: false,
+        set: |settings, value| put(&mut settings.replies.rules, each(value, absolute)),
+        show: |settings| {
+            let paths: Vec<String> = settings.replies.rules.iter().map(|path| path.display().to_string()).collect();
+            list(&paths)
+        },
+    },
+    Key {
         section: "doctor",
         name: "targets",
         secret: false,

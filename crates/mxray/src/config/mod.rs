@@ -36,6 +36,7 @@ pub struct Settings {
     pub dns: Dns,
     pub lists: Lists,
     pub submission: Submission,
+    pub replies: Replies,
     pub doctor: Doctor,
     pub ports: Ports,
     pub baseline: Baseline,
@@ -64,6 +65,12 @@ pub struct Lists {
 pub struct Submission {
     pub user: Option<String>,
     pub password: Option<Secret>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Replies {
+    /// Files of rules for what replies mean, before the built-in ones.
+    pub rules: Vec<PathBuf>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -97,6 +104,7 @@ impl Default for Settings {
             dns: Dns::default(),
             lists: Lists::default(),
             submission: Submission::default(),
+            replies: Replies::default(),
             doctor: Doctor {
                 targets: Vec::new(),
                 sessions: true,

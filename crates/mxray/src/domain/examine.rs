@@ -16,6 +16,7 @@ use crate::progress::Progress;
 use mxray_auth::dkim::{Message, signed_by};
 use mxray_engine::{NamesWish, Options, Scope, Sessions, Signed, Target, examine};
 use mxray_host::baseline::Place;
+use mxray_mail::causes::Rules;
 use mxray_mail::report;
 use mxray_model::evidence::Declared;
 use mxray_model::evidence::published::SelectorFrom;
@@ -72,7 +73,7 @@ pub fn run(
         names: Some(names),
         name_servers: servers.clone(),
         assignments: Seen::Absent,
-        logs_since: None,
+        told: None,
         scope: Scope::Names,
     };
     let question = Question { command: "domain".to_owned(), targets: domains };
@@ -149,7 +150,7 @@ fn domains(args: &DomainArgs) -> Result<(Vec<String>, Vec<Signed>), Failure> {
 
 /// What receivers saw verify. A selector of which they only saw a failure may be a forger's invention.
 fn reported(paths: &[PathBuf]) -> Result<Vec<Signed>, Failure> {
-    let rules = mailbox::rules(&[])?;
+    let rules = Rules::built_in();
     let mut found = BTreeSet::new();
     let mut troubles = Vec::new();
     let went = mailbox::each(paths, |file, bytes| {

@@ -4,26 +4,22 @@
 
 use super::{Answer, Asked, Format, LogsArgs, judge, print, story};
 use crate::exit::{self, Failure};
-use crate::mailbox;
 use crate::output::{Output, say};
+use crate::replies::Replies;
 use mxray_engine::maillog::{Ended, Followed};
 use mxray_logs::{Analysis, Stamp, Summary};
 use std::collections::BTreeSet;
 use std::io;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 /// How often files are looked at where nothing says that they grew, and whether it is to end.
 const LOOK: Duration = Duration::from_millis(250);
 
-/// How often the files of `--rules` are looked at.
-const LOOK_AT_RULES: Duration = Duration::from_secs(1);
-
 pub fn run(
     args: &LogsArgs,
-    asked: &Asked,
+    (asked, mut replies): (&Asked, Replies),
     mut analysis: Analysis,
     mut ended: Ended,
     format: Format,
@@ -37,10 +33,11 @@ pub fn run(
     }
     say(&format!("mxray: {} lines read; Ctrl-C ends with the whole answer", analysis.lines().read));
     let mut teller = Teller { known: BTreeSet::new(), told: 0, format };
-    let outcome = teller.follow(args, asked, &mut analysis, &mut followed, output);
+    let outcome = teller.follow(args, (asked, &mut replies), &mut analysis, &mut followed, output);
     if let Err(error) = outcome {
         return Err(Failure::Output(error));
     }
+    ended.unseen.extend(replies.unseen());
     if asked.selection.is_some() {
         return story::run(&analysis, &ended.unseen, format, output);
     }
@@ -54,42 +51,17 @@ pub fn run(
     Ok(exit::OK)
 }
 
-/// The files of `--rules`, which may be changed while we follow.
-struct RuleFiles<'a> {
-    paths: &'a [PathBuf],
-    written: Vec<Option<SystemTime>>,
-    looked: Instant,
-}
-
-impl<'a> RuleFiles<'a> {
-    fn new(paths: &'a [PathBuf], written: &[Option<SystemTime>]) -> Self {
-        RuleFiles { paths, written: written.to_vec(), looked: Instant::now() }
+/// What was counted stays; what comes is judged by the new rules.
+fn use_if_changed(replies: &mut Replies, analysis: &mut Analysis) {
+    match replies.changed() {
+        Ok(false) => {}
+        Ok(true) => {
+            analysis.use_rules(Arc::clone(replies.rules()));
+            say("mxray: rules: changed, and read again");
+            replies.tell();
+        }
+        Err(why) => say(&format!("mxray: rules: {why}")),
     }
-
-    /// What was counted stays; what comes is judged by the new rules. Files that cannot be read change nothing.
-    fn use_if_changed(&mut self, analysis: &mut Analysis) {
-        if self.paths.is_empty() || self.looked.elapsed() < LOOK_AT_RULES {
-            return;
-        }
-        self.looked = Instant::now();
-        let now = written(self.paths);
-        if now == self.written {
-            return;
-        }
-        self.written = now;
-        match mailbox::rules(self.paths) {
-            Ok(rules) => {
-                analysis.use_rules(Arc::new(rules));
-                say("mxray: --rules: changed, and read again");
-            }
-            Err(failure) => say(&format!("{failure}; the rules stay as they were")),
-        }
-    }
-}
-
-/// When each was last written. `None`: it cannot be seen.
-pub(super) fn written(paths: &[PathBuf]) -> Vec<Option<SystemTime>> {
-    paths.iter().map(|path| std::fs::metadata(path).and_then(|file| file.modified()).ok()).collect()
 }
 
 struct Teller {
@@ -104,14 +76,13 @@ impl Teller {
     fn follow(
         &mut self,
         args: &LogsArgs,
-        asked: &Asked,
+        (asked, replies): (&Asked, &mut Replies),
         analysis: &mut Analysis,
         followed: &mut Followed,
         output: &mut Output,
     ) -> io::Result<()> {
         let mut next = Instant::now() + args.interval;
         let mut changed = false;
-        let mut rules = RuleFiles::new(&args.rules, &asked.rules_written);
         self.known = causes(&analysis.summary());
         while !asked.stop.load(Ordering::Relaxed) && !followed.is_empty() {
             let lines = followed.look(analysis, (asked.since, asked.until));
@@ -126,7 +97,7 @@ impl Teller {
                 next = Instant::now() + args.interval;
                 changed = false;
             }
-            rules.use_if_changed(analysis);
+            use_if_changed(replies, analysis);
             if lines == 0 {
                 followed.wait(LOOK);
             }

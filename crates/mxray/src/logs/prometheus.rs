@@ -2,6 +2,7 @@
 //!
 //! What must not live here: rows without a bound on their names; the summary has one.
 
+use crate::prometheus::label_value;
 use mxray_logs::Summary;
 use std::io::{self, Write};
 
@@ -81,7 +82,7 @@ fn shares(summary: &Summary, out: &mut dyn Write) -> io::Result<()> {
     }
     head(out, "mxray_log_rejects", "Refusals of ours, by reply code.")?;
     for (code, count) in &summary.rejects.by_code {
-        writeln!(out, "mxray_log_rejects{{code=\"{}\"}} {count}", escaped(code))?;
+        writeln!(out, "mxray_log_rejects{{code=\"{}\"}} {count}", label_value(code))?;
     }
     Ok(())
 }
@@ -90,7 +91,7 @@ fn shares(summary: &Summary, out: &mut dyn Write) -> io::Result<()> {
 fn rows(summary: &Summary, out: &mut dyn Write) -> io::Result<()> {
     head(out, "mxray_log_receiver_recipients", "Recipients by receiver and how they ended.")?;
     for receiver in summary.receivers.iter().take(ROWS_MAX) {
-        let name = escaped(&receiver.name);
+        let name = label_value(&receiver.name);
         let of = &receiver.recipients;
         for (state, count) in [("delivered", of.delivered), ("bounced", of.bounced), ("expired", of.expired)] {
             writeln!(out, "mxray_log_receiver_recipients{{receiver=\"{name}\",state=\"{state}\"}} {count}")?;
@@ -98,7 +99,7 @@ fn rows(summary: &Summary, out: &mut dyn Write) -> io::Result<()> {
     }
     head(out, "mxray_log_cause_attempts", "Attempts that failed, by cause and receiver.")?;
     for cause in summary.causes.iter().take(ROWS_MAX) {
-        let (name, receiver) = (escaped(cause.cause), escaped(&cause.receiver));
+        let (name, receiver) = (label_value(cause.cause), label_value(&cause.receiver));
         writeln!(out, "mxray_log_cause_attempts{{cause=\"{name}\",receiver=\"{receiver}\"}} {}", cause.attempts)?;
     }
     Ok(())
@@ -110,7 +111,7 @@ fn family(out: &mut dyn Write, name: &str, help: &str, series: &[Series<'_>]) ->
     head(out, name, help)?;
     for (labels, count) in series {
         let labels: Vec<String> =
-            labels.iter().map(|(label, value)| format!("{label}=\"{}\"", escaped(value))).collect();
+            labels.iter().map(|(label, value)| format!("{label}=\"{}\"", label_value(value))).collect();
         writeln!(out, "{name}{{{}}} {count}", labels.join(","))?;
     }
     Ok(())
@@ -119,9 +120,4 @@ fn family(out: &mut dyn Write, name: &str, help: &str, series: &[Series<'_>]) ->
 /// Sums over a window may fall from one file to the next: gauges.
 fn head(out: &mut dyn Write, name: &str, help: &str) -> io::Result<()> {
     writeln!(out, "# HELP {name} {help}\n# TYPE {name} gauge")
-}
-
-/// A label's value: backslash, quote and line feed are escaped.
-fn escaped(text: &str) -> String {
-    text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
 }

@@ -83,7 +83,7 @@ pub fn run(args: &AuditArgs, config: &Config, environment: &Environment, output:
         names: None,
         name_servers: config.settings.dns.servers.clone(),
         assignments: Seen::Value(assignments),
-        logs_since: None,
+        told: None,
         scope: Scope::Ports,
     };
     let progress = RefCell::new(Progress::start());

@@ -79,7 +79,7 @@ fn look(config: &Config) -> Evidence {
         names: None,
         name_servers: Vec::new(),
         assignments: Seen::Absent,
-        logs_since: None,
+        told: None,
         scope: Scope::Ports,
     };
     let progress = RefCell::new(Progress::start());

@@ -95,6 +95,15 @@ pub fn endpoint(out: &mut Vec<u8>, ip: IpAddr, port: u16) {
     }
 }
 
+/// Appends `*:25`, as `ss` writes what takes both families.
+pub fn both_families(out: &mut Vec<u8>, port: u16) {
+    out.extend_from_slice(b"*:");
+    match port {
+        0 => out.push(b'*'),
+        port => number(out, u64::from(port)),
+    }
+}
+
 /// Appends microseconds as milliseconds with three digits behind the point.
 pub fn milliseconds(out: &mut Vec<u8>, us: u64) {
     number(out, us / 1000);
@@ -174,6 +183,8 @@ mod tests {
             assert_eq!(written(|out| endpoint(out, at.ip(), at.port())), text);
         }
         assert_eq!(written(|out| endpoint(out, "::".parse().unwrap(), 0)), "[::]:*");
+        assert_eq!(written(|out| both_families(out, 25)), "*:25");
+        assert_eq!(written(|out| both_families(out, 0)), "*:*");
         assert_eq!(written(|out| milliseconds(out, 1_002_003)), "1002.003");
         assert_eq!(written(|out| milliseconds(out, 47)), "0.047");
     }

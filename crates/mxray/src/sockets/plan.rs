@@ -66,7 +66,9 @@ impl Plan {
             .iter()
             .map(|text| services.port(text).ok_or_else(|| UsageError::Port(text.clone())))
             .collect::<Result<Vec<u16>, _>>()?;
-        let peers = args.peer.iter().map(|text| text.parse()).collect::<Result<Vec<Prefix>, _>>()?;
+        // Peers are compared with IPv4 taken out of its wrapping.
+        let peer = |text: &String| text.parse().map(Prefix::unmapped);
+        let peers = args.peer.iter().map(peer).collect::<Result<Vec<Prefix>, _>>()?;
         let none = !(args.tcp || args.udp || args.unix);
         let json = format != Format::Text;
         let sort = sort(args)?;
@@ -206,6 +208,8 @@ mod tests {
         assert_eq!(states, State::Established.bit() | State::TimeWait.bit());
         assert!(matches!(plan(|args| args.state = vec!["open".into()]), Err(UsageError::State(_))));
         assert!(matches!(plan(|args| args.peer = vec!["192.0.2.0/33".into()]), Err(UsageError::Peer(_))));
+        let mapped = plan(|args| args.peer = vec!["::ffff:192.0.2.1".into()]).unwrap().query.peer;
+        assert_eq!(mapped, Some("192.0.2.1".parse().unwrap()));
         assert!(matches!(plan(|args| args.watch = Some(0.0)), Err(UsageError::Watch(_))));
         assert!(matches!(plan(|args| args.watch = Some(f64::NAN)), Err(UsageError::Watch(_))));
         assert!(matches!(plan(|args| args.sort = Some(Sort::Count)), Err(UsageError::Sort(_))));

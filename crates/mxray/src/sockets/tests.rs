@@ -71,6 +71,40 @@ fn json_rows_say_what_each_socket_is() {
 }
 
 #[test]
+fn a_wildcard_of_both_families_is_no_wildcard_of_ipv6() {
+    let scenario = [(Some(false), "*:"), (Some(true), "[::]:"), (None, "")];
+    for (v6_only, begin) in scenario {
+        let Some(listener) = bind_both(v6_only) else {
+            use std::io::Write;
+            let _ = writeln!(std::io::stderr(), "skipped: a_wildcard_of_both_families: no IPv6 here");
+            return;
+        };
+        let port = listener.local_addr().unwrap().port();
+        let args = SocketsArgs { port: vec![port.to_string()], listening: true, ..SocketsArgs::default() };
+        let text = output(&args, None);
+        let wanted = if begin.is_empty() { format!("0.0.0.0:{port}") } else { format!("{begin}{port}") };
+        assert!(text.split_whitespace().any(|word| word == wanted), "{wanted}: {text}");
+    }
+}
+
+/// A listener on all addresses: of both families, of IPv6 alone, or (`None`) of IPv4.
+fn bind_both(v6_only: Option<bool>) -> Option<TcpListener> {
+    use rustix::net::{AddressFamily, SocketType, bind, listen, socket, sockopt};
+    let family = if v6_only.is_some() { AddressFamily::INET6 } else { AddressFamily::INET };
+    let fd = socket(family, SocketType::STREAM, None).ok()?;
+    let at: std::net::SocketAddr = match v6_only {
+        Some(only) => {
+            sockopt::set_ipv6_v6only(&fd, only).ok()?;
+            (std::net::Ipv6Addr::UNSPECIFIED, 0).into()
+        }
+        None => (Ipv4Addr::UNSPECIFIED, 0).into(),
+    };
+    bind(&fd, &at).ok()?;
+    listen(&fd, 1).ok()?;
+    Some(fd.into())
+}
+
+#[test]
 fn ndjson_is_one_object_a_line() {
     let (_fixture, args) = fixture();
     let text = output(&SocketsArgs { format: Some(Format::Ndjson), ..args }, None);

@@ -53,8 +53,9 @@ impl Widths {
         let mut scratch = Vec::new();
         let (mut local, mut remote) = ("LOCAL".len(), "REMOTE".len());
         for socket in view.sockets().take(shown) {
-            local = local.max(endpoint_width(socket_local(socket), socket.local_port, &mut scratch));
-            remote = remote.max(endpoint_width(socket.peer(), socket.remote_port, &mut scratch));
+            let (here, there) = ends(socket);
+            local = local.max(endpoint_width(here, socket.local_port, &mut scratch));
+            remote = remote.max(endpoint_width(there, socket.remote_port, &mut scratch));
         }
         for listener in unix {
             local = local.max(listener.path.chars().count().min(NAME_COLUMNS_MAX));
@@ -106,7 +107,17 @@ fn user_width(owners: &Owners, uids: impl Iterator<Item = u32>) -> usize {
     seen.iter().map(name).max().unwrap_or(0).clamp("USER".len(), 16)
 }
 
-fn endpoint_width(ip: IpAddr, port: u16, scratch: &mut Vec<u8>) -> usize {
+/// An end of a socket. `None`: any address of both families.
+type End = Option<IpAddr>;
+
+fn endpoint(out: &mut Vec<u8>, end: End, port: u16) {
+    match end {
+        Some(ip) => line::endpoint(out, ip, port),
+        None => line::both_families(out, port),
+    }
+}
+
+fn endpoint_width(end: End, port: u16, scratch: &mut Vec<u8>) -> usize {
     fn digits(number: u16) -> usize {
         match number {
             0..10 => 1,
@@ -116,19 +127,26 @@ fn endpoint_width(ip: IpAddr, port: u16, scratch: &mut Vec<u8>) -> usize {
             _ => 5,
         }
     }
-    match ip {
-        IpAddr::V4(v4) => v4.octets().into_iter().map(|octet| digits(octet.into())).sum::<usize>() + 4 + digits(port),
-        IpAddr::V6(_) => {
+    match end {
+        Some(IpAddr::V4(v4)) => {
+            v4.octets().into_iter().map(|octet| digits(octet.into())).sum::<usize>() + 4 + digits(port)
+        }
+        Some(IpAddr::V6(_)) | None => {
             scratch.clear();
-            line::endpoint(scratch, ip, port);
+            endpoint(scratch, end, port);
             scratch.len()
         }
     }
 }
 
-/// A listener's own address as it was bound; a connection's with IPv4 unwrapped.
-fn socket_local(socket: &Socket) -> IpAddr {
-    if socket.remote_port == 0 { socket.local } else { socket.here() }
+/// A connection's ends with IPv4 unwrapped; a listener's own as it was bound. An IPv6 wildcard that takes IPv4 as well
+/// is no `[::]`, which might take IPv6 alone.
+fn ends(socket: &Socket) -> (End, End) {
+    if socket.remote_port != 0 {
+        return (Some(socket.here()), Some(socket.peer()));
+    }
+    let both = socket.v6_only == Some(false) && socket.local.is_ipv6() && socket.local.is_unspecified();
+    if both { (None, None) } else { (Some(socket.local), Some(socket.peer())) }
 }
 
 fn header(plan: &Plan, widths: &Widths, out: &mut Vec<u8>) {
@@ -170,11 +188,12 @@ fn row(view: &View, plan: &Plan, widths: &Widths, socket: &Socket, out: &mut Vec
         Some(queue) => line::right(out, u64::from(queue), 7),
         None => out.extend_from_slice(b"      ? "),
     }
+    let (here, there) = ends(socket);
     let start = out.len();
-    line::endpoint(out, socket_local(socket), socket.local_port);
+    endpoint(out, here, socket.local_port);
     line::pad(out, start, widths.local);
     let start = out.len();
-    line::endpoint(out, socket.peer(), socket.remote_port);
+    endpoint(out, there, socket.remote_port);
     line::pad(out, start, widths.remote);
     unit(view, socket, widths.unit, out);
     if let Some(owners) = &view.owners {

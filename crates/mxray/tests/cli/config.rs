@@ -134,3 +134,33 @@ fn a_fifo_at_a_usual_place_holds_nothing() {
     let output = mxray(&["config", "show"]).env("XDG_CONFIG_HOME", &scratch.0).output().unwrap();
     assert!(talk(&output, 64).contains("not a regular file"));
 }
+
+#[test]
+fn rules_for_replies_are_one_setting_that_is_checked() {
+    let scratch = Scratch::new("replies");
+    let rule = "[[rule]]\nid = \"own\"\ncause = \"rcpt-moved\"\nany = [\"user unknown\"]\nsource = \"me\"\n\
+                sample = \"550 user unknown\"\n[source.me]\nabout = \"seen here\"\ndate = \"2026-01-01\"\n";
+    let rules = scratch.file("replies.toml", rule);
+    let file = scratch.file("mxray.toml", &format!("[replies]\nrules = [{rules:?}]\n"));
+    let config = ["--config", file.to_str().unwrap()];
+    let checked = answer(&[&config[..], &["config", "check"]].concat());
+    assert_eq!(checked, format!("ok: {}\nok: {}\n", file.display(), rules.display()));
+    let mail = scratch.file(
+        "mail.eml",
+        "From: mailer-daemon@x\nSubject: failure notice\n\nunable to deliver\n<a@b.example>: 550 user unknown\n",
+    );
+    let bounce = answer(&[&config[..], &["bounce", "--json", mail.to_str().unwrap()]].concat());
+    assert!(bounce.contains("\"cause\":\"rcpt-moved\""), "{bounce}");
+    // One that is wrong is named with its line and left out; what can be judged is judged.
+    std::fs::write(&rules, format!("{rule}\n[[rule]]\nid = \"x\"\n")).unwrap();
+    let said = talk(&run(&[&config[..], &["config", "check"]].concat()), 1);
+    assert!(said.contains("replies.toml, line 11: "), "{said}");
+    let bounce = run(&[&config[..], &["bounce", "--json", mail.to_str().unwrap()]].concat());
+    let (told, said) = (text(&bounce.stdout), text(&bounce.stderr));
+    assert!(told.contains("\"cause\":\"rcpt-moved\"") && told.contains("replies.toml, line 11"), "{told}");
+    assert!(said.contains("not used") && said.contains("replies.toml, line 11"), "{said}");
+    // The file of settings may name one that this user may not see.
+    std::fs::remove_file(&rules).unwrap();
+    let bounce = run(&[&config[..], &["bounce", "--json", mail.to_str().unwrap()]].concat());
+    assert!(text(&bounce.stdout).contains("\"cause\":\"rcpt-unknown\""), "{}", text(&bounce.stdout));
+}

@@ -41,13 +41,23 @@ fn a_replay_says_what_is_wrong_with_its_file() {
     assert!(replay("half.json", half).contains("only the beginning of one"));
     let other = "{\"schema\": \"mxray/report/2\", \"evidence\": 5}";
     assert!(replay("other.json", other).contains("has the schema mxray/report/2; this version reads mxray/report/1"));
-    assert!(replay("text", "UNKNOWN: \u{1b}[2J").contains("is no report"));
+    assert!(replay("text", "UNKNOWN: \u{1b}[2J").contains("`mxray doctor --json >FILE` saves one"));
+    assert!(replay("list.json", "[1]").contains("is no JSON object"));
+    assert!(replay("object.json", "{}").contains("names no schema"));
+    assert!(replay("empty.json", " \n").contains("it is empty"));
+    assert!(replay("wide.json", "{\0\"\0s\0").contains("it is UTF-16"));
+    let packed = scratch.file("packed.gz", "");
+    std::fs::write(&packed, [0x1f, 0x8b, 8, 0]).unwrap();
+    assert!(talk(&run(&["doctor", "--replay", packed.to_str().unwrap()]), 64).contains("`gunzip` unpacks it"));
     let long = scratch.file("long.json", "");
     // A hole: it takes no room.
     std::fs::File::options().write(true).open(&long).unwrap().set_len(300 << 20).unwrap();
     assert!(talk(&run(&["doctor", "--replay", long.to_str().unwrap()]), 64).contains("is longer than 64 MiB"));
     let whole = scratch.file("whole.json", &report);
     let again = run(&["doctor", "--json", "--fail-on", "never", "--replay", whole.to_str().unwrap()]);
+    assert_eq!(text(&again.stdout), report);
+    let marked = scratch.file("marked.json", &format!("\u{feff}{report}"));
+    let again = run(&["doctor", "--json", "--fail-on", "never", "--replay", marked.to_str().unwrap()]);
     assert_eq!(text(&again.stdout), report);
 }
 

@@ -200,7 +200,7 @@ date = \"2026-03-01\"
     std::fs::write(&rules, own.replace("CAUSE", "rcpt-disabled")).unwrap();
     let later = std::time::SystemTime::now() + std::time::Duration::from_secs(60);
     std::fs::File::options().write(true).open(&rules).unwrap().set_modified(later).unwrap();
-    assert!(said.any(|line| line.contains("--rules: changed")));
+    assert!(said.any(|line| line.contains("rules: changed")));
     std::fs::write(&log, LOG).unwrap();
     let counts = BufReader::new(child.stdout.take().unwrap()).lines().map(|line| line.unwrap());
     let mut counts = counts.map(|line| serde_json::from_str::<Value>(&line).unwrap());

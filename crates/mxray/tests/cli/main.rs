@@ -24,14 +24,10 @@ mod terminal;
 mod usual;
 
 use std::io::Write as _;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-
-/// Nobody listens there from now on. Dropping a listener is not enough: a child that another test is about to start has
-/// its descriptor until it executes its program, and so long the kernel goes on accepting.
-fn closes(listener: &std::net::TcpListener) {
-    rustix::net::shutdown(listener, rustix::net::Shutdown::Read).unwrap();
-}
 
 /// Each command, as its help is asked for.
 const COMMANDS: &[&[&str]] = &[
@@ -87,6 +83,28 @@ impl Drop for Scratch {
     fn drop(&mut self) {
         let _ = std::fs::remove_dir_all(&self.0);
     }
+}
+
+/// A port of 127.0.0.1 that refuses: bound, so that nobody else gets it while the value lives, and never listened on.
+fn refusing() -> (OwnedFd, u16) {
+    let (held, at) = bound(Ipv4Addr::LOCALHOST, false);
+    (held, at.port())
+}
+
+/// Where a program that takes no socket from us may listen, which has to set SO_REUSEADDR as servers do: at an address
+/// that one test alone uses, so that no other takes the port. A listener that is dropped would not do: a child that
+/// another test is about to start has its descriptor until it executes its program.
+fn free_for(program: Ipv4Addr) -> SocketAddr {
+    bound(program, true).1
+}
+
+fn bound(address: Ipv4Addr, shared: bool) -> (OwnedFd, SocketAddr) {
+    use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, getsockname, socket_with, sockopt};
+    let held = socket_with(AddressFamily::INET, SocketType::STREAM, SocketFlags::CLOEXEC, None).unwrap();
+    sockopt::set_socket_reuseaddr(&held, shared).unwrap();
+    bind(&held, &SocketAddr::from((address, 0))).unwrap();
+    let at = SocketAddr::try_from(getsockname(&held).unwrap()).unwrap();
+    (held, at)
 }
 
 fn mxray(words: &[&str]) -> Command {

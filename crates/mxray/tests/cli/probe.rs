@@ -1,6 +1,6 @@
 //! `mxray probe` as a user meets it, against servers that play a part on the loopback address.
 
-use super::{Scratch, answer, closes, mxray, run, skipped, text};
+use super::{Scratch, answer, mxray, refusing, run, skipped, text};
 use serde_json::Value;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -138,10 +138,8 @@ fn many_targets_give_a_line_each_and_the_report_last() {
 
 #[test]
 fn a_service_that_is_not_there_is_no_healthy_one() {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let target = listener.local_addr().unwrap().to_string();
-    closes(&listener);
-    let output = run(&["probe", &target]);
+    let (_held, port) = refusing();
+    let output = run(&["probe", &format!("127.0.0.1:{port}")]);
     assert_ne!(output.status.code(), Some(0), "{}", text(&output.stdout));
     assert!(text(&output.stdout).contains("connection refused"), "{}", text(&output.stdout));
 }

@@ -1,8 +1,8 @@
 //! `mxray send` against scripted servers, a name server of our own, and what is installed: smtp-sink, swaks, openssl.
 
-use super::{Scratch, mxray, run, skipped, talk, text};
+use super::{Scratch, free_for, mxray, run, skipped, talk, text};
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, UdpSocket};
+use std::net::{Ipv4Addr, TcpListener, UdpSocket};
 use std::os::unix::net::UnixListener;
 use std::process::{Child, Command, Output, Stdio};
 use std::thread::JoinHandle;
@@ -591,10 +591,11 @@ fn a_certificate_decides_where_it_is_to() {
         .status()
         .unwrap();
     assert!(made.success());
-    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let free = free_for(Ipv4Addr::new(127, 25, 0, 1));
+    let at = free.to_string();
     let mut child = Running(
         Command::new("openssl")
-            .args(["s_server", "-quiet", "-accept", &format!("127.0.0.1:{free}"), "-cert"])
+            .args(["s_server", "-quiet", "-accept", &at, "-cert"])
             .args([certificate.as_os_str(), "-key".as_ref(), key.as_os_str()])
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
@@ -602,11 +603,10 @@ fn a_certificate_decides_where_it_is_to() {
             .spawn()
             .unwrap(),
     );
-    while std::net::TcpStream::connect(("127.0.0.1", free)).is_err() {
+    while std::net::TcpStream::connect(free).is_err() {
         assert!(child.0.try_wait().unwrap().is_none(), "openssl has ended");
         std::thread::yield_now();
     }
-    let at = format!("127.0.0.1:{free}");
     let words = ["--server", &at, "--to", "c@d.example", "--tls", "implicit", "--json", "--drop-after", "connect"];
     let distrusted = send(&[&words[..7], &["--tls-verify-name", "mx.example"]].concat());
     assert_eq!(distrusted.status.code(), Some(1), "{}", text(&distrusted.stderr));
@@ -680,16 +680,16 @@ fn a_real_receiver_takes_it() {
         return;
     }
     let scratch = Scratch::new("send-sink");
-    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let free = free_for(Ipv4Addr::new(127, 25, 0, 2));
     let mut child = Command::new("smtp-sink");
     if rustix::process::getuid().is_root() {
         child.args(["-u", "nobody"]);
     }
-    let at = format!("127.0.0.1:{free}");
+    let at = free.to_string();
     let path = std::env::var("PATH").unwrap_or_default() + ":/usr/sbin";
     let child = child.env("PATH", path).args([at.as_str(), "10"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
     let mut child = Running(child.unwrap());
-    while std::net::TcpStream::connect(("127.0.0.1", free)).is_err() {
+    while std::net::TcpStream::connect(free).is_err() {
         assert!(child.0.try_wait().unwrap().is_none(), "smtp-sink has ended");
         std::thread::yield_now();
     }

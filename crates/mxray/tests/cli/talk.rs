@@ -1,6 +1,6 @@
 //! `talk` against scripted servers on the loopback address: piped, at a terminal, under TLS.
 
-use crate::{Scratch, closes, mxray, skipped, text};
+use crate::{Scratch, mxray, refusing, skipped, text};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -180,9 +180,7 @@ fn a_session_that_breaks_off_is_no_answer() {
     assert_eq!(output.status.code(), Some(2));
     assert!(text(&output.stderr).contains("nothing came in time"), "{}", text(&output.stderr));
 
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = listener.local_addr().unwrap().port();
-    closes(&listener);
+    let (_held, port) = refusing();
     let output = talk(port, &[], b"");
     assert_eq!(output.status.code(), Some(2));
     assert!(text(&output.stdout).contains("connection refused"), "{}", text(&output.stdout));

@@ -32,6 +32,10 @@ fn colours_on_a_terminal_unless_somebody_objects() {
     assert!(!coloured(&["--help"], &[("NO_COLOR", "1")]));
     assert!(!coloured(&["--help"], &[("TERM", "dumb")]));
     assert!(!coloured(&["--help"], &[("CLICOLOR", "0")]));
+    assert!(!coloured(&["--help"], &[("MXRAY_COLOR", "never")]));
+    assert!(!coloured(&["--color", "never", "--help"], &[]));
+    assert!(!coloured(&["sockets", "--color=never", "--help"], &[]));
+    assert!(coloured(&["--color", "always", "--help"], &[("NO_COLOR", "1")]));
 }
 
 #[test]

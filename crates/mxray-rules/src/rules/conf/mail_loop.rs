@@ -71,11 +71,7 @@ fn finding(evidence: &Evidence, logs: &MailLogs, cause: &LogCause) -> Finding {
         .data("recipients", cause.recipients)
         .data("itself", itself)
         .data("last", cause.last.clone())
-        .because(
-            format!("{} attempts, the last at {}: {}", cause.attempts, cause.last, cause.sample),
-            logged::SOURCE,
-            logged::log_pointer(&["causes"]),
-        )
+        .because(logged::attempts_text(cause), logged::SOURCE, logged::log_pointer(&["causes"]))
         .touches(logged::receiver_scope(&cause.receiver))
         .touches(Subject::service("sending"))
         .reference("RFC 5321 section 6.3");

@@ -105,6 +105,14 @@ fn damage(strings: &[Raw]) -> Vec<&'static str> {
     if what != For::Dkim && !text.is_ascii() {
         found.push("it has letters beyond ASCII, as word processors put them in");
     }
+    // Such a thing is no record, and nobody says so (RFC 7208 section 4.5); letters and digits make another version of it.
+    if what == For::Spf
+        && bare
+            .get("v=spf1".len())
+            .is_some_and(|next| *next != b' ' && next.is_ascii() && !next.is_ascii_alphanumeric())
+    {
+        found.push("something other than a blank stands behind v=spf1, so that it is no SPF record");
+    }
     if what == For::Spf
         && strings.windows(2).any(|pair| matches!(pair, [one, other] if runs_together(&one.0, &other.0)))
     {
@@ -152,6 +160,8 @@ mod tests {
             &["v=DMARC1; p=none; rua=mailto:a@b.example"],
             &["\"google-site-verification=1\""],
             &[" some text"],
+            &["v=spf1"],
+            &["v=spf10 -all"],
         ] {
             assert_eq!(of(strings), 0, "{strings:?}");
         }
@@ -166,6 +176,8 @@ mod tests {
             &["v=DKIM1\\; k=rsa\\; p=AAAA"],
             &["v=DMARC1; p=none; rua=\u{201c}mailto:a@b.example\u{201d}"],
             &["v=spf1 \"-all\""],
+            &["v=spf1\tmx -all"],
+            &["v=spf1; mx; -all"],
         ] {
             assert_eq!(of(strings), 1, "{strings:?}");
         }

@@ -47,10 +47,29 @@ fn is_over(evidence: &Evidence, logs: &MailLogs, incident: &LogIncident) -> bool
     incident.over || (quiet && !incident.panic)
 }
 
+/// What an administrator or a monitor types: it failed, and mail goes on. Those through which local programs give mail, and
+/// `postfix` itself, are none of these.
+fn is_a_command(program: &str) -> bool {
+    let name = program.rsplit('/').next().unwrap_or(program);
+    matches!(
+        name,
+        "postqueue"
+            | "postsuper"
+            | "postmap"
+            | "postalias"
+            | "postconf"
+            | "postcat"
+            | "postkick"
+            | "postlock"
+            | "postlog"
+    )
+}
+
 fn finding(evidence: &Evidence, logs: &MailLogs, incident: &LogIncident) -> mxray_model::Finding {
     let repeats = incident.times > 1 || incident.lines >= LINES_OF_A_LOOP;
     let old = logged::age_s(evidence, logs, &incident.last).is_some_and(|age| age > QUIET_S);
     let severity = match (repeats, incident.panic, old) {
+        (_, false, _) if is_a_command(&incident.program) => Severity::Notice,
         (_, _, true) => Severity::Warning,
         (true, _, _) | (_, true, _) => RULE.severity,
         // Once: a signal, a file that was being replaced.
@@ -76,7 +95,10 @@ fn finding(evidence: &Evidence, logs: &MailLogs, incident: &LogIncident) -> mxra
         .data("first", incident.first.clone())
         .data("last", incident.last.clone())
         .because(
-            format!("From {} to {}, {} lines: {}", incident.first, incident.last, incident.lines, incident.text),
+            match incident.lines {
+                1 => format!("At {}: {}", incident.last, incident.text),
+                lines => format!("From {} to {}, {lines} lines: {}", incident.first, incident.last, incident.text),
+            },
             logged::SOURCE,
             logged::log_pointer(&["incidents"]),
         )
@@ -88,6 +110,10 @@ fn finding(evidence: &Evidence, logs: &MailLogs, incident: &LogIncident) -> mxra
     if let Some(instance) = instance {
         finding =
             finding.touches(Subject::service(&instance)).touches(Subject::service(format!("{instance} delivery")));
+        // Who says what it lacks speaks of the helper.
+        if incident.text.contains("SASL") {
+            finding = finding.touches(Subject::service(format!("{instance} helpers")));
+        }
         for wanted in evidence
             .servers
             .value()
@@ -97,8 +123,12 @@ fn finding(evidence: &Evidence, logs: &MailLogs, incident: &LogIncident) -> mxra
         {
             let service = program.strip_prefix(&format!("{}/", incident.instance)).unwrap_or(program);
             // `postfix/submission/smtpd` is the service `submission`; `postfix/smtpd` may be any.
-            if service.contains(wanted.service.as_str()) || service == wanted.command {
-                finding = finding.touches(crate::view::service_at(&instance, wanted.port));
+            // What starts all of them fails for all of them.
+            let all = matches!(service, "postfix" | "master" | "postfix-script");
+            if all || service.contains(wanted.service.as_str()) || service == wanted.command {
+                finding = finding
+                    .touches(crate::view::service_at(&instance, wanted.port))
+                    .touches(crate::view::port_scope(wanted.port));
             }
         }
     }

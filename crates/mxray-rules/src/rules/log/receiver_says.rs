@@ -3,7 +3,7 @@
 use crate::logged::{self, Holds};
 use crate::rule::{Judgement, Rule, Said};
 use mxray_model::evidence::{LogCause, MailLogs};
-use mxray_model::{Evidence, Finding, Fix, Mover, Severity};
+use mxray_model::{Evidence, Finding, Fix, Mover, Seen, Severity};
 
 pub const RULE: Rule = Rule {
     code: "LOG108",
@@ -58,23 +58,33 @@ fn is_own_service(cause: &LogCause) -> bool {
         && cause.cause != "greylist"
 }
 
-/// By whose move it is and how final; milder where it concerns little of the mail.
+/// Words that no rule knows, and no other server's reply: this server's own, of itself or of the way.
+fn is_own_word(cause: &LogCause) -> bool {
+    is_unknown(cause) && matches!(cause.retry, Seen::Absent)
+}
+
+fn is_unknown(cause: &LogCause) -> bool {
+    cause.cause == "unknown"
+}
+
+/// By whose move it is and how final; milder where it concerns little of the mail. What is wrong on our side is so for the
+/// next message as well, so its share alone counts; of the rest, a few are what happens to every server.
 fn severity(logs: &MailLogs, cause: &LogCause) -> Severity {
-    let much = logged::matters(logs, cause);
-    let step = |much_is: Severity, little_is: Severity| if much { much_is } else { little_is };
+    let step = |much: bool, much_is: Severity, little_is: Severity| if much { much_is } else { little_is };
+    let (share, pattern) = (logged::matters(logs, cause), logged::is_a_pattern(logs, cause));
     match cause.cause.as_str() {
         "greylist" => Severity::Info,
-        "unknown" => step(Severity::Warning, Severity::Info),
+        "unknown" => step(pattern, Severity::Warning, Severity::Info),
         _ if cause.recipients == 0 => Severity::Info,
-        _ if is_own_service(cause) => step(Severity::Error, Severity::Warning),
+        _ if is_own_service(cause) => step(share, Severity::Error, Severity::Warning),
         "auth-spf" | "auth-dkim" | "auth-dmarc" | "sender-domain-bad" | "callout-verify" | "local-config" => {
-            step(Severity::Error, Severity::Warning)
+            step(share, Severity::Error, Severity::Warning)
         }
         _ => match (cause.whose_move, cause.finality.as_str()) {
-            (Mover::Us, "stop-lane") => step(Severity::Error, Severity::Warning),
+            (Mover::Us, "stop-lane") => step(share, Severity::Error, Severity::Warning),
             (Mover::Nobody, _) => Severity::Info,
-            (Mover::Recipient, _) => step(Severity::Warning, Severity::Info),
-            (_, _) => step(Severity::Warning, Severity::Notice),
+            (Mover::Recipient, _) => step(pattern, Severity::Warning, Severity::Info),
+            (_, _) => step(pattern, Severity::Warning, Severity::Notice),
         },
     }
 }
@@ -86,7 +96,7 @@ fn finding(evidence: &Evidence, logs: &MailLogs, cause: &LogCause) -> Finding {
         Some(1) => "; 1 waits".to_owned(),
         Some(waits) => format!("; {waits} wait"),
     };
-    let speaks = if logged::is_of_the_server(&cause.cause) {
+    let speaks = if logged::is_of_the_server(&cause.cause) || is_own_word(cause) {
         "This server's own"
     } else if is_own_service(cause) {
         "This host's own delivery service"
@@ -94,9 +104,15 @@ fn finding(evidence: &Evidence, logs: &MailLogs, cause: &LogCause) -> Finding {
         &cause.receiver
     };
     let count = match (cause.recipients, cause.attempts) {
+        (0, 1) => "1 attempt, delivered in the end".to_owned(),
         (0, attempts) => format!("{attempts} attempts, all delivered in the end"),
         (1, _) => "1 recipient".to_owned(),
         (recipients, _) => format!("{recipients} recipients"),
+    };
+    let about = if is_own_word(cause) {
+        format!("what it says of {} is not known to our rules", cause.receiver)
+    } else {
+        cause.about.clone()
     };
     let mut finding = RULE
         .finding_as(
@@ -105,9 +121,9 @@ fn finding(evidence: &Evidence, logs: &MailLogs, cause: &LogCause) -> Finding {
                 mxray_model::SubjectKind::Receiver,
                 format!("{} {}", cause.receiver, cause.cause),
             ),
-            format!("{speaks}: {} ({count}{waiting}): {}.", cause.about, logged::quoted(&cause.sample)),
+            format!("{speaks}: {about} ({count}{waiting}): {}.", logged::quoted(&cause.sample)),
         )
-        .confidence(if cause.cause == "unknown" { 0.5 } else { 0.8 })
+        .confidence(if is_unknown(cause) { 0.5 } else { 0.8 })
         .data("cause", cause.cause.clone())
         .data("receiver", cause.receiver.clone())
         .data("finality", cause.finality.clone())
@@ -117,14 +133,11 @@ fn finding(evidence: &Evidence, logs: &MailLogs, cause: &LogCause) -> Finding {
         .data("last", cause.last.clone())
         .data("sample", cause.sample.clone())
         .data("rule", cause.rule.clone())
-        .because(
-            format!("{} attempts, the last at {}: {}", cause.attempts, cause.last, cause.sample),
-            logged::SOURCE,
-            logged::log_pointer(&["causes"]),
-        )
+        .because(logged::attempts_text(cause), logged::SOURCE, logged::log_pointer(&["causes"]))
         .touches(logged::receiver_scope(&cause.receiver))
         .reference("RFC 5321 section 4.2.1");
-    finding.whose_move = if is_own_service(cause) { Mover::Us } else { cause.whose_move };
+    // Of what nobody has understood, nobody can say that it ends by itself: somebody here has to read it.
+    finding.whose_move = if is_own_service(cause) || is_unknown(cause) { Mover::Us } else { cause.whose_move };
     if let Some(retry) = cause.retry.value() {
         finding = finding.data("retry", *retry);
     }
@@ -132,8 +145,8 @@ fn finding(evidence: &Evidence, logs: &MailLogs, cause: &LogCause) -> Finding {
         finding = finding.data("waiting", waits);
     }
     finding = logged::touching_endpoints(finding, evidence, &[&cause.host], &[&cause.domain]);
-    if logged::is_of_the_way(&cause.cause) || logged::is_of_the_server(&cause.cause) || cause.cause == "relayhost-auth"
-    {
+    let is_ours = logged::is_of_the_server(&cause.cause) || is_own_word(cause) || cause.cause == "relayhost-auth";
+    if is_ours || logged::is_of_the_way(&cause.cause) {
         finding = logged::touching_delivery(finding, evidence, None);
     }
     if is_own_service(cause) {
@@ -164,6 +177,12 @@ fn fix(cause: &LogCause) -> Fix {
         Mover::Us | Mover::Nobody => "admin of this host",
     };
     let text = match cause.finality.as_str() {
+        _ if is_unknown(cause) && cause.retry == Seen::Value(false) => {
+            "The message was refused for good. Read the words: what they name has to change before it is sent again."
+        }
+        _ if is_unknown(cause) => {
+            "Read the words: what they name has to end or to change. Until then it is tried again by itself."
+        }
         "address-gone" => "Take the address out of what is sent, or write it right.",
         "stop-lane" => {
             "Everything towards this receiver fails until it is changed: do what the reply says, then let the queue try again."
@@ -174,7 +193,7 @@ fn fix(cause: &LogCause) -> Fix {
     };
     let mut fix = Fix::here(text);
     who.clone_into(&mut fix.who);
-    if !cause.proof.is_empty() {
+    if !cause.proof.is_empty() && !is_unknown(cause) {
         fix.text = format!("{} To confirm it: {}.", fix.text, cause.proof);
     }
     let host = if cause.host.is_empty() { &cause.domain } else { &cause.host };

@@ -21,7 +21,10 @@ fn check(evidence: &Evidence) -> Said {
         let (what, fix) = match &part.outcome {
             PartOutcome::Finished => continue,
             PartOutcome::CutOff => (
-                format!("was cut off after {} ms", part.took_ms),
+                match part.took_ms {
+                    0 => "was not begun, the time being over".to_owned(),
+                    took_ms => format!("was cut off after {took_ms} ms"),
+                },
                 Fix::here("Give the run more time; if that does not help, look at what hangs (a dead network file system, an overloaded machine).")
                     .command("mxray doctor --deadline 60"),
             ),

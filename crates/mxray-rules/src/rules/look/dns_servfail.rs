@@ -1,4 +1,5 @@
-//! LOOK002: the name servers say SERVFAIL; asked without validation, they tell whether it is DNSSEC.
+//! LOOK002: the name servers say SERVFAIL, or another code that is no answer; asked without validation, they tell whether it is
+//! DNSSEC.
 
 use crate::resolvers;
 use crate::rule::{Judgement, Rule, Said};
@@ -14,7 +15,7 @@ pub const RULE: Rule = Rule {
     name: "dns-servfail",
     severity: Severity::Warning,
     since: "0.1.0",
-    summary: "a name cannot be looked up: the name servers say SERVFAIL",
+    summary: "a name cannot be looked up: the name servers say SERVFAIL, or another code that is no answer",
     page: include_str!("dns_servfail.md"),
     check,
 };
@@ -28,17 +29,30 @@ fn check(evidence: &Evidence) -> Said {
     }
     // Lists have rules of their own.
     let of_list = |name: &str| evidence.names.listings.values().any(|listing| zones::is_in(name, &listing.zone));
+    let answers =
+        |lookup: &&Lookup| matches!(lookup.outcome, DnsOutcome::Found | DnsOutcome::NoData | DnsOutcome::NoSuchName);
+    let answered = evidence.lookups.values().filter(answers).count();
+    let serves = answered > 0;
     let mut failed: BTreeMap<String, Vec<(&String, &Lookup)>> = BTreeMap::new();
     for (key, lookup) in &evidence.lookups {
-        let servfail = matches!(&lookup.outcome, DnsOutcome::Refused { rcode } if rcode == "SERVFAIL");
+        let fails = match &lookup.outcome {
+            // A server that refuses everything does not serve us; one that refuses a name of a domain does not serve that.
+            DnsOutcome::Refused { rcode } if rcode == "REFUSED" => {
+                serves && zones::domain_of(evidence, &lookup.name).is_some()
+            }
+            DnsOutcome::Refused { .. } => true,
+            DnsOutcome::Found
+            | DnsOutcome::NoData
+            | DnsOutcome::NoSuchName
+            | DnsOutcome::NoAnswer { .. }
+            | DnsOutcome::NotAsked(_) => false,
+        };
         let counts =
             !of_list(&lookup.name) && !zones::is_made_up(&lookup.name) && !zones::nobody_asks(evidence, lookup);
-        if servfail && counts {
+        if fails && counts {
             failed.entry(lookup.name.to_ascii_lowercase()).or_default().push((key, lookup));
         }
     }
-    let spoke = |lookup: &&Lookup| !matches!(lookup.outcome, DnsOutcome::NoAnswer { .. } | DnsOutcome::NotAsked(_));
-    let answered = evidence.lookups.values().filter(spoke).count();
     if failed.is_empty() && answered > 0 {
         judgement.well(format!("{answered} questions to DNS did not fail"));
     }
@@ -77,6 +91,13 @@ fn together<'a>(evidence: &Evidence, failed: impl Iterator<Item = Failed<'a>>) -
     groups.into_values().collect()
 }
 
+fn code(lookup: &Lookup) -> Option<&str> {
+    match &lookup.outcome {
+        DnsOutcome::Refused { rcode } => Some(rcode),
+        _ => None,
+    }
+}
+
 fn finding(
     name: &str,
     lookups: &[(&String, &Lookup)],
@@ -85,7 +106,14 @@ fn finding(
 ) -> mxray_model::Finding {
     let kinds: Vec<&str> = lookups.iter().map(|(_, lookup)| lookup.kind.as_str()).collect();
     let again: Vec<bool> = lookups.iter().filter_map(|(_, lookup)| lookup.fails_validation()).collect();
-    let (why, step) = if again.contains(&true) {
+    let codes: BTreeSet<&str> = lookups.iter().filter_map(|(_, lookup)| code(lookup)).collect();
+    let codes = codes.into_iter().collect::<Vec<_>>().join(" and ");
+    let (why, step) = if codes != "SERVFAIL" {
+        (
+            "which is no answer: whoever asks on behalf of mail learns nothing there, either",
+            "Ask the domain's own name servers one by one, for this type; whoever runs the one that says so has to mend it, or the list of those whom it serves.",
+        )
+    } else if again.contains(&true) {
         (
             "the resolver's validation (DNSSEC) fails, and without it there is an answer",
             "Look at the domain's DNSSEC: signatures that have expired, or a DS record that names a key that is gone.",
@@ -108,14 +136,14 @@ fn finding(
         [one] => format!("{what}, and {one}"),
         many => format!("{what}, and {} other names of the domain", many.len()),
     };
-    let summary = format!("{what}: the name servers say SERVFAIL ({why}).");
+    let summary = format!("{what}: the name servers say {codes} ({why}).");
     let mut finding =
         RULE.finding(zones::name_subject(name), summary).confidence(if again.is_empty() { 0.7 } else { 0.9 });
     for (key, lookup) in lookups {
         let more: Vec<String> = lookup.tries.iter().flat_map(|one| one.extended.iter().cloned()).take(2).collect();
         let more = if more.is_empty() { String::new() } else { format!(" ({})", more.join("; ")) };
         finding = finding.because(
-            format!("{} {name}: SERVFAIL{more}.", lookup.kind),
+            format!("{} {name}: {}{more}.", lookup.kind, code(lookup).unwrap_or_default()),
             format!("{} tries", lookup.tries.len()),
             view::pointer(["lookups", key]),
         );
@@ -125,6 +153,7 @@ fn finding(
     }
     let kind = kinds.first().copied().unwrap_or("A");
     finding
+        .data("codes", codes)
         .data("kinds", kinds.iter().map(|kind| (*kind).to_owned()).collect::<Vec<_>>())
         .data("validation", again.contains(&true))
         .data("below", below.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>())

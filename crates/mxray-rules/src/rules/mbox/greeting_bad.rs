@@ -20,6 +20,8 @@ pub const RULE: Rule = Rule {
 enum Kind {
     /// Another protocol speaks here.
     Protocol(&'static str, String),
+    /// It waits for a hello of TLS.
+    Tls,
     /// Lines that are no greeting, and then one.
     TextBefore(String),
     /// No greeting at all, though something came.
@@ -36,6 +38,7 @@ impl Kind {
     fn word(&self) -> &'static str {
         match self {
             Kind::Protocol(..) => "other_protocol",
+            Kind::Tls => "tls",
             Kind::TextBefore(_) => "text_before",
             Kind::NoGreeting(_) => "no_greeting",
             Kind::Endless => "endless",
@@ -47,6 +50,9 @@ impl Kind {
     fn text(&self) -> String {
         match self {
             Kind::Protocol(name, line) => format!("what answers speaks {name}: {line}"),
+            Kind::Tls => {
+                "it says nothing, and takes TLS from the first byte on, where programs wait for its greeting".to_owned()
+            }
             Kind::TextBefore(line) => format!("there is text in front of its greeting: {line}"),
             Kind::NoGreeting(line) => format!("what it says first is no greeting: {line}"),
             Kind::Endless => "its greeting does not end".to_owned(),
@@ -84,6 +90,9 @@ fn check(evidence: &Evidence) -> Said {
         let step = match kind {
             Kind::Protocol(..) | Kind::NoGreeting(_) => {
                 "Find out which program listens there, and what stands in front of it (a proxy, a port forward to the wrong port)."
+            }
+            Kind::Tls => {
+                "Let the service greet in clear on this port and offer STARTTLS, or close the port: TLS from the first byte belongs on 993 and 995 (Dovecot: take ssl = yes out of this inet_listener; a proxy: no TLS in front of it)."
             }
             Kind::TextBefore(_) | Kind::Endless => {
                 "Have the server (or the proxy in front of it) say its greeting and nothing before that."
@@ -136,13 +145,16 @@ fn of_greeting(contact: Contact<'_>, session: &MailboxSession, greeting: &Answer
         return Verdict::Well;
     }
     let said = replies::answered(greeting);
-    if replies::puts_off(greeting) || replies::turns_us_away(greeting, contact) {
+    if replies::refers(greeting) || replies::puts_off(greeting) || replies::turns_us_away(greeting, contact) {
         return Verdict::Blind(contact.cut_short(&session.ending, Some(said)));
     }
     Verdict::Bad(Kind::Refuses(said))
 }
 
 fn of_silence(contact: Contact<'_>, session: &MailboxSession) -> Verdict<Kind> {
+    if replies::takes_tls_at_once(contact) {
+        return replies::asked_in_clear(contact).map_or(Verdict::Bad(Kind::Tls), Verdict::Blind);
+    }
     if let Some(line) = replies::first_line(&session.transcript) {
         if let Some(name) = other_protocol(contact, &line) {
             return Verdict::Bad(Kind::Protocol(name, line));

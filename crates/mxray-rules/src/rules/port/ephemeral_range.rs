@@ -6,7 +6,7 @@ use crate::view;
 use mxray_model::binding;
 use mxray_model::evidence::{FileLine, PortRange};
 use mxray_model::{Evidence, Finding, Fix, Seen, Severity};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 pub const RULE: Rule = Rule {
     code: "PORT108",
@@ -29,6 +29,8 @@ fn check(evidence: &Evidence) -> Said {
     let mut judgement = Judgement::nothing();
     let wishes = wishes(evidence);
     let mut safe = !wishes.is_empty();
+    let taken = |port: &u16| matches!(binding::ephemeral(*port, &evidence.kernel), Seen::Value(_));
+    let endangered_ports: BTreeSet<u16> = wishes.keys().map(|(_, port)| *port).filter(taken).collect();
     if let Some(blind) = evidence.servers.blind().filter(|_| evidence.assignments.value().is_none()) {
         judgement.blind(&RULE, blind);
     }
@@ -36,7 +38,7 @@ fn check(evidence: &Evidence) -> Said {
         match binding::ephemeral(port, &evidence.kernel) {
             Seen::Value(range) => {
                 safe = false;
-                judgement.find(endangered(evidence, &protocol, port, &wish, range));
+                judgement.find(endangered(evidence, (&protocol, port, &wish), range, &endangered_ports));
             }
             Seen::Absent => {}
             Seen::Unknown(blind) => {
@@ -73,9 +75,14 @@ fn wishes(evidence: &Evidence) -> BTreeMap<(String, u16), Wish> {
     wishes
 }
 
-fn endangered(evidence: &Evidence, protocol: &str, port: u16, wish: &Wish, range: PortRange) -> Finding {
+fn endangered(
+    evidence: &Evidence,
+    (protocol, port, wish): (&str, u16, &Wish),
+    range: PortRange,
+    all: &BTreeSet<u16>,
+) -> Finding {
     let (first, last) = (range.first, range.last);
-    // The setting is replaced as a whole: what is reserved already has to be named again.
+    // The setting is replaced as a whole: what is reserved already has to be named again, and the others of these with it.
     let reserved = evidence.kernel.reserved_ports.value().into_iter().flatten();
     let kept = reserved.map(|kept| match kept.first == kept.last {
         true => kept.first.to_string(),
@@ -83,7 +90,8 @@ fn endangered(evidence: &Evidence, protocol: &str, port: u16, wish: &Wish, range
     });
     let kept: Vec<String> = kept.collect();
     let setting = |ports: &[String]| format!("net.ipv4.ip_local_reserved_ports={}", ports.join(","));
-    let line = setting(&[kept.clone(), vec![port.to_string()]].concat());
+    let wanted: Vec<String> = all.iter().map(u16::to_string).collect();
+    let line = setting(&[kept.clone(), wanted].concat());
     RULE.finding(
         assigned::subject(protocol, &[], port),
         format!(

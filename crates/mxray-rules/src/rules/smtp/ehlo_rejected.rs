@@ -113,7 +113,11 @@ fn text(rejected: &Rejected<'_>) -> String {
         (true, _) => {
             format!("it refuses {verb}{when} and takes HELO, so that it has no extension, TLS included: {said}")
         }
+        (false, _) if rejected.reply.is_some_and(|reply| reply.code < 400) => {
+            format!("it answers {verb}{when} with a code that has no meaning there: {said}")
+        }
         (false, true) => format!("it refuses the name that we greet with{when}: {said}"),
+        (false, false) if *verb == "LHLO" => format!("it refuses {verb}{when}, and with it all mail: {said}"),
         (false, false) => format!("it refuses {verb} and HELO{when}, and with them all mail: {said}"),
     }
 }

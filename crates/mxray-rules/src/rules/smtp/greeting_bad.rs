@@ -20,6 +20,8 @@ pub const RULE: Rule = Rule {
 enum Kind {
     /// Another protocol speaks here.
     Protocol(&'static str, String),
+    /// It waits for a hello of TLS.
+    Tls,
     /// Lines that are no reply, and then one.
     TextBefore(String),
     /// A reply whose form or code is none of a greeting.
@@ -38,6 +40,7 @@ impl Kind {
     fn word(&self) -> &'static str {
         match self {
             Kind::Protocol(..) => "other_protocol",
+            Kind::Tls => "tls",
             Kind::TextBefore(_) => "text_before",
             Kind::Form(_) => "malformed",
             Kind::NoReply(_) => "no_reply",
@@ -50,6 +53,9 @@ impl Kind {
     fn text(&self) -> String {
         match self {
             Kind::Protocol(name, line) => format!("what answers speaks {name}, not SMTP: {line}"),
+            Kind::Tls => {
+                "it says nothing, and takes TLS from the first byte on, where senders wait for its greeting".to_owned()
+            }
             Kind::TextBefore(line) => format!("there is text in front of its greeting: {line}"),
             Kind::Form(line) => format!("its greeting is malformed: {line}"),
             Kind::NoReply(line) => format!("what it says first is no reply: {line}"),
@@ -76,6 +82,9 @@ fn check(evidence: &Evidence) -> Said {
         let step = match kind {
             Kind::Protocol(..) | Kind::NoReply(_) => {
                 "Find out which program listens there, and what stands in front of it (a proxy, a port forward to the wrong port)."
+            }
+            Kind::Tls => {
+                "Let the service greet in clear on this port and offer STARTTLS; TLS from the first byte belongs on port 465 (Postfix: take smtpd_tls_wrappermode=yes out of this line of master.cf; Exim: tls_on_connect_ports; a proxy: no TLS in front of it)."
             }
             Kind::TextBefore(_) | Kind::Form(_) | Kind::Endless => {
                 "Have the server (or the proxy, or the filter in front of it) say `220`, its name and nothing before that."
@@ -153,6 +162,9 @@ fn of_reply(contact: Contact<'_>, session: &SmtpSession, greeting: &Reply) -> Ve
 }
 
 fn of_silence(contact: Contact<'_>, session: &SmtpSession) -> Verdict<Kind> {
+    if replies::takes_tls_at_once(contact) {
+        return replies::asked_in_clear(contact).map_or(Verdict::Bad(Kind::Tls), Verdict::Blind);
+    }
     if let Some(line) = replies::first_line(&session.transcript) {
         let foreign =
             session.transcript.anomalies.iter().any(|one| matches!(one.kind, AnomalyKind::TextBeforeGreeting));

@@ -80,6 +80,8 @@ fn judge(contact: Contact<'_>) -> Verdict<Late> {
             Verdict::Bad(Late { ms: greeting.after_ms, came: true })
         }
         (Some(_), _) => Verdict::Well,
+        // It waits for us to begin (SMTP101).
+        (None, _) if replies::takes_tls_at_once(contact) => Verdict::Silent,
         (None, Ending::Deadline { waited_ms })
             if session.stage == Stage::Greeting && !received && *waited_ms >= LATE_MS =>
         {

@@ -49,7 +49,13 @@ fn check(evidence: &Evidence) -> Said {
                             judgement.blind(&RULE, reason);
                         }
                         workers_stopped(evidence, instance, server, &mut judgement, &mut stopped_ports);
-                        dovecot::helpers_stopped(instance, server).into_iter().for_each(|f| judgement.find(f));
+                        for finding in dovecot::helpers_stopped(instance, server) {
+                            // Nobody greets before the helper goes on: the same trouble.
+                            if finding.severity == Severity::Critical {
+                                stopped_ports.extend(server.wanted.values().map(|wanted| wanted.port));
+                            }
+                            judgement.find(finding);
+                        }
                         if !view::is_dovecot(server) {
                             parts_stopped(evidence, instance, server, &mut judgement, &mut stopped_ports);
                         }

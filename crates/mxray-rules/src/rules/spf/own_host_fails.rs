@@ -22,7 +22,7 @@ struct Failed<'a> {
     of: Of<'a>,
     verdict: &'a SpfVerdict,
     severity: Severity,
-    /// Its record with the address.
+    /// Its record with the address, and with the others that fail: who publishes one after the other keeps only the last.
     record: Option<String>,
 }
 
@@ -104,12 +104,34 @@ fn fails<'a>(
         }
         SpfResult::Fail | SpfResult::SoftFail | SpfResult::Neutral | SpfResult::PermError => {
             let record = of.domain.spf.value().and_then(|survey| survey.record.as_deref());
-            let record = record.and_then(|record| spf::with_address(record, address));
+            let record = record.and_then(|record| with_all(evidence, &of, record));
             let severity = severity(evidence, &of, verdict.result);
             return Some(Failed { of, verdict, severity, record });
         }
     }
     None
+}
+
+/// The record with all addresses that mail in the domain's name leaves from and that it does not have.
+fn with_all(evidence: &Evidence, of: &Of<'_>, record: &str) -> Option<String> {
+    let public = public_prefixes(evidence);
+    let lacks = |sender: &SenderAddress| {
+        let result = sender.spf.get(of.name).map(|verdict| verdict.result);
+        let servers = servers(evidence, sender);
+        matches!(result, Some(SpfResult::Fail | SpfResult::SoftFail | SpfResult::Neutral))
+            && !servers.is_empty()
+            && sends_from(evidence, of, &servers)
+    };
+    let failing = evidence.names.senders.iter().filter(|(_, sender)| lacks(sender));
+    let addresses =
+        failing.filter_map(|(text, _)| view::address_of(text)).filter(|address| !is_hidden(*address, &public));
+    // Each is put in front, so the last of them comes first.
+    let addresses: Vec<IpAddr> = addresses.collect();
+    let full = addresses
+        .iter()
+        .rev()
+        .fold(record.to_owned(), |record, address| spf::with_address(&record, *address).unwrap_or(record));
+    (full != record).then_some(full)
 }
 
 /// Receivers refuse `fail`. The rest counts against the mail, unless DMARC asks for refusal and nothing else vouches for it.
@@ -168,7 +190,7 @@ fn step(text: &str, one: &Failed<'_>) -> Fix {
     let step = match (&one.record, one.verdict.result) {
         (Some(record), SpfResult::Fail | SpfResult::SoftFail | SpfResult::Neutral) => publish(
             format!(
-                "Add the address to the SPF record of {}; receivers see it when the old record's TTL is over.",
+                "Have the SPF record of {} name all addresses that mail leaves from; receivers see it when the old record's TTL is over.",
                 one.of.name
             ),
             one.of.name,

@@ -7,6 +7,7 @@ use mxray_model::evidence::{TlsEnding, TlsFacts};
 use mxray_model::session::{TlsHelloSession, TlsVersion};
 use mxray_model::text::untrusted;
 use mxray_model::{Blind, Evidence, Finding, Fix, Seen, Severity};
+use std::net::IpAddr;
 
 pub const RULE: Rule = Rule {
     code: "TLS102",
@@ -128,6 +129,13 @@ fn judge(evidence: &Evidence, contact: Contact<'_>) -> Verdict<Failure> {
 /// Why it failed, by what single hellos showed, or else by how it ended.
 fn failed(contact: Contact<'_>, facts: &TlsFacts) -> Verdict<Failure> {
     let hellos = &contact.seen.hellos;
+    // A server that has no room says so before TLS begins, in clear (Exim): it speaks of this connection alone.
+    if let TlsEnding::NotTls { first } = &facts.ending
+        && first.0.starts_with(b"421 ")
+    {
+        let why = format!("{} did not go on with us: {}", contact.name(), untrusted(first.0.trim_ascii()));
+        return Verdict::Blind(Blind::NotAttempted { why });
+    }
     if facts.client_certificate_requested && !matches!(facts.ending, TlsEnding::TimedOut { .. }) {
         let text = format!("it wants a certificate of the client, and {}", ended(facts));
         return Verdict::Bad(Failure { kind: Kind::ClientCertificate, text, at: &["tls"] });
@@ -142,7 +150,18 @@ fn failed(contact: Contact<'_>, facts: &TlsFacts) -> Verdict<Failure> {
         let text = format!("it speaks {} and nothing newer, which today's programs refuse", names.join(" and "));
         return Verdict::Bad(Failure { kind: Kind::OldOnly, text, at: &["hellos"] });
     }
+    let no_name = contact.endpoint.host.parse::<IpAddr>().is_ok();
     let kind = match &facts.ending {
+        // Of an address nothing can be sent but a hello without a name, and that is what it refuses.
+        TlsEnding::Alert { name } if no_name && name == "unrecognized_name" => {
+            return Verdict::Blind(Blind::Elsewhere {
+                why: format!(
+                    "{} wants to be told a name in the handshake, and was asked about by its address",
+                    contact.name()
+                ),
+                look: format!("the same by name: mxray probe NAME:{}", contact.endpoint.port),
+            });
+        }
         TlsEnding::Alert { name } => match name.as_str() {
             "unrecognized_name" => Kind::NameRefused,
             "handshake_failure" | "protocol_version" | "insufficient_security" => Kind::NothingInCommon,

@@ -78,7 +78,7 @@ pub fn examine(config: &Config, assignments: Seen<Assignments>) -> Evidence {
         names: None,
         name_servers: Vec::new(),
         assignments,
-        logs_since: None,
+        told: None,
         scope: Scope::Ports,
     };
     let progress = RefCell::new(Progress::start());

@@ -330,6 +330,13 @@ pub(super) fn domains(evidence: &Evidence, instance: &str, server: &Server, judg
     }
 }
 
+/// The lists by which a domain is the server's own.
+const DOMAIN_LISTS: [&str; 4] = ["mydestination", "virtual_mailbox_domains", "virtual_alias_domains", "relay_domains"];
+
+fn misspells_a_list(server: &Server) -> bool {
+    server.misspelt.iter().any(|unused| DOMAIN_LISTS.contains(&unused.value.as_str()))
+}
+
 /// A domain is the server's own by its place in a list; addresses in a table of mailboxes do not make it one. Left over from a
 /// domain that has gone they do no harm: so it counts where no domain has mailboxes, or the host writes under that name.
 pub(super) fn unlisted(evidence: &Evidence, instance: &str, server: &Server, judgement: &mut Judgement) {
@@ -337,10 +344,9 @@ pub(super) fn unlisted(evidence: &Evidence, instance: &str, server: &Server, jud
         .domains
         .iter()
         .any(|domain| domain.value.kind == DomainKind::Virtual && !domain.value.name.contains(':'));
-    // Written between quotation marks, a list names nobody; that is told.
-    let lists = ["mydestination", "virtual_mailbox_domains", "virtual_alias_domains", "relay_domains"];
-    let is_quoted = server.quoted.iter().any(|quoted| lists.contains(&quoted.setting.as_str()));
-    for unlisted in server.unlisted.iter().filter(|_| !is_quoted) {
+    // Written between quotation marks, or under a name that is none, a list names nobody; that is told.
+    let is_quoted = server.quoted.iter().any(|quoted| DOMAIN_LISTS.contains(&quoted.setting.as_str()));
+    for unlisted in server.unlisted.iter().filter(|_| !is_quoted && !misspells_a_list(server)) {
         let name = &unlisted.value;
         let is_own = ["mydomain", "myorigin"].iter().any(|own| server.setting(own).eq_ignore_ascii_case(name));
         let severity = if none || is_own { Severity::Critical } else { Severity::Notice };
@@ -445,11 +451,25 @@ pub(super) fn misspelt(evidence: &Evidence, instance: &str, server: &Server, jud
         let words = Words::new(evidence, server);
         let (name, meant) = (&unused.setting, &unused.value);
         let place = unused.at.as_ref();
+        let lost: Vec<&str> = match DOMAIN_LISTS.contains(&meant.as_str()) {
+            true => server.unlisted.iter().map(|unlisted| unlisted.value.as_str()).collect(),
+            false => Vec::new(),
+        };
+        let (severity, so) = match lost.as_slice() {
+            [] => (Severity::Warning, String::new()),
+            lost => (
+                Severity::Critical,
+                format!(
+                    " So this server does not know {} as its own: mail from outside is refused as relaying.",
+                    lost.join(", ")
+                ),
+            ),
+        };
         judgement.find(
             RULE.finding_as(
-                Severity::Warning,
+                severity,
                 Subject::service(format!("{instance} {name}")),
-                format!("{name} is no parameter of Postfix, and nothing uses it; {meant} stands at its default."),
+                format!("{name} is no parameter of Postfix, and nothing uses it; {meant} stands at its default.{so}"),
             )
             .confidence(0.85)
             .because(

@@ -48,10 +48,14 @@ pub(super) fn saturated(
         .data("limit", limit)
         .data("waiting", 0)
         .reference("Exim specification, section 14.23, smtp_accept_max");
+    // The limit is one for all ports.
+    for wanted in server.wanted.values() {
+        finding = finding.touches(view::port_scope(wanted.port)).touches(view::service_at(instance, wanted.port));
+    }
     let mut ports: Vec<u16> = server.wanted.values().map(|wanted| wanted.port).collect();
     ports.retain(|port| sockets.services.get(port).is_some_and(|load| load.established > 0));
     for port in &ports {
-        finding = finding.touches(view::port_scope(*port)).because(
+        finding = finding.because(
             format!("Port {port}: {} connections.", sockets.services.get(port).map_or(0, |load| load.established)),
             "sock_diag",
             view::pointer(["sockets", "value", "services", &port.to_string()]),
