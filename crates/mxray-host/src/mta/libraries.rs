@@ -59,7 +59,7 @@ impl Libraries {
                 return None;
             }
             for directory in &object.search {
-                let Some(directory) = expanded(directory, &path) else { return None };
+                let directory = expanded(directory, &path)?;
                 if !paths.contains(&directory) {
                     paths.push(directory);
                 }

@@ -293,7 +293,7 @@ fn form(name: &str, default: Option<&str>) -> Option<Form> {
         _ => {}
     }
     let default = default?;
-    let digits = default.trim_end_matches(|c: char| matches!(c, 's' | 'm' | 'h' | 'd' | 'w'));
+    let digits = default.trim_end_matches(['s', 'm', 'h', 'd', 'w']);
     let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
     match default {
         "yes" | "no" => Some(Form::Switch),

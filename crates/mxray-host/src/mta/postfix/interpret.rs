@@ -12,7 +12,7 @@ use super::master_cf::MasterCf;
 use crate::mta::machine::Machine;
 use crate::secrets;
 use mxray_model::Seen;
-use mxray_model::evidence::{Configured, FileLine, Problem, Server, Setting, Unrunnable, WantedListener};
+use mxray_model::evidence::{Configured, FileLine, Problem, Refused, Server, Setting, Unrunnable, WantedListener};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The parameters that rules look at.
@@ -204,8 +204,6 @@ pub(crate) fn server(input: &Input<'_>) -> Server {
     };
     let common = facts::common(&sources_of_facts);
     let unrunnable = (input.runnable)(super::commands::used(&sources_of_facts));
-    let troubles = (input.main.troubles.as_slice(), input.master.troubles.as_slice());
-    let refused = super::forms::refused(&sources_of_facts, input.defaults, troubles);
     Server {
         software: "postfix".to_owned(),
         misspelt: misspelt(input, &main_file),
@@ -219,10 +217,14 @@ pub(crate) fn server(input: &Input<'_>) -> Server {
         settings,
         wanted,
         unrunnable,
-        refused,
+        refused: refused(input, &sources_of_facts),
         problems: problems.list,
         ..common
     }
+}
+
+fn refused(input: &Input<'_>, sources: &facts::Sources<'_>) -> Vec<Refused> {
+    super::forms::refused(sources, input.defaults, (&input.main.troubles, &input.master.troubles))
 }
 
 /// Parameters of main.cf that nothing reads.
