@@ -202,7 +202,7 @@ pub(crate) fn server(input: &Input<'_>) -> Server {
         wanted: &wanted_keys,
         types: input.types.value(),
     };
-    let common = facts::common(&sources_of_facts);
+    let common = Server { refused: refused(input, &sources_of_facts), ..facts::common(&sources_of_facts) };
     let unrunnable = (input.runnable)(super::commands::used(&sources_of_facts));
     Server {
         software: "postfix".to_owned(),
@@ -217,7 +217,6 @@ pub(crate) fn server(input: &Input<'_>) -> Server {
         settings,
         wanted,
         unrunnable,
-        refused: refused(input, &sources_of_facts),
         problems: problems.list,
         ..common
     }
