@@ -242,6 +242,11 @@ impl<'a> Words<'a> {
         format!("postconf{} -P {}", self.directory(), shell_quoted(&setting))
     }
 
+    /// Takes a `-o` override of a master.cf service out.
+    pub fn drop_override(&self, service: &str, parameter: &str) -> String {
+        format!("postconf{} -PX {}", self.directory(), shell_word(&format!("{service}/{parameter}")))
+    }
+
     /// Shows a `-o` override of a master.cf service.
     pub fn show_override(&self, service: &str, parameter: &str) -> String {
         format!("postconf{} -P {}", self.directory(), shell_word(&format!("{service}/{parameter}")))

@@ -9,6 +9,7 @@ mod dovecot;
 mod draft;
 mod exim;
 mod helpers;
+mod libraries;
 pub mod logins;
 pub(crate) mod machine;
 mod opensmtpd;

@@ -96,12 +96,27 @@ fn overview(tables: &Tables) -> Routing {
         addresses_left_out,
         loopback_down: loopback.is_some_and(|link| !link.is_up()),
         loopback_bare: loopback.is_some_and(|link| link.is_up() && !own(link)),
+        below_1280: below_1280(tables),
         rules: rules.map(|rule| format!("{}: {}", rule.priority, rule.text())).take(KEPT_MAX).collect(),
         routes: u32::try_from(total).unwrap_or(u32::MAX),
         wide: wide.map(|route| route.text(&tables.links)).take(KEPT_MAX).collect(),
         defaults: defaults.take(KEPT_MAX).collect(),
         ..Routing::default()
     }
+}
+
+/// The least MTU of a link that carries IPv6 (RFC 8200 section 5); where it is less, Linux takes the addresses away.
+const IPV6_MTU_MIN: u32 = 1_280;
+
+fn below_1280(tables: &Tables) -> BTreeMap<String, u32> {
+    let carries = |link: &super::Link| {
+        tables.addresses.iter().any(|own| own.interface == link.index && own.address.is_ipv4() && own.is_beyond_link())
+    };
+    let small = |link: &&super::Link| {
+        link.is_up() && !link.is_loopback() && (1..IPV6_MTU_MIN).contains(&link.mtu) && carries(link)
+    };
+    let links = tables.links.0.values().filter(small);
+    links.map(|link| (link.name.clone(), link.mtu)).take(KEPT_MAX).collect()
 }
 
 /// The kernel's own last entry of IPv6, which says "unreachable" where nothing else is; nobody configured it.

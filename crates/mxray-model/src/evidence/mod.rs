@@ -60,7 +60,7 @@ pub use routing::{
 pub use server::{
     Account, Barred, CertificateFiles, Children, ClientLogin, Configured, DomainKind, Egress, Endpoint, FileLine,
     Helper, HelperKind, HelperState, Lacking, MailDomain, Master, OfferedSocket, OtherServer, Problem, Purpose,
-    Rewrite, Server, Setting, SmtpClient, Table, TlsMode, UnitLimits, Unrunnable, WantedListener,
+    Refused, Rewrite, Server, Setting, SmtpClient, Table, TlsMode, UnitLimits, Unrunnable, WantedListener,
 };
 pub use signer::{KeyUse, Signer, SignerMode};
 pub use socket::{AcceptQueue, Count, Drops, Listener, Load, Sent, Sockets, Stale, TOP_KEPT, Towards};

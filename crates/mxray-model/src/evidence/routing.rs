@@ -21,6 +21,8 @@ pub struct Routing {
     pub loopback_down: bool,
     /// The loopback interface is up and has no address of 127.0.0.0/8.
     pub loopback_bare: bool,
+    /// The MTU of each interface that is up, carries an IPv4 address of this host, and cannot have IPv6: the kernel wants 1280.
+    pub below_1280: BTreeMap<String, u32>,
     /// Routes of all tables without the kernel's own local ones.
     pub routes: u32,
     /// Networks of at least a /16 (IPv6: a /40) with a gateway of their own, as sites without a default route have them.

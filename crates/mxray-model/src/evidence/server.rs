@@ -70,6 +70,8 @@ pub struct Server {
     pub lacking: BTreeMap<String, Lacking>,
     /// Services of its whose program cannot be executed, by `smtp/inet`.
     pub unrunnable: BTreeMap<String, Unrunnable>,
+    /// What its configuration says and its programs do not take: each program that reads it ends.
+    pub refused: Vec<Refused>,
     /// Values (`value`) between quotation marks that its software takes for a part of them, without the marks.
     pub quoted: Vec<Configured<String>>,
     /// Sockets of its own services that are looked for by their path and are not there.
@@ -215,10 +217,34 @@ pub struct Lacking {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Unrunnable {
     pub path: String,
-    /// It is there, and nobody may execute it.
+    /// It is there, and cannot be started all the same: nobody may execute it, or it lacks a library.
     pub exists: bool,
+    /// A shared library that it needs and that is nowhere where the dynamic linker looks; empty: none.
+    #[serde(default)]
+    pub library: String,
     /// The service's line.
     pub at: FileLine,
+}
+
+/// A part of the configuration that the server's programs do not take.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Refused {
+    /// The parameter; empty: a line as a whole.
+    pub setting: String,
+    /// As the programs see it, with all references expanded.
+    pub value: String,
+    /// What is wrong with it: `neither yes nor no`.
+    pub why: String,
+    /// The default, which is taken; empty: there is none, or it does not fit.
+    pub default: String,
+    /// The service that overrides the parameter, `submission/inet`; empty: it holds for all.
+    pub service: String,
+    /// The programs that read it; empty where all do.
+    pub programs: BTreeSet<String>,
+    /// Every program of the server reads it, also the one that starts all others.
+    pub by_all: bool,
+    pub at: Option<FileLine>,
 }
 
 /// How a server's mail leaves this host: what the kernel's routing, by user and by source address, is asked about.

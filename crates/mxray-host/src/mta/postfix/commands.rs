@@ -1,4 +1,4 @@
-//! The programs that services of master.cf run: are they there, and may they be executed?
+//! The programs that services of master.cf run: are they there, may they be executed, do they find their libraries?
 //!
 //! [`used`] is pure, [`unrunnable`] looks. What a service asks of main.cf is `parts`.
 
@@ -7,7 +7,9 @@ use super::effective::items;
 use super::facts::Sources;
 use super::master_cf::Service;
 use super::parts;
+use crate::mta::libraries::Libraries;
 use mxray_model::evidence::{FileLine, Unrunnable};
+use mxray_model::text::untrusted;
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -63,16 +65,24 @@ fn command_of(service: &Service) -> Option<String> {
 /// Those that cannot be executed. Where nobody may look, a program counts as there.
 pub(super) fn unrunnable(used: BTreeMap<String, Vec<(String, FileLine)>>) -> BTreeMap<String, Unrunnable> {
     let mut found = BTreeMap::new();
+    let mut libraries = Libraries::look();
     for (key, programs) in used {
         for (path, at) in programs {
+            let mut library = String::new();
             let exists = match std::fs::metadata(Path::new(&path)) {
                 // A set bit of any class lets root execute it, and the master is root.
                 Ok(data) if data.is_file() && data.permissions().mode() & 0o111 == 0 => true,
-                Ok(_) => continue,
+                Ok(_) => match libraries.missing(Path::new(&path)) {
+                    Some(missing) => {
+                        library = untrusted(missing.as_bytes());
+                        true
+                    }
+                    None => continue,
+                },
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => false,
                 Err(_) => continue,
             };
-            found.entry(key.clone()).or_insert(Unrunnable { path, exists, at });
+            found.entry(key.clone()).or_insert(Unrunnable { path, exists, library, at });
         }
     }
     found

@@ -12,7 +12,7 @@ use super::master_cf::MasterCf;
 use crate::mta::machine::Machine;
 use crate::secrets;
 use mxray_model::Seen;
-use mxray_model::evidence::{Configured, FileLine, Problem, Server, Setting, Unrunnable, WantedListener};
+use mxray_model::evidence::{Configured, FileLine, Problem, Refused, Server, Setting, Unrunnable, WantedListener};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The parameters that rules look at.
@@ -131,6 +131,8 @@ pub(crate) struct Input<'a> {
     pub dump: Seen<BTreeMap<String, String>>,
     /// The types of tables that the installation has. `Absent`: there is nobody to ask.
     pub types: Seen<BTreeSet<String>>,
+    /// The defaults of the version that is installed, unexpanded; empty where nobody tells them.
+    pub defaults: &'a BTreeMap<String, String>,
     pub main: MainCf,
     pub master: MasterCf,
     /// Lines of master.cf that define a service behind a comment sign.
@@ -200,7 +202,7 @@ pub(crate) fn server(input: &Input<'_>) -> Server {
         wanted: &wanted_keys,
         types: input.types.value(),
     };
-    let common = facts::common(&sources_of_facts);
+    let common = Server { refused: refused(input, &sources_of_facts), ..facts::common(&sources_of_facts) };
     let unrunnable = (input.runnable)(super::commands::used(&sources_of_facts));
     Server {
         software: "postfix".to_owned(),
@@ -218,6 +220,10 @@ pub(crate) fn server(input: &Input<'_>) -> Server {
         problems: problems.list,
         ..common
     }
+}
+
+fn refused(input: &Input<'_>, sources: &facts::Sources<'_>) -> Vec<Refused> {
+    super::forms::refused(sources, input.defaults, (&input.main.troubles, &input.master.troubles))
 }
 
 /// Parameters of main.cf that nothing reads.

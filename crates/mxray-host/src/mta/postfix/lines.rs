@@ -20,11 +20,18 @@ pub(crate) struct Logical {
 pub(crate) struct Trouble {
     pub line: u32,
     pub text: String,
+    /// Postfix's programs end at it; else it is what we could not read.
+    pub fatal: bool,
 }
 
 impl Trouble {
     pub fn new(line: u32, text: impl Into<String>) -> Self {
-        Trouble { line, text: text.into() }
+        Trouble { line, text: text.into(), fatal: false }
+    }
+
+    /// One at which Postfix's programs end.
+    pub fn fatal(line: u32, text: impl Into<String>) -> Self {
+        Trouble { fatal: true, ..Trouble::new(line, text) }
     }
 }
 

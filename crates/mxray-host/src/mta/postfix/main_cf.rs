@@ -38,7 +38,7 @@ pub(crate) fn parse(bytes: &[u8]) -> MainCf {
                 }
                 main.values.insert(name.to_owned(), Assignment { value: value.to_owned(), line });
             }
-            Err(why) => main.troubles.push(Trouble::new(line, why)),
+            Err(why) => main.troubles.push(Trouble::fatal(line, why)),
         }
     }
     main
@@ -88,13 +88,13 @@ mod tests {
         let main = parse(b"a = b = c\nempty =\n tight=\n=x\n");
         assert_eq!(main.values["a"].value, "b = c");
         assert_eq!(main.values["empty"].value, "tight=");
-        assert_eq!(main.troubles, [Trouble::new(4, "no parameter name in front of \"=\"")]);
+        assert_eq!(main.troubles, [Trouble::fatal(4, "no parameter name in front of \"=\"")]);
     }
 
     #[test]
     fn a_line_that_is_no_assignment_is_named_with_its_place() {
         let main = parse(b"myhostname = mx\nsmtpd_banner hello\n");
-        assert_eq!(main.troubles, [Trouble::new(2, "missing \"=\" behind the parameter name \"smtpd_banner\"")]);
+        assert_eq!(main.troubles, [Trouble::fatal(2, "missing \"=\" behind the parameter name \"smtpd_banner\"")]);
     }
 
     #[test]

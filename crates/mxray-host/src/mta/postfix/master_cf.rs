@@ -75,7 +75,7 @@ pub(crate) fn parse(bytes: &[u8]) -> MasterCf {
                 }
                 master.services.insert(key, service);
             }
-            Err(why) => master.troubles.push(Trouble::new(logical.line, why)),
+            Err(why) => master.troubles.push(Trouble::fatal(logical.line, why)),
         }
     }
     master

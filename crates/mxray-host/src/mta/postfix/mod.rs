@@ -13,6 +13,7 @@ mod dumps;
 mod effective;
 mod expand;
 mod facts;
+mod forms;
 mod interpret;
 mod lines;
 pub(crate) mod listeners;
@@ -98,7 +99,8 @@ impl Reader for Postfix {
             (None, _) => Seen::not_attempted("without postconf the version stands nowhere"),
         };
         let machine = Machine::look();
-        Installed { postconf, version, machine, programs }.all(&config_dir, &started)
+        let defaults = built_in.value().cloned().unwrap_or_default();
+        Installed { postconf, version, defaults, machine, programs }.all(&config_dir, &started)
     }
 
     fn attach(&self, servers: &mut BTreeMap<String, Server>, table: &Table) {
@@ -144,6 +146,8 @@ const QUEUE_PARTS: &[&str] = &["incoming", "active", "deferred", "maildrop", "ho
 struct Installed<'a> {
     postconf: Seen<Postconf>,
     version: Seen<String>,
+    /// Of all parameters, unexpanded; empty where postconf could not be asked.
+    defaults: BTreeMap<String, String>,
     machine: Machine,
     programs: &'a Programs,
 }
@@ -251,6 +255,7 @@ impl Installed<'_> {
             version: self.version.clone(),
             dump,
             types,
+            defaults: &self.defaults,
             main,
             master,
             commented: &commented,
@@ -359,6 +364,7 @@ pub(super) fn draft(master: &str, machine: &Machine) -> Server {
         version: Seen::not_attempted("a draft"),
         dump: Seen::Absent,
         types: Seen::Absent,
+        defaults: &BTreeMap::new(),
         main: main_cf::parse(b"inet_interfaces = all\n"),
         master: master_cf::parse(master.as_bytes()),
         commented: &[],

@@ -44,9 +44,9 @@ impl Postconf {
         })
     }
 
-    /// Built-in values that no configuration can change.
+    /// The built-in values of all parameters, unexpanded.
     pub fn built_in(&self, programs: &Programs) -> Seen<BTreeMap<String, String>> {
-        self.run(programs, &["-d", "config_directory", "mail_version"]).map(|output| dump(&output))
+        self.run(programs, &["-d"]).map(|output| dump(&output))
     }
 
     /// The same, expanded by postconf itself (2.10 and later): what our own expansion is tested against.

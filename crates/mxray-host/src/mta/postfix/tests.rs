@@ -42,6 +42,7 @@ pub(super) fn read_with(main: &str, master: &str, dump: Seen<BTreeMap<String, St
         master: master_cf::parse(master.as_bytes()),
         commented: &[],
         types: Seen::Absent,
+        defaults: &BTreeMap::new(),
         machine,
         primary: true,
         saslauthd: None,
@@ -350,6 +351,7 @@ fn several_instances_are_found_with_their_names_and_an_unreadable_one_is_told() 
     let installed = Installed {
         postconf: Postconf::find(),
         version: Seen::Value("3.7.11".into()),
+        defaults: BTreeMap::new(),
         machine: machine(),
         programs: &programs(),
     };
@@ -365,8 +367,13 @@ fn several_instances_are_found_with_their_names_and_an_unreadable_one_is_told() 
 #[test]
 fn a_forbidden_configuration_is_unknown_and_a_broken_one_is_read_from_the_files() {
     let scratch = Scratch::new("broken");
-    let installed =
-        Installed { postconf: Postconf::find(), version: Seen::Absent, machine: machine(), programs: &programs() };
+    let installed = Installed {
+        postconf: Postconf::find(),
+        version: Seen::Absent,
+        defaults: BTreeMap::new(),
+        machine: machine(),
+        programs: &programs(),
+    };
     std::fs::create_dir_all(scratch.0.join("a/main.cf")).unwrap();
     assert!(installed.all(&scratch.dir("a"), &Started::default()).blind().is_some());
     scratch.write("b/main.cf", b"myhostname = mx.example.org\nthis is no assignment\n");
@@ -382,8 +389,13 @@ fn a_forbidden_configuration_is_unknown_and_a_broken_one_is_read_from_the_files(
 #[test]
 fn what_was_started_with_another_directory_is_judged_by_it() {
     let scratch = Scratch::new("started");
-    let installed =
-        Installed { postconf: Postconf::find(), version: Seen::Absent, machine: machine(), programs: &programs() };
+    let installed = Installed {
+        postconf: Postconf::find(),
+        version: Seen::Absent,
+        defaults: BTreeMap::new(),
+        machine: machine(),
+        programs: &programs(),
+    };
     let queue = scratch.dir("queue");
     for (directory, name) in [("built-in", "old"), ("own", "mx")] {
         scratch.write(&format!("{directory}/master.cf"), MASTER.as_bytes());

@@ -2,6 +2,7 @@
 
 mod exim;
 mod lacking;
+mod refused;
 
 use crate::rule::{Judgement, Rule, Said};
 use crate::view;
@@ -66,8 +67,9 @@ fn check(evidence: &Evidence) -> Said {
         switches.extend(LISTS.iter().filter_map(|list| strangers_refused(evidence, server, list)));
         switches.extend(without_names(server));
         switches.extend(tried_once(server));
+        refused::parts(evidence, instance, server, &mut judgement);
         lacking::services(evidence, instance, server, &mut judgement);
-        if switches.is_empty() {
+        if switches.is_empty() && server.refused.is_empty() {
             judgement.well(format!(
                 "{instance}: no parameter switches delivery off or holds all mail (tables in files are not read)"
             ));

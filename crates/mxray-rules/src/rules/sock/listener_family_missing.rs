@@ -1,5 +1,7 @@
 //! SOCK113: a service is asked for in both address families and is there in one.
 
+mod small_mtu;
+
 use crate::place;
 use crate::rule::{Judgement, Rule, Said};
 use crate::service_units;
@@ -46,6 +48,7 @@ fn check(evidence: &Evidence) -> Said {
     let own = view::known(&evidence.addresses, &RULE)?;
     let mut judgement = Judgement::nothing();
     for (instance, server) in place::here(evidence, servers, &RULE, &mut judgement) {
+        small_mtu::check(evidence, (instance, server), own, &mut judgement);
         for family in [Family::Four, Family::Six] {
             let (mut missing, mut published, mut asked) = (Vec::new(), Vec::new(), false);
             for (key, wanted) in &server.wanted {

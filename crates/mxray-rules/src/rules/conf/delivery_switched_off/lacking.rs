@@ -5,7 +5,7 @@ use crate::rule::Judgement;
 use crate::view;
 use crate::words::Words;
 use mxray_model::evidence::{Lacking, Server, Unrunnable};
-use mxray_model::text::shell_word;
+use mxray_model::text::{shell_quoted, shell_word};
 use mxray_model::{Evidence, Finding, Fix, Severity, Subject};
 use std::collections::BTreeSet;
 
@@ -86,16 +86,23 @@ const PARTS: [Part; 13] = [
 const LMTP: &str = "lmtp unix - - - - - lmtp";
 
 pub(super) fn services(evidence: &Evidence, instance: &str, server: &Server, judgement: &mut Judgement) {
-    for (name, lacking) in &server.lacking {
+    // A line that cannot be read may be the one.
+    let known = !super::refused::has_line_of_master(server);
+    for (name, lacking) in server.lacking.iter().filter(|_| known) {
         judgement.find(finding(evidence, instance, server, name, lacking));
     }
-    // One program may serve many services.
+    // One program may serve many services, and one library many programs.
     let mut told: BTreeSet<&str> = BTreeSet::new();
     for (key, unrunnable) in &server.unrunnable {
-        if told.insert(&unrunnable.path) {
+        if told.insert(what_is_gone(unrunnable)) {
             judgement.find(without_program(evidence, instance, server, key, unrunnable));
         }
     }
+}
+
+/// The library, or the program itself.
+fn what_is_gone(unrunnable: &Unrunnable) -> &str {
+    if unrunnable.library.is_empty() { &unrunnable.path } else { &unrunnable.library }
 }
 
 /// The master throttles a service whose program cannot be started, and tries again each minute.
@@ -109,36 +116,31 @@ fn without_program(
     let words = Words::new(evidence, server);
     let path = &unrunnable.path;
     let of_postfix = path.starts_with(server.setting("daemon_directory"));
+    let same = |other: &Unrunnable| what_is_gone(other) == what_is_gone(unrunnable);
     let keys: Vec<&str> =
-        server.unrunnable.iter().filter(|(_, other)| other.path == *path).map(|(key, _)| key.as_str()).collect();
+        server.unrunnable.iter().filter(|(_, other)| same(other)).map(|(key, _)| key.as_str()).collect();
     let name = key.split('/').next().unwrap_or(key);
     let part = PARTS.iter().find(|part| part.name == name);
-    let clients = server.wanted.contains_key(key);
+    let clients = keys.iter().any(|key| server.wanted.contains_key(*key));
     let effect = match part {
         _ if clients => "clients are connected and never greeted",
         Some(part) => part.effect,
         None if of_postfix => "nothing that needs it goes on",
         None => "whoever asks for it is told to try later, or has its mail returned",
     };
-    let what = if unrunnable.exists { "may not be executed" } else { "does not exist" };
-    let fix = if unrunnable.exists {
-        let place = shell_word(path);
-        Fix::here("Let it be executed.").command(format!("chmod 755 {place}")).verify(format!("test -x {place}"))
-    } else if of_postfix {
-        Fix::here("Install the package anew (dnf reinstall postfix, zypper in -f postfix elsewhere); it keeps the configuration.")
-            .command("apt-get install --reinstall postfix")
-            .verify(format!("test -x {}", shell_word(path)))
-    } else {
-        Fix::here("Install what it belongs to, or name the right program; a service that is no longer wanted leaves the parameter that asks for it.")
-            .config(unrunnable.at.file.clone(), Some(unrunnable.at.line), format!("{name} … argv=PROGRAM"))
-            .verify(format!("test -x {}", shell_word(path)))
+    let library = unrunnable.library.as_str();
+    let what = match (library.is_empty(), unrunnable.exists) {
+        (false, _) => format!("needs the library {library}, which is nowhere"),
+        (true, true) => "may not be executed".to_owned(),
+        (true, false) => "does not exist".to_owned(),
     };
-    let severity = part.map_or(Severity::Critical, |part| part.severity);
+    let fix = program_fix(name, unrunnable, of_postfix);
+    let severity = part.filter(|_| keys.len() == 1).map_or(Severity::Critical, |part| part.severity);
     let mut finding = RULE
         .finding_as(
             severity,
             Subject::service(format!("{instance} {name}")),
-            format!("{instance}: {path}, the program of {}, {what}: {effect}.", keys.join(", ")),
+            format!("{instance}: {path}, {} {}, {what}: {effect}.", role(library), keys.join(", ")),
         )
         .confidence(0.95)
         .because(
@@ -152,10 +154,12 @@ fn without_program(
         .touches(Subject::service(format!("{instance} delivery")))
         .fix(fix)
         .fix(
-            Fix::here("Then let the server start it at once, and move what waits.")
-                .command(words.reload())
-                .command("postqueue -f")
-                .verify("mxray doctor"),
+            Fix::here(
+                "Then restart the server (a reload keeps back what has ended for a minute), and move what waits.",
+            )
+            .command(words.restart())
+            .command("postqueue -f")
+            .verify("mxray doctor"),
         )
         .reference("master(5)");
     for (of, wanted) in &server.wanted {
@@ -166,6 +170,38 @@ fn without_program(
         }
     }
     finding
+}
+
+fn program_fix(name: &str, unrunnable: &Unrunnable, of_postfix: bool) -> Fix {
+    let (path, library) = (unrunnable.path.as_str(), unrunnable.library.as_str());
+    if !library.is_empty() {
+        library_fix(path, library)
+    } else if unrunnable.exists {
+        let place = shell_word(path);
+        Fix::here("Let it be executed.").command(format!("chmod 755 {place}")).verify(format!("test -x {place}"))
+    } else if of_postfix {
+        Fix::here("Install the package anew (dnf reinstall postfix, zypper in -f postfix elsewhere); it keeps the configuration.")
+            .command("apt-get install --reinstall postfix")
+            .verify(format!("test -x {}", shell_word(path)))
+    } else {
+        Fix::here("Install what it belongs to, or name the right program; a service that is no longer wanted leaves the parameter that asks for it.")
+            .config(unrunnable.at.file.clone(), Some(unrunnable.at.line), format!("{name} … argv=PROGRAM"))
+            .verify(format!("test -x {}", shell_word(path)))
+    }
+}
+
+/// Services that lack a library may have programs of their own.
+fn role(library: &str) -> &'static str {
+    if library.is_empty() { "the program of" } else { "like all programs of" }
+}
+
+/// The package database still knows whose the file was.
+fn library_fix(path: &str, library: &str) -> Fix {
+    let name = shell_quoted(&format!("*/{library}"));
+    Fix::here("Install the package anew that brings the library (rpm -q --whatprovides, then dnf reinstall elsewhere); where it was built here, run ldconfig.")
+        .command(format!("dpkg -S {name}"))
+        .command(format!("apt-get install --reinstall \"$(dpkg -S {name} | head -n 1 | cut -d: -f 1)\""))
+        .verify(format!("ldd {}", shell_word(path)))
 }
 
 fn finding(evidence: &Evidence, instance: &str, server: &Server, name: &str, lacking: &Lacking) -> Finding {
@@ -219,7 +255,10 @@ fn fix(server: &Server, name: &str, lacking: &Lacking, words: &Words<'_>, part: 
         return words.setting_fix("Take it out of the list.", "master_service_disable", &rest.join(", "));
     }
     let standard = part.map(|part| part.line).or((name == "lmtp").then_some(LMTP));
-    let written = lacking.commented.as_ref();
+    // Packages ship alternatives behind a comment sign (oqmgr for qmgr).
+    let command = |line: &str| line.split_whitespace().nth(7).map(str::to_owned);
+    let is_other = |written: &str| standard.is_some_and(|standard| command(standard) != command(written));
+    let written = lacking.commented.as_ref().filter(|commented| !is_other(&commented.value));
     let Some(line) = written.map(|commented| commented.value.as_str()).or(standard) else {
         let text = format!("Define {name} in master.cf, or name a transport that is there.");
         let default = match lacking.setting.as_str() {
