@@ -257,7 +257,7 @@ mod tests {
         bytes[54..56].copy_from_slice(&56_u16.to_ne_bytes());
         bytes[56..58].copy_from_slice(&3_u16.to_ne_bytes());
         let dynamic = 64 + 3 * 56;
-        let interpreter = u64::try_from(table).unwrap() + 1;
+        let interpreter = table + 1;
         for (kind, offset, size) in [(1_u32, 0, 100_000_u64), (3, interpreter, 10), (2, dynamic, 64)] {
             bytes.extend(kind.to_ne_bytes());
             bytes.extend([0; 4]);
