@@ -52,11 +52,15 @@ type Window = (Option<Stamp>, Option<Stamp>);
 
 impl Lane {
     pub fn open(planned: Planned, piece: usize, window: Window, total: &Arc<AtomicU64>) -> Result<Lane, Unseen> {
-        let Planned { name, source, origin, first, from } = planned;
+        let Planned { name, source, origin, first, from, to } = planned;
         let (file, stream, packing) = match source {
             Source::File(file) => {
                 let stream = file.stream(from).map_err(|error| broken(&name, &error))?;
                 let packing = file.packing.name();
+                let stream = match to {
+                    Some(to) => Box::new(stream.take(to.saturating_sub(from))),
+                    None => stream,
+                };
                 (Some(file), stream, packing)
             }
             Source::Stream { stream, .. } => (None, stream, "stream"),

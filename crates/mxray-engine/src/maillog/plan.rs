@@ -6,7 +6,7 @@ use super::{Ended, Reading, Source};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use mxray_host::maillog::{LogFile, Packing};
-use mxray_logs::seek::{first_stamp, place_of, years};
+use mxray_logs::seek::{Piece, Place, first_stamp, piece_of, years};
 use mxray_logs::{Origin, SECOND, Stamp, YearScan};
 use mxray_model::Unseen;
 use std::io::{ErrorKind, Read};
@@ -19,6 +19,8 @@ pub(super) struct Planned {
     pub first: Option<Stamp>,
     /// Of a plain file: where reading begins.
     pub from: u64,
+    /// Of a plain file: where it ends, if not with the file.
+    pub to: Option<u64>,
 }
 
 impl Planned {
@@ -29,7 +31,7 @@ impl Planned {
 
     pub fn bytes(&self) -> u64 {
         match &self.source {
-            Source::File(file) => file.size.saturating_sub(self.from),
+            Source::File(file) => self.to.unwrap_or(file.size).saturating_sub(self.from),
             Source::Stream { .. } => 0,
         }
     }
@@ -50,6 +52,7 @@ pub(super) fn plan(sources: Vec<Source>, reading: &Reading<'_>, ended: &mut Ende
                     origin,
                     first: None,
                     from: 0,
+                    to: None,
                 });
             }
         }
@@ -95,25 +98,21 @@ fn of_file(file: LogFile, reading: &Reading<'_>, ended: &mut Ended) -> Option<Pl
     if reading.until.zip(first).is_some_and(|(until, first)| first > until) {
         return None;
     }
-    let (from, origin) = start(&file, origin, &scan, reading, ended);
-    Some(Planned { name, source: Source::File(file), origin, first, from })
+    let Piece { from, to } = piece(&file, origin, &scan, reading, ended);
+    Some(Planned { name, source: Source::File(file), origin: from.origin, first, from: from.at, to })
 }
 
-/// Where reading begins: at the window's beginning, or so far from the end as there is time for.
-fn start(file: &LogFile, origin: Origin, scan: &YearScan, reading: &Reading<'_>, ended: &mut Ended) -> (u64, Origin) {
+/// What of it is read: the window, or of its end as much as there is time for.
+fn piece(file: &LogFile, origin: Origin, scan: &YearScan, reading: &Reading<'_>, ended: &mut Ended) -> Piece {
     if file.packing != Packing::Plain {
-        return (0, origin);
+        return Piece { from: Place { at: 0, origin }, to: None };
     }
     let mut read_at = |at: u64, room: &mut [u8]| file.read_at(at, room).unwrap_or(0);
-    let mut start = (0, origin);
-    if let Some(since) = reading.since {
-        let place = place_of(since, file.size, origin, scan, &mut read_at);
-        start = (place.at, place.origin);
-    }
-    let left = file.size.saturating_sub(start.0);
-    let Some(tail) = reading.tail_bytes.filter(|tail| *tail < left) else { return start };
+    let piece = piece_of((reading.since, reading.until), file.size, origin, scan, &mut read_at);
+    let left = piece.to.unwrap_or(file.size).saturating_sub(piece.from.at);
+    let Some(tail) = reading.tail_bytes.filter(|tail| *tail < left) else { return piece };
     let mut room = vec![0; 64 << 10];
-    let at = file.size - tail;
+    let at = piece.to.unwrap_or(file.size) - tail;
     let count = read_at(at, &mut room);
     let lines = room.get(..count).unwrap_or_default();
     let skipped = lines.iter().position(|byte| *byte == b'\n').map_or(0, |end| end + 1);
@@ -123,7 +122,8 @@ fn start(file: &LogFile, origin: Origin, scan: &YearScan, reading: &Reading<'_>,
         needs: "`mxray logs`, which has the time".to_owned(),
     });
     let year = scan.year_of(lines.get(skipped..).unwrap_or_default(), origin.first_year);
-    (at + skipped as u64, Origin { first_year: year.unwrap_or(origin.first_year), ..origin })
+    let origin = Origin { first_year: year.unwrap_or(origin.first_year), ..origin };
+    Piece { from: Place { at: at + skipped as u64, origin }, ..piece }
 }
 
 /// Whether lines name their year.

@@ -81,7 +81,8 @@ fn read(reports: &Reports, judged: &Judged, options: &Options, screen: &mut Scre
     screen.prose("", &[Piece::new(Style::Faint, &text)])?;
     let most = if options.verbose { usize::MAX } else { SHOWN };
     for unseen in judged.unseen.iter().take(most) {
-        let text = format!("{}; {}", unseen.why, unseen.needs);
+        let needs = if unseen.needs.is_empty() { String::new() } else { format!(" (needs {})", unseen.needs) };
+        let text = format!("{}{needs}", unseen.why);
         screen
             .prose("  unseen     ", &[Piece::plain(&format!("{}:", unseen.what)), Piece::new(Style::Faint, &text)])?;
     }
@@ -103,9 +104,10 @@ fn dmarc(domain: &str, sum: &DmarcReports, options: &Options, screen: &mut Scree
     let policy = sum.policy.value().map_or("not told", String::as_str);
     let reports: u64 = sum.reporters.values().sum();
     let text = format!(
-        "p={policy}; {} messages in {reports} reports of {} receivers, {} to {}",
-        sum.messages,
-        sum.reporters.len(),
+        "p={policy}; {} in {} of {}, {} to {}",
+        number(sum.messages, "message"),
+        number(reports, "report"),
+        number(sum.reporters.len() as u64, "receiver"),
         day(&sum.first),
         day(&sum.last)
     );
@@ -121,9 +123,9 @@ fn dmarc(domain: &str, sum: &DmarcReports, options: &Options, screen: &mut Scree
         one(name, source, screen)?;
     }
     if sources.len() > most || sum.others > 0 {
+        let more = sources.len().saturating_sub(most);
         let rest: u64 = sources.iter().skip(most).map(|(_, source)| source.messages).sum();
-        let text =
-            format!("{} more sources with {} messages (-v)", sources.len().saturating_sub(most), rest + sum.others);
+        let text = format!("{} more with {} (-v)", number(more as u64, "source"), number(rest + sum.others, "message"));
         screen.prose("  others     ", &[Piece::new(Style::Faint, &text)])?;
     }
     for change in sum.changes.iter().take(most) {
@@ -148,8 +150,11 @@ fn one(name: &str, source: &ReportedSource, screen: &mut Screen<'_>) -> io::Resu
         None => String::new(),
     };
     let text = format!(
-        "{} messages, {} aligned (DKIM {}, SPF {}){passed_on}{own}",
-        source.messages, source.aligned, source.dkim_aligned, source.spf_aligned
+        "{}, {} aligned (DKIM {}, SPF {}){passed_on}{own}",
+        number(source.messages, "message"),
+        source.aligned,
+        source.dkim_aligned,
+        source.spf_aligned
     );
     screen.prose(label, &[Piece::new(style, name), Piece::plain(&text)])?;
     for kind in source.unaligned.iter().take(if source.own.is_some() { 3 } else { 1 }) {
@@ -165,17 +170,21 @@ fn checks(checks: &[CheckedDomain], none: &str) -> String {
     if checks.is_empty() {
         return none.to_owned();
     }
-    let one = |check: &CheckedDomain| format!("{} for {}", check.result, check.domain);
+    let one = |check: &CheckedDomain| match check.domain.as_str() {
+        "" => check.result.clone(),
+        domain => format!("{} for {domain}", check.result),
+    };
     checks.iter().map(one).collect::<Vec<_>>().join(", ")
 }
 
 fn changed(change: &ReportChange) -> String {
     let ReportChange { reporter, source, what, messages } = change;
+    let messages = number(*messages, "message");
     match what {
-        ReportChanged::NewSource => format!("{source} is new ({messages} messages, {reporter})"),
-        ReportChanged::SourceGone => format!("{source} sends no more ({messages} messages before, {reporter})"),
-        ReportChanged::AlignmentLost => format!("{source} does not align any more ({messages} messages, {reporter})"),
-        ReportChanged::AlignmentGained => format!("{source} aligns now ({messages} messages, {reporter})"),
+        ReportChanged::NewSource => format!("{source} is new ({messages}, {reporter})"),
+        ReportChanged::SourceGone => format!("{source} sends no more ({messages} before, {reporter})"),
+        ReportChanged::AlignmentLost => format!("{source} does not align any more ({messages}, {reporter})"),
+        ReportChanged::AlignmentGained => format!("{source} aligns now ({messages}, {reporter})"),
         ReportChanged::Policy { from, to } => format!("the policy was p={from} and is p={to} ({reporter})"),
     }
 }
@@ -189,9 +198,9 @@ fn tls(domain: &str, sum: &TlsReports, options: &Options, screen: &mut Screen<'_
     let total = sum.successes + sum.failures;
     let over = if sum.over { "; over, by the newest report of each sender" } else { "" };
     let text = format!(
-        "{} sessions failed{over}; {} senders, {} to {}",
+        "{} sessions failed{over}; {}, {} to {}",
         share(sum.failures, total),
-        sum.reporters.len(),
+        number(sum.reporters.len() as u64, "sender"),
         day(&sum.first),
         day(&sum.last)
     );
@@ -203,14 +212,22 @@ fn tls(domain: &str, sum: &TlsReports, options: &Options, screen: &mut Screen<'_
     let most = if options.verbose { usize::MAX } else { SHOWN };
     for failed in sum.failed.iter().take(most) {
         let mx = if failed.mx.is_empty() { "a host that is not named" } else { &failed.mx };
-        let text =
-            format!("at {mx}: {} sessions, told by {}, last {}", failed.sessions, failed.reporter, day(&failed.last));
+        let text = format!(
+            "at {mx}: {}, told by {}, last {}",
+            number(failed.sessions, "session"),
+            failed.reporter,
+            day(&failed.last)
+        );
         screen.prose("  failed     ", &[Piece::new(Style::Alarm, &failed.kind), Piece::plain(&text)])?;
         if !failed.reason.is_empty() {
             screen.prose("             ", &[Piece::new(Style::Faint, &failed.reason)])?;
         }
     }
     Ok(())
+}
+
+fn number(count: u64, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
 /// The day of an RFC 3339 stamp.
