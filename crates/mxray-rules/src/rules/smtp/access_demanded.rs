@@ -52,6 +52,9 @@ const OF_LOGIN: &[&str] = &[
 ];
 const OF_TLS: &[&str] = &["starttls", "tls required", "tls is required", "must use tls", "encryption required"];
 
+/// And what they say of the mail, or of mail for others: no login would help there.
+const OF_OTHERS: &[&str] = &["spf", "dkim", "dmarc", "sender", "relay", "5.7.23", "5.7.26"];
+
 fn check(evidence: &Evidence) -> Said {
     outside::each(evidence, &RULE, "it takes mail from whoever has some for it", judge, |bad| {
         let Demand { wants, reply } = &bad.first.1;
@@ -146,7 +149,7 @@ fn demand(reply: &Reply) -> Option<Wants> {
     let by_code = matches!(reply.code, 530 | 538);
     match reply.is_permanent() {
         true if reply.code == 538 || has(OF_TLS) => Some(Wants::Tls),
-        true if by_code || has(OF_LOGIN) => Some(Wants::Login),
+        true if by_code || has(OF_LOGIN) && !has(OF_OTHERS) => Some(Wants::Login),
         _ => None,
     }
 }
