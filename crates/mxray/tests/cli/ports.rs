@@ -86,10 +86,11 @@ fn what_init_writes_audits_clean() {
 #[test]
 fn each_difference_is_named_and_ends_with_1() {
     let scratch = Scratch::new("ports-drift");
+    // Nothing listens on 4711. No port of mail: those are looked for in other namespaces too, where other tests listen.
     let file = "version = 1\n\
                 service = [\n  { name = \"smtp\", port = 25, exposure = \"public\" },\n  { name = \"imaps\", port = 993, exposure = \"loopback\" },\n  \
                 { name = \"filter\", port = 10025, exposure = \"loopback\", owner = { user = \"1\" } },\n  \
-                { name = \"workers\", port = 8025, exposure = \"private\" },\n  { name = \"sieve\", port = 4190, exposure = \"public\" },\n  \
+                { name = \"workers\", port = 8025, exposure = \"private\" },\n  { name = \"spare\", port = 4711, exposure = \"public\" },\n  \
                 { name = \"names\", protocol = \"udp\", port = 53, exposure = \"public\" },\n  \
                 { name = \"high\", port = 40123, exposure = \"loopback\" },\n]\nforbidden = [{ port = 6666 }]\n";
     scratch.file("mxray-ports.toml", file);
