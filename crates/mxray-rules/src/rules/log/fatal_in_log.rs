@@ -3,8 +3,8 @@
 use crate::logged;
 use crate::rule::{Judgement, Rule, Said};
 use crate::words::Words;
-use mxray_model::evidence::{LogIncident, MailLogs};
-use mxray_model::{Evidence, Fix, Seen, Severity, Subject};
+use mxray_model::evidence::{LogIncident, MailLogs, Server};
+use mxray_model::{Evidence, Finding, Fix, Seen, Severity, Subject};
 
 pub const RULE: Rule = Rule {
     code: "LOG106",
@@ -65,7 +65,7 @@ fn is_a_command(program: &str) -> bool {
     )
 }
 
-fn finding(evidence: &Evidence, logs: &MailLogs, incident: &LogIncident) -> mxray_model::Finding {
+fn finding(evidence: &Evidence, logs: &MailLogs, incident: &LogIncident) -> Finding {
     let repeats = incident.times > 1 || incident.lines >= LINES_OF_A_LOOP;
     let old = logged::age_s(evidence, logs, &incident.last).is_some_and(|age| age > QUIET_S);
     let severity = match (repeats, incident.panic, old) {
@@ -107,35 +107,40 @@ fn finding(evidence: &Evidence, logs: &MailLogs, incident: &LogIncident) -> mxra
                 .command(check)
                 .verify("mxray logs --since 10m"),
         );
-    if let Some(instance) = instance {
-        finding =
-            finding.touches(Subject::service(&instance)).touches(Subject::service(format!("{instance} delivery")));
-        // Who says what it lacks speaks of the helper.
-        if incident.text.contains("SASL") {
-            finding = finding.touches(Subject::service(format!("{instance} helpers")));
-        }
-        for wanted in evidence
-            .servers
-            .value()
-            .and_then(|servers| servers.get(&instance))
-            .into_iter()
-            .flat_map(|s| s.wanted.values())
-        {
-            let service = program.strip_prefix(&format!("{}/", incident.instance)).unwrap_or(program);
-            // `postfix/submission/smtpd` is the service `submission`; `postfix/smtpd` may be any.
-            // What starts all of them fails for all of them.
-            let all = matches!(service, "postfix" | "master" | "postfix-script");
-            if all || service.contains(wanted.service.as_str()) || service == wanted.command {
-                finding = finding
-                    .touches(crate::view::service_at(&instance, wanted.port))
-                    .touches(crate::view::port_scope(wanted.port));
-            }
-        }
+    if let Some((instance, server)) = instance.as_deref().zip(server) {
+        finding = touching_services(finding, (instance, server), incident, program);
     }
     for cause in
         logs.causes.iter().filter(|cause| logged::is_of_the_server(&cause.cause) || logged::is_of_the_way(&cause.cause))
     {
         finding = finding.touches(logged::receiver_scope(&cause.receiver));
+    }
+    finding
+}
+
+/// What does not work while the program gives up: delivery, and the ports that it serves.
+fn touching_services(
+    finding: Finding,
+    (instance, server): (&str, &Server),
+    incident: &LogIncident,
+    program: &str,
+) -> Finding {
+    let mut finding =
+        finding.touches(Subject::service(instance)).touches(Subject::service(format!("{instance} delivery")));
+    // Who says what it lacks speaks of the helper.
+    if incident.text.contains("SASL") {
+        finding = finding.touches(Subject::service(format!("{instance} helpers")));
+    }
+    let service = program.strip_prefix(&format!("{}/", incident.instance)).unwrap_or(program);
+    // What starts all of them fails for all of them.
+    let all = matches!(service, "postfix" | "master" | "postfix-script");
+    for wanted in server.wanted.values() {
+        // `postfix/submission/smtpd` is the service `submission`; `postfix/smtpd` may be any.
+        if all || service.contains(wanted.service.as_str()) || service == wanted.command {
+            finding = finding
+                .touches(crate::view::service_at(instance, wanted.port))
+                .touches(crate::view::port_scope(wanted.port));
+        }
     }
     finding
 }
